@@ -1,0 +1,82 @@
+"""Every error that Marotte raises on purpose.
+
+    MarotteError
+    ├── InputError            what the user gave cannot be used
+    │   ├── DecodeError       the file is no picture or video that we read
+    │   ├── TooLargeError     refused by its size, before decoding
+    │   ├── TooSmallError     fewer pixels than a face needs
+    │   ├── NoFaceError       decoded, but nobody is in it
+    │   └── ConfigError       an option, a name or a value is wrong
+    ├── ModelError            a model file is missing, damaged or not the pinned one
+    ├── BundleError           a bundle cannot be used
+    │   ├── ManifestError
+    │   ├── ChecksumError
+    │   ├── VersionError
+    │   └── PortError         an array does not fit the graph's port
+    ├── BackendError          an inference runtime is absent or failed
+    └── TrainingError
+
+A message says what, got, expected and the next step, on one line.
+They are caught at three doors only: the command line (one line, exit status 2),
+HTTP (status and JSON) and the frame loop (fail closed, count, log once).
+"""
+
+
+class MarotteError(Exception):
+    """Root of the tree: catch this to catch everything that Marotte raises on purpose."""
+
+
+class InputError(MarotteError):
+    """What the user gave (a file, a name, a value) cannot be used as asked."""
+
+
+class DecodeError(InputError):
+    """The bytes are no picture or video of a kind that we read, or they are damaged."""
+
+
+class TooLargeError(InputError):
+    """Refused by its stated size before any pixel was decoded."""
+
+
+class TooSmallError(InputError):
+    """Too few pixels to hold a face that can be animated."""
+
+
+class NoFaceError(InputError):
+    """The picture was read, and no face was found in it."""
+
+
+class ConfigError(InputError):
+    """An option, a name or a value is not one of those accepted."""
+
+
+class ModelError(MarotteError):
+    """A model file is missing, damaged, or is not the pinned one."""
+
+
+class BundleError(MarotteError):
+    """A bundle cannot be used."""
+
+
+class ManifestError(BundleError):
+    """The bundle's manifest does not follow its schema."""
+
+
+class ChecksumError(BundleError):
+    """A file of the bundle does not have the SHA-256 that its manifest states."""
+
+
+class VersionError(BundleError):
+    """The bundle was written for another version of the format."""
+
+
+class PortError(BundleError):
+    """An array given to a graph does not fit the port's name, shape or dtype."""
+
+
+class BackendError(MarotteError):
+    """An inference runtime is not installed, refused the graph, or failed while running it."""
+
+
+class TrainingError(MarotteError):
+    """A training cannot start or had to stop."""
