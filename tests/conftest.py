@@ -1,0 +1,45 @@
+"""Where the test data stands, and the skips that say why when it does not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ModelError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def _data_root(variable: str, folder: str) -> Path:
+    root = Path(os.environ.get(variable, str(PROJECT.parent / "shared" / folder)))
+    if not root.is_dir():
+        pytest.skip(f"no {folder} data at {root}: name its folder in {variable}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def faces_root() -> Path:
+    """Real clips, portraits and bad inputs (MAROTTE_FACES, default ../shared/faces)."""
+    return _data_root("MAROTTE_FACES", "faces")
+
+
+@pytest.fixture(scope="session")
+def parity_root() -> Path:
+    """Reference outputs (MAROTTE_PARITY, default ../shared/parity)."""
+    return _data_root("MAROTTE_PARITY", "parity")
+
+
+@pytest.fixture(scope="session")
+def models() -> None:
+    """The pulled models; a machine that has not pulled them skips what needs them, CI never does."""
+    from engine import models as registry
+
+    try:
+        for name in registry.REGISTRY:
+            registry.locate(name)
+    except ModelError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"models are not in the cache: {error}")
