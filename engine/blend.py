@@ -1,0 +1,75 @@
+"""Paste-back: a generated patch into its canvas."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from engine.geometry import apply_affine, invert_affine
+from engine.types import U8, F64, Patch
+
+_INTEGRAL = 1e-6
+
+
+def paste(patch: Patch) -> U8:
+    """A new picture: the patch's canvas with the patch in its place, uint8 (H, W, 3).
+
+    A patch whose crop is a shift by whole pixels is copied; any other is resampled bilinearly.
+    """
+    out = patch.canvas.copy()
+    if not _paste_shifted(out, patch):
+        _paste_warped(out, patch)
+    return out
+
+
+def _paste_shifted(out: U8, patch: Patch) -> bool:
+    matrix, size = patch.crop.matrix, patch.crop.size
+    left, top = -matrix[0, 2], -matrix[1, 2]
+    whole = abs(left - round(left)) < _INTEGRAL and abs(top - round(top)) < _INTEGRAL
+    if not (whole and np.abs(matrix[:, :2] - np.eye(2)).max() < _INTEGRAL):
+        return False
+    x, y = round(left), round(top)
+    x0, y0, x1, y1 = _clipped(out, x, y, x + size, y + size)
+    if x0 < x1 and y0 < y1:
+        inside = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
+        _mix(out[y0:y1, x0:x1], patch.rgb[inside], None if patch.mask is None else patch.mask[inside])
+    return True
+
+
+def _paste_warped(out: U8, patch: Patch) -> None:
+    size = patch.crop.size
+    to_canvas = invert_affine(patch.crop.matrix)
+    corners = np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]])
+    placed = apply_affine(to_canvas, corners)
+    low, high = np.floor(placed.min(0)).astype(int), np.ceil(placed.max(0)).astype(int) + 1
+    x0, y0, x1, y1 = _clipped(out, low[0], low[1], high[0], high[1])
+    if x0 >= x1 or y0 >= y1:
+        return
+    to_patch = patch.crop.matrix.copy()
+    to_patch[:, 2] += to_patch[:, :2] @ np.array([x0, y0], np.float64)
+    mask = np.full((size, size), 255, np.uint8) if patch.mask is None else patch.mask
+    box = (x1 - x0, y1 - y0)
+    _mix(
+        out[y0:y1, x0:x1],
+        _warp(patch.rgb, to_patch, box, cv2.BORDER_REPLICATE),
+        _warp(mask, to_patch, box, cv2.BORDER_CONSTANT),
+    )
+
+
+def _warp(picture: U8, to_patch: F64, box: tuple[int, int], border: int) -> U8:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(picture, to_patch, box, flags=flags, borderMode=border), np.uint8)
+
+
+def _mix(ground: U8, top: U8, mask: U8 | None) -> None:
+    """Write `top` over `ground` in place where `mask` says so."""
+    if mask is None:
+        ground[...] = top
+        return
+    weight = mask.astype(np.float32) * np.float32(1 / 255)
+    ground[...] = cv2.blendLinear(top, np.ascontiguousarray(ground), weight, 1 - weight)
+
+
+def _clipped(out: U8, x0: int, y0: int, x1: int, y1: int) -> tuple[int, int, int, int]:
+    height, width = out.shape[:2]
+    return max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1))

@@ -1,0 +1,248 @@
+"""One session: from a driver's frame to the picture that leaves, in pure steps.
+
+    observe: track -> features -> calibrate -> smooth -> inputs      (this session's own work)
+    a Runner executes the graph, for one session or for several at once
+    show:    patch -> paste -> picture and report, or the fallback
+
+The frame loop is one of the three places that catch errors: whatever fails, the session shows its fallback, the
+reason stands in the report, and each kind of error is logged once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.blend import paste
+from engine.errors import ConfigError, MarotteError
+from engine.fallback import Fallback, FallbackConfig
+from engine.features import extract
+from engine.features.calibration import Calibration
+from engine.plug import Generator, Ports, Prepared, Runner
+from engine.smooth import FeatureSmoother, SmoothingConfig
+from engine.types import U8, Controls, Drive, Face, Features, Frame, FrameReport, Mode, Neutral, Outcome, Source
+
+_log = logging.getLogger("marotte.pipeline")
+
+Clock = Callable[[], float]
+
+
+class Tracker(Protocol):
+    """Follows faces through a stream, main face first."""
+
+    def track(self, frame: Frame) -> tuple[Face, ...]: ...
+
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """What one session is set to at its start."""
+
+    mode: Mode = Mode.PUPPET
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    fallback: FallbackConfig = field(default_factory=FallbackConfig)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """What `observe` leaves for the runner and for `show`. ports: one entry per driven face."""
+
+    frame: Frame
+    ports: tuple[Ports, ...]
+    slots: tuple[int, ...]
+    seconds: dict[str, float]
+    reason: str | None
+    filter_lag_s: float
+
+
+class _Slot:
+    """One face of the source, and what it keeps about the driver's face that moves it."""
+
+    def __init__(self, state: Any, config: PipelineConfig, neutral: Neutral | None) -> None:
+        self.state = state
+        self.track_id: int | None = None
+        self.pinned = neutral
+        self.calibration = Calibration()
+        self.smoother = FeatureSmoother(config.smoothing)
+
+    def follow(self, face: Face) -> None:
+        """A new track is a new person: nothing of the last one may colour its motion."""
+        if face.track_id != self.track_id:
+            self.track_id = face.track_id
+            self.calibration = Calibration()
+            self.smoother.reset()
+
+    def neutral(self, features: Features) -> Neutral:
+        if self.pinned is not None:
+            return self.pinned
+        self.calibration.update(features)
+        return self.calibration.neutral()
+
+
+class Session:
+    """Moves one picture's faces (or edits one driver) frame by frame.
+
+    sources: the faces of one picture, main face first. neutral: pins the driver's resting face in place of
+    calibration. clock: monotonic seconds, on the same clock as Frame.arrived_s.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        generator: Generator,
+        runner: Runner,
+        sources: Sequence[Source],
+        *,
+        config: PipelineConfig | None = None,
+        controls: Controls | None = None,
+        neutral: Neutral | None = None,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self._tracker, self._generator, self._runner = tracker, generator, runner
+        self._config = config or PipelineConfig()
+        if self._config.mode not in generator.modes:
+            offered = ", ".join(sorted(mode.value for mode in generator.modes))
+            raise ConfigError(f"{generator.name}: got mode {self._config.mode.value!r}, expected one of {offered}")
+        self.controls = controls or Controls()
+        self._neutral, self._clock = neutral, clock
+        self._logged: set[type[BaseException]] = set()
+        self.swap(sources)
+
+    def swap(self, sources: Sequence[Source]) -> None:
+        """Another picture from the next frame on. When it cannot be used this raises, and the old one goes on."""
+        self.use([self._generator.prepare(source, self._config.mode) for source in sources])
+
+    def use(self, prepared: Sequence[Prepared]) -> None:
+        """As swap, with sources that were prepared before (in another thread, say)."""
+        if not prepared:
+            raise ConfigError("sources: got none, expected at least one face")
+        slots = [_Slot(self._generator.begin(one), self._config, self._neutral) for one in prepared]
+        still = prepared[0].source.rgb if self._config.mode is Mode.PUPPET else None
+        self._slots, self._fallback = slots, Fallback(self._config.fallback, still)
+
+    def recalibrate(self) -> None:
+        """Take the driver's next stable second as the new neutral."""
+        for slot in self._slots:
+            slot.calibration.restart()
+
+    def step(self, frame: Frame) -> tuple[Frame, FrameReport]:
+        """One frame of the driver to one frame of the result, with the same pts."""
+        return step_together([self], [frame], self._runner)[0]
+
+    def observe(self, frame: Frame) -> Work:
+        """Everything before the graph. Never raises for what a frame may hold: see Work.reason."""
+        seconds: dict[str, float] = {}
+        try:
+            with _timed(seconds, "track", self._clock):
+                faces = self._tracker.track(frame)
+            with _timed(seconds, "features", self._clock):
+                driven = self._assign(faces)
+                drives = [(index, self._drive(self._slots[index], face, frame)) for index, face in driven]
+            with _timed(seconds, "inputs", self._clock):
+                ports = tuple(self._generator.inputs(self._slots[index].state, drive) for index, drive in drives)
+            lag = max((self._slots[index].smoother.lag_s for index, _ in driven), default=0.0)
+        except Exception as error:
+            return Work(frame, (), (), seconds, self._reason(error), 0.0)
+        reason = None if driven else "no face"
+        return Work(frame, ports, tuple(index for index, _ in driven), seconds, reason, lag)
+
+    def show(self, work: Work, outputs: Sequence[Ports | Exception], render_s: float) -> tuple[Frame, FrameReport]:
+        """From the graph's outputs to the picture that leaves, and its report."""
+        seconds, reason, picture = work.seconds, work.reason, None
+        if work.ports:
+            seconds["render"] = render_s
+            with _timed(seconds, "paste", self._clock):
+                try:
+                    picture = self._picture(work, outputs)
+                except Exception as error:
+                    reason = self._reason(error)
+        time_s = work.frame.time_s
+        if picture is not None:
+            self._fallback.generated(picture, time_s)
+            outcome = Outcome.GENERATED
+        else:
+            picture, outcome = self._fallback.picture(time_s, work.frame.size)
+        age_s = self._clock() - work.frame.arrived_s
+        report = FrameReport(
+            work.frame.pts, outcome, seconds, age_s, work.filter_lag_s, faces=len(work.ports), reason=reason
+        )
+        return Frame(picture, work.frame.pts, work.frame.time_base, work.frame.arrived_s), report
+
+    def _assign(self, faces: Sequence[Face]) -> list[tuple[int, Face]]:
+        """Main face to the main face of the source; the others stay where they are while they are followed."""
+        free = dict(enumerate(self._slots))
+        driven: list[tuple[int, Face]] = []
+        if faces:
+            driven.append((0, faces[0]))
+            del free[0]
+        known = {slot.track_id: index for index, slot in free.items()}
+        others = sorted(faces[1:], key=lambda face: face.track_id not in known)
+        for face in others[: len(free)]:
+            index = known.get(face.track_id)
+            index = min(free) if index is None or index not in free else index
+            del free[index]
+            driven.append((index, face))
+        return driven
+
+    def _drive(self, slot: _Slot, face: Face, frame: Frame) -> Drive:
+        slot.follow(face)
+        raw = extract(face, frame, self._generator.needs)
+        neutral = slot.neutral(raw)
+        return Drive(frame, face, slot.smoother.smooth(raw, neutral), neutral, self.controls)
+
+    def _picture(self, work: Work, outputs: Sequence[Ports | Exception]) -> U8:
+        picture: U8 | None = None
+        for index, output in zip(work.slots, outputs):
+            if isinstance(output, Exception):
+                raise output
+            patch = self._generator.patch(self._slots[index].state, output)
+            if picture is not None:  # a further face goes into the picture that already holds the first
+                patch = type(patch)(patch.rgb, patch.mask, patch.crop, picture)
+            picture = paste(patch)
+        if picture is None:
+            raise MarotteError("the runner gave back nothing; expected one answer per face")
+        return picture
+
+    def _reason(self, error: Exception) -> str:
+        if type(error) not in self._logged:
+            self._logged.add(type(error))
+            _log.warning("a frame failed and was replaced by the fallback: %s", error, exc_info=error)
+        return f"{type(error).__name__}: {error}"
+
+
+def step_together(
+    sessions: Sequence[Session], frames: Sequence[Frame], runner: Runner
+) -> list[tuple[Frame, FrameReport]]:
+    """One frame of several sessions through one batch of the runner; a session's fault stays its own."""
+    works = [session.observe(frame) for session, frame in zip(sessions, frames)]
+    batch = [ports for work in works for ports in work.ports]
+    started = time.perf_counter()
+    outputs = iter(_run(runner, batch))
+    render_s = time.perf_counter() - started
+    return [
+        session.show(work, [next(outputs) for _ in work.ports], render_s) for session, work in zip(sessions, works)
+    ]
+
+
+def _run(runner: Runner, batch: Sequence[Ports]) -> list[Ports | Exception]:
+    try:
+        return runner.run(batch) if batch else []
+    except Exception as error:  # the whole batch failed: every session in it falls back
+        return [error] * len(batch)
+
+
+class _timed:
+    """Adds the seconds spent inside to `seconds[stage]`, also when it raises."""
+
+    def __init__(self, seconds: dict[str, float], stage: str, clock: Clock) -> None:
+        self._seconds, self._stage, self._clock = seconds, stage, clock
+
+    def __enter__(self) -> None:
+        self._started = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + self._clock() - self._started
