@@ -1,0 +1,5 @@
+"""TFLite to ONNX: opset 16, static shapes, float32 weights, ports named and laid out as in the TFLite file."""
+
+from export.tflite.convert import convert
+
+__all__ = ["convert"]

@@ -1,0 +1,48 @@
+"""From the bytes of a TFLite file to an ONNX model."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import onnx
+
+from engine.errors import ModelError
+from export.tflite import mediapipe, operators
+from export.tflite.emitter import Emitter, Site, Value
+from export.tflite.flatbuffer import Operator, read_model
+
+_CUSTOM: Final = 32
+_MUL: Final = 18
+
+
+def convert(data: bytes, title: str) -> onnx.ModelProto:
+    """Converts a TFLite file.
+
+    data: the file's bytes. title: the graph's name. The ports keep the names, the order (NHWC) and the shapes
+    of the file. Raises ModelError when the file is damaged or holds an operator that is not converted.
+    """
+    model = read_model(data)
+    emitter = Emitter(model)
+    for index in model.inputs:
+        emitter.values[index] = Value(native=emitter.tensor(index).name)
+    for operator in model.operators:
+        _emit(Site(emitter, operator))
+    return emitter.finish(title)
+
+
+def _emit(site: Site) -> None:
+    operator = site.operator
+    if operator.code == _MUL and mediapipe.scale_affine(site):
+        return
+    _rule(operator)(site)
+
+
+def _rule(operator: Operator) -> operators.Rule:
+    if operator.code == _CUSTOM:
+        rule = mediapipe.RULES.get((operator.name, operator.version))
+        if rule is None:
+            raise ModelError(f"TFLite operator {operator.name} version {operator.version} is not converted")
+        return rule
+    if operator.code not in operators.RULES:
+        raise ModelError(f"TFLite operator number {operator.code} is not converted")
+    return operators.RULES[operator.code][1]
