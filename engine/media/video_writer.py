@@ -1,0 +1,199 @@
+"""Frames to a video file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import av
+import cv2
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from engine.errors import ConfigError
+from engine.media.audio import AudioKind, AudioTrack, open_audio
+from engine.media.unfinished import Unfinished
+from engine.types import U8, Frame
+
+# What cv2 and swscale make of RGB: BT.601 matrix, limited range; the other two are sRGB's nearest names.
+_MATRIX_BT601, _RANGE_LIMITED, _PRIMARIES_BT709, _TRANSFER_BT709 = 6, 1, 1, 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    container: str
+    codec: Literal["libx264", "libvpx-vp9"]
+    options: dict[str, str]
+    audio: AudioKind
+    odd_format: str
+    container_options: dict[str, str] = field(default_factory=dict)
+
+
+_X264 = {"preset": "veryfast", "crf": "18"}
+_VP9 = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "24", "b": "0"}
+_AAC = AudioKind(frozenset({"aac", "mp3"}), "aac")
+_OPUS = AudioKind(frozenset({"opus", "vorbis"}), "libopus", 48_000)
+_KINDS = {
+    ".mp4": _Kind("mp4", "libx264", _X264, _AAC, "yuv444p", {"movflags": "+faststart"}),
+    ".mov": _Kind("mov", "libx264", _X264, _AAC, "yuv444p"),
+    ".webm": _Kind("webm", "libvpx-vp9", _VP9, _OPUS, "yuv420p"),
+}
+VIDEO_SUFFIXES = tuple(_KINDS)
+
+
+class VideoWriter:
+    """H.264 in MP4 or MOV, VP9 in WebM, by the suffix of `path`.
+
+    Frames keep their size and their time stamps (WebM rounds them to milliseconds). Even sizes are
+    coded as 4:2:0; H.264 of an odd width or height is coded as 4:4:4, which some browsers do not play.
+
+    The file is written beside its target and takes its name when closed, so an older file stays until the
+    new one is whole. As a context it closes, also on KeyboardInterrupt: what was written so far is a whole
+    file. On an error it discards.
+
+    size: (width, height) of every frame. time_base: seconds per unit of pts. rate: nominal frames per
+    second, the length of the last frame. audio_from: a media file whose sound is copied, or coded anew where
+    the container does not take it, up to the end of the last frame; when it cannot be, `notes` says so.
+
+    Raises ConfigError (suffix, folder, a frame of another size or out of order), InputError (disk full).
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        size: tuple[int, int],
+        time_base: Fraction,
+        rate: Fraction,
+        audio_from: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.size = size
+        self.time_base = time_base
+        self.rate = rate
+        self.frames = 0
+        self.notes: list[str] = []
+        kind = _KINDS.get(self.path.suffix.lower())
+        if kind is None:
+            raise ConfigError(f"{self.path.name} is no video name: end it in {', '.join(VIDEO_SUFFIXES)}")
+        self._unfinished = Unfinished(self.path)
+        self._open = True
+        self._last_pts: int | None = None
+        self._waiting: list[Packet[VideoStream]] = []
+        self._format = kind.odd_format if size[0] % 2 or size[1] % 2 else "yuv420p"
+        try:
+            self._output = av.open(
+                f"file:{self._unfinished.path}",
+                "w",
+                format=kind.container,
+                container_options=kind.container_options,
+            )
+            self._stream = self._add_video(kind)
+            self._audio = self._add_audio(audio_from, kind.audio)
+        except BaseException:
+            self._unfinished.discard()
+            raise
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame; its pts must be after the one before."""
+        pts = round(frame.pts * frame.time_base / self.time_base)
+        if frame.size != self.size:
+            raise ConfigError(
+                f"a frame is {frame.size}, the video {self.size} pixels: write frames of one size"
+            )
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise ConfigError(f"a frame has pts {pts} after {self._last_pts}: write frames in order of time")
+        coded = self._coded(frame.rgb, pts)
+        try:
+            # Kept at once: an interruption between encoder and file must not lose a packet.
+            self._waiting += self._stream.encode(coded)
+            self._last_pts = pts
+            self.frames += 1
+            self._mux_waiting()
+            if self._audio is not None:
+                self._audio.write_until(pts * self.time_base)
+        except av.FFmpegError as error:
+            self.discard()
+            raise self._unfinished.failed(error.strerror) from error
+
+    def close(self) -> None:
+        """Make the file whole and give it its name; without a frame nothing is left behind. Idempotent."""
+        if not self._open:
+            return
+        if self._last_pts is None:
+            self.discard()
+            return
+        try:
+            self._waiting += self._stream.encode(None)
+            self._mux_waiting()
+            if self._audio is not None:
+                self._audio.finish(self._last_pts * self.time_base + 1 / self.rate)
+            self._release()
+        except av.FFmpegError as error:
+            self.discard()
+            raise self._unfinished.failed(error.strerror) from error
+        self._unfinished.finish()
+
+    def discard(self) -> None:
+        """Remove what was written; an older file of that name stays. Nothing happens after `close`."""
+        if not self._open:
+            return
+        with contextlib.suppress(av.FFmpegError):  # the trailer of a file that is thrown away
+            self._release()
+        self._unfinished.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self.close()
+        else:
+            self.discard()
+
+    def _add_video(self, kind: _Kind) -> VideoStream:
+        stream = self._output.add_stream(kind.codec, rate=self.rate, options=kind.options)
+        context = stream.codec_context
+        context.width, context.height = self.size
+        context.pix_fmt = self._format
+        context.time_base = self.time_base
+        context.colorspace, context.color_range = _MATRIX_BT601, _RANGE_LIMITED
+        context.color_primaries, context.color_trc = _PRIMARIES_BT709, _TRANSFER_BT709
+        return stream
+
+    def _add_audio(self, source: str | os.PathLike[str] | None, kind: AudioKind) -> AudioTrack | None:
+        if source is None:
+            return None
+        track, note = open_audio(source, self._output, kind)
+        self.notes += [note] if note else []
+        return track
+
+    def _coded(self, rgb: U8, pts: int) -> VideoFrame:
+        if self._format == "yuv420p" and not (self.size[0] % 2 or self.size[1] % 2):
+            planes = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
+            coded = VideoFrame.from_ndarray(planes, "yuv420p")
+        else:
+            coded = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24").reformat(format=self._format)
+        coded.colorspace, coded.color_range = _MATRIX_BT601, _RANGE_LIMITED
+        coded.pts, coded.time_base = pts, self.time_base
+        coded.duration = max(1, round(1 / (self.rate * self.time_base)))
+        return coded
+
+    def _mux_waiting(self) -> None:
+        while self._waiting:
+            self._output.mux(self._waiting[0])
+            del self._waiting[0]
+
+    def _release(self) -> None:
+        self._open = False
+        if self._audio is not None:
+            self._audio.close()
+        self._output.close()
