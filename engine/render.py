@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import InputError
+from engine.errors import InputError, NoFaceError
 from engine.features.still import still_neutral
-from engine.media import VideoWriter, open_media, write_picture
+from engine.media import MediaWriter, open_media, open_writer
+from engine.media.picture import PICTURE_SUFFIXES
 from engine.pipeline import Session
-from engine.puppet import load
+from engine.puppet import Loaded, load
 from engine.track.face import FaceTracker
-from engine.types import U8, Controls, Frame, FrameReport
+from engine.types import U8, Controls, Face, Frame, FrameReport
 
 Progress = Callable[[int, int | None], None]
 """Called after each frame with the frames done and, where it is known, their number."""
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(slots=True)
@@ -35,7 +34,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def add(self, report: FrameReport) -> None:
         self.frames += 1
@@ -53,10 +52,10 @@ class Tally:
         }
         return {
             "frames": self.frames,
-            "interrupted": self.interrupted,
             "outcomes": dict(self.outcomes),
             "reasons": dict(self.reasons),
             "stages": stages,
+            "notes": self.notes,
         }
 
 
@@ -79,88 +78,60 @@ def render(
     """
     out = Path(out)
     with open_media(driver) as media:
-        if media.is_picture:
-            return _render_still(source, next(iter(media)), out, bundle, backend, faces, driver_pixels, cache)
-        if out.suffix.lower() in PICTURE_SUFFIXES:
+        if not media.still and out.suffix.lower() in PICTURE_SUFFIXES:
             raise InputError(f"{out.name}: the driver is a clip; expected an output such as {out.stem}.mp4")
         loaded = load(source, bundle=bundle, backend=backend, faces=faces, cache=cache)
         height, width = loaded.sources[0].rgb.shape[:2]
-        tracker = FaceTracker(backend=backend, max_faces=faces, cache=cache)
-        controls = Controls(driver_pixels=driver_pixels)
-        session = Session(tracker, loaded.generator, loaded.runner, loaded.sources, controls=controls)
         with (
-            closing(tracker),
-            VideoWriter(out, (width, height), rate=media.rate, time_base=media.time_base, audio_from=driver) as writer,
+            closing(FaceTracker(backend=backend, max_faces=faces, cache=cache)) as tracker,
+            open_writer(out, (width, height), media.time_base, media.rate, None if media.still else driver) as writer,
         ):
-            return write_frames(session, media, writer, media.frames, progress)
+            if media.still:
+                return _render_still(loaded, next(iter(media)), tracker, driver_pixels, writer)
+            controls = Controls(driver_pixels=driver_pixels)
+            session = Session(tracker, loaded.generator, loaded.runner, loaded.sources, controls=controls)
+            return write_frames(session, media, writer, media.frame_count, progress)
 
 
 def write_frames(
-    session: Session, frames: Iterable[Frame], writer: VideoWriter, total: int | None, progress: Progress | None
+    session: Session, frames: Iterable[Frame], writer: MediaWriter, total: int | None, progress: Progress | None
 ) -> Tally:
-    """Every frame through the session into the writer."""
-    tally = Tally()
-    try:
-        for result, report in _stepped(session, frames):
-            writer.write(result)
-            tally.add(report)
-            if progress is not None:
-                progress(tally.frames, total)
-    except KeyboardInterrupt:
-        tally.interrupted = True
-        raise
-    return tally
-
-
-def _stepped(session: Session, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameReport]]:
+    """Every frame through the session into the writer. The tally's notes are the writer's."""
+    tally = Tally(notes=writer.notes)
     for frame in frames:
-        yield session.step(frame)
+        result, report = session.step(frame)
+        writer.write(result)
+        tally.add(report)
+        if progress is not None:
+            progress(tally.frames, total)
+    return tally
 
 
 def _render_still(
-    source: Path | str | U8,
-    frame: Frame,
-    out: Path,
-    bundle: str,
-    backend: str,
-    faces: int,
-    driver_pixels: bool,
-    cache: Path | None,
+    loaded: Loaded, frame: Frame, tracker: FaceTracker, driver_pixels: bool, writer: MediaWriter
 ) -> Tally:
     """A picture has no neutral of its own: its expression is taken against a resting face estimated from itself."""
-    loaded = load(source, bundle=bundle, backend=backend, faces=faces, cache=cache)
-    tracker = FaceTracker(backend=backend, max_faces=faces, cache=cache)
-    tally = Tally()
-    with closing(tracker):
-        found = tracker.detect(frame.rgb)
-        if not found:
-            raise InputError("driver: no face found in the picture; expected one clearly visible face")
-        session = Session(
-            _Found(found),
-            loaded.generator,
-            loaded.runner,
-            loaded.sources,
-            controls=Controls(driver_pixels=driver_pixels),
-            neutral=still_neutral(found[0], frame),
-        )
-        result, report = session.step(frame)
-        tally.add(report)
-    if out.suffix.lower() in PICTURE_SUFFIXES:
-        write_picture(out, result.rgb)
-    else:
-        height, width = result.rgb.shape[:2]
-        with VideoWriter(out, (width, height), rate=None, time_base=frame.time_base) as writer:
-            writer.write(result)
-    return tally
+    found = tracker.detect(frame.rgb)
+    if not found:
+        raise NoFaceError("driver: no face found in the picture; expected one clearly visible face")
+    session = Session(
+        _Found(found),
+        loaded.generator,
+        loaded.runner,
+        loaded.sources,
+        controls=Controls(driver_pixels=driver_pixels),
+        neutral=still_neutral(found[0]),
+    )
+    return write_frames(session, [frame], writer, 1, None)
 
 
 class _Found:
     """A tracker of one picture whose faces are known."""
 
-    def __init__(self, faces: tuple[Any, ...]) -> None:
+    def __init__(self, faces: tuple[Face, ...]) -> None:
         self._faces = faces
 
-    def track(self, frame: Frame) -> tuple[Any, ...]:
+    def track(self, frame: Frame) -> tuple[Face, ...]:
         return self._faces
 
     def reset(self) -> None:

@@ -48,7 +48,7 @@ def load_sources(
     """
     name = Path(path).name
     with open_media(path) as media:
-        if media.is_picture:
+        if media.still:
             rgb = next(iter(media)).rgb
         else:
             rgb = _best_frame(media, detector, name)
