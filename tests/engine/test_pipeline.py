@@ -1,0 +1,236 @@
+"""The session and the plug, proved with a toy generator that keeps state over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from engine import canonical
+from engine.errors import ConfigError, InputError, MarotteError
+from engine.pipeline import PipelineConfig, Session, step_together
+from engine.plug import Ports
+from engine.types import Crop, Drive, Face, Frame, Mode, Outcome, Patch, Signal, Source
+
+SIZE = 160
+DRIVER_HUE = (0, 255, 0)
+
+
+def face_at(x: float, y: float, track_id: int = 1) -> Face:
+    points = (canonical.VERTICES * 4 + np.array([x, y, 0])).astype(np.float32)
+    box = np.concatenate([points[:, :2].min(0), points[:, :2].max(0)]).astype(np.float32)
+    return Face(box, points, 0.9, track_id)
+
+
+def frame_at(number: int, fps: int = 30) -> Frame:
+    rgb = np.empty((SIZE, SIZE, 3), np.uint8)
+    rgb[...] = DRIVER_HUE
+    return Frame(rgb, number, Fraction(1, fps), number / fps)
+
+
+def source_at(x: float = 80, y: float = 80, value: int = 30) -> Source:
+    return Source(np.full((SIZE, SIZE, 3), value, np.uint8), face_at(x, y), None, f"{x},{y}", "toy")
+
+
+class ScriptedTracker:
+    """Gives the faces it was told, frame by frame; raises what it was told to raise."""
+
+    def __init__(self, script: Sequence[tuple[Face, ...] | Exception]) -> None:
+        self._script = iter(script)
+
+    def track(self, frame: Frame) -> tuple[Face, ...]:
+        faces = next(self._script)
+        if isinstance(faces, Exception):
+            raise faces
+        return faces
+
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ToyPrepared:
+    source: Source
+    mode: Mode
+
+
+@dataclass
+class ToyState:
+    prepared: ToyPrepared
+    level: float = 0.0
+
+
+@dataclass
+class EchoGenerator:
+    """A temporal toy: its grey level is a running sum of x over the frames of this face, so state must not mix."""
+
+    name: str = "toy"
+    needs: frozenset[Signal] = field(default_factory=frozenset)
+    modes: frozenset[Mode] = frozenset({Mode.PUPPET, Mode.EDIT})
+
+    def prepare(self, source: Source, mode: Mode) -> ToyPrepared:
+        if source.name == "bad":
+            raise InputError("bad: cannot be moved")
+        return ToyPrepared(source, mode)
+
+    def begin(self, prepared: ToyPrepared) -> ToyState:
+        return ToyState(prepared)
+
+    def inputs(self, state: ToyState, drive: Drive) -> Ports:
+        x = np.float32(drive.face.points[:, 0].mean())
+        return {"level": np.array([state.level], np.float32), "x": np.array([x], np.float32)}
+
+    def patch(self, state: ToyState, outputs: Ports) -> Patch:
+        level = float(outputs["level"][0])
+        if not np.isfinite(level):
+            raise MarotteError("toy: level is NaN")
+        state.level = level
+        rgb = np.full((16, 16, 3), round(level) % 256, np.uint8)
+        centre = state.prepared.source.face.points[:, :2].mean(0).round()
+        shift = 8 - centre
+        crop = Crop(np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]]), 16)
+        return Patch(rgb, None, crop, state.prepared.source.rgb)
+
+
+class AddingRunner:
+    """level + x for a whole batch; remembers the batch sizes it saw."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.fault: Exception | None = None
+
+    def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
+        self.batches.append(len(batch))
+        if self.fault is not None:
+            raise self.fault
+        return [{"level": ports["level"] + ports["x"]} for ports in batch]
+
+    def close(self) -> None: ...
+
+
+def session_for(
+    script: Sequence[tuple[Face, ...] | Exception], runner: AddingRunner, sources: Sequence[Source] | None = None, **kw: object
+) -> Session:
+    return Session(ScriptedTracker(script), EchoGenerator(), runner, sources or [source_at()], **kw)  # type: ignore[arg-type]
+
+
+def level_at(frame: Frame, x: int = 80, y: int = 80) -> int:
+    return int(frame.rgb[y, x, 0])
+
+
+def no_driver(frame: Frame) -> bool:
+    return not (frame.rgb == np.array(DRIVER_HUE, np.uint8)).all(axis=2).any()
+
+
+def test_a_frame_keeps_its_time_stamp_and_says_what_it_cost() -> None:
+    """The result carries the driver's pts, and the report every stage's seconds and the frame's age."""
+    runner = AddingRunner()
+    session = session_for([(face_at(20, 80),)], runner, clock=lambda: 5.0)
+    result, report = session.step(frame_at(30))
+    assert (result.pts, result.time_base) == (30, Fraction(1, 30))
+    assert list(report.seconds) == ["track", "features", "inputs", "render", "paste"]
+    assert report.age_s == pytest.approx(4.0)
+    assert report.outcome is Outcome.GENERATED
+    assert report.faces == 1
+
+
+def test_two_faces_and_two_sessions_share_one_batch_and_no_state() -> None:
+    """The plug's promise: one run for everybody, each face's own past, results returned to whom they belong."""
+    runner = AddingRunner()
+    two = [source_at(40, 80), source_at(120, 80)]
+    one = session_for([(face_at(10, 80, 1), face_at(100, 80, 2))] * 3, runner, two)
+    other = session_for([(face_at(50, 80, 1),)] * 3, runner)
+    for number in range(3):
+        results = step_together([one, other], [frame_at(number)] * 2, runner)
+    assert runner.batches == [3, 3, 3]
+    (first, _), (second, _) = results
+    assert [level_at(first, 40), level_at(first, 120), level_at(second)] == [30, 300 % 256, 150]
+
+
+def test_the_second_face_stays_on_its_source_when_the_order_changes() -> None:
+    """Faces beside the main one keep their place by track id, not by their order in the frame."""
+    runner = AddingRunner()
+    sources = [source_at(30, 80), source_at(80, 80), source_at(130, 80)]
+    a, b, c = face_at(10, 80, 1), face_at(20, 80, 2), face_at(40, 80, 3)
+    session = session_for([(a, b, c), (a, c, b)], runner, sources)
+    session.step(frame_at(0))
+    result, _ = session.step(frame_at(1))
+    assert [level_at(result, x) for x in (30, 80, 130)] == [20, 40, 80]
+
+
+@pytest.mark.parametrize("mode", [Mode.PUPPET, Mode.EDIT])
+@pytest.mark.parametrize(
+    "fault", [(), RuntimeError("tracker broke"), MarotteError("asked and refused")], ids=["no face", "crash", "refused"]
+)
+def test_whatever_fails_the_driver_is_never_shown(mode: Mode, fault: tuple[Face, ...] | Exception) -> None:
+    """Face lost or stage broken: held, then faded, the reason in the report, and motion again afterwards."""
+    runner = AddingRunner()
+    script = [fault, (face_at(20, 80),), *[fault] * 60, (face_at(20, 80),)]
+    session = session_for(script, runner, config=PipelineConfig(mode=mode))
+    outcomes = []
+    for number in range(len(script)):
+        result, report = session.step(frame_at(number))
+        assert no_driver(result)
+        assert (report.reason is None) == (report.outcome is Outcome.GENERATED)
+        outcomes.append(report.outcome)
+    assert outcomes[0] is Outcome.WAITING
+    assert outcomes[1] is outcomes[-1] is Outcome.GENERATED
+    assert outcomes[2] is Outcome.HELD
+    assert outcomes[-2] is Outcome.FADED
+
+
+def test_a_runner_that_fails_or_answers_nan_falls_back() -> None:
+    """NaN is never pasted, and a broken batch is a reason, not a crash."""
+    runner = AddingRunner()
+    session = session_for([(face_at(20, 80),)] * 3, runner)
+    session.step(frame_at(0))
+    runner.fault = RuntimeError("device lost")
+    _, report = session.step(frame_at(1))
+    assert report.outcome is Outcome.HELD
+    assert report.reason == "RuntimeError: device lost"
+    runner.fault = None
+    session._slots[0].state.level = float("nan")
+    result, report = session.step(frame_at(2))
+    assert report.reason == "MarotteError: toy: level is NaN"
+    assert level_at(result) == 20
+
+
+def test_one_sessions_fault_leaves_the_other_alone() -> None:
+    """A batch mate's NaN or lost face does not reach this session's picture."""
+    runner = AddingRunner()
+    good, bad = (session_for([(face_at(20, 80),)] * 2, runner) for _ in range(2))
+    bad._slots[0].state.level = float("nan")
+    (result, report), (_, failed) = step_together([good, bad], [frame_at(0)] * 2, runner)
+    assert report.outcome is Outcome.GENERATED
+    assert level_at(result) == 20
+    assert failed.outcome is Outcome.WAITING
+
+
+def test_a_new_source_takes_over_and_a_bad_one_is_refused() -> None:
+    """Swapped between two frames; when the new one cannot be used the old one goes on."""
+    runner = AddingRunner()
+    session = session_for([(face_at(20, 80),)] * 3, runner)
+    session.step(frame_at(0))
+    bad = source_at()
+    with pytest.raises(InputError, match="bad: cannot be moved"):
+        session.swap([Source(bad.rgb, bad.face, None, "k", "bad")])
+    assert level_at(session.step(frame_at(1))[0]) == 40
+    session.swap([source_at(value=77)])
+    result, _ = session.step(frame_at(2))
+    assert int(result.rgb[0, 0, 0]) == 77
+    assert level_at(result) == 20
+
+
+def test_a_mode_that_the_generator_does_not_have_is_refused_at_start() -> None:
+    """Configuration is validated before the first frame."""
+    generator = EchoGenerator(modes=frozenset({Mode.EDIT}))
+    with pytest.raises(ConfigError, match="got mode 'puppet', expected one of edit"):
+        Session(ScriptedTracker([]), generator, AddingRunner(), [source_at()])
+
+
+def test_a_session_without_a_source_is_refused() -> None:
+    """There is always a picture to fall back to."""
+    with pytest.raises(ConfigError, match="at least one face"):
+        session_for([], AddingRunner()).swap([])
