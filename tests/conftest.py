@@ -37,8 +37,8 @@ def models() -> None:
     from engine import models as registry
 
     try:
-        for name in registry.REGISTRY:
-            registry.locate(name)
+        for entry in registry.PULLED:
+            registry.locate(entry.name)
     except ModelError as error:
         if os.environ.get("CI"):
             raise
