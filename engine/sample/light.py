@@ -93,7 +93,7 @@ class Scene:
         """1 = in the key light, (H, W, 3); skin lets red leak over a shadow's edge."""
         rows, columns = self.canvas.shape
         relief = cv2.resize(self.height, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
-        shadow = cv2.resize(_cast(relief, self.canvas.unit / 2), (columns, rows))
+        shadow = np.asarray(cv2.resize(_cast(relief, self.canvas.unit / 2), (columns, rows)), np.float32)
         soft, softer = self.canvas.blur(shadow, 0.012), self.canvas.blur(shadow, 0.035)
         red = np.maximum(soft + (softer - soft) * 0.35 * scatter, soft)
         return np.asarray(np.dstack([red, soft, soft]), np.float32)

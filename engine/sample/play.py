@@ -1,0 +1,29 @@
+"""The moving sample: the shipped portrait, moved by the demo driver, as a clip."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from engine.media import open_writer
+from engine.pipeline import Session
+from engine.puppet import load
+from engine.render import Progress, Tally, write_frames
+from engine.sample import sample_portrait
+from engine.sample.demo import DemoTracker, demo_frames
+from engine.sample.script import DURATION_S
+
+_RATE = 30
+_TIME_BASE = Fraction(1, 90000)
+
+
+def play_sample(
+    out: Path, *, backend: str = "auto", cache: Path | None = None, progress: Progress | None = None
+) -> Tally:
+    """Render one performance to `out`; its folder is made."""
+    loaded = load(sample_portrait(), backend=backend, cache=cache)
+    session = Session(DemoTracker(), loaded.generator, loaded.runner, loaded.sources)
+    height, width = loaded.sources[0].rgb.shape[:2]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open_writer(out, (width, height), _TIME_BASE, Fraction(_RATE)) as writer:
+        return write_frames(session, demo_frames(rate=_RATE), writer, round(DURATION_S * _RATE), progress)
