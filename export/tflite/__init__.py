@@ -1,4 +1,4 @@
-"""TFLite to ONNX: opset 16, static shapes, float32 weights, ports named and laid out as in the TFLite file."""
+"""TFLite to ONNX: opset 16, static shapes, float32 weights, ports named and laid out as in the file."""
 
 from export.tflite.convert import convert
 

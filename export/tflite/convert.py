@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 import onnx
@@ -13,6 +14,17 @@ from export.tflite.flatbuffer import Operator, read_model
 
 _CUSTOM: Final = 32
 _MUL: Final = 18
+# What NumPy, struct and ONNX raise when the numbers of a damaged file do not fit each other.
+_FAULTS: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+)
 
 
 def convert(data: bytes, title: str) -> onnx.ModelProto:
@@ -23,11 +35,17 @@ def convert(data: bytes, title: str) -> onnx.ModelProto:
     """
     model = read_model(data)
     emitter = Emitter(model)
-    for index in model.inputs:
-        emitter.values[index] = Value(native=emitter.tensor(index).name)
-    for operator in model.operators:
-        _emit(Site(emitter, operator))
-    return emitter.finish(title)
+    try:
+        for index in model.inputs:
+            emitter.values[index] = Value(native=emitter.tensor(index).name)
+        for operator in model.operators:
+            _emit(Site(emitter, operator))
+        return emitter.finish(title)
+    except _FAULTS as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"TFLite file does not convert: {reason}; it is damaged or of another kind"
+        ) from error
 
 
 def _emit(site: Site) -> None:

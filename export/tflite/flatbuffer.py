@@ -5,6 +5,7 @@ Field numbers are those of the public TFLite schema (schema.fbs, version 3).
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _DTYPES: Final[dict[int, type[np.generic]]] = {
     9: np.int8,
     10: np.float64,
 }
+_DENSE_LIMIT: Final = 2**26
 _SPARSE_VECTORS: Final = {1: "<i4", 2: "<u2", 3: "u1"}
 
 
@@ -133,7 +135,7 @@ def read_model(data: bytes) -> Model:
         raise ModelError("not a TFLite file: it lacks the identifier TFL3; name a .tflite file of version 3")
     try:
         return _model(Table(data, struct.unpack_from("<I", data, 0)[0]))
-    except (struct.error, ValueError, IndexError, KeyError) as error:
+    except (struct.error, ValueError, LookupError, MemoryError) as error:
         raise ModelError(f"damaged TFLite file: {error}; fetch it again") from error
 
 
@@ -188,7 +190,7 @@ _EMPTY: Final = Table(struct.pack("<iHH", -4, 4, 0), 0)
 
 
 def _densify(values: Array, shape: tuple[int, ...], sparsity: Table) -> Array:
-    """Spreads the stored values of a sparse tensor: every dimension dense but for compressed rows at the end."""
+    """Spreads the stored values of a sparse tensor: its last dimension compressed, the others dense."""
     dimensions = list(sparsity.tables(2))
     order = _indices(sparsity, 0)
     if _indices(sparsity, 1) or order != tuple(range(len(shape))) or len(dimensions) != len(shape):
@@ -199,7 +201,11 @@ def _densify(values: Array, shape: tuple[int, ...], sparsity: Table) -> Array:
     last = dimensions[-1]
     segments = _sparse_vector(last, 2)
     columns = _sparse_vector(last, 4)
-    dense = np.zeros((int(np.prod(shape[:-1])), shape[-1]), values.dtype)
+    if math.prod(shape) > _DENSE_LIMIT:
+        raise ModelError(
+            f"sparse tensor of shape {shape}: more than {_DENSE_LIMIT} values is no model of ours"
+        )
+    dense = np.zeros((math.prod(shape[:-1]), shape[-1]), values.dtype)
     rows = np.repeat(np.arange(len(dense)), np.diff(segments))
     dense[rows, columns] = values[: len(columns)]
     return dense.reshape(shape)
