@@ -1,0 +1,6 @@
+"""mesh_flow, the default generator: training-free, on the CPU, out of the box."""
+
+from engine.generators.mesh_flow.generator import MeshFlow, MeshFlowRunner
+from engine.generators.mesh_flow.warm import warm_up
+
+__all__ = ["MeshFlow", "MeshFlowRunner", "warm_up"]

@@ -1,0 +1,159 @@
+"""From the driver's motion to the source's: what the face should look like in this frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine import canonical
+from engine.errors import InputError
+from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT, LIPS, deform
+from engine.generators.mesh_flow import limits
+from engine.generators.mesh_flow.regions import LID_PULL, LIP_PULL, REGIONS
+from engine.geometry import rotation_matrix, rotation_vector
+from engine.types import AU_NAMES, F32, F64, Controls, Drive, FaceShape, Gaze, Neutral
+
+_UPPER_LIDS = np.array(LIDS_RIGHT[0] + LIDS_LEFT[0])
+_LOWER_LIDS = np.array(LIDS_RIGHT[1] + LIDS_LEFT[1])
+_UPPER_LIP, _LOWER_LIP = np.array(LIPS[0]), np.array(LIPS[1])
+_CORNERS = np.array([canonical.RIGHT_EYE_CORNERS, canonical.LEFT_EYE_CORNERS])
+_IRISES = np.array([canonical.RIGHT_IRIS[0], canonical.LEFT_IRIS[0]])
+
+_LEAST_LID_GAP_CM = 0.35
+"""A neutral whose eyes are narrower than this was taken in a blink; its lid gap is not believed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """shape: the source's face as it should be, in patch pixels. irises: float32 (2, 2), where the iris centres
+    (right, left) belong, in patch pixels."""
+
+    shape: FaceShape
+    points: F32
+    irises: F32
+
+
+def transfer(source: FaceShape, rest_gaze: Gaze, drive: Drive) -> Target:
+    """Move `source` (its shape in patch pixels) as the driver moves relative to the driver's neutral.
+
+    rest_gaze: the source's own. Raises InputError when the driver's features are missing or not finite.
+    """
+    driver, look = drive.features.shape, drive.features.gaze
+    if driver is None or look is None:
+        raise InputError(
+            "mesh_flow: got a drive without shape or gaze, expected both; ask for what the generator needs"
+        )
+    _check(driver, "driver")
+    _check(drive.neutral.shape, "neutral")
+    local = _expression(source.local, driver.local, drive.neutral, drive.controls)
+    moved = _rigid(source, driver, drive.neutral.shape, drive.controls, local)
+    points = moved.points()
+    irises = _irises(moved, _gaze(rest_gaze, look, drive.neutral.gaze, drive.controls))
+    if not (np.isfinite(points).all() and np.isfinite(irises).all()):
+        raise InputError("mesh_flow: the driver's motion is not finite; expected a tracked face")
+    return Target(moved, points, irises)
+
+
+def _check(shape: FaceShape, whose: str) -> None:
+    numbers = (shape.local.sum(), shape.rotation.sum(), shape.translation.sum(), shape.scale)
+    if not (all(math.isfinite(float(number)) for number in numbers) and shape.scale > 0):
+        raise InputError(f"mesh_flow: the {whose} face is not finite or has no size; expected a tracked face")
+
+
+def _expression(source: F32, driver: F32, neutral: Neutral, controls: Controls) -> F32:
+    """The source's local shape with the driver's change of expression."""
+    rest = neutral.shape.local
+    gain = REGIONS @ np.array([controls.mouth, controls.eyes, controls.brows], np.float32)
+    delta = (driver - rest) * gain[:, None]
+    delta[:, 0] *= _mouth_width_gain(source, rest)
+    local = source + delta
+    _set_lids(local, source, driver, rest, controls)
+    _set_lips(local, source, driver, rest, controls)
+    if controls.au_offsets:
+        offsets = np.array([controls.au_offsets.get(name, 0.0) for name in AU_NAMES], np.float32)
+        local = deform(local, offsets)
+    return local
+
+
+def _mouth_width_gain(source: F32, rest: F32) -> F32:
+    """Lips move sideways in proportion to the mouth that they belong to."""
+    ratio = float((source[291, 0] - source[61, 0]) / max(1e-3, rest[291, 0] - rest[61, 0]))
+    return np.asarray(1.0 + (min(1.3, max(0.75, ratio)) - 1.0) * REGIONS[:, 0], np.float32)
+
+
+def _set_lids(local: F32, source: F32, driver: F32, rest: F32, controls: Controls) -> None:
+    """Scale the opening of each eye instead of adding to it, so that the driver's blink closes any eye exactly."""
+    if controls.eyes == 0.0:
+        return
+    gap_source, gap_driver, gap_rest = (
+        face[_LOWER_LIDS, 1] - face[_UPPER_LIDS, 1] for face in (source, driver, rest)
+    )
+    if controls.absolute_eyes:
+        gap_rest = np.maximum(gap_rest, _LEAST_LID_GAP_CM * _LID_PROFILE)
+    ratio = np.clip(gap_source / np.maximum(gap_rest, 1e-3), 0.5, 2.0)
+    wanted = gap_source + controls.eyes * (np.maximum(gap_driver, 0.0) - gap_rest) * ratio
+    excess = np.maximum(wanted, 0.0) - (local[_LOWER_LIDS, 1] - local[_UPPER_LIDS, 1])
+    local[:, 1] += LID_PULL @ excess.astype(np.float32)
+
+
+_LID_PROFILE = np.array(2 * (0.45, 0.8, 0.95, 1.0, 0.95, 0.8, 0.5), np.float32)
+
+
+def _set_lips(local: F32, source: F32, driver: F32, rest: F32, controls: Controls) -> None:
+    """Take the gap between the lips from the driver as it stands, and never let the lips cross."""
+    gap = local[_LOWER_LIP, 1] - local[_UPPER_LIP, 1]
+    wanted = gap
+    if controls.absolute_mouth:
+        gap_source = source[_LOWER_LIP, 1] - source[_UPPER_LIP, 1]
+        gap_driver = driver[_LOWER_LIP, 1] - driver[_UPPER_LIP, 1]
+        width = (source[308, 0] - source[78, 0]) / max(1e-3, float(rest[308, 0] - rest[78, 0]))
+        gap_driver = gap_driver * min(1.3, max(0.75, float(width)))
+        wanted = (
+            gap_source
+            + min(1.0, controls.mouth) * (gap_driver - gap_source)
+            + max(0.0, controls.mouth - 1.0) * gap_driver
+        )
+    local[:, 1] += LIP_PULL @ (np.maximum(wanted, 0.0) - gap).astype(np.float32)
+
+
+def _rigid(
+    source: FaceShape, driver: FaceShape, rest: FaceShape, controls: Controls, local: F32
+) -> FaceShape:
+    """The driver's head motion since its neutral, on the source's head, within limits."""
+    wanted = driver.rotation @ rest.rotation.T @ source.rotation
+    rotation = limits.limit_rotation(_partly(wanted, source.rotation, controls.pose), source.rotation)
+    grown = limits.soft(controls.pose * math.log(driver.scale / rest.scale), limits.SCALE)
+    shift = controls.pose * (driver.translation - rest.translation)[:2] * (source.scale / rest.scale)
+    width = source.scale * float(np.linalg.norm(canonical.VERTICES[234] - canonical.VERTICES[454]))
+    translation = source.translation.copy()
+    translation[:2] += limits.limit_shift(shift, width)
+    return FaceShape(local, rotation, source.scale * math.exp(grown), translation)
+
+
+def _partly(wanted: F64, start: F64, gain: float) -> F64:
+    if gain == 1.0:
+        return wanted
+    return rotation_matrix(gain * rotation_vector(wanted @ start.T)) @ start
+
+
+def _gaze(source: Gaze, driver: Gaze, rest: Gaze, controls: Controls) -> F64:
+    """Where the irises should look, (2, 2) in Gaze units: right and left eye, x and y."""
+    own, now, still = (
+        np.array([[g.right_x, g.right_y], [g.left_x, g.left_y]]) for g in (source, driver, rest)
+    )
+    relative = own + controls.gaze * (now - still)
+    if not controls.absolute_gaze:
+        return relative
+    return np.asarray(own + min(1.0, controls.gaze) * (now - own))
+
+
+def _irises(moved: FaceShape, look: F64) -> F32:
+    """Iris centres in pixels, (2, 2), for a gaze as engine/features/gaze.py defines it."""
+    corners = moved.local[_CORNERS]
+    axis = corners[:, 1, :2] - corners[:, 0, :2]
+    half = 0.5 * np.column_stack([axis[:, 0], axis[:, 1], -axis[:, 1], axis[:, 0]]).reshape(2, 2, 2)
+    places = moved.local[_IRISES].astype(np.float64)
+    places[:, :2] = 0.5 * (corners[:, 0, :2] + corners[:, 1, :2]) + (look[:, :, None] * half).sum(1)
+    return np.asarray((moved.scale * (places @ moved.rotation.T) + moved.translation)[:, :2], np.float32)

@@ -1,0 +1,185 @@
+"""The mouth layer: what shows between the lips.
+
+The source's own inside of the mouth where its mouth stands open enough, moved rigidly at both lips and stretched
+only in the dark between; else a drawn one: upper teeth fixed to the skull, lower teeth and tongue fixed to the jaw,
+in the light and the colours of the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.features.au_basis import LIPS
+from engine.generators.mesh_flow.compiled import compiled
+from engine.generators.mesh_flow.opening import SAMPLES, STEPS, box, contours, frame_between, over
+from engine.types import F32, U8, FaceShape
+
+UPPER = np.array((78, *LIPS[0], 308))
+LOWER = np.array((78, *LIPS[1], 308))
+_ARC_X = np.linspace(-2.6, 2.6, 9)
+_CHEEKS = (50, 280, 205, 425, 117, 346)
+
+TOOTH_EDGES = np.array([0.0, 0.84, 1.46, 2.2, 2.85, 3.5], np.float32)
+"""Where one upper tooth ends and the next begins, centimetres from the middle."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cavity:
+    """The source's mouth. frame: float32 (5,): patch place of the left corner, unit axis, width. lips: float32
+    (2, SAMPLES), inner contours over that axis in pixels. gap: mean middle gap in pixels. colours: float32 (4, 3): dark,
+    teeth, tongue, gum. upper_arc, lower_arc: float32 (9, 3), tooth edges in canonical centimetres."""
+
+    frame: F32
+    lips: F32
+    gap: float
+    colours: F32
+    upper_arc: F32
+    lower_arc: F32
+
+
+def take(picture: U8, points: F32, shape: FaceShape, white: F32) -> Cavity:
+    """The mouth of a face at `points` (478, 3) in a patch; white: the picture's eye white, RGB (3,)."""
+    frame = frame_between(points[78, :2], points[308, :2])
+    lips = contours(points, UPPER, LOWER, frame)
+    gap = max(0.0, float((lips[1] - lips[0])[12:21].mean()))
+    upper, lower = _arcs(shape)
+    return Cavity(frame, lips, gap, _colours(picture, points, white), upper, lower)
+
+
+def _arcs(shape: FaceShape) -> tuple[F32, F32]:
+    """The biting edges of both rows of teeth in the closed jaw."""
+    local = shape.local
+    closed = max(float(local[13, 1]), float(local[2, 1]) + 1.75)
+    depth = float(local[13, 2]) + 0.35 + 0.14 * _ARC_X**2
+    edge = closed + 0.2 - 0.03 * _ARC_X**2
+    upper = np.column_stack([_ARC_X, edge, depth])
+    lower = np.column_stack([_ARC_X, edge - 0.12, depth + 0.25])
+    return upper.astype(np.float32), lower.astype(np.float32)
+
+
+def _colours(picture: U8, points: F32, white: F32) -> F32:
+    """Dark, teeth, tongue and gum as this picture would show them."""
+    skin = np.median([_around(picture, points[p]) for p in _CHEEKS], axis=0)
+    lips = np.median([_around(picture, points[p]) for p in (0, 17, 37, 267, 84, 314)], axis=0)
+    weights = np.array([0.299, 0.587, 0.114])
+    light, bright = float(skin @ weights), float(white @ weights)
+    level = min(max(0.9 * bright, 0.85 * light), 1.25 * light + 20.0, 235.0)
+    tint = skin / max(light, 1.0)
+    teeth = level * (0.72 + 0.28 * tint)
+    dark = 0.16 * lips
+    tongue = 0.62 * lips + np.array([8.0, 0.0, 0.0]) * (np.ptp(skin) > 6)
+    return np.array([dark, teeth, tongue, 0.8 * lips], np.float32)
+
+
+def _around(picture: U8, point: F32) -> F32:
+    x, y = (int(round(float(v))) for v in point[:2])
+    size = picture.shape[0]
+    x, y = min(max(x, 2), size - 3), min(max(y, 2), size - 3)
+    return np.asarray(picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0), np.float32)
+
+
+def plan(points: F32, moved: FaceShape, rest: FaceShape, cavity: Cavity) -> tuple[F32, F32]:
+    """This frame's mouth: row (9,) float32 and curves (5, SAMPLES) float32.
+
+    Row: target frame (5), source pixels per target pixel, share of the source's own mouth, pixels per centimetre,
+    gap in pixels. Curves over the mouth's axis: upper lip, lower lip, upper teeth, lower teeth (pixels down), and the
+    distance from the middle of the upper teeth (centimetres).
+    """
+    frame = frame_between(points[78, :2], points[308, :2])
+    table = np.empty((5, SAMPLES), np.float32)
+    table[:2] = contours(points, UPPER, LOWER, frame)
+    jaw = moved.local[152, 1] - rest.local[152, 1] + 0.6 * cavity.gap / rest.scale
+    drop = np.array([0.0, max(0.0, float(jaw)), 0.0])
+    _project(table[2:4], table[4], frame, moved, cavity, drop)
+    gap = float((table[1] - table[0])[12:21].mean())
+    down = rest.scale / moved.scale
+    own = min(1.0, max(0.0, (cavity.gap / max(gap * down, 1e-3) - 0.45) / 0.35))
+    if cavity.gap < 0.16 * rest.scale:
+        own = 0.0
+    row = np.array([*frame, down, own, moved.scale, gap], np.float32)
+    return row, table
+
+
+def _project(teeth: F32, middle: F32, frame: F32, moved: FaceShape, cavity: Cavity, drop: np.ndarray) -> None:
+    for k, arc in enumerate((cavity.upper_arc, cavity.lower_arc + drop)):
+        placed = moved.scale * (arc @ moved.rotation.T) + moved.translation
+        along, height = over(frame, placed)
+        along = np.maximum.accumulate(along)
+        teeth[k] = np.interp(STEPS, along, height)
+        if k == 0:
+            middle[:] = np.interp(STEPS, along, _ARC_X)
+
+
+@compiled
+def draw_mouth(
+    out: U8,
+    picture: U8,
+    source: F32,
+    lips: F32,
+    colours: F32,
+    edges: F32,
+    row: F32,
+    table: F32,
+    feather: float,
+) -> None:
+    """Draw the inside of the mouth into `out` (S, S, 3). Arguments as in Cavity and `plan`; picture: the patch."""
+    size, samples = out.shape[0], table.shape[1]
+    x0, y0, ax, ay, width = row[0], row[1], row[2], row[3], row[4]
+    down, own, scale = row[5], row[6], row[7]
+    first_x, last_x, first_y, last_y = box(row, table, size)
+    for y in range(first_y, last_y + 1):
+        for x in range(first_x, last_x + 1):
+            dx, dy = x - x0, y - y0
+            u = (dx * ax + dy * ay) / width
+            if u <= 0.0 or u >= 1.0:
+                continue
+            v = dy * ax - dx * ay
+            place = u * (samples - 1)
+            i = min(int(place), samples - 2)
+            share = place - i
+            upper = table[0, i] + share * (table[0, i + 1] - table[0, i])
+            lower = table[1, i] + share * (table[1, i + 1] - table[1, i])
+            gap = lower - upper
+            if gap <= 0.2 or v - upper <= -0.5 * feather or lower - v <= -0.5 * feather:
+                continue
+            cover = min(1.0, (v - upper) / feather + 0.5) * min(1.0, (lower - v) / feather + 0.5)
+            cover *= min(1.0, max(0.0, (gap - 0.6) / 2.0))
+            biting = table[2, i] + share * (table[2, i + 1] - table[2, i])
+            jaw = table[3, i] + share * (table[3, i + 1] - table[3, i])
+            across = abs(table[4, i] + share * (table[4, i + 1] - table[4, i]))
+            depth, height = (v - upper) / scale, (lower - v) / scale
+            # Light falls off towards the corners, under the upper lip and into the throat.
+            side = abs(2.0 * u - 1.0)
+            lit = (1.0 - 0.8 * side * side * side) * (0.5 + 0.5 * min(1.0, depth / 0.35))
+            teeth = min(1.0, max(0.0, (biting - v) / 1.6 + 0.5))
+            for k in range(4):
+                teeth *= 1.0 - 0.28 * max(0.0, 1.0 - abs(across - edges[k]) * scale / 1.3)
+            lower_teeth = 0.75 * min(1.0, max(0.0, (v - jaw) / 1.6 + 0.5)) * (1.0 - teeth)
+            tongue = min(1.0, max(0.0, (0.62 * gap / scale - height) / 0.35)) * max(
+                0.0, 1.0 - side * side * 1.6
+            )
+            t = (v - upper) / gap
+            bend = t * t * (3.0 - 2.0 * t)
+            sp = u * (samples - 1)
+            source_upper = lips[0, i] + (sp - i) * (lips[0, i + 1] - lips[0, i])
+            source_gap = lips[1, i] + (sp - i) * (lips[1, i + 1] - lips[1, i]) - source_upper
+            sv = source_upper + (v - upper) * down + (source_gap - gap * down) * bend
+            fx = source[0] + u * source[4] * source[2] - sv * source[3]
+            fy = source[1] + u * source[4] * source[3] + sv * source[2]
+            fx, fy = min(max(fx, 0.0), size - 1.001), min(max(fy, 0.0), size - 1.001)
+            j, k2 = int(fy), int(fx)
+            a, b = fy - j, fx - k2
+            for n in range(3):
+                inside = colours[0, n] + tongue * (0.8 * colours[2, n] - colours[0, n])
+                inside += lower_teeth * (0.8 * colours[1, n] - inside)
+                inside += teeth * (colours[1, n] - inside)
+                drawn = lit * inside + (1.0 - lit) * 0.5 * colours[0, n]
+                mine = (1 - a) * ((1 - b) * picture[j, k2, n] + b * picture[j, k2 + 1, n]) + a * (
+                    (1 - b) * picture[j + 1, k2, n] + b * picture[j + 1, k2 + 1, n]
+                )
+                value = drawn + own * (mine - drawn)
+                out[y, x, n] = np.uint8(
+                    min(255.0, max(0.0, out[y, x, n] + cover * (value - out[y, x, n]) + 0.5))
+                )
