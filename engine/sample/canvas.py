@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.types import F32, U8
 
-_UNIT = 0.2
-_ORIGIN = (0.5, 0.44)
+UNIT = 0.2
+ORIGIN = (0.5, 0.44)
 _SUBPIXEL_BITS = 5
 
 
@@ -47,7 +47,7 @@ class Canvas:
     @property
     def unit(self) -> float:
         """Pixels per head unit."""
-        return _UNIT * self.size
+        return UNIT * self.size
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,16 +63,16 @@ class Canvas:
     def x(self) -> F32:
         """float32 (1, width): head units of each column's centre."""
         columns = np.arange(self.left, self.left + self.width, dtype=np.float32)[None, :]
-        return ((columns - _ORIGIN[0] * self.size) / self.unit).astype(np.float32)
+        return ((columns - ORIGIN[0] * self.size) / self.unit).astype(np.float32)
 
     @cached_property
     def y(self) -> F32:
         """float32 (height, 1): head units of each row's centre."""
         rows = np.arange(self.top, self.top + self.height, dtype=np.float32)[:, None]
-        return ((rows - _ORIGIN[1] * self.size) / self.unit).astype(np.float32)
+        return ((rows - ORIGIN[1] * self.size) / self.unit).astype(np.float32)
 
     def _absolute(self, points: F32) -> F32:
-        return np.asarray(points * self.unit + np.array(_ORIGIN) * self.size, np.float32)
+        return np.asarray(points * self.unit + np.array(ORIGIN) * self.size, np.float32)
 
     def _fixed_point(self, points: F32) -> NDArray[np.int32]:
         local = self._absolute(points) - np.array([self.left, self.top], np.float32)

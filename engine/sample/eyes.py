@@ -11,18 +11,25 @@ from engine.sample.canvas import Canvas, curve, linear, over, smoothstep
 from engine.types import F32
 
 IRIS_CENTRE = (0.352, -0.006)
-IRIS_RADIUS = 0.084
-_UPPER_LID = [
-    (0.178, 0.034), (0.212, -0.022), (0.272, -0.074), (0.35, -0.096), (0.425, -0.08), (0.478, -0.042),
-    (0.508, 0.002),
+IRIS_RADIUS = 0.088
+UPPER_LID = [
+    (0.168, 0.036), (0.204, -0.024), (0.268, -0.081), (0.35, -0.104), (0.43, -0.087), (0.486, -0.044),
+    (0.514, 0.002),
 ]  # fmt: skip
-_LOWER_LID = [
-    (0.508, 0.002), (0.468, 0.04), (0.405, 0.06), (0.34, 0.066), (0.272, 0.058), (0.215, 0.044),
-    (0.178, 0.034),
+LOWER_LID = [
+    (0.514, 0.002), (0.473, 0.043), (0.408, 0.065), (0.339, 0.071), (0.268, 0.063), (0.207, 0.047),
+    (0.168, 0.036),
 ]  # fmt: skip
-_CREASE = [(0.2, -0.068), (0.255, -0.112), (0.33, -0.137), (0.41, -0.13), (0.48, -0.09), (0.535, -0.04)]
-_BROW = [(0.15, -0.165), (0.25, -0.215), (0.37, -0.248), (0.49, -0.25), (0.58, -0.215), (0.645, -0.16)]
-_BROW_HALF_WIDTH = [0.03, 0.036, 0.034, 0.027, 0.017, 0.006]
+_CREASE = [
+    (0.182, -0.074),
+    (0.244, -0.122),
+    (0.328, -0.149),
+    (0.418, -0.142),
+    (0.496, -0.098),
+    (0.558, -0.044),
+]
+_BROW = [(0.145, -0.185), (0.245, -0.235), (0.37, -0.27), (0.49, -0.272), (0.585, -0.235), (0.655, -0.175)]
+_BROW_HALF_WIDTH = [0.03, 0.038, 0.037, 0.03, 0.019, 0.006]
 
 
 def paint_eyes(canvas: Canvas, picture: F32) -> F32:
@@ -43,7 +50,7 @@ def _on_side(points: list[tuple[float, float]], side: float) -> F32:
 
 def opening(canvas: Canvas, side: float, drop: float = 0.0) -> F32:
     """Coverage of the gap between the lids; ``drop`` lowers it all, for the lid's shadow."""
-    outline = np.concatenate([_on_side(_UPPER_LID, side), _on_side(_LOWER_LID, side)])
+    outline = np.concatenate([_on_side(UPPER_LID, side), _on_side(LOWER_LID, side)])
     return canvas.fill((outline + np.array([0, drop], np.float32)).astype(np.float32))
 
 
@@ -111,11 +118,11 @@ def _reflections(canvas: Canvas, eye: F32, side: float) -> F32:
 
 
 def _lashes(canvas: Canvas, patch: F32, side: float) -> F32:
-    upper, lower = _on_side(_UPPER_LID, side), _on_side(_LOWER_LID, side)
+    upper, lower = _on_side(UPPER_LID, side), _on_side(LOWER_LID, side)
     ink = np.zeros(canvas.shape, np.uint8)
     count = len(upper)
     for i in range(count - 1):
-        thick = 0.014 + 0.016 * float(np.interp(i / count, [0, 0.6, 0.8, 1], [0, 1, 1, 0.2]))
+        thick = 0.014 + 0.016 * float(np.interp(i / count, [0, 0.5, 0.75, 1], [0, 1, 0.9, 0.1]))
         lifted = upper[i : i + 2] + np.array([0, -0.006], np.float32)
         canvas.stroke(ink, lifted, 255, max(1, round(thick * canvas.unit)))
     for i in range(8, count, 3):
@@ -137,7 +144,7 @@ def _brow(canvas: Canvas, patch: F32, side: float) -> F32:
     soft = canvas.blur(canvas.fill((outline * [side, 1]).astype(np.float32)), 0.014)
     patch = over(patch, patch * linear(150, 90, 66), 0.75 * soft)
     ink = np.zeros(canvas.shape, np.uint8)
-    for _ in range(260):
+    for _ in range(340):
         t = draw.uniform(0, 0.97)
         i = int(t * (len(spine) - 1))
         off = draw.uniform(-1, 1)
@@ -148,4 +155,4 @@ def _brow(canvas: Canvas, patch: F32, side: float) -> F32:
         middle = (root + tip) / 2 + [0.004, -0.004]
         path = curve(np.stack([root, middle, tip]) * [side, 1], steps=4)
         canvas.stroke(ink, path, int(draw.uniform(70, 190)), 1)
-    return over(patch, linear(74, 36, 24), canvas.blur(ink.astype(np.float32) / 255, 0.003))
+    return over(patch, linear(66, 30, 20), canvas.blur(ink.astype(np.float32) / 255, 0.003))

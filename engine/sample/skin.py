@@ -9,18 +9,18 @@ from engine.sample.light import Surface
 from engine.types import F32
 
 _HALF_OUTLINE = [
-    (0.0, -0.95), (0.5, -0.84), (0.735, -0.45), (0.77, -0.08), (0.757, 0.2), (0.705, 0.48), (0.595, 0.76),
-    (0.445, 0.98), (0.275, 1.13), (0.11, 1.19), (0.0, 1.197),
+    (0.0, -0.95), (0.5, -0.84), (0.735, -0.45), (0.77, -0.08), (0.757, 0.2), (0.703, 0.46), (0.595, 0.73),
+    (0.445, 0.94), (0.275, 1.085), (0.11, 1.142), (0.0, 1.15),
 ]  # fmt: skip
 OUTLINE = curve(mirrored(_HALF_OUTLINE), closed=True)
-MOUTH_LINE = [(0.0, 0.748), (0.05, 0.744), (0.12, 0.748), (0.2, 0.739), (0.262, 0.715)]
-_UPPER_EDGE = [(0.262, 0.715), (0.2, 0.695), (0.13, 0.672), (0.055, 0.655), (0.0, 0.667)]
-_LOWER_EDGE = [(0.262, 0.715), (0.205, 0.78), (0.13, 0.83), (0.06, 0.852), (0.0, 0.856)]
+MOUTH_LINE = [(0.0, 0.731), (0.05, 0.728), (0.12, 0.731), (0.2, 0.722), (0.265, 0.697)]
+UPPER_EDGE = [(0.265, 0.697), (0.2, 0.679), (0.13, 0.656), (0.055, 0.641), (0.0, 0.652)]
+LOWER_EDGE = [(0.265, 0.697), (0.208, 0.759), (0.13, 0.81), (0.06, 0.832), (0.0, 0.836)]
 
 # Rows of the head: y, height of its midline without nose and lips.
 _MIDLINE = curve([
     (-0.95, 0.3), (-0.7, 0.62), (-0.45, 0.79), (-0.2, 0.85), (0.0, 0.83), (0.3, 0.83), (0.6, 0.86),
-    (0.85, 0.82), (1.0, 0.77), (1.1, 0.68), (1.17, 0.52), (1.205, 0.3), (1.25, 0.1),
+    (0.82, 0.82), (0.96, 0.77), (1.06, 0.68), (1.12, 0.52), (1.155, 0.3), (1.2, 0.1),
 ])  # fmt: skip
 # Rows of the nose: y, height above the face, sigma across.
 _NOSE = curve([
@@ -41,10 +41,10 @@ def relief(canvas: Canvas) -> F32:
     height = canvas.blur(base.astype(np.float32), 0.025) + _nose(canvas)
     height += 0.05 * canvas.bumps(0.33, -0.22, 0.2, 0.06) - 0.085 * canvas.bumps(0.33, -0.03, 0.17, 0.1)
     height += 0.035 * canvas.bumps(0.345, 0.0, 0.13, 0.07) - 0.02 * canvas.bumps(0.33, 0.13, 0.16, 0.03)
-    height += 0.095 * canvas.bumps(0.43, 0.36, 0.17, 0.14) + 0.06 * canvas.bump(0.0, 0.72, 0.26, 0.17)
-    height -= 0.05 * canvas.bump(0.0, 0.93, 0.16, 0.045) - 0.07 * canvas.bump(0.0, 1.06, 0.15, 0.08)
-    height -= 0.035 * canvas.bumps(0.285, 0.715, 0.035, 0.035)
-    height -= 0.014 * canvas.bump(0.0, 0.605, 0.022, 0.05) - 0.008 * canvas.bumps(0.05, 0.61, 0.018, 0.05)
+    height += 0.105 * canvas.bumps(0.42, 0.35, 0.16, 0.13) + 0.06 * canvas.bump(0.0, 0.7, 0.26, 0.17)
+    height -= 0.05 * canvas.bump(0.0, 0.9, 0.16, 0.045) - 0.07 * canvas.bump(0.0, 1.02, 0.15, 0.075)
+    height -= 0.035 * canvas.bumps(0.289, 0.695, 0.033, 0.035)
+    height -= 0.014 * canvas.bump(0.0, 0.59, 0.022, 0.05) - 0.008 * canvas.bumps(0.05, 0.595, 0.018, 0.05)
     return (height + _lip_relief(canvas)).astype(np.float32)
 
 
@@ -67,8 +67,8 @@ def _full(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def lips(canvas: Canvas) -> tuple[F32, F32]:
     """Coverage of the upper and of the lower lip."""
     line = _full(MOUTH_LINE)
-    upper = np.concatenate([curve(line), curve(_full(_UPPER_EDGE[::-1]))[::-1]])
-    lower = np.concatenate([curve(line), curve(_full(_LOWER_EDGE[::-1]))[::-1]])
+    upper = np.concatenate([curve(line), curve(_full(UPPER_EDGE[::-1]))[::-1]])
+    lower = np.concatenate([curve(line), curve(_full(LOWER_EDGE[::-1]))[::-1]])
     return canvas.fill(upper), canvas.fill(lower)
 
 
@@ -86,7 +86,7 @@ def face(canvas: Canvas) -> Surface:
     window = canvas.window(OUTLINE, 0.05)
     upper, lower = lips(window)
     gloss = 0.05 + 0.22 * window.bump(0, 0.38, 0.05, 0.07) + 0.05 * window.bump(0, -0.3, 0.3, 0.12)
-    gloss += 0.06 * upper + 0.22 * window.bump(-0.03, 0.815, 0.11, 0.022)
+    gloss += 0.06 * upper + 0.22 * window.bump(-0.03, 0.795, 0.11, 0.022)
     gloss += 0.06 * window.bumps(0.4, 0.25, 0.12, 0.07)
     return Surface(
         window,
@@ -102,8 +102,8 @@ def face(canvas: Canvas) -> Surface:
 def _complexion(canvas: Canvas, upper: F32, lower: F32) -> F32:
     """Albedo of the skin: warm, rosy on cheeks, nose and chin, freckled; then the lips."""
     skin = np.broadcast_to(linear(240, 196, 168), (*canvas.shape, 3)).astype(np.float32)
-    rosy = 0.62 * canvas.bumps(0.47, 0.36, 0.17, 0.13) + 0.42 * canvas.bump(0, 0.42, 0.11, 0.08)
-    rosy += 0.22 * canvas.bump(0, 1.06, 0.16, 0.09) + 0.25 * canvas.bumps(0.36, 0.12, 0.16, 0.05)
+    rosy = 0.74 * canvas.bumps(0.46, 0.36, 0.16, 0.12) + 0.42 * canvas.bump(0, 0.42, 0.11, 0.08)
+    rosy += 0.22 * canvas.bump(0, 1.02, 0.16, 0.08) + 0.25 * canvas.bumps(0.36, 0.12, 0.16, 0.05)
     rosy += 0.3 * canvas.bumps(0.34, -0.09, 0.17, 0.04)
     skin = over(skin, linear(228, 122, 104), np.clip(rosy, 0, 1) * 0.75)
     skin *= 1 + 0.018 * canvas.grain((14, 14), 3)[..., None]
@@ -125,7 +125,7 @@ def _mouth_line(canvas: Canvas) -> F32:
     ink = np.zeros(canvas.shape, np.uint8)
     line = curve(_full(MOUTH_LINE))
     canvas.stroke(ink, line, 255, max(1, round(0.014 * canvas.unit)))
-    corners = canvas.bumps(0.266, 0.714, 0.012, 0.01)
+    corners = canvas.bumps(0.268, 0.695, 0.012, 0.01)
     return np.clip(canvas.blur(ink.astype(np.float32) / 255, 0.005) + 0.5 * corners, 0, 1).astype(np.float32)
 
 
