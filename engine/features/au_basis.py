@@ -133,10 +133,10 @@ def _spread(moves: dict[int, F64], field: Field) -> F64:
     """The smooth field through `moves` that rests at the field's pins: (478, width of a move)."""
     anchors = {**{p: np.zeros_like(next(iter(moves.values()))) for p in _both_sides(field.pins)}, **moves}
     points = list(anchors)
-    kernel = _kernel(field.reach, field.lips_together)
-    heights = np.linalg.solve(kernel[np.ix_(points, points)], np.stack([anchors[p] for p in points]))
+    kernel = _kernel(points, field.reach, field.lips_together)
+    heights = np.linalg.lstsq(kernel[points], np.stack([anchors[p] for p in points]), rcond=1e-12)[0]
     spread = np.zeros((canonical.VERTICES.shape[0], heights.shape[1]))
-    spread[: canonical.MESH_POINTS] = kernel[:, points] @ heights
+    spread[: canonical.MESH_POINTS] = kernel @ heights
     return spread
 
 
@@ -144,25 +144,28 @@ def _both_sides(points: tuple[int, ...]) -> list[int]:
     return list(dict.fromkeys([*points, *(int(canonical.MIRROR[p]) for p in points)]))
 
 
-@lru_cache(maxsize=8)
-def _kernel(reach: float, lips_together: bool) -> F64:
-    """Green's function (468, 468) of a thin plate on the mesh whose bumps fade over `reach` centimetres.
+def _kernel(points: list[int], reach: float, lips_together: bool) -> F64:
+    """Green's functions (468, len(points)) of a thin plate on the mesh whose bumps fade over `reach` centimetres."""
+    modes, stiffness = _modes(lips_together)
+    return np.asarray((modes / (stiffness + reach**-4.0)) @ modes[points].T)
+
+
+@lru_cache(maxsize=2)
+def _modes(lips_together: bool) -> tuple[F64, F64]:
+    """Eigenmodes (468, M) of the plate and their stiffnesses (M,), 1/cm^4.
 
     With `lips_together` the two inner lip contours are one line that both lips share.
     """
     stiffness, mass = _laplacian()
-    plate = stiffness @ (stiffness / mass[:, None]) + np.diag(mass) / reach**4
-    if not lips_together:
-        return np.asarray(np.linalg.inv(plate))
     owner = np.arange(len(mass))
-    owner[_LOWER_LIP] = _UPPER_LIP
+    if lips_together:
+        owner[_LOWER_LIP] = _UPPER_LIP
     kept, slot = np.unique(owner, return_inverse=True)
     weld = np.zeros((len(mass), len(kept)))
     weld[np.arange(len(mass)), slot] = 1.0
-    joined = np.linalg.inv(weld.T @ plate @ weld)
-    lifted: F64 = weld @ joined @ weld.T
-    lifted[_LOWER_LIP, _LOWER_LIP] += 1e-9
-    return lifted
+    root = 1.0 / np.sqrt(weld.T @ mass)
+    values, vectors = np.linalg.eigh(root[:, None] * (weld.T @ stiffness @ weld) * root)
+    return weld @ (root[:, None] * vectors), values**2
 
 
 @lru_cache(maxsize=1)
