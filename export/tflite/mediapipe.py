@@ -21,8 +21,8 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from engine.errors import ModelError
+from export.tflite.arithmetic import Rule
 from export.tflite.emitter import Emitter, Site, Value
-from export.tflite.operators import Rule
 
 _TINY = 1e-12
 

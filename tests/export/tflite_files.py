@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
 import numpy as np
 
+from engine.backends import open_graph
+from export.tflite import convert
+
 CODES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.int32): 2, np.dtype(np.int64): 4}
+
+RNG = np.random.default_rng(5)
+
+
+def values(*shape: int) -> Any:
+    """Random float32 numbers around zero."""
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def run(folder: Path, data: bytes, backend: str = "onnxruntime", **arrays: Any) -> dict[str, Any]:
+    """Converts a file's bytes and runs the graph."""
+    path = folder / "graph.onnx"
+    path.write_bytes(convert(data, "graph").SerializeToString())
+    return dict(open_graph(path, backend).run(arrays))
 
 
 @dataclass
