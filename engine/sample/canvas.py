@@ -1,7 +1,7 @@
 """The sheet on which the portrait is drawn, measured in head units, and the shapes that are put on it.
 
-Convention: one unit is the distance of the outer eye corners; the origin lies midway between them; x to the
-picture's right, y down, height towards the camera. Pictures are float32 (H, W) or (H, W, 3).
+Convention: one unit is about the distance of the outer eye corners; the origin lies midway between them; x to
+the picture's right, y down, height towards the camera. Pictures are float32 (H, W) or (H, W, 3).
 """
 
 from __future__ import annotations

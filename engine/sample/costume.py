@@ -82,9 +82,7 @@ def add_bell(scene: Scene, x: float, y: float, radius: float, base: float) -> No
     coverage = np.clip((1 - distance) * radius * window.unit + 0.5, 0, 1).astype(np.float32)
     dome = np.sqrt(np.clip(1 - distance**2, 0, 1))
     belt = smoothstep(0.1, 0.04, np.abs(v - 0.05 - 0.22 * dome).astype(np.float32))
-    slot = smoothstep(0.1, 0.06, np.abs(u).astype(np.float32)) * smoothstep(
-        0.4, 0.5, (v + 0 * u).astype(np.float32)
-    )
+    slot = smoothstep(0.1, 0.06, np.abs(u).astype(np.float32)) * smoothstep(0.4, 0.5, v)
     eyelet = smoothstep(0.2, 0.13, np.hypot(u, v - 0.45).astype(np.float32))
     mirror = _GOLD * (0.75 + 0.5 * smoothstep(0.5, -0.6, (v + 0.25 * u).astype(np.float32))[..., None])
     albedo = over(mirror.astype(np.float32), linear(60, 30, 12), np.clip(np.maximum(slot, eyelet), 0, 1))

@@ -95,7 +95,7 @@ def _iris(canvas: Canvas, white: F32, side: float) -> F32:
     fibres = sum(
         np.sin(angle * n + p + 2.2 * radius) for n, p in ((17, 0.3), (29, 1.9), (43, 4.0), (11, 2.2))
     )
-    glow = np.clip(0.55 + 0.65 * (y - 0.5 * x * 0) / IRIS_RADIUS, 0.25, 1.35)
+    glow = np.clip(0.55 + 0.65 * y / IRIS_RADIUS, 0.25, 1.35)
     deep, bright = linear(28, 78, 74), linear(118, 178, 128)
     mix = np.clip(0.5 + 0.13 * fibres, 0, 1) * glow
     iris = deep + (bright - deep) * mix[..., None]

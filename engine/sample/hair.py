@@ -50,7 +50,7 @@ _FRINGE: tuple[Lock, ...] = (
         (-0.6, -0.47, 0.006),
     ],
     [
-        (0.06, -0.72, 0.07), (0.1, -0.56, 0.065), (0.24, -0.46, 0.05), (0.38, -0.455, 0.03),
+        (0.08, -0.74, 0.09), (0.15, -0.585, 0.09), (0.27, -0.49, 0.065), (0.39, -0.46, 0.035),
         (0.46, -0.5, 0.005),
     ],
 )  # fmt: skip
@@ -71,20 +71,18 @@ def add_hair_in_front(scene: Scene) -> None:
             knots = [(side * x * sway, y, r) for x, y, r in lock]
             scene.add(_lock(scene.canvas, knots, 0.28 + 0.1 * number, 100 + 10 * number + side))
     for number, lock in enumerate(_FRINGE):
-        scene.add(_lock(scene.canvas, lock, 0.64, 200 + number))
+        scene.add(_lock(scene.canvas, lock, 0.64, 200 + number, fall=0.5))
 
 
-def _lock(canvas: Canvas, knots: Lock, base: float, seed: int) -> Surface:
+def _lock(canvas: Canvas, knots: Lock, base: float, seed: int, fall: float = 0.0) -> Surface:
+    """``base``: height of its underside amid the head; ``fall``: how fast the skull recedes to the sides."""
     tube = sweep(canvas, knots)
     combed = _combed(tube, seed)
-    height = base + tube.radius * (0.75 * tube.roundness + 0.10 * combed * tube.roundness)
+    height = base - fall * tube.canvas.x**2 + tube.radius * tube.roundness * (0.75 + 0.10 * combed)
     shade = np.clip(0.5 + 0.24 * combed, 0, 1)
     albedo = over(np.broadcast_to(_DARK, (*shade.shape, 3)), _MID, smoothstep(0.05, 0.6, shade))
     albedo = over(albedo, _BRIGHT, 0.8 * smoothstep(0.55, 1.0, shade))
-    crest = np.exp(-0.5 * ((tube.along - 0.3) / 0.13) ** 2) + 0.7 * np.exp(
-        -0.5 * ((tube.along - 0.68) / 0.1) ** 2
-    )
-    gloss = 0.16 * crest * np.clip(0.5 + 0.6 * combed, 0, 2) * tube.roundness
+    gloss = 0.16 * _bands(tube.along) * np.clip(0.5 + 0.6 * combed, 0, 2) * tube.roundness
     wisps = np.clip(tube.coverage * (1 - 0.55 * smoothstep(0.3, 0.0, tube.roundness) * (combed < 0)), 0, 1)
     return Surface(
         tube.canvas,
@@ -94,6 +92,12 @@ def _lock(canvas: Canvas, knots: Lock, base: float, seed: int) -> Surface:
         gloss.astype(np.float32),
         9.0,
     )
+
+
+def _bands(along: F32) -> F32:
+    """Where along a wavy lock the light catches it."""
+    first, second = (np.exp(-0.5 * ((along - at) / width) ** 2) for at, width in ((0.3, 0.13), (0.68, 0.1)))
+    return np.asarray(first + 0.7 * second, np.float32)
 
 
 def _combed(tube: Tube, seed: int) -> F32:

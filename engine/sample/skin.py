@@ -28,15 +28,16 @@ _NOSE = curve([
     (0.34, 0.19, 0.085), (0.41, 0.225, 0.092), (0.455, 0.195, 0.095), (0.495, 0.11, 0.095),
     (0.53, 0.03, 0.09), (0.57, 0.0, 0.09),
 ])  # fmt: skip
+_BEYOND = 1.02
 
 
 def relief(canvas: Canvas) -> F32:
-    """Height of the face in head units."""
-    y = canvas.y[:, 0]
+    """Height of the face in head units; a little wider than its outline, whose edge is then no cliff."""
+    y = canvas.y[:, 0] / _BEYOND
     half = OUTLINE[OUTLINE[:, 0] > 0.001]
     order = np.argsort(half[:, 1])
     width = np.interp(y, half[order, 1], half[order, 0])[:, None]
-    u = np.clip(np.abs(canvas.x) / np.maximum(width, 0.02), 0, 1)
+    u = np.clip(np.abs(canvas.x / _BEYOND) / np.maximum(width, 0.02), 0, 1)
     base = np.interp(y, _MIDLINE[:, 0], _MIDLINE[:, 1])[:, None] * np.sqrt(1 - u**2.6)
     height = canvas.blur(base.astype(np.float32), 0.025) + _nose(canvas)
     height += 0.05 * canvas.bumps(0.33, -0.22, 0.2, 0.06) - 0.085 * canvas.bumps(0.33, -0.03, 0.17, 0.1)
