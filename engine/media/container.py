@@ -39,6 +39,7 @@ def open_container(path: Path, limits: Limits) -> tuple[InputContainer, BinaryIO
             "r",
             options={"max_pixels": str(limits.pixels)},
             container_options={"protocol_whitelist": "none", "format_whitelist": _FORMATS},
+            metadata_errors="replace",
             buffer_size=_BUFFER_BYTES,
         )
     except (av.FFmpegError, ValueError) as error:

@@ -15,6 +15,8 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_READ = frozenset({0xC0, 0xC1, 0xC2})
+# Each scan costs a pass over all pixels; encoders make about ten.
+_JPEG_MOST_SCANS = 100
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 
 
@@ -150,10 +152,15 @@ def _check_jpeg_kind(marker: int, bits: int) -> None:
 
 
 def _check_jpeg(data: bytes) -> None:
-    at = 2
+    at, scans = 2, 0
     while found := _JPEG_MARKER.search(data, at):
         if found[1] == b"\xd9":
             return
+        scans += found[1] == b"\xda"
+        if scans > _JPEG_MOST_SCANS:
+            raise DecodeError(
+                f"its JPEG has more than {_JPEG_MOST_SCANS} scans: save it again as baseline JPEG"
+            )
         if found.end() + 2 > len(data):
             break
         at = found.end() + struct.unpack_from(">H", data, found.end())[0]

@@ -29,20 +29,26 @@ def read_directory(data: bytes) -> Mapping[int, tuple[int, ...]]:
         (start,) = struct.unpack_from(order + "I", data, 4)
         (count,) = struct.unpack_from(order + "H", data, start)
         entries = (start + 2 + 12 * index for index in range(min(count, _MAX_ENTRIES)))
-        return dict(entry for at in entries if (entry := _read_entry(data, at, order)) is not None)
+        tags: dict[int, tuple[int, ...]] = {}
+        for at in entries:
+            _read_entry(data, at, order, tags)
+        return tags
     except struct.error as error:
         raise DecodeError("the tag directory is cut: get the whole file again") from error
 
 
-def _read_entry(data: bytes, at: int, order: str) -> tuple[int, tuple[int, ...]] | None:
+def _read_entry(data: bytes, at: int, order: str, tags: dict[int, tuple[int, ...]]) -> None:
     tag, kind, count = struct.unpack_from(order + "HHI", data, at)
     if kind not in _SIZES or count > _MAX_VALUES:
-        return None
+        return
+    if tag in tags:
+        # Two readers could take two different sizes from it.
+        raise DecodeError(f"the tag {tag} stands twice in the directory: save it again")
     size, letter = _SIZES[kind]
     place = at + 8
     if size * count > 4:
         (place,) = struct.unpack_from(order + "I", data, place)
-    return tag, struct.unpack_from(f"{order}{count}{letter}", data, place)
+    tags[tag] = struct.unpack_from(f"{order}{count}{letter}", data, place)
 
 
 def orientation_of_exif(block: bytes) -> int:

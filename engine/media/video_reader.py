@@ -55,6 +55,7 @@ class VideoReader:
             self._stream = self._choose_stream(limits)
             self._decoded = self._decode()
             self._first = self._decode_first()
+            limits.check_size(self.name, self._first.width, self._first.height)
             self._describe()
         except BaseException:
             self.close()

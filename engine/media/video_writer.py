@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Literal, Self
 
 import av
-import cv2
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -19,10 +18,11 @@ from av.video.stream import VideoStream
 
 from engine.errors import ConfigError
 from engine.media.audio import AudioKind, AudioTrack, open_audio
+from engine.media.planes import i420_of
 from engine.media.unfinished import Unfinished
 from engine.types import U8, Frame
 
-# What cv2 and swscale make of RGB: BT.601 matrix, limited range; the other two are sRGB's nearest names.
+# What the planes are made with: BT.601 matrix, limited range. The other two are sRGB's nearest names.
 _MATRIX_BT601, _RANGE_LIMITED, _PRIMARIES_BT709, _TRANSFER_BT709 = 6, 1, 1, 1
 
 
@@ -130,20 +130,21 @@ class VideoWriter:
             self.discard()
             return
         try:
-            self._waiting += self._stream.encode(None)
-            self._mux_waiting()
-            if self._audio is not None:
-                self._audio.finish(self._last_pts * self.time_base + 1 / self.rate)
-            self._release()
+            self._complete(self._last_pts * self.time_base + 1 / self.rate)
         except av.FFmpegError as error:
             self.discard()
             raise self._unfinished.failed(error.strerror) from error
+        except BaseException:
+            self.discard()
+            raise
+        self._open = False
         self._unfinished.finish()
 
     def discard(self) -> None:
         """Remove what was written; an older file of that name stays. Nothing happens after `close`."""
         if not self._open:
             return
+        self._open = False
         with contextlib.suppress(av.FFmpegError):  # the trailer of a file that is thrown away
             self._release()
         self._unfinished.discard()
@@ -178,8 +179,7 @@ class VideoWriter:
 
     def _coded(self, rgb: U8, pts: int) -> VideoFrame:
         if self._format == "yuv420p" and not (self.size[0] % 2 or self.size[1] % 2):
-            planes = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
-            coded = VideoFrame.from_ndarray(planes, "yuv420p")
+            coded = VideoFrame.from_ndarray(i420_of(rgb), "yuv420p")
         else:
             coded = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24").reformat(format=self._format)
         coded.colorspace, coded.color_range = _MATRIX_BT601, _RANGE_LIMITED
@@ -192,8 +192,14 @@ class VideoWriter:
             self._output.mux(self._waiting[0])
             del self._waiting[0]
 
+    def _complete(self, end_s: Fraction) -> None:
+        self._waiting += self._stream.encode(None)
+        self._mux_waiting()
+        if self._audio is not None:
+            self._audio.finish(end_s)
+        self._release()
+
     def _release(self) -> None:
-        self._open = False
         if self._audio is not None:
             self._audio.close()
         self._output.close()
