@@ -1,0 +1,64 @@
+"""The bench: what it writes, how it scales, how two are compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine import bench
+from engine.errors import ConfigError
+
+
+@pytest.mark.usefixtures("models")
+def test_every_stage_is_measured_and_scaled(tmp_path: Path) -> None:
+    """bench.json holds median and p95 per stage, also scaled to the reference core, and what ran them."""
+    result = bench.run_bench(tmp_path, frames=25)
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert content == result.content
+    assert set(content["stages"]) == set(bench.STAGES)
+    scale = bench.REFERENCE_REMAP_MS / content["calibration"]["remap_ms"]
+    for figures in content["stages"].values():
+        assert 0 < figures["median_ms"] <= figures["p95_ms"]
+        assert figures["median_scaled_ms"] == pytest.approx(figures["median_ms"] * scale)
+    assert content["backend"]["reason"]
+    assert content["versions"]["numpy"]
+    assert "scaled" in str(result)
+
+
+def test_the_calibration_is_a_few_positive_milliseconds() -> None:
+    """The figure of this core is CPU time of real work."""
+    seconds = bench.remap_seconds(5)
+    assert len(seconds) == 5
+    assert all(0 < one < 1 for one in seconds)
+
+
+def written(path: Path, median: float) -> Path:
+    stages = {stage: {"median_scaled_ms": median} for stage in bench.STAGES}
+    path.write_text(json.dumps({"stages": stages}))
+    return path
+
+
+def test_comparing_gives_ratios(tmp_path: Path) -> None:
+    """B / A per stage, on scaled figures, so that two machines can be compared."""
+    table = bench.compare(written(tmp_path / "a.json", 4.0), written(tmp_path / "b.json", 5.0))
+    rows = table.splitlines()[1:]
+    assert len(rows) == len(bench.STAGES)
+    assert all(row.split()[-1] == "1.250" for row in rows)
+
+
+def test_comparing_something_else_is_refused(tmp_path: Path) -> None:
+    """A file that is no bench is one line of error."""
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    with pytest.raises(ConfigError, match="marotte bench"):
+        bench.compare(other, tmp_path / "absent.json")
+    with pytest.raises(ConfigError, match="frames"):
+        bench.run_bench(tmp_path, frames=3)
+
+
+def test_memory_is_known_here_or_none() -> None:
+    """Resident memory is in megabytes where the system tells it."""
+    memory = bench.resident_mb()
+    assert memory is None or 10 < memory < 100_000
