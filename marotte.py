@@ -94,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> Any:
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of the models (default: the user's cache)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder of the models (default: the user's cache)"
+    )
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from engine.compiled import compiled
 from engine.geometry import apply_affine, invert_affine
 from engine.types import U8, F64, Patch
 
@@ -65,9 +66,31 @@ def _mix(ground: U8, top: U8, mask: U8 | None) -> None:
     """Write `top` over `ground` in place where `mask` says so."""
     if mask is None:
         ground[...] = top
-        return
-    weight = mask.astype(np.float32) * np.float32(1 / 255)
-    ground[...] = cv2.blendLinear(top, np.ascontiguousarray(ground), weight, 1 - weight)
+    else:
+        _mix_masked(ground, top, mask)
+
+
+@compiled
+def _mix_masked(ground: U8, top: U8, mask: U8) -> None:
+    for y in range(ground.shape[0]):
+        for x in range(ground.shape[1]):
+            weight = np.int32(mask[y, x])
+            if weight == 255:
+                for c in range(3):
+                    ground[y, x, c] = top[y, x, c]
+            elif weight > 0:
+                for c in range(3):
+                    mixed = weight * np.int32(top[y, x, c]) + (255 - weight) * np.int32(ground[y, x, c])
+                    ground[y, x, c] = (mixed + 127) // 255
+
+
+def warm_up() -> None:
+    """Compile before the first frame."""
+    picture, mask = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8)
+    for ground in (picture, np.zeros((2, 4, 3), np.uint8)[:, :2]):
+        for top in (picture, np.zeros((2, 4, 3), np.uint8)[:, :2]):
+            for weight in (mask, np.zeros((2, 4), np.uint8)[:, :2]):
+                _mix_masked(ground, top, weight)
 
 
 def _clipped(out: U8, x0: int, y0: int, x1: int, y1: int) -> tuple[int, int, int, int]:

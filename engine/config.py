@@ -47,6 +47,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return from_mapping(hint, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))):
+    if isinstance(hint, type) and (
+        not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))
+    ):
         raise ConfigError(f"option {where}: expected {hint.__name__}, got {value!r}")
     return value

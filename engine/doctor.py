@@ -62,10 +62,14 @@ def _python() -> list[Finding]:
 
 def _packages() -> list[Finding]:
     missing = [
-        name for name in ("numpy", "cv2", "numba", "av", "onnx", "flatbuffers", "rich") if not importlib.util.find_spec(name)
+        name
+        for name in ("numpy", "cv2", "numba", "av", "onnx", "flatbuffers", "rich")
+        if not importlib.util.find_spec(name)
     ]
     if missing:
-        return [Finding("packages", False, f"missing {', '.join(missing)}", "run `pip install marotte` again")]
+        return [
+            Finding("packages", False, f"missing {', '.join(missing)}", "run `pip install marotte` again")
+        ]
     return [Finding("packages", True, "all of the plain install is there")]
 
 
@@ -92,7 +96,10 @@ def _writable(folder: Path) -> bool:
 
 def _models(cache: Path | None) -> list[Finding]:
     rows = models.verify(cache)
-    return [Finding(f"model {row.name}", row.ok, row.detail, "" if row.ok else "run `marotte models pull`") for row in rows]
+    return [
+        Finding(f"model {row.name}", row.ok, row.detail, "" if row.ok else "run `marotte models pull`")
+        for row in rows
+    ]
 
 
 def _backend(name: str, cache: Path | None) -> list[Finding]:
@@ -101,11 +108,15 @@ def _backend(name: str, cache: Path | None) -> list[Finding]:
     try:
         choice = backends.choose(name)
     except MarotteError as error:
-        return [Finding("backend", False, str(error), "run `pip install openvino` or name --backend onnxruntime")]
+        return [
+            Finding("backend", False, str(error), "run `pip install openvino` or name --backend onnxruntime")
+        ]
     try:
         backends.open_graph(models.locate(next(iter(models.REGISTRY)), cache), choice.name).close()
     except MarotteError as error:
-        return [Finding("backend", False, f"{choice.name}: {error}", "run `marotte models pull`, then try again")]
+        return [
+            Finding("backend", False, f"{choice.name}: {error}", "run `marotte models pull`, then try again")
+        ]
     return [Finding("backend", True, f"{choice.name} ({choice.reason})")]
 
 

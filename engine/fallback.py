@@ -66,5 +66,7 @@ class Fallback:
         if self._card is None:
             height, width = self._last.shape[:2]
             small = cv2.resize(self._last, (_CARD_PIXELS, _CARD_PIXELS), interpolation=cv2.INTER_AREA)
-            self._card = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+            self._card = np.asarray(
+                cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8
+            )
         return self._card

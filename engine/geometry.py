@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from engine.types import F32, F64, Crop, HeadPose
 
 
-def fit_similarity_3d(source: NDArray[np.floating], target: NDArray[np.floating], weights: F64) -> tuple[F64, float, F64]:
+def fit_similarity_3d(
+    source: NDArray[np.floating], target: NDArray[np.floating], weights: F64
+) -> tuple[F64, float, F64]:
     """The weighted least-squares similarity with target ~ scale * source @ R.T + translation (Umeyama 1991).
 
     source, target: (N, 3). weights: (N,), not negative, at least three of them positive.

@@ -23,7 +23,19 @@ from engine.features import extract
 from engine.features.calibration import Calibration
 from engine.plug import Generator, Ports, Prepared, Runner
 from engine.smooth import FeatureSmoother, SmoothingConfig
-from engine.types import U8, Controls, Drive, Face, Features, Frame, FrameReport, Mode, Neutral, Outcome, Source
+from engine.types import (
+    U8,
+    Controls,
+    Drive,
+    Face,
+    Features,
+    Frame,
+    FrameReport,
+    Mode,
+    Neutral,
+    Outcome,
+    Source,
+)
 
 _log = logging.getLogger("marotte.pipeline")
 
@@ -106,7 +118,9 @@ class Session:
         self._config = config or PipelineConfig()
         if self._config.mode not in generator.modes:
             offered = ", ".join(sorted(mode.value for mode in generator.modes))
-            raise ConfigError(f"{generator.name}: got mode {self._config.mode.value!r}, expected one of {offered}")
+            raise ConfigError(
+                f"{generator.name}: got mode {self._config.mode.value!r}, expected one of {offered}"
+            )
         self.controls = controls or Controls()
         self._neutral, self._clock = neutral, clock
         self._logged: set[type[BaseException]] = set()
@@ -143,14 +157,18 @@ class Session:
                 driven = self._assign(faces)
                 drives = [(index, self._drive(self._slots[index], face, frame)) for index, face in driven]
             with _timed(seconds, "inputs", self._clock):
-                ports = tuple(self._generator.inputs(self._slots[index].state, drive) for index, drive in drives)
+                ports = tuple(
+                    self._generator.inputs(self._slots[index].state, drive) for index, drive in drives
+                )
             lag = max((self._slots[index].smoother.lag_s for index, _ in driven), default=0.0)
         except Exception as error:
             return Work(frame, (), (), seconds, self._reason(error), 0.0)
         reason = None if driven else "no face"
         return Work(frame, ports, tuple(index for index, _ in driven), seconds, reason, lag)
 
-    def show(self, work: Work, outputs: Sequence[Ports | Exception], render_s: float) -> tuple[Frame, FrameReport]:
+    def show(
+        self, work: Work, outputs: Sequence[Ports | Exception], render_s: float
+    ) -> tuple[Frame, FrameReport]:
         """From the graph's outputs to the picture that leaves, and its report."""
         seconds, reason, picture = work.seconds, work.reason, None
         if work.ports:
@@ -224,7 +242,8 @@ def step_together(
     outputs = iter(_run(runner, batch))
     render_s = time.perf_counter() - started
     return [
-        session.show(work, [next(outputs) for _ in work.ports], render_s) for session, work in zip(sessions, works)
+        session.show(work, [next(outputs) for _ in work.ports], render_s)
+        for session, work in zip(sessions, works)
     ]
 
 

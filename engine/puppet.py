@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
+from engine import blend
 from engine.generators import open_generator
 from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Runner
@@ -63,12 +64,18 @@ class Loaded:
 
 
 def load(
-    source: Path | str | U8, *, bundle: str = "mesh_flow", backend: str = "auto", faces: int = 1, cache: Path | None = None
+    source: Path | str | U8,
+    *,
+    bundle: str = "mesh_flow",
+    backend: str = "auto",
+    faces: int = 1,
+    cache: Path | None = None,
 ) -> Loaded:
     """Open a bundle and find the faces of a source (a path, or a decoded picture)."""
     from engine.source import sources_from_picture
 
     generator, runner = open_generator(bundle)
+    blend.warm_up()
     tracker = FaceTracker(backend=backend, max_faces=faces, cache=cache)
     segmenter = PersonSegmenter(backend=backend, cache=cache)
     try:

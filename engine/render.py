@@ -47,7 +47,10 @@ class Tally:
     def as_dict(self) -> dict[str, Any]:
         """Plain data: counts, and per stage the median and 95th percentile in milliseconds."""
         stages = {
-            stage: {"median_ms": 1e3 * float(np.median(spent)), "p95_ms": 1e3 * float(np.quantile(spent, 0.95))}
+            stage: {
+                "median_ms": 1e3 * float(np.median(spent)),
+                "p95_ms": 1e3 * float(np.quantile(spent, 0.95)),
+            }
             for stage, spent in self.seconds.items()
         }
         return {
@@ -84,7 +87,9 @@ def render(
         height, width = loaded.sources[0].rgb.shape[:2]
         with (
             closing(FaceTracker(backend=backend, max_faces=faces, cache=cache)) as tracker,
-            open_writer(out, (width, height), media.time_base, media.rate, None if media.still else driver) as writer,
+            open_writer(
+                out, (width, height), media.time_base, media.rate, None if media.still else driver
+            ) as writer,
         ):
             if media.still:
                 return _render_still(loaded, next(iter(media)), tracker, driver_pixels, writer)
@@ -94,7 +99,11 @@ def render(
 
 
 def write_frames(
-    session: Session, frames: Iterable[Frame], writer: MediaWriter, total: int | None, progress: Progress | None
+    session: Session,
+    frames: Iterable[Frame],
+    writer: MediaWriter,
+    total: int | None,
+    progress: Progress | None,
 ) -> Tally:
     """Every frame through the session into the writer. The tally's notes are the writer's."""
     tally = Tally(notes=writer.notes)

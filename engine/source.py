@@ -40,7 +40,12 @@ class Segmenter(Protocol):
 
 
 def load_sources(
-    path: Path | str, detector: Detector, segmenter: Segmenter | None, *, faces: int = 1, max_side: int = MAX_SIDE
+    path: Path | str,
+    detector: Detector,
+    segmenter: Segmenter | None,
+    *,
+    faces: int = 1,
+    max_side: int = MAX_SIDE,
 ) -> tuple[Source, ...]:
     """The faces of a picture, or of the best frame of a clip, main face first, at most `faces`.
 
@@ -98,7 +103,9 @@ def _best_frame(frames: Iterable[Frame], detector: Detector, name: str) -> U8:
         if found and (best is None or _unrest(found[0]) < best[0]):
             best = (_unrest(found[0]), frame.rgb)
     if best is None:
-        raise NoFaceError(f"{name}: no face found in any frame; expected a clip with one clearly visible face")
+        raise NoFaceError(
+            f"{name}: no face found in any frame; expected a clip with one clearly visible face"
+        )
     return best[1]
 
 

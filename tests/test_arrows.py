@@ -80,7 +80,9 @@ def test_help_is_quick_and_loads_no_engine() -> None:
         "heavy = {'numpy', 'cv2', 'numba', 'openvino', 'onnx', 'av', 'rich'} & set(sys.modules)\n"
         "print(sorted(heavy), time.process_time())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True
+    )
     heavy, seconds = done.stdout.rsplit(maxsplit=1)
     assert heavy == "[]"
     assert float(seconds) < 0.5

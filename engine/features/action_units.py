@@ -66,44 +66,69 @@ RELIABILITY: Mapping[str, Reliability] = {
 }
 """Per AU, what geometry can say about it."""
 
-DEAD_ZONE = 0.05
-"""Intensities below this are noise and read 0."""
+DEAD_ZONE: Mapping[Grade, float] = {
+    Grade.GOOD: 0.05,
+    Grade.FAIR: 0.10,
+    Grade.WEAK: 0.15,
+    Grade.NOT_OBSERVABLE: 0.0,
+}
+"""Intensities up to this are noise and read 0; what is above is stretched back to 0..1."""
+
+_DEAD_ZONES = np.array([DEAD_ZONE[RELIABILITY[name].grade] for name in AU_NAMES], np.float32)
 
 REGIONS: Mapping[str, tuple[int, ...]] = {
+    "eye frame": (33, 133, 168, 6),
     "inner brow": (107, 55, 66),
     "middle brow": (105, 52, 65),
     "outer brow": (70, 63, 46),
-    "glabella": (9, 8),
-    "cheek": (50, 205, 101),
     "nose wing": (48, 64, 98, 129),
-    "nose tip": (1, 4),
     "upper lip": (0, 37, 39),
     "upper lip edge": (13, 82, 81),
     "lower lip edge": (14, 87, 178),
     "lower lip": (17, 84, 181),
-    "outer upper lip": (40, 185),
-    "outer lower lip": (91, 146),
     "lip corner": (61, 78),
-    "beside the lips": (57, 212),
     "chin boss": (199, 200, 175),
     "chin": (152, 148, 176),
-    "jaw": (150, 136),
 }
 """Mesh points of the right side and the middle whose motion is averaged, with their mirror images."""
 
+_OUT, _DOWN, _BACK = 0, 1, 2
+
+MEASURES: Mapping[str, tuple[tuple[str, int, float], ...]] = {
+    "inner brow up": (("inner brow", _DOWN, -1.0), ("eye frame", _DOWN, 1.0)),
+    "outer brow up": (("outer brow", _DOWN, -1.0), ("eye frame", _DOWN, 1.0)),
+    "frown": (
+        ("inner brow", _DOWN, 0.5), ("middle brow", _DOWN, 0.5), ("eye frame", _DOWN, -1.0), ("inner brow", _OUT, -0.8),
+    ),
+    "nose wing up": (("nose wing", _DOWN, -1.0), ("eye frame", _DOWN, 1.0)),
+    "upper lip up": (("upper lip", _DOWN, -1.0), ("lip corner", _DOWN, 0.5), ("eye frame", _DOWN, 0.5)),
+    "mouth width": (("lip corner", _OUT, 1.0),),
+    "corner up": (("lip corner", _DOWN, -1.0), ("eye frame", _DOWN, 1.0)),
+    "corner back": (("lip corner", _BACK, 1.0), ("upper lip edge", _BACK, -0.5), ("lower lip edge", _BACK, -0.5)),
+    "chin boss up": (("chin boss", _DOWN, -1.0), ("chin", _DOWN, 1.0)),
+    "red of the lips": (
+        ("upper lip edge", _DOWN, 1.0), ("upper lip", _DOWN, -1.0), ("lower lip", _DOWN, 1.0), ("lower lip edge", _DOWN, -1.0),
+    ),
+    "lip gap": (("lower lip edge", _DOWN, 1.0), ("upper lip edge", _DOWN, -1.0)),
+    "chin down": (("chin", _DOWN, 1.0), ("eye frame", _DOWN, -1.0)),
+}  # fmt: skip
+"""What is read from the regions: (region, axis, factor), summed, in cm."""
+
+_BROWS = 3  # the first measures see the brows, the others the lower face
+_NOISE_CM = 0.05  # spread of a measure's error on a still face
+_MISMATCH = (
+    0.12  # and as a share of the largest motion in its half of the face, for no face moves just as the basis
+)
+_PRIOR = {
+    "AU09": 0.5,
+    "AU10": 0.6,
+    "AU14": 0.4,
+    "AU17": 0.4,
+    "AU23": 0.4,
+}  # spread of intensities, elsewhere 1
+
 _LID_AUS = ("AU05", "AU45")
 _HIDDEN = ("AU06", "AU07")
-_NOISE_CM = (0.05, 0.04, 0.12)  # outward, down, back: tracker noise and a mismatch of the basis, per region
-_RIGID_ERROR = (
-    0.06,
-    0.06,
-    0.04,
-    0.10,
-    0.10,
-    0.20,
-    0.03,
-)  # turns (rad), shifts (cm), scale: spread of pose errors
-_PRIOR = 0.6  # spread of intensities
 _BLINK_SPAN = 0.80  # share of the neutral opening at whose loss the eye counts as closed
 _LID_DEAD = 0.10  # lids wander by this share with gaze and noise
 _RAISED_SPAN = 0.40  # share of the neutral opening that AU05 adds at 1
@@ -117,7 +142,7 @@ def measure(shape: FaceShape, neutral: Neutral) -> F32:
     motion = region_means(shape.local - neutral.shape.local) * (EYE_DISTANCE_CM / width)
     aus = intensities(motion)
     aus[list(_LID_INDICES)] = _lids(shape, neutral)
-    return np.where(aus < DEAD_ZONE, 0.0, np.minimum(aus, 1.0)).astype(np.float32)
+    return np.clip((aus - _DEAD_ZONES) / (1.0 - _DEAD_ZONES), 0.0, 1.0).astype(np.float32)
 
 
 def intensities(motion: F64) -> F32:
@@ -203,59 +228,39 @@ def _region_index() -> tuple[NDArray[np.intp], NDArray[np.intp], F64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Solver:
-    """Non-negative ridge regression. outputs: index into AU_NAMES of the first unknowns. gram: (K, K) with the ridge.
-    projection: (K, regions * 3). free: unknowns that may be negative."""
+    """Non-negative ridge regression. outputs: index into AU_NAMES of the unknowns. reading: (M, 3 * regions), region
+    means to measures. design: (M, K), measures per unknown. ridge: (K, K)."""
 
     outputs: NDArray[np.intp]
-    gram: F64
-    projection: F64
-    free: NDArray[np.bool_]
+    reading: F64
+    design: F64
+    ridge: F64
 
     def solve(self, motion: F64) -> F64:
         """The unknowns (K,); those that would be negative are set to 0 and the rest solved again."""
-        wanted = self.projection @ motion
+        seen = self.reading @ motion
+        largest = np.abs(seen[:_BROWS]).max(), np.abs(seen[_BROWS:]).max()
+        spread = np.repeat(np.square(largest), (_BROWS, len(seen) - _BROWS)) * _MISMATCH**2 + _NOISE_CM**2
+        weighted = self.design.T / spread
+        gram, wanted = weighted @ self.design + self.ridge, weighted @ seen
         result = np.zeros(len(wanted))
         kept = np.arange(len(wanted))
         while True:
-            values = np.linalg.solve(self.gram[np.ix_(kept, kept)], wanted[kept])
-            allowed = self.free[kept] | (values >= 0.0)
-            if allowed.all():
+            values = np.linalg.solve(gram[np.ix_(kept, kept)], wanted[kept])
+            if (values >= 0.0).all():
                 result[kept] = values
                 return result
-            kept = kept[allowed]
+            kept = kept[values > 0.0]
 
 
 @lru_cache(maxsize=1)
 def _solver() -> _Solver:
-    outputs = [i for i, name in enumerate(AU_NAMES) if name not in _LID_AUS + _HIDDEN]
-    hidden = [AU_NAMES.index(name) for name in _HIDDEN]
-    columns = [region_means(basis()[i]) for i in outputs + hidden] + [region_means(_PUCKER)]
-    rigid = [region_means(field) * spread / _PRIOR for field, spread in zip(_rigid_fields(), _RIGID_ERROR)]
-    design = np.stack(columns + rigid, axis=1)
-    precision = np.tile(np.array(_NOISE_CM) ** -2.0, len(REGIONS))
-    gram = design.T @ (precision[:, None] * design) + np.eye(design.shape[1]) / _PRIOR**2
-    free = np.arange(design.shape[1]) >= len(columns)
-    return _Solver(np.array(outputs), gram, design.T * precision, free)
-
-
-def _rigid_fields() -> list[F32]:
-    """Unit turns about x, y, z, unit shifts and growth of the canonical face: what an error of the pose looks like."""
-    x, y, z = canonical.VERTICES.T
-    nothing, one = np.zeros_like(x), np.ones_like(x)
-    turns = [np.stack(f, 1) for f in ((nothing, -z, y), (z, nothing, -x), (-y, x, nothing))]
-    shifts = [
-        np.stack(f, 1) for f in ((one, nothing, nothing), (nothing, one, nothing), (nothing, nothing, one))
-    ]
-    return [*turns, *shifts, canonical.VERTICES.copy()]
-
-
-def _pucker() -> F32:
-    """Lips pushed forward and drawn to the middle (AU18), which is none of the 17."""
-    lips = np.array(canonical.LIPS_OUTER + canonical.LIPS_INNER)
-    field = np.zeros_like(canonical.VERTICES)
-    field[lips, 0] = -0.25 * canonical.VERTICES[lips, 0]
-    field[lips, 2] = -0.35
-    return field
-
-
-_PUCKER = _pucker()
+    outputs = np.array([i for i, name in enumerate(AU_NAMES) if name not in _LID_AUS + _HIDDEN])
+    names = list(REGIONS)
+    reading = np.zeros((len(MEASURES), 3 * len(names)))
+    for row, terms in enumerate(MEASURES.values()):
+        for region, axis, factor in terms:
+            reading[row, 3 * names.index(region) + axis] += factor
+    design = np.stack([reading @ region_means(basis()[i]) for i in outputs], axis=1)
+    ridge = np.diag([_PRIOR.get(AU_NAMES[i], 1.0) ** -2.0 for i in outputs])
+    return _Solver(outputs, reading, design, ridge)

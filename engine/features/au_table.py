@@ -45,9 +45,9 @@ FIELDS: dict[str, Field] = {
         1.6,
     ),
     "AU04": Field(  # corrugator, depressor: lowers the brows and draws them together
-        {107: (-0.25, 0.38, -0.04), 55: (-0.25, 0.34, -0.04), 66: (-0.20, 0.34, 0.0), 65: (-0.18, 0.26, 0.0),
-         105: (-0.12, 0.26, 0.0), 52: (-0.10, 0.16, 0.0), 63: (-0.05, 0.14, 0.0), 70: (-0.02, 0.06, 0.0),
-         9: (0.0, 0.28, -0.06), 8: (0.0, 0.15, -0.04)},
+        {107: (-0.28, 0.52, -0.05), 55: (-0.28, 0.47, -0.05), 66: (-0.23, 0.52, -0.03), 65: (-0.20, 0.44, -0.03),
+         105: (-0.15, 0.50, 0.0), 52: (-0.12, 0.38, 0.0), 63: (-0.08, 0.36, 0.0), 70: (-0.05, 0.26, 0.0),
+         9: (0.0, 0.36, -0.06), 8: (0.0, 0.18, -0.04)},
         (*_EYE, 6, 10, 109, 67, 103),
         1.4,
     ),
@@ -89,8 +89,9 @@ FIELDS: dict[str, Field] = {
     ),
     "AU12": Field(  # zygomaticus major: pulls the lip corners back along the cheek bones' line
         {61: (0.80, -0.66, 0.55), 78: (0.76, -0.62, 0.52), 40: (0.42, -0.34, 0.26), 91: (0.42, -0.20, 0.28),
-         0: (0.0, -0.10, 0.12), 13: (0.0, -0.06, 0.12), 17: (0.0, -0.02, 0.14), 205: (0.24, -0.26, 0.12),
-         50: (0.14, -0.18, 0.02), 98: (0.04, -0.06, 0.0), 152: (0.0, 0.04, 0.08)},
+         0: (0.0, -0.16, 0.12), 37: (0.10, -0.18, 0.14), 13: (0.0, -0.10, 0.12), 17: (0.0, -0.02, 0.14),
+         205: (0.26, -0.26, 0.12), 50: (0.16, -0.20, 0.02), 98: (0.10, -0.14, 0.0), 48: (0.10, -0.12, 0.0),
+         152: (0.0, 0.04, 0.08)},
         (*_EYE, 1, 4, 6, 234, 132),
         2.0,
     ),
@@ -150,11 +151,11 @@ FIELDS: dict[str, Field] = {
     ),
 }  # fmt: skip
 
-JAW_CENTRE = (4.6, 5.6)
-"""(y, z) in cm of the axis about which the jaw turns. It lies below the joint, since the joint slides forward as
-the jaw opens."""
+JAW_CENTRE = (3.7, 8.0)
+"""(y, z) in cm of the axis about which the jaw turns. It lies below and behind the joint, for the joint slides
+forward as the jaw opens."""
 
-JAW_DEGREES = 15.0
+JAW_DEGREES = 10.6
 """Turn of the jaw at AU26 = 1; the chin drops by about 1.3 cm."""
 
 JAW_SHARES: dict[int, float] = {

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -40,6 +41,8 @@ class CalibrationConfig:
     """Openness.mouth at rest is at most this."""
     eyes: float = 0.10
     """Openness of both eyes is at least this, and half of the widest seen."""
+    gaze: float = 0.4
+    """|Gaze.x|, mean of both eyes, is at most this."""
     pose_deg: tuple[float, float, float] = (20.0, 20.0, 25.0)
     """|yaw|, |pitch| and |roll| are at most these."""
     still_cm: float = 0.06
@@ -48,8 +51,11 @@ class CalibrationConfig:
     """Standard deviation over the window of each of the head's angles."""
     on_request: float = 2.5
     """After `restart` the limits on mouth, pose and stillness are this many times wider."""
-    margin: float = 0.25
-    """Sum of AU intensities by which a face must be more at rest to replace the neutral."""
+    margin: float = 0.3
+    """Sum of AU intensities by which a face must be more at rest to replace a calibrated neutral."""
+    glimpse_s: float = 0.2
+    """A provisional neutral is replaced by a face held for this long, when it is more at rest by `glimpse_margin`."""
+    glimpse_margin: float = 0.6
     near_cm: float = 0.08
     """RMS distance of the face's regions within which a frame looks like the neutral."""
     refine_s: float = 30.0
@@ -69,7 +75,6 @@ class _State(Enum):
 
 
 _LONGEST_STEP_S = 0.5
-_COMPARE_EVERY_S = 0.2
 _FEWEST_SAMPLES = 4
 
 
@@ -129,16 +134,27 @@ class Calibration:
     def _improve(self, sample: Sample, step: float, taken: Sample, goal: Sample) -> None:
         """Between stable seconds: a calmer provisional face, or a slow pull by frames that look like the neutral."""
         if self._state is _State.PROVISIONAL:
-            due = sample.time_s - self._compared_s >= _COMPARE_EVERY_S
-            if due and self._ahead(sample, 1.0) and self._awake(sample):
-                self._compared_s = sample.time_s
-                if is_calmer(sample, goal, self._config.margin):
-                    self._adopt(sample)
-        elif self._state is _State.CALIBRATED and self._resting(sample, 1.0) and self._awake(sample):
-            if rms(sample.regions - goal.regions) <= self._config.near_cm:
-                pulled = between(goal, sample, 1.0 - math.exp(-step / self._config.refine_s))
-                if rms(pulled.regions - taken.regions) <= self._config.leash_cm:
-                    self._goal = pulled
+            self._provide(goal)
+        elif self._state is _State.CALIBRATED and self._like(sample, goal):
+            pulled = between(goal, sample, 1.0 - math.exp(-step / self._config.refine_s))
+            if rms(pulled.regions - taken.regions) <= self._config.leash_cm:
+                self._goal = pulled
+
+    def _provide(self, goal: Sample) -> None:
+        held = [one for one in self._window if self._time_s - one.time_s <= self._config.glimpse_s]
+        if (
+            len(held) < 2
+            or held[0] is self._window[0]
+            or self._time_s - self._compared_s < self._config.glimpse_s
+        ):
+            return
+        self._compared_s = self._time_s
+        if self._still(held, 1.0) and is_calmer(held[-1], goal, self._config.glimpse_margin):
+            self._adopt(held[-1])
+
+    def _like(self, sample: Sample, goal: Sample) -> bool:
+        resting = self._resting(sample, 1.0) and self._awake(sample)
+        return resting and rms(sample.regions - goal.regions) <= self._config.near_cm
 
     def _settle(self, step: float, shown: Sample, goal: Sample) -> None:
         if shown is not goal:
@@ -158,15 +174,15 @@ class Calibration:
         self._window.append(sample)
         while sample.time_s - self._window[0].time_s > self._config.window_s:
             self._window.popleft()
-        if self._complete() and self._still(loose):
+        if self._complete() and self._still(self._window, loose):
             self._take()
 
     def _take(self) -> None:
         window = list(self._window)
         self._window = deque(window[len(window) // 2 :])  # the next look is half a second away
-        if self._state is _State.CALIBRATED and self._goal is not None:
-            if not is_calmer(window[len(window) // 2], self._goal, self._config.margin):
-                return
+        goal = self._goal if self._state is _State.CALIBRATED else None
+        if goal is not None and not is_calmer(window[len(window) // 2], goal, self._config.margin):
+            return
         self._state = _State.CALIBRATED
         self._adopt(median(window))
 
@@ -174,16 +190,18 @@ class Calibration:
         count, span = len(self._window), self._window[-1].time_s - self._window[0].time_s
         return count >= _FEWEST_SAMPLES and span * count / (count - 1) >= 0.98 * self._config.window_s
 
-    def _still(self, loose: float) -> bool:
-        regions = np.stack([sample.regions for sample in self._window])
-        angles = np.array([(s.pose.yaw, s.pose.pitch, s.pose.roll) for s in self._window])
+    def _still(self, samples: Iterable[Sample], loose: float) -> bool:
+        held = list(samples)
+        regions = np.stack([sample.regions for sample in held])
+        angles = np.array([(sample.pose.yaw, sample.pose.pitch, sample.pose.roll) for sample in held])
         strays = rms(regions - regions.mean(0))
         return bool(
             strays <= loose * self._config.still_cm and angles.std(0).max() <= loose * self._config.still_deg
         )
 
     def _resting(self, sample: Sample, loose: float) -> bool:
-        return sample.openness.mouth <= loose * self._config.mouth and self._ahead(sample, loose)
+        looking = 0.5 * abs(sample.gaze.right_x + sample.gaze.left_x) <= loose * self._config.gaze
+        return looking and sample.openness.mouth <= loose * self._config.mouth and self._ahead(sample, loose)
 
     def _ahead(self, sample: Sample, loose: float) -> bool:
         yaw, pitch, roll = self._config.pose_deg

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from engine import canonical
 from engine.features import action_units, gaze, openness
 from engine.geometry import head_pose, rotation_matrix, rotation_vector
-from engine.types import F64, FaceShape, Features, Gaze, HeadPose, Neutral, Openness
+from engine.types import AU_NAMES, F64, FaceShape, Features, Gaze, HeadPose, Neutral, Openness
+
+
+_WELL_SEEN = [
+    AU_NAMES.index(name) for name in ("AU01", "AU02", "AU04", "AU12", "AU15", "AU20", "AU25", "AU26")
+]
+_UNNOTICED = 0.1  # an intensity that differs between two resting faces of one person
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +49,9 @@ def observe(features: Features, shape: FaceShape) -> Sample:
 
 
 def effort(start: Sample, end: Sample) -> float:
-    """Sum of the AU intensities that lead from one face to another; those of the lids are left out."""
-    return float(action_units.intensities(end.regions - start.regions).sum())
+    """Sum of the intensities of the AUs that lead from one face to another, of those that geometry sees well."""
+    aus = action_units.intensities(end.regions - start.regions)[_WELL_SEEN]
+    return float(np.maximum(aus - _UNNOTICED, 0.0).sum())
 
 
 def is_calmer(one: Sample, other: Sample, margin: float) -> bool:

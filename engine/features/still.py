@@ -22,7 +22,10 @@ def still_neutral(face: Face) -> Neutral:
     resting = FaceShape(rest, np.eye(3), shape.scale, shape.translation)
     measured = openness.measure(resting)
     return Neutral(
-        resting, Openness(0.0, measured.right_eye, measured.left_eye), Gaze(0.0, 0.0, 0.0, 0.0), confidence=0.0
+        resting,
+        Openness(0.0, measured.right_eye, measured.left_eye),
+        Gaze(0.0, 0.0, 0.0, 0.0),
+        confidence=0.0,
     )
 
 

@@ -11,10 +11,11 @@ NAMES = ("mesh_flow",)
 
 
 def open_generator(name: str) -> tuple[Generator, Runner]:
-    """A generator and what executes it. Raises ConfigError for a name that is not in NAMES."""
+    """A generator and what executes it, compiled before the first frame. Raises ConfigError for a name that is not in NAMES."""
     if name == "mesh_flow":
-        from engine.generators.mesh_flow import MeshFlow, MeshFlowRunner
+        from engine.generators.mesh_flow import MeshFlow, MeshFlowRunner, warm_up
 
+        warm_up()
         return MeshFlow(), MeshFlowRunner()
     nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)
     raise ConfigError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine import canonical
 from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT
-from engine.generators.mesh_flow.compiled import compiled
+from engine.compiled import compiled
 from engine.generators.mesh_flow.fill import push_pull
 from engine.generators.mesh_flow.opening import SAMPLES, box, contours, frame_between
 from engine.types import F32, U8

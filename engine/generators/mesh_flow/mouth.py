@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.features.au_basis import LIPS
-from engine.generators.mesh_flow.compiled import compiled
+from engine.compiled import compiled
 from engine.generators.mesh_flow.opening import SAMPLES, STEPS, box, contours, frame_between, over
 from engine.types import F32, U8, FaceShape
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.generators.mesh_flow.compiled import compiled
+from engine.compiled import compiled
 from engine.types import F32
 
 SAMPLES = 33

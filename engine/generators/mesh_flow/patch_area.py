@@ -36,7 +36,7 @@ def choose(points: F32, size: tuple[int, int], most: int) -> Crop:
         )
     side = min(round(OVALS * longest), max(size))
     corner = [_inside(0.5 * (low[k] + high[k]) - side / 2, size[k], side) for k in range(2)]
-    return square_crop(np.array(corner) + side / 2.0, side, min(side, most))
+    return square_crop(np.array(corner) + (side - 1) / 2.0, side, min(side, most))
 
 
 def _inside(corner: float, size: int, side: int) -> int:
@@ -48,8 +48,7 @@ def _inside(corner: float, size: int, side: int) -> int:
 def cut(picture: U8, crop: Crop) -> U8:
     """The square's pixels, uint8 (S, S, C) or (S, S); what lies beyond the picture repeats its border."""
     side = round(crop.size / float(crop.matrix[0, 0]))
-    shift = (crop.matrix[:, 2] - 0.5 * crop.matrix[0, 0] + 0.5) / crop.matrix[0, 0]
-    left, top = (-round(float(value)) for value in shift)
+    left, top = (round(0.5 - float(shift + 0.5) / float(crop.matrix[0, 0])) for shift in crop.matrix[:, 2])
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
     margins = (y0 - top, top + side - y1, x0 - left, left + side - x1)
@@ -64,7 +63,7 @@ def edge_mask(crop: Crop, size: tuple[int, int]) -> U8 | None:
     which hides the change of sharpness where the patch was reduced."""
     factor = float(crop.matrix[0, 0])
     covers = all(
-        crop.matrix[k, 2] <= 1e-6 and factor * size[k] + crop.matrix[k, 2] <= crop.size + 1e-6
+        factor * -0.5 + crop.matrix[k, 2] >= -0.501 and factor * (size[k] - 0.5) + crop.matrix[k, 2] <= crop.size - 0.499
         for k in range(2)
     )
     if covers:

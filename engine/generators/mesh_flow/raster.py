@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.generators.mesh_flow.compiled import compiled
+from engine.compiled import compiled
 from engine.types import F32, U8
 
 

@@ -1,4 +1,4 @@
-"""How the per-frame kernels are compiled."""
+"""How hot kernels are compiled."""
 
 from __future__ import annotations
 
