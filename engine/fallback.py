@@ -49,7 +49,7 @@ class Fallback:
         if self._last is None:
             return self._resting(size), Outcome.WAITING
         since = time_s - self._last_s - self._config.hold_s
-        if 0 <= time_s - self._last_s and since < 0:
+        if time_s - self._last_s >= 0 and since < 0:
             return self._last, Outcome.HELD
         share = min(1.0, since / self._config.fade_s) if self._config.fade_s > 0 and since >= 0 else 1.0
         resting = self._resting(size)

@@ -25,6 +25,7 @@ from engine.plug import Generator, Ports, Prepared, Runner
 from engine.smooth import FeatureSmoother, SmoothingConfig
 from engine.types import (
     U8,
+    Body,
     Controls,
     Drive,
     Face,
@@ -34,6 +35,7 @@ from engine.types import (
     Mode,
     Neutral,
     Outcome,
+    Signal,
     Source,
 )
 
@@ -48,6 +50,18 @@ class Tracker(Protocol):
     def track(self, frame: Frame) -> tuple[Face, ...]: ...
 
     def reset(self) -> None: ...
+
+
+class BodyTracker(Protocol):
+    """Follows one body at its own rate."""
+
+    def track(self, frame: Frame) -> Body | None: ...
+
+
+class Segmenter(Protocol):
+    """Tells person from background: uint8 (H, W), 255 = person."""
+
+    def mask(self, rgb: U8) -> U8: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,8 @@ class _Slot:
 class Session:
     """Moves one picture's faces (or edits one driver) frame by frame.
 
-    sources: the faces of one picture, main face first. neutral: pins the driver's resting face in place of
+    sources: the faces of one picture, main face first. body and segmenter serve Signal.BODY and Signal.PARSING; a
+    generator that needs one which is not given is refused. neutral: pins the driver's resting face in place of
     calibration. clock: monotonic seconds, on the same clock as Frame.arrived_s.
     """
 
@@ -112,6 +127,8 @@ class Session:
         config: PipelineConfig | None = None,
         controls: Controls | None = None,
         neutral: Neutral | None = None,
+        body: BodyTracker | None = None,
+        segmenter: Segmenter | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
         self._tracker, self._generator, self._runner = tracker, generator, runner
@@ -121,6 +138,12 @@ class Session:
             raise ConfigError(
                 f"{generator.name}: got mode {self._config.mode.value!r}, expected one of {offered}"
             )
+        for signal, server in ((Signal.BODY, body), (Signal.PARSING, segmenter)):
+            if signal in generator.needs and server is None:
+                raise ConfigError(
+                    f"{generator.name}: needs {signal.value}, and nothing was given that measures it"
+                )
+        self._body, self._segmenter = body, segmenter
         self.controls = controls or Controls()
         self._neutral, self._clock = neutral, clock
         self._logged: set[type[BaseException]] = set()
@@ -151,12 +174,16 @@ class Session:
         """Everything before the graph. Never raises for what a frame may hold: see Work.reason."""
         seconds: dict[str, float] = {}
         try:
-            with _timed(seconds, "track", self._clock):
+            with _Timed(seconds, "track", self._clock):
                 faces = self._tracker.track(frame)
-            with _timed(seconds, "features", self._clock):
+            with _Timed(seconds, "features", self._clock):
                 driven = self._assign(faces)
-                drives = [(index, self._drive(self._slots[index], face, frame)) for index, face in driven]
-            with _timed(seconds, "inputs", self._clock):
+                person, body = self._surroundings(frame)
+                drives = [
+                    (index, self._drive(self._slots[index], face, frame, person, body))
+                    for index, face in driven
+                ]
+            with _Timed(seconds, "inputs", self._clock):
                 ports = tuple(
                     self._generator.inputs(self._slots[index].state, drive) for index, drive in drives
                 )
@@ -173,7 +200,7 @@ class Session:
         seconds, reason, picture = work.seconds, work.reason, None
         if work.ports:
             seconds["render"] = render_s
-            with _timed(seconds, "paste", self._clock):
+            with _Timed(seconds, "paste", self._clock):
                 try:
                     picture = self._picture(work, outputs)
                 except Exception as error:
@@ -206,9 +233,15 @@ class Session:
             driven.append((index, face))
         return driven
 
-    def _drive(self, slot: _Slot, face: Face, frame: Frame) -> Drive:
+    def _surroundings(self, frame: Frame) -> tuple[U8 | None, Body | None]:
+        needs = self._generator.needs
+        person = self._segmenter.mask(frame.rgb) if self._segmenter and Signal.PARSING in needs else None
+        body = self._body.track(frame) if self._body and Signal.BODY in needs else None
+        return person, body
+
+    def _drive(self, slot: _Slot, face: Face, frame: Frame, person: U8 | None, body: Body | None) -> Drive:
         slot.follow(face)
-        raw = extract(face, frame, self._generator.needs)
+        raw = extract(face, frame, self._generator.needs, person=person, body=body)
         neutral = slot.neutral(raw)
         return Drive(frame, face, slot.smoother.smooth(raw, neutral), neutral, self.controls)
 
@@ -254,7 +287,7 @@ def _run(runner: Runner, batch: Sequence[Ports]) -> list[Ports | Exception]:
         return [error] * len(batch)
 
 
-class _timed:
+class _Timed:
     """Adds the seconds spent inside to `seconds[stage]`, also when it raises."""
 
     def __init__(self, seconds: dict[str, float], stage: str, clock: Clock) -> None:

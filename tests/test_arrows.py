@@ -13,7 +13,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 FORBIDDEN = {
     "engine": {
-        "torch", "aiortc", "aiohttp", "onnx", "uvloop", "prometheus_client", "trainers", "export", "streaming", "marotte",
+        "torch", "aiortc", "aiohttp", "onnx", "uvloop", "prometheus_client",
+        "trainers", "export", "streaming", "marotte",
     },
     "trainers": {"engine", "export", "streaming", "aiortc", "aiohttp", "marotte"},
     "export": {"streaming", "aiortc", "aiohttp", "prometheus_client", "marotte"},

@@ -13,7 +13,7 @@ from engine import canonical
 from engine.errors import ConfigError, InputError, MarotteError
 from engine.pipeline import PipelineConfig, Session, step_together
 from engine.plug import Ports
-from engine.types import Crop, Drive, Face, Frame, Mode, Outcome, Patch, Signal, Source
+from engine.types import Body, Crop, Drive, Face, Frame, Mode, Outcome, Patch, Signal, Source
 
 SIZE = 160
 DRIVER_HUE = (0, 255, 0)
@@ -111,7 +111,10 @@ class AddingRunner:
 
 
 def session_for(
-    script: Sequence[tuple[Face, ...] | Exception], runner: AddingRunner, sources: Sequence[Source] | None = None, **kw: object
+    script: Sequence[tuple[Face, ...] | Exception],
+    runner: AddingRunner,
+    sources: Sequence[Source] | None = None,
+    **kw: object,
 ) -> Session:
     return Session(ScriptedTracker(script), EchoGenerator(), runner, sources or [source_at()], **kw)  # type: ignore[arg-type]
 
@@ -162,7 +165,9 @@ def test_the_second_face_stays_on_its_source_when_the_order_changes() -> None:
 
 @pytest.mark.parametrize("mode", [Mode.PUPPET, Mode.EDIT])
 @pytest.mark.parametrize(
-    "fault", [(), RuntimeError("tracker broke"), MarotteError("asked and refused")], ids=["no face", "crash", "refused"]
+    "fault",
+    [(), RuntimeError("tracker broke"), MarotteError("asked and refused")],
+    ids=["no face", "crash", "refused"],
 )
 def test_whatever_fails_the_driver_is_never_shown(mode: Mode, fault: tuple[Face, ...] | Exception) -> None:
     """Face lost or stage broken: held, then faded, the reason in the report, and motion again afterwards."""
@@ -234,3 +239,40 @@ def test_a_session_without_a_source_is_refused() -> None:
     """There is always a picture to fall back to."""
     with pytest.raises(ConfigError, match="at least one face"):
         session_for([], AddingRunner()).swap([])
+
+
+def test_a_signal_that_nothing_measures_is_refused_at_start() -> None:
+    """No silent fallback: a generator that needs the body does not run without a body tracker."""
+    generator = EchoGenerator(needs=frozenset({Signal.BODY}))
+    with pytest.raises(ConfigError, match="needs body"):
+        Session(ScriptedTracker([]), generator, AddingRunner(), [source_at()])
+
+
+def test_body_and_parsing_reach_the_generator_that_needs_them() -> None:
+    """Only what is needed is computed, and it arrives in the drive's features."""
+    seen: list[Drive] = []
+
+    class Watching(EchoGenerator):
+        def inputs(self, state: ToyState, drive: Drive) -> Ports:
+            seen.append(drive)
+            return super().inputs(state, drive)
+
+    class Still:
+        body = Body(np.zeros((33, 4), np.float32), np.zeros((33, 4), np.float32), 0.0)
+
+        def track(self, frame: Frame) -> Body:
+            return self.body
+
+        def mask(self, rgb: np.ndarray) -> np.ndarray:
+            return np.full(rgb.shape[:2], 255, np.uint8)
+
+    generator = Watching(needs=frozenset({Signal.BODY, Signal.PARSING, Signal.AUS}))
+    tracker = ScriptedTracker([(face_at(80, 80),)])
+    session = Session(tracker, generator, AddingRunner(), [source_at()], body=Still(), segmenter=Still())
+    session.step(frame_at(0))
+    features = seen[0].features
+    assert features.body is Still.body
+    assert features.parsing is not None
+    assert features.parsing.shape == (SIZE, SIZE)
+    assert features.aus is not None
+    assert features.landmarks68 is None
