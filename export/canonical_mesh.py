@@ -91,7 +91,7 @@ def rigidity(clips: Sequence[F64], mean: F64, twin: np.ndarray, rounds: int = 6)
 
 def triangulate(flat: F64, contours: Sequence[Sequence[int]]) -> list[Triangle]:
     """A Delaunay triangulation of flat (N, 2) inside the first contour, with every contour's edges in it."""
-    triangles: list[Triangle] = [tuple(map(int, t)) for t in Delaunay(flat).simplices]
+    triangles: list[Triangle] = [(int(a), int(b), int(c)) for a, b, c in Delaunay(flat).simplices]
     for ring in contours:
         for edge in zip(ring, (*ring[1:], ring[0])):
             triangles = _with_edge(triangles, flat, edge)
@@ -210,7 +210,7 @@ def main() -> None:
     arrays = build(np.concatenate([s for s in stills if len(s)]), [c for c in clips if len(c) >= 5])
     part = options.out.with_name(options.out.name + ".part")
     with part.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
     os.replace(part, options.out)
     print(
         f"{options.out}: {len(arrays['triangles'])} triangles from {len(stills)} pictures and {len(clips)} clips"
