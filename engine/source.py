@@ -23,6 +23,10 @@ MAX_SIDE = 1280
 MIN_EYE_DISTANCE = 24.0
 """Pixels between the outer eye corners below which a face is too small to be moved."""
 
+_SETTLED = 4
+"""Passes after which a picture is measured as a video's frames are: the driver that moves it is measured so, and the
+difference between a first and a settled reading (up to .025 of the eye distance) would be taken for motion."""
+
 _SCAN_S = 10.0
 _SCAN_STEP_S = 0.2
 
@@ -30,7 +34,7 @@ _SCAN_STEP_S = 0.2
 class Detector(Protocol):
     """Finds faces in one picture, without memory."""
 
-    def detect(self, rgb: U8) -> tuple[Face, ...]: ...
+    def detect(self, rgb: U8, *, passes: int = 1) -> tuple[Face, ...]: ...
 
 
 class Segmenter(Protocol):
@@ -64,7 +68,7 @@ def sources_from_picture(
     rgb: U8, detector: Detector, segmenter: Segmenter | None, *, name: str, faces: int = 1
 ) -> tuple[Source, ...]:
     """The faces of one decoded picture, main face first, at most `faces`. Raises NoFaceError or TooSmallError."""
-    found = detector.detect(rgb)[:faces]
+    found = detector.detect(rgb, passes=_SETTLED)[:faces]
     if not found:
         raise NoFaceError(f"{name}: no face found; expected a picture with one clearly visible face")
     smallest = min(eye_distance(face.points[:, :2]) for face in found)
