@@ -1,16 +1,19 @@
 """One-Euro smoothing of a face, per signal group, in seconds and in the face's own frame.
 
-The filter (Casiez, Roussel and Vogel 2012) is a low-pass whose cutoff rises with speed, so that a resting face is
-still and a moving one is not late:
+The filter (Casiez, Roussel and Vogel 2012) is a low-pass whose cutoff rises with speed, so that a resting
+face is still and a moving one is not late:
 
-    cutoff = min_cutoff + beta * speed        alpha = r / (1 + r), r = 2 pi cutoff dt        x += alpha (raw - x)
+    cutoff = min_cutoff + beta * speed        alpha = r / (1 + r), r = 2 pi cutoff dt        x += alpha (raw
+    - x)
 
-Rigid motion and local shape are filtered apart: rotation on SO(3), the logarithm of the scale, the place of the
-upper face (about which turning and growing cancel best), and the 478 local points in five groups. All points of one
-group share one cutoff, driven by the group's RMS speed: its shape is not distorted while it moves, and a blink opens
-its filter at once. Time steps come from the frames, so any and varying frame rates get the same filter.
+Rigid motion and local shape are filtered apart: rotation on SO(3), the logarithm of the scale, the place of
+the upper face (about which turning and growing cancel best), and the 478 local points in five groups. All
+points of one group share one cutoff, driven by the group's RMS speed: its shape is not distorted while it
+moves, and a blink opens its filter at once. Time steps come from the frames, so any and varying frame rates
+get the same filter.
 
-Everything derived (landmarks, AUs, pose, gaze, openness) is read again from the smoothed shape and agrees with it.
+Everything derived (landmarks, AUs, pose, gaze, openness) is read again from the smoothed shape and agrees
+with it.
 """
 
 from __future__ import annotations
@@ -39,8 +42,9 @@ class Band:
 class SmoothingConfig:
     """Cutoffs per signal group.
 
-    Tuned on tracked clips, the resting jitter of all points falls to three quarters while the delay it adds moves
-    them by less than 0.002 of the eye distance, below what separates two trackings of the same picture.
+    Tuned on tracked clips, the resting jitter of all points falls to three quarters while the delay it adds
+    moves them by less than 0.002 of the eye distance, below what separates two trackings of the same
+    picture.
     """
 
     enabled: bool = True
@@ -89,7 +93,7 @@ _LID_SKIN_CM = 0.75
 GROUP_INDEX: NDArray[np.intp] = _group_index()
 """(478,) which of GROUPS each point belongs to."""
 
-_SHARES = np.stack([GROUP_INDEX == g for g in range(len(GROUPS))]).astype(np.float32)
+_SHARES = np.stack([g == GROUP_INDEX for g in range(len(GROUPS))]).astype(np.float32)
 _SHARES /= _SHARES.sum(1, keepdims=True)
 _POINT_SHARE = np.bincount(GROUP_INDEX, minlength=len(GROUPS)) / len(GROUP_INDEX)
 _CENTRE: F64 = canonical.UPPER_FACE @ canonical.VERTICES.astype(np.float64) / canonical.UPPER_FACE.sum()
@@ -103,7 +107,8 @@ def alpha(cutoff: float, dt: float) -> float:
 
 
 def delay_s(share: float, dt: float) -> float:
-    """Group delay in seconds, for slow motion, of a low-pass that goes `share` of the way every `dt` seconds."""
+    """Group delay in seconds, for slow motion, of a low-pass that goes `share` of the way every `dt`
+    seconds."""
     return (1.0 - share) / share * dt
 
 
@@ -123,7 +128,8 @@ class FeatureSmoother:
 
     @property
     def lag_s(self) -> float:
-        """Seconds by which the last smoothed face is late: the groups' delays, weighted by how fast they move."""
+        """Seconds by which the last smoothed face is late: the groups' delays, weighted by how fast they
+        move."""
         return self._lag_s
 
     def smooth(self, features: Features, neutral: Neutral | None = None) -> Features:

@@ -1,7 +1,7 @@
 """What is measured on a tracked face: only the signals that a generator needs.
 
-All of them are read from one fit of the canonical face (engine/features/shape.py), so a smoothed shape gives signals
-that agree with it: see `derive`.
+All of them are read from one fit of the canonical face (engine/features/shape.py), so a smoothed shape
+gives signals that agree with it: see `derive`.
 """
 
 from __future__ import annotations

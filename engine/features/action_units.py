@@ -1,12 +1,12 @@
 """The 17 action units by geometry: how a face differs from its own neutral, in terms of the AU basis.
 
-The difference of the two local shapes is averaged over named regions (both sides together) into a short vector of
-displacements. An AU basis field gives the same vector for each AU, so that intensities follow by weighted least
-squares with a small ridge and without negative values. Rigid motions of the whole shape are explained along with the
-AUs and thrown away, for they are errors of the pose; so are AU06, AU07 and a pucker, which would otherwise pass for
-others. AU05 and AU45 come from the lid opening alone.
+The difference of the two local shapes is averaged over named regions, both sides together, and read as a dozen
+measures (brow heights, mouth width, lip gap, chin ...). The AU basis gives the same measures for each AU; intensities
+follow by weighted least squares with a ridge and without negative values, which unmixes what one measure owes to
+several AUs. A pucker is among the unknowns, for it would otherwise pass for others. AU05 and AU45 come from the lid
+opening alone, AU06 and AU07 are never reported: see RELIABILITY.
 
-Intensities are 0..1. What is below the dead zone (0.05, OpenFace's 0.25) reads 0.
+Intensities are 0..1; what is within an AU's dead zone reads 0.
 """
 
 from __future__ import annotations
@@ -107,17 +107,21 @@ MEASURES: Mapping[str, tuple[tuple[str, int, float], ...]] = {
     "corner back": (("lip corner", _BACK, 1.0), ("upper lip edge", _BACK, -0.5), ("lower lip edge", _BACK, -0.5)),
     "chin boss up": (("chin boss", _DOWN, -1.0), ("chin", _DOWN, 1.0)),
     "red of the lips": (
-        ("upper lip edge", _DOWN, 1.0), ("upper lip", _DOWN, -1.0), ("lower lip", _DOWN, 1.0), ("lower lip edge", _DOWN, -1.0),
+        ("upper lip edge", _DOWN, 1.0), ("upper lip", _DOWN, -1.0),
+        ("lower lip", _DOWN, 1.0), ("lower lip edge", _DOWN, -1.0),
     ),
     "lip gap": (("lower lip edge", _DOWN, 1.0), ("upper lip edge", _DOWN, -1.0)),
     "chin down": (("chin", _DOWN, 1.0), ("eye frame", _DOWN, -1.0)),
 }  # fmt: skip
 """What is read from the regions: (region, axis, factor), summed, in cm."""
 
+# Lips drawn together (AU18) are none of the 17, and must not pass for a mixture of them.
+_PUCKER = {"mouth width": -0.60, "corner up": -0.20, "corner back": -0.20}
+
 _BROWS = 3  # the first measures see the brows, the others the lower face
 _NOISE_CM = 0.05  # spread of a measure's error on a still face
 _MISMATCH = (
-    0.12  # and as a share of the largest motion in its half of the face, for no face moves just as the basis
+    0.12  # further spread, as a share of the largest measure in that half: no face moves just as the basis
 )
 _PRIOR = {
     "AU09": 0.5,
@@ -140,23 +144,36 @@ def measure(shape: FaceShape, neutral: Neutral) -> F32:
     outer = neutral.shape.local[list(OUTER_EYE_CORNERS)]
     width = float(np.linalg.norm(outer[1] - outer[0]))
     motion = region_means(shape.local - neutral.shape.local) * (EYE_DISTANCE_CM / width)
-    aus = intensities(motion)
+    aus, _ = explain(motion)
     aus[list(_LID_INDICES)] = _lids(shape, neutral)
     return np.clip((aus - _DEAD_ZONES) / (1.0 - _DEAD_ZONES), 0.0, 1.0).astype(np.float32)
 
 
-def intensities(motion: F64) -> F32:
-    """The AUs that explain a motion of the regions (see region_means), without those of the lids: float32 (17,),
-    not negative, not cut at 1, without dead zone."""
+def explain(motion: F64) -> tuple[F32, float]:
+    """The AUs and the pucker that explain a motion of the regions (see region_means).
+
+    Returns float32 (17,), those of the lids 0, and the pucker; not negative, not cut at 1, without dead zone.
+    """
     aus = np.zeros(len(AU_NAMES), np.float32)
     solver = _solver()
-    aus[solver.outputs] = solver.solve(motion)[: len(solver.outputs)]
-    return aus
+    *found, pucker = solver.solve(motion)
+    aus[solver.outputs] = found
+    return aus, float(pucker)
+
+
+def read(motion: F64) -> F64:
+    """MEASURES, in that order, of a motion of the regions (see region_means): float64 (12,) cm."""
+    return np.asarray(_solver().reading @ motion)
+
+
+def warm_up() -> None:
+    """Compute the AU basis and what follows from it (a tenth of a second of CPU), before the first frame needs it."""
+    _solver()
 
 
 def region_means(motion: NDArray[np.floating]) -> F64:
-    """Means over REGIONS of a displacement field (478, 3), both sides together: float64 (3 * regions,), for each
-    region outward, down, back."""
+    """Means over REGIONS of a displacement field (478, 3), both sides together: float64 (3 * regions,), for
+    each region outward, down, back."""
     points, starts, counts = _region_index()
     both = 0.5 * (motion[points] + motion[canonical.MIRROR[points]] * (-1.0, 1.0, 1.0))
     means = np.add.reduceat(both, starts) / counts
@@ -228,8 +245,11 @@ def _region_index() -> tuple[NDArray[np.intp], NDArray[np.intp], F64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Solver:
-    """Non-negative ridge regression. outputs: index into AU_NAMES of the unknowns. reading: (M, 3 * regions), region
-    means to measures. design: (M, K), measures per unknown. ridge: (K, K)."""
+    """Non-negative ridge regression of K unknowns: AUs, and the pucker last.
+
+    outputs: index of each AU into AU_NAMES. reading: (M, 3 * regions), region means to measures. design:
+    (M, K), measures per unknown. ridge: (K, K).
+    """
 
     outputs: NDArray[np.intp]
     reading: F64
@@ -261,6 +281,8 @@ def _solver() -> _Solver:
     for row, terms in enumerate(MEASURES.values()):
         for region, axis, factor in terms:
             reading[row, 3 * names.index(region) + axis] += factor
-    design = np.stack([reading @ region_means(basis()[i]) for i in outputs], axis=1)
-    ridge = np.diag([_PRIOR.get(AU_NAMES[i], 1.0) ** -2.0 for i in outputs])
+    columns = [reading @ region_means(basis()[i]) for i in outputs]
+    columns.append(np.array([_PUCKER.get(name, 0.0) for name in MEASURES]))
+    design = np.stack(columns, axis=1)
+    ridge = np.diag([*(_PRIOR.get(AU_NAMES[i], 1.0) ** -2.0 for i in outputs), 1.0])
     return _Solver(outputs, reading, design, ridge)

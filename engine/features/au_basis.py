@@ -1,14 +1,16 @@
-"""What each action unit does to the canonical face: a displacement per AU, written from the FACS descriptions.
+"""What each action unit does to the canonical face: a displacement per AU, written from the FACS
+descriptions.
 
-Every AU is a short table of named points and how far they travel at intensity 1. The skin between them follows a
-smooth field: interpolation with the Green's function of a thin plate on the mesh itself, so that a field is exact at
-its points, fades out over a stated length and never jumps across the parted lips or the eye.
+Every AU is a short table of named points and how far they travel at intensity 1. The skin between them
+follows a smooth field: interpolation with the Green's function of a thin plate on the mesh itself, so that
+a field is exact at its points, fades out over a stated length and never jumps across the parted lips or the
+eye.
 
 Combination of several AUs, in this order:
 
 1. the fields of all AUs but AU45 add up, each times its intensity (linear, either sign);
-2. the skin around the eyes moves by AU45, and each upper lid point goes that share of the way to its lower lid
-   partner where step 1 left it: at AU45 = 1 any eye is closed exactly;
+2. the skin around the eyes moves by AU45, and each upper lid point goes that share of the way to its lower
+   lid partner where step 1 left it: at AU45 = 1 any eye is closed exactly;
 3. inner lip points that crossed meet half-way.
 
 The irises never move. The fields are symmetric about the middle of the face.
@@ -54,8 +56,8 @@ def displacement(aus: NDArray[np.floating]) -> F32:
 
 
 def deform(local: F32, aus: NDArray[np.floating]) -> F32:
-    """Any face's local shape (478, 3) in canonical centimetres, moved by `aus` (17,); lids and lips meet on that
-    face's own contours. float32 (478, 3)."""
+    """Any face's local shape (478, 3) in canonical centimetres, moved by `aus` (17,); lids and lips meet on
+    that face's own contours. float32 (478, 3)."""
     aus = np.asarray(aus, np.float32)
     moved = local + np.tensordot(aus * _LINEAR, basis(), 1)
     closure = min(1.0, max(WIDEST_LIDS, float(aus[_CLOSURE])))
@@ -145,7 +147,8 @@ def _both_sides(points: tuple[int, ...]) -> list[int]:
 
 
 def _kernel(points: list[int], reach: float, lips_together: bool) -> F64:
-    """Green's functions (468, len(points)) of a thin plate on the mesh whose bumps fade over `reach` centimetres."""
+    """Green's functions (468, len(points)) of a thin plate on the mesh whose bumps fade over `reach`
+    centimetres."""
     modes, stiffness = _modes(lips_together)
     return np.asarray((modes / (stiffness + reach**-4.0)) @ modes[points].T)
 
@@ -170,7 +173,8 @@ def _modes(lips_together: bool) -> tuple[F64, F64]:
 
 @lru_cache(maxsize=1)
 def _laplacian() -> tuple[F64, F64]:
-    """Cotangent stiffness (468, 468) and vertex areas (468,) in cm^2 of the skin, open at the eyes and the mouth."""
+    """Cotangent stiffness (468, 468) and vertex areas (468,) in cm^2 of the skin, open at the eyes and the
+    mouth."""
     vertices = canonical.VERTICES[: canonical.MESH_POINTS].astype(np.float64)
     stiffness = np.zeros((len(vertices), len(vertices)))
     mass = np.zeros(len(vertices))

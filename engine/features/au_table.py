@@ -1,8 +1,9 @@
 """The action units as data: which points travel, how far and where to, at intensity 1.
 
-Points are those of the right side of the face and the middle; the left side mirrors them. A move is (outward, down,
-back) in canonical centimetres: outward leaves the middle of the face, back goes away from the camera. Written from
-the muscles' lines of pull in the FACS descriptions, with the lengths seen on tracked faces at full strength.
+Points are those of the right side of the face and the middle; the left side mirrors them. A move is
+(outward, down, back) in canonical centimetres: outward leaves the middle of the face, back goes away from
+the camera. Written from the muscles' lines of pull in the FACS descriptions, with the lengths seen on
+tracked faces at full strength.
 """
 
 from __future__ import annotations
@@ -152,8 +153,8 @@ FIELDS: dict[str, Field] = {
 }  # fmt: skip
 
 JAW_CENTRE = (3.7, 8.0)
-"""(y, z) in cm of the axis about which the jaw turns. It lies below and behind the joint, for the joint slides
-forward as the jaw opens."""
+"""(y, z) in cm of the axis about which the jaw turns. It lies below and behind the joint, for the joint
+slides forward as the jaw opens."""
 
 JAW_DEGREES = 10.6
 """Turn of the jaw at AU26 = 1; the chin drops by about 1.3 cm."""

@@ -3,15 +3,16 @@
 Three steps, so that output never waits and a bad start is not kept:
 
 - provisional: the first frame's face, replaced whenever a calmer one is seen;
-- calibrated: the median over the first stable second, in which the mouth is nearly closed, the eyes are open (blinks
-  are left out), the head looks roughly ahead and neither face nor head moves; again on request (`restart`), then
-  with wider limits, because somebody asked for it;
-- refined: a later stable second replaces it only when it is clearly more at rest, and in between frames that look
-  like the neutral pull it slowly, never further than a stated distance from what was calibrated.
+- calibrated: the median over the first stable second, in which the mouth is nearly closed, the eyes are
+  open (blinks are left out), the head looks roughly ahead and neither face nor head moves; again on request
+  (`restart`), then with wider limits, because somebody asked for it;
+- refined: a later stable second replaces it only when it is clearly more at rest, and in between frames
+  that look like the neutral pull it slowly, never further than a stated distance from what was calibrated.
 
-More at rest: action units only ever add, so of two faces of one person the one at rest is the one from which the
-other is reached with fewer of them. A held smile is therefore never taken for a better neutral, and a neutral taken
-from a smile is given up once the driver has not smiled for a second.
+More at rest: action units only ever add, so of two faces of one person the one at rest is the one from
+which the other is reached with fewer of them; and resting faces of different people resemble each other
+more than expressions do. A held smile is therefore not taken for a better neutral, and a neutral taken from
+a smile is given up once the driver has not smiled for a second.
 
 Every change of the neutral is spread over a fraction of a second: the puppet does not jump.
 """
@@ -27,6 +28,7 @@ from enum import Enum
 import numpy as np
 
 from engine.errors import InputError
+from engine.features import action_units
 from engine.features.resting import Sample, between, is_calmer, median, observe, rms
 from engine.types import Features, Neutral
 
@@ -54,7 +56,8 @@ class CalibrationConfig:
     margin: float = 0.3
     """Sum of AU intensities by which a face must be more at rest to replace a calibrated neutral."""
     glimpse_s: float = 0.2
-    """A provisional neutral is replaced by a face held for this long, when it is more at rest by `glimpse_margin`."""
+    """A provisional neutral is replaced by a face held for this long, when it is more at rest by
+    `glimpse_margin`."""
     glimpse_margin: float = 0.6
     near_cm: float = 0.08
     """RMS distance of the face's regions within which a frame looks like the neutral."""
@@ -79,10 +82,12 @@ _FEWEST_SAMPLES = 4
 
 
 class Calibration:
-    """One face's neutral in one session. Feed every frame to `update`; `neutral` is there from the first on."""
+    """One face's neutral in one session. Feed every frame to `update`; `neutral` is there from the first
+    on."""
 
     def __init__(self, config: CalibrationConfig | None = None) -> None:
         self._config = config or CalibrationConfig()
+        action_units.warm_up()
         self.reset()
 
     def reset(self) -> None:
@@ -132,7 +137,8 @@ class Calibration:
         self._taken = self._goal = sample
 
     def _improve(self, sample: Sample, step: float, taken: Sample, goal: Sample) -> None:
-        """Between stable seconds: a calmer provisional face, or a slow pull by frames that look like the neutral."""
+        """Between stable seconds: a calmer provisional face, or a slow pull by frames that look like the
+        neutral."""
         if self._state is _State.PROVISIONAL:
             self._provide(goal)
         elif self._state is _State.CALIBRATED and self._like(sample, goal):
@@ -141,15 +147,22 @@ class Calibration:
                 self._goal = pulled
 
     def _provide(self, goal: Sample) -> None:
+        """A face that speaks is no neutral: any resting moment will do. From one resting face to another
+        takes more: a glimpse in which it holds still, and a wider margin."""
         held = [one for one in self._window if self._time_s - one.time_s <= self._config.glimpse_s]
-        if (
-            len(held) < 2
-            or held[0] is self._window[0]
-            or self._time_s - self._compared_s < self._config.glimpse_s
-        ):
+        if len(held) < 2 or self._time_s - self._compared_s < self._config.glimpse_s:
             return
         self._compared_s = self._time_s
-        if self._still(held, 1.0) and is_calmer(held[-1], goal, self._config.glimpse_margin):
+        if not self._ahead(goal, 1.0):  # a head turned away would turn the puppet's too
+            self._adopt(held[-1])
+            return
+        if not (self._resting(goal, 1.0) and self._awake(goal)):
+            margin = self._config.margin
+        elif held[0] is not self._window[0] and self._still(held, 1.0):
+            margin = self._config.glimpse_margin
+        else:
+            return
+        if is_calmer(held[-1], goal, margin):
             self._adopt(held[-1])
 
     def _like(self, sample: Sample, goal: Sample) -> bool:

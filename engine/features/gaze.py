@@ -1,7 +1,7 @@
 """Where the irises stand between the corners of the eyes, read in the face's own frame.
 
-Formula, per eye, in the local shape L seen along the face's own z axis: with corners a and b (a further left in the
-picture), e = (b - a) / |b - a| and d = e turned a quarter towards the chin,
+Formula, per eye, in the local shape L seen along the face's own z axis: with corners a and b (a further
+left in the picture), e = (b - a) / |b - a| and d = e turned a quarter towards the chin,
 
     x = (iris - (a + b) / 2) . e / (|b - a| / 2)        y = (iris - (a + b) / 2) . d / (|b - a| / 2)
 """

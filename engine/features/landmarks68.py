@@ -1,7 +1,8 @@
 """The 68 landmarks of 300-W, picked from the mesh.
 
-Each landmark is one mesh point, or the middle of two where the mesh has none at that place. The jaw follows the mesh's
-oval, which sticks to the skin; on a turned head 300-W annotators follow the visible outline instead.
+Each landmark is one mesh point, or the middle of two where the mesh has none at that place. The jaw follows
+the mesh's oval, which sticks to the skin; on a turned head 300-W annotators follow the visible outline
+instead.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ Formulas, all in the local shape L (canonical centimetres, seen along the face's
     mouth = mean over three middle pairs of (y of lower inner lip - y of upper inner lip) / |L33 - L263|
     eye   = mean over three middle pairs of ((lower lid - upper lid) . down) / |corner - corner|
 
-where `down` is perpendicular to the line through that eye's corners. Neither is ever below 0. Measured on tracked
-faces: a closed mouth reads 0 .. 0.01, a wide open one 0.6; an open eye 0.25 .. 0.45, a closed one 0 .. 0.06.
+where `down` is perpendicular to the line through that eye's corners. Neither is ever below 0. Measured on
+tracked faces: a closed mouth reads 0 .. 0.01, a wide open one 0.6; an open eye 0.25 .. 0.45, a closed one 0
+.. 0.06.
 """
 
 from __future__ import annotations

@@ -13,16 +13,31 @@ from engine.features import action_units, gaze, openness
 from engine.geometry import head_pose, rotation_matrix, rotation_vector
 from engine.types import AU_NAMES, F64, FaceShape, Features, Gaze, HeadPose, Neutral, Openness
 
+_EFFORT = {
+    "AU01": 1.0,
+    "AU02": 1.0,
+    "AU04": 1.0,
+    "AU12": 1.0,
+    "AU15": 0.5,
+    "AU20": 0.5,
+    "AU25": 1.0,
+    "AU26": 1.0,
+}
+_PUCKER_EFFORT = 0.5
+# AUs that geometry sees well. Those that also look like the way back from a smile count half.
+_UNNOTICED = 0.1  # an intensity by which two resting faces of one person differ
+_EFFORTS = np.array([_EFFORT.get(name, 0.0) for name in AU_NAMES], np.float32)
 
-_WELL_SEEN = [
-    AU_NAMES.index(name) for name in ("AU01", "AU02", "AU04", "AU12", "AU15", "AU20", "AU25", "AU26")
-]
-_UNNOTICED = 0.1  # an intensity that differs between two resting faces of one person
+_REST = {"inner brow up": (0.10, 0.30), "mouth width": (-0.15, 0.30), "corner up": (-0.20, 0.45)}
+# Mean and spread, relative to the canonical face, over resting faces of many people, in cm.
+_ODDEST = 4.0  # of one measure: people differ, and no single one decides
+_ODDNESS_WEIGHT = 0.2  # AU intensity that weighs as much as a factor e in how rare a face is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One face at one time. regions: float64 (R,), places of its regions relative to the canonical face in cm."""
+    """One face at one time. regions: float64 (R,), places of its regions relative to the canonical face in
+    cm."""
 
     time_s: float
     shape: FaceShape
@@ -49,14 +64,27 @@ def observe(features: Features, shape: FaceShape) -> Sample:
 
 
 def effort(start: Sample, end: Sample) -> float:
-    """Sum of the intensities of the AUs that lead from one face to another, of those that geometry sees well."""
-    aus = action_units.intensities(end.regions - start.regions)[_WELL_SEEN]
-    return float(np.maximum(aus - _UNNOTICED, 0.0).sum())
+    """Sum of the intensities, weighted, of what leads from one face to another: AUs seen well, and a
+    pucker."""
+    aus, pucker = action_units.explain(end.regions - start.regions)
+    noticed = np.maximum(aus - _UNNOTICED, 0.0)
+    return float(_EFFORTS @ noticed) + _PUCKER_EFFORT * max(pucker - _UNNOTICED, 0.0)
+
+
+def oddness(face: Sample) -> float:
+    """How rare a face is among resting ones, as minus the logarithm of a probability (0 for the most
+    common)."""
+    seen = dict(zip(action_units.MEASURES, action_units.read(face.regions)))
+    return sum(
+        min(_ODDEST, 0.5 * ((seen[name] - mean) / spread) ** 2) for name, (mean, spread) in _REST.items()
+    )
 
 
 def is_calmer(one: Sample, other: Sample, margin: float) -> bool:
-    """Whether `one` is more at rest: `other` is reached from it with fewer AUs than the other way round."""
-    return effort(one, other) > effort(other, one) + margin
+    """Whether `one` is more at rest: `other` is reached from it with more AUs than it from `other`, and it
+    is the more common as a resting face; both together by `margin`, in AU intensities."""
+    gain = effort(one, other) - effort(other, one) + _ODDNESS_WEIGHT * (oddness(other) - oddness(one))
+    return gain > margin
 
 
 def rms(difference: NDArray[np.floating]) -> float:
