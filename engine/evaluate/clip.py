@@ -33,8 +33,8 @@ CUT_SIDE = 512
 class Tracker(Protocol):
     """What the protocol needs of a face tracker."""
 
-    def detect(self, rgb: U8, *, thorough: bool = True) -> tuple[Face, ...]:
-        """In a single picture; thorough: look harder where nobody is seen at first."""
+    def detect(self, rgb: U8, *, thorough: bool = True, passes: int = 1) -> tuple[Face, ...]:
+        """In a single picture, as engine.track.face.FaceTracker does."""
         ...
 
     def track(self, frame: Frame) -> tuple[Face, ...]: ...

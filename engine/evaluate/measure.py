@@ -15,7 +15,7 @@ from engine.evaluate.clip import Clip, Cut, Tracker, stack_points
 from engine.evaluate.reenact import Reenactor
 from engine.evaluate.scores import Outputs, Scores, cross_scores, self_scores
 from engine.evaluate.sheets import Columns, choose_columns
-from engine.evaluate.signals import Course, course
+from engine.evaluate.signals import Course, Offset, course, mode_offset
 from engine.features.shape import fit_shape
 from engine.geometry import head_pose
 from engine.media import read_picture
@@ -32,6 +32,7 @@ class Truth:
     spread: dict[str, float]
     yaw_range: float
     columns: Columns
+    offset: Offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +63,7 @@ def truth_of(clip: Clip, tracker: Tracker) -> Truth:
         rules.spreads(scored),
         range_deg,
         choose_columns(clip.scored, scored),
+        mode_offset(scored.shapes, course(clip.video[list(clip.scored)]).shapes),
     )
 
 
@@ -73,6 +75,12 @@ def _pick(known: dict[int, F32], indices: Sequence[int]) -> F32:
 
 def _retrack(rgb: U8, tracker: Tracker) -> F32:
     return np.asarray(stack_points([tracker.detect(rgb, thorough=False)])[0], np.float32)
+
+
+def _own_points(source: Source, tracker: Tracker) -> F32:
+    """The source's own points measured as every scored picture is; as the session has them where that fails."""
+    points = _retrack(source.rgb, tracker)
+    return points if np.isfinite(points[0, 0]) else source.face.points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +109,7 @@ def _run(
     outputs = Outputs(
         course(_pick(points, clip.scored)),
         _pick(points, clip.window),
-        [neutrals[index] for index in clip.scored],
+        [truth.offset.on(neutrals[index]) for index in clip.scored],
         dict(outcomes),
     )
     return _Run(outputs, pictures)
@@ -111,8 +119,9 @@ def measure_clip(truth: Truth, tracker: Tracker, reenactor: Reenactor) -> Measur
     """The clip's source frame moved by the clip. Raises InputError when that frame cannot be moved."""
     clip = truth.clip
     source = reenactor.source(clip.frames[0].rgb, clip.name)
+    own = _own_points(source, tracker)
     baseline = {
-        index: metrics.similarity_picture(source.rgb, source.face.points, points)
+        index: metrics.similarity_picture(source.rgb, own, points)
         for index, points in zip(clip.scored, truth.scored.points)
         if np.isfinite(points[0, 0])
     }
@@ -128,9 +137,7 @@ def measure_clip(truth: Truth, tracker: Tracker, reenactor: Reenactor) -> Measur
         for run in runs
     ]
     left = [
-        metrics.similarity_error(source.face.points, points)
-        for points in truth.scored.points
-        if np.isfinite(points[0, 0])
+        metrics.similarity_error(own, points) for points in truth.scored.points if np.isfinite(points[0, 0])
     ]
     facts = _facts(truth, runs[0]) | {"similarity_error": float(np.mean(left)) if left else None}
     true = {index: clip.frames[index].rgb for index in clip.scored}
@@ -156,7 +163,7 @@ def _errors(truth: Truth, run: _Run, baseline: dict[int, U8]) -> list[tuple[floa
 def measure_pair(truth: Truth, portrait: Path, name: str, tracker: Tracker, reenactor: Reenactor) -> Measured:
     """A portrait moved by a clip. Raises InputError when the portrait cannot be read or moved."""
     source = reenactor.source(cut_portrait(portrait, tracker), name)
-    own = fit_shape(source.face.points)
+    own = fit_shape(_own_points(source, tracker))
     runs = [
         _run(truth, source, reenactor, tracker, driver_pixels=asked, own=False) for asked in (False, True)
     ]

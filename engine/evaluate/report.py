@@ -19,16 +19,18 @@ img { max-width: 100%; display: block; margin: .3rem 0 1.5rem } p { max-width: 6
 """
 
 PROTOCOL_TEXT = (
-    "Source: the first frame with a face. Read: the first 360 frames. Scored: 30 frames spread evenly over "
-    "those after the source frame; jitter over 20 consecutive ones in the middle. Cut: a square of 2.3 "
-    "times the face oval, brought to 512 px, clipped to the picture. Every frame between the scored ones is "
-    "tracked as video and passes the whole session with its shipped settings. Output and truth are both re- "
-    "tracked as single pictures; akd_floor is what the truth itself differs by between tracking it as "
-    "single pictures and as video. Self: the driver's neutral is the source frame. Cross: the shipped "
-    "calibration finds it. Distances are over the distance of the outer eye corners; pose_error_deg is yaw, "
-    "pitch, roll; the similarity baseline moves the whole source by one 2-D similarity fitted to the true "
-    "landmarks. A clip's standard deviations are those of mouth gap over eye distance, lid gap over eye "
-    "width, and sideways gaze in eye widths."
+    "Source: the first frame with a face. Read: the first 360 frames. Scored: 30 frames spread evenly "
+    "over those after the source frame; jitter over 20 consecutive ones in the middle. Cut: a square of "
+    "2.3 times the face oval, brought to 512 px, clipped to the picture. Every frame between the scored "
+    "ones is tracked as video and passes the whole session with its shipped settings. Output and truth "
+    "are both re- tracked as single pictures; akd_floor is what the truth itself differs by between "
+    "tracking it as single pictures and as video. Self: the driver's neutral is the source frame. Cross: "
+    "the shipped calibration finds it; where a change from it is scored, it is first moved by the clip's "
+    "mean difference between single pictures and video, so that both ends are measured alike. Distances "
+    "are over the distance of the outer eye corners; pose_error_deg is yaw, pitch, roll; the similarity "
+    "baseline moves the whole source by one 2-D similarity fitted to the true landmarks. A clip's "
+    "standard deviations are those of mouth gap over eye distance, lid gap over eye width, and sideways "
+    "gaze in eye widths."
 )
 
 _HEADS = {

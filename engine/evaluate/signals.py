@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.features import gaze, openness
 from engine.features.shape import fit_shape
+from engine.geometry import rotation_matrix, rotation_vector
 from engine.types import F32, F64, FaceShape
 
 NAMES = ("mouth", "eye", "gaze")
@@ -45,3 +46,30 @@ def _signals(shape: FaceShape | None) -> tuple[float, float, float]:
         return np.nan, np.nan, np.nan
     gaps, look = openness.measure(shape), gaze.measure(shape)
     return gaps.mouth, 0.5 * (gaps.right_eye + gaps.left_eye), 0.25 * (look.right_x + look.left_x)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offset:
+    """What tracking in single pictures adds, on average, to tracking as video.
+
+    turn: float64 (3, 3), applied after the rotation. local: float32 (478, 3), canonical centimetres.
+    """
+
+    turn: F64
+    local: F32
+
+    def on(self, shape: FaceShape | None) -> FaceShape | None:
+        """A shape that was tracked as video, as single pictures would have shown it."""
+        if shape is None:
+            return None
+        return FaceShape(shape.local + self.local, self.turn @ shape.rotation, shape.scale, shape.translation)
+
+
+def mode_offset(single: list[FaceShape | None], video: list[FaceShape | None]) -> Offset:
+    """The mean difference over the frames where both saw the face; none where no frame has both."""
+    both = [(a, b) for a, b in zip(single, video) if a is not None and b is not None]
+    if not both:
+        return Offset(np.eye(3), np.zeros((1, 3), np.float32))
+    turns = [rotation_vector(a.rotation @ b.rotation.T) for a, b in both]
+    local = np.mean([a.local - b.local for a, b in both], axis=0)
+    return Offset(rotation_matrix(np.mean(turns, axis=0)), np.asarray(local, np.float32))

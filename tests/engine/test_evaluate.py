@@ -54,7 +54,7 @@ def face_in(rgb: U8) -> tuple[Face, ...]:
 class FlatTracker:
     """Sees only what the flat colour says."""
 
-    def detect(self, rgb: U8, *, thorough: bool = True) -> tuple[Face, ...]:
+    def detect(self, rgb: U8, *, thorough: bool = True, passes: int = 1) -> tuple[Face, ...]:
         return face_in(rgb)
 
     def track(self, frame: Frame) -> tuple[Face, ...]:

@@ -7,6 +7,7 @@ import pytest
 
 from engine import canonical
 from engine.evaluate import metrics
+from engine.evaluate.signals import course, mode_offset
 from engine.geometry import pose_rotation
 from engine.types import F32, HeadPose
 
@@ -139,3 +140,27 @@ def test_the_error_picture_is_the_brightened_difference() -> None:
     """10 grey levels apart show as 40, on all three channels."""
     a, b = np.full((4, 4, 3), 50, np.uint8), np.full((4, 4, 3), 60, np.uint8)
     assert (metrics.error_picture(a, b) == 40).all()
+
+
+def test_the_offset_between_tracking_modes_is_brought_onto_a_neutral() -> None:
+    """A face that single pictures see turned by 3 degrees and with a lip 1 cm lower has that neutral too."""
+    turn = pose_rotation(HeadPose(3, 0, 0))
+    lower = canonical.VERTICES.copy()
+    lower[17, 1] += 1
+    video = [placed() + np.float32(t) for t in range(4)]
+    single = [(10 * lower @ turn.T + (100, 100, 0) + t).astype(np.float32) for t in range(4)]
+    offset = mode_offset(course(np.stack(single)).shapes, course(np.stack(video)).shapes)
+    neutral = offset.on(course(placed()[None]).shapes[0])
+    assert neutral is not None
+    assert neutral.local == pytest.approx(lower, abs=1e-3)
+    assert neutral.rotation == pytest.approx(turn, abs=1e-5)
+    assert offset.on(None) is None
+
+
+def test_without_a_common_frame_there_is_no_offset() -> None:
+    """Nothing seen twice, nothing to correct."""
+    shape = course(placed()[None]).shapes[0]
+    unmoved = mode_offset([None], [shape]).on(shape)
+    assert unmoved is not None
+    assert shape is not None
+    assert unmoved.local == pytest.approx(shape.local)
