@@ -46,10 +46,11 @@ def _shrink(rgb: U8, out: F32) -> None:
 
 
 def thumbnail(rgb: U8) -> F32 | None:
-    """float32 (ROWS, COLUMNS): the luma. None when it is flat. rgb: uint8 (H, W, 3), C-contiguous."""
+    """float32 (ROWS, COLUMNS): mean-free luma. None when it is flat. rgb: uint8 (H, W, 3), C-contiguous."""
     luma = np.empty((ROWS, COLUMNS), np.float32)
     _shrink(rgb, luma)
-    return luma if float(luma.std()) >= _FLAT else None
+    luma -= luma.mean()
+    return luma if float(np.vdot(luma, luma)) >= _FLAT**2 * luma.size else None
 
 
 def correlation(a: F32, b: F32) -> float:
