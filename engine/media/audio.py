@@ -79,7 +79,7 @@ def _track_of(
     stream = container.streams.audio[0]
     codec = audio_codec_of(stream)
     if codec is None:
-        return None, f"the sound is left out: its codec {stream.codec_tag!r} is not read"
+        return None, "the sound is left out: its codec is not among those that are read"
     if codec in kind.copied:
         return _CopiedAudio(container, file, stream, output), None
     return _CodedAudio(container, file, stream, output, kind), None
@@ -157,12 +157,16 @@ def _time_of(timed: Packet[AudioStream] | AudioFrame) -> Fraction:
 
 
 def _packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-    """Packets with the file's clock start taken off; a damaged end is an end."""
+    """Packets in order of time, with the file's clock start taken off; a damaged end is an end."""
+    last: int | None = None
     shift = round(clock_start(container) / stream.time_base) if stream.time_base else 0
     try:
         for packet in container.demux(stream):
-            if packet.dts is None or packet.pts is None:
+            if packet.dts is None or packet.pts is None or packet.pts < packet.dts:
                 continue
+            if last is not None and packet.dts <= last:
+                continue  # a damaged time stamp, which no container takes
+            last = packet.dts
             packet.dts, packet.pts = packet.dts - shift, packet.pts - shift
             yield packet
     except av.FFmpegError:

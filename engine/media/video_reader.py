@@ -26,8 +26,9 @@ from engine.types import U8, Frame
 DEFAULT_RATE = Fraction(25)
 """Frames per second of a file that does not state its rate."""
 
-_HIGHEST_RATE = 240
+_LOWEST_RATE, _HIGHEST_RATE = Fraction(1, 60), 240
 _SAME_SHAPE = 0.02
+_LONGEST_GAP_S = 3600
 
 
 class VideoReader:
@@ -37,8 +38,9 @@ class VideoReader:
     file's display matrix says; the shape of its pixels (sample aspect ratio) is not applied. A frame whose
     size differs from the first one's is scaled to it when the shape is the same, else DecodeError.
 
-    Time stamps are the file's own, but MPEG streams start at 0; missing ones, and those that run back,
-    continue at the stated rate. Frames that fail to decode or that FFmpeg marks as corrupt are left out.
+    Time stamps are the file's own, but MPEG streams start at 0; missing ones, and those that run back or
+    leap by over an hour, continue at the stated rate. Frames that fail to decode or that FFmpeg marks as
+    corrupt are left out.
 
     Raises DecodeError (no video in it, damaged, unknown kind), TooLargeError, TooSmallError, InputError.
     """
@@ -78,11 +80,13 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         step = max(1, round(1 / (self.rate * self.time_base)))
         shift = round(clock_start(self._container) / self.time_base)
-        last: int | None = None
+        longest = round(_LONGEST_GAP_S / self.time_base)
+        last = -step
         for frame in self._remaining():
-            pts = (0 if last is None else last + step) if frame.pts is None else frame.pts - shift
-            if last is not None and pts <= last:
-                shift -= last + step - pts
+            pts = last + step if frame.pts is None else frame.pts - shift
+            begins = last == -step and abs(pts) <= longest
+            if not begins and not 0 < pts - last <= longest:
+                shift += pts - (last + step)
                 pts = last + step
             last = pts
             yield Frame(self._rgb(frame), pts, self.time_base, float(pts * self.time_base))
@@ -109,8 +113,9 @@ class VideoReader:
         stream = streams[0]
         context = stream.codec_context
         if context is None or not video_codec_is_read(context.name):
+            codec = "unknown" if context is None else context.name
             raise DecodeError(
-                f"{self.name} is coded as {stream.codec_tag!r}, which is not read: convert it to H.264 in MP4"
+                f"{self.name} has the codec {codec}, which is not read: convert it to H.264 in MP4"
             )
         limits.check_size(self.name, context.width, context.height)
         context.options = {**context.options, "max_pixels": str(limits.pixels)}
@@ -162,7 +167,7 @@ def _orientation_of(frame: VideoFrame) -> int:
 
 def _rate_of(stream: VideoStream) -> Fraction:
     for rate in (stream.average_rate, stream.guessed_rate):
-        if rate is not None and 0 < rate <= _HIGHEST_RATE:
+        if rate is not None and _LOWEST_RATE <= rate <= _HIGHEST_RATE:
             return rate
     return DEFAULT_RATE
 
