@@ -87,10 +87,10 @@ class OpenVinoGraph:
                     self._request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(array)))
                 else:
                     np.copyto(buffer, array)
-            self._request.infer()
-            return {port.name: self._request.get_tensor(port.name).data for port in self.outputs}
+            found = self._request.infer(share_outputs=True).to_tuple()
         except Exception as error:  # its exceptions share no public base class
             raise BackendError(f"OpenVINO failed while running: {_line(error)}") from error
+        return {port.name: array for port, array in zip(self.outputs, found, strict=True)}
 
     def close(self) -> None:
         """See Graph.close."""
