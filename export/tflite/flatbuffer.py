@@ -146,12 +146,28 @@ def _model(root: Table) -> Model:
     graph = graphs[0]
     buffers = list(root.tables(4))
     codes = list(root.tables(1))
-    return Model(
+    model = Model(
         tensors=tuple(_tensor(entry, buffers) for entry in graph.tables(0)),
         operators=tuple(_operator(entry, codes) for entry in graph.tables(3)),
         inputs=_indices(graph, 1),
         outputs=_indices(graph, 2),
     )
+    _check_indices(model)
+    return model
+
+
+def _check_indices(model: Model) -> None:
+    """Every index has to name a tensor; only an operator's input may be left out, which is -1."""
+    known = range(len(model.tensors))
+    named = [*model.inputs, *model.outputs]
+    for operator in model.operators:
+        named += operator.outputs
+        named += [index for index in operator.inputs if index != -1]
+    for index in named:
+        if index not in known:
+            raise ModelError(
+                f"TFLite file names tensor {index} of {len(known)}: it is damaged; fetch it again"
+            )
 
 
 def _indices(table: Table, field: int) -> tuple[int, ...]:
