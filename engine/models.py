@@ -141,6 +141,23 @@ class Row:
     condition: Condition
     detail: str
 
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can be used."""
+        return self.condition is Condition.READY
+
+    def __str__(self) -> str:
+        entry = self.model
+        line = f"{entry.name:22} {self.condition.value:8} {entry.title} ({entry.origin}, {entry.licence})"
+        return f"{line}\n{'':22} {entry.sha256 or 'no pinned hash'}" + (
+            f"\n  {self.detail}" if self.detail else ""
+        )
+
 
 def cache_root(
     environment: Mapping[str, str], platform: str = sys.platform, home: Path | None = None
@@ -165,9 +182,14 @@ def cache_root(
     return base / "marotte"
 
 
+def cache_folder(cache: Path | None = None) -> Path:
+    """The root that counts: the one that was named, else the environment's, as it is now."""
+    return cache_root(os.environ) if cache is None else cache
+
+
 def models_folder(cache: Path | None = None) -> Path:
-    """Where converted models lie. cache: the root to use in place of the environment's."""
-    return (cache_root(os.environ) if cache is None else cache) / "models"
+    """Where converted models lie."""
+    return cache_folder(cache) / "models"
 
 
 def model(name: str) -> Model:

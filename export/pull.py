@@ -7,7 +7,6 @@ every file is renamed into place when it is whole. Two pulls at once do the same
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from engine.errors import ModelError
-from engine.models import PULLED, REGISTRY, Model, Row, cache_root, inspect, model
+from engine.models import PULLED, REGISTRY, Model, Row, cache_folder, inspect, model
 from export import wheel as wheels
 from export.store import is_stored, store
 from export.wheel import Progress, fetch, read_member
@@ -69,7 +68,7 @@ def _entries(names: Sequence[str] | None) -> tuple[Model, ...]:
 
 
 def _downloads(cache: Path | None) -> Path:
-    return (cache_root(os.environ) if cache is None else cache) / "downloads"
+    return cache_folder(cache) / "downloads"
 
 
 def _fetched(cache: Path | None, progress: Progress) -> Path:

@@ -114,3 +114,17 @@ def test_every_pinned_model_states_where_it_comes_from() -> None:
         assert entry.licence == "Apache-2.0"
         assert entry.origin
         assert len(bytes.fromhex(entry.sha256 or "")) == 32
+
+
+def test_a_row_reads_well(tmp_path: Path) -> None:
+    """A listing shows name, state, origin, licence and hash, and the fix where one is needed."""
+    entry = models.model(NAME)
+    missing = models.inspect(entry, tmp_path, full=False)
+    assert not missing.ok
+    put(tmp_path)
+    ready = models.inspect(entry, tmp_path, full=False)
+    assert ready.ok
+    for part in (NAME, "ready", entry.origin, entry.licence, entry.sha256 or ""):
+        assert part in str(ready)
+    assert "marotte models pull" in str(missing)
+    assert "marotte models pull" not in str(ready)
