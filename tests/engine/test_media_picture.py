@@ -129,11 +129,15 @@ def test_tiff_orientation_is_applied(code: int):
 
 
 def test_png_and_webp_orientation_is_applied():
-    """EXIF stands in a chunk of its own in PNG and WebP."""
+    """EXIF stands in a chunk of its own in PNG and WebP, and counts there too."""
     exif = struct.pack("<4sIHHHIHHI", b"II*\0", 8, 1, 0x0112, 3, 1, 3, 0, 0)
     png = coded(".png", np.ascontiguousarray(scene()[::-1, ::-1]))
     end = png.index(b"IEND") - 4
     np.testing.assert_array_equal(decode_picture(png[:end] + chunk(b"eXIf", exif) + png[end:], "p"), scene())
+    plain = coded(".webp", np.ascontiguousarray(scene()[::-1, ::-1]), (cv2.IMWRITE_WEBP_QUALITY, 101))[12:]
+    sides = (WIDTH - 1).to_bytes(3, "little") + (HEIGHT - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X\x0a\0\0\0\x08\0\0\0" + sides + plain + b"EXIF" + struct.pack("<I", len(exif)) + exif
+    np.testing.assert_array_equal(decode_picture(b"RIFF" + struct.pack("<I", len(body)) + body, "p"), scene())
 
 
 def test_alpha_is_laid_on_mid_grey():
