@@ -12,7 +12,7 @@ from engine import canonical
 from engine.errors import ConfigError, MarotteError, PortError
 from engine.features import gaze
 from engine.features.shape import fit_shape
-from engine.generators.mesh_flow import eyes, layers, mouth, patch_area, rings
+from engine.generators.mesh_flow import eyeball, eyes, layers, mouth, patch_area, rings
 from engine.generators.mesh_flow.motion import transfer
 from engine.generators.mesh_flow.raster import composite, rasterise
 from engine.plug import Ports
@@ -34,7 +34,8 @@ class PreparedFace:
     shape: FaceShape
     gaze: Gaze
     outer: rings.Outer
-    eyes: tuple[eyes.Eyeball, eyes.Eyeball]
+    eyes: tuple[eyeball.Eyeball, eyeball.Eyeball]
+    lids: F32
     cavity: mouth.Cavity
     constants: Ports
 
@@ -68,8 +69,9 @@ class MeshFlow:
         shape = fit_shape(points)
         outer = rings.surround(points, shape, crop.size)
         moving, standing = layers.split(picture, person, points[list(canonical.FACE_OVAL), :2])
-        balls = (eyes.take(picture, points, 0), eyes.take(picture, points, 1))
-        white = np.median([np.percentile(ball.white.reshape(-1, 3), 75, axis=0) for ball in balls], axis=0)
+        balls = (eyeball.take(picture, points, 0), eyeball.take(picture, points, 1))
+        moving = eyeball.cover_with_skin(moving, points)
+        white = np.mean([ball.level for ball in balls], axis=0)
         cavity = mouth.take(picture, points, shape, white)
         places = np.concatenate([points[:, :2], outer.places[:, :2]])
         constants = {
@@ -86,14 +88,17 @@ class MeshFlow:
             constants["standing"] = standing
         for side, ball in zip(("right", "left"), balls):
             constants |= {
+                f"{side}_own": ball.own,
                 f"{side}_white": ball.white,
                 f"{side}_iris": ball.iris,
                 f"{side}_corner": ball.corner,
                 f"{side}_frame": ball.frame,
             }
+        none = np.zeros((2, 2, eyes.SAMPLES), np.float32)
+        lids = eyes.plan(points, points[[468, 473], :2], 1.0, none, balls)[1]
         mask = patch_area.edge_mask(crop, (width, height))
         return PreparedFace(
-            source, mode, crop, mask, shape, gaze.measure(shape), outer, balls, cavity, constants
+            source, mode, crop, mask, shape, gaze.measure(shape), outer, balls, lids, cavity, constants
         )
 
     def begin(self, prepared: PreparedFace) -> FaceState:
@@ -116,7 +121,7 @@ class MeshFlow:
         target = transfer(prepared.shape, prepared.gaze, drive)
         outer = rings.follow_head(prepared.outer, target.points, target.shape, prepared.shape.local)
         growth = target.shape.scale / prepared.shape.scale
-        eye_rows, lids = eyes.plan(target.points, target.irises, growth, prepared.eyes)
+        eye_rows, lids = eyes.plan(target.points, target.irises, growth, prepared.lids, prepared.eyes)
         mouth_row, lips = mouth.plan(target.points, target.shape, prepared.shape, prepared.cavity)
         return state.scratch | {
             "target": np.concatenate([target.points, outer]),
@@ -183,6 +188,7 @@ def render(ports: Ports) -> U8:
     for k, side in enumerate(("right", "left")):
         eyes.draw_eye(
             out,
+            ports[f"{side}_own"],
             ports[f"{side}_white"],
             ports[f"{side}_iris"],
             ports[f"{side}_corner"],

@@ -18,6 +18,9 @@ SCALE = (0.25, 0.45)
 SHIFT = (0.55, 0.9)
 """Translation in face widths."""
 
+_TREMOR = 0.5
+"""Degrees of yaw and pitch that the tracker alone makes."""
+
 
 def soft(value: float, limits: tuple[float, float]) -> float:
     """The value itself up to the first limit; beyond, it approaches the second without a jump in slope."""
@@ -42,8 +45,9 @@ def limit_rotation(wanted: F64, source: F64) -> F64:
 
 def _axis(goal: float, start: float, limits: tuple[float, float], reveal: tuple[float, float]) -> float:
     knee, most = max(limits[0], abs(start)), max(limits[1], abs(start) + 5.0)
-    goal = soft(goal, (knee, most))
     turn = goal - start
+    turn *= turn * turn / (turn * turn + _TREMOR**2)
+    turn = soft(start + turn, (knee, most)) - start
     if turn * start < 0:  # back over the middle: the side that the source hides comes into view
         turn = soft(turn, reveal)
     return start + turn

@@ -11,7 +11,7 @@ from engine import canonical
 from engine.errors import InputError
 from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT, LIPS, deform
 from engine.generators.mesh_flow import limits
-from engine.generators.mesh_flow.regions import LID_PULL, LIP_PULL, REGIONS
+from engine.generators.mesh_flow.regions import LID_PULL, LIP_PULL, NEIGHBOURS, REGIONS
 from engine.geometry import rotation_matrix, rotation_vector
 from engine.types import AU_NAMES, F32, F64, Controls, Drive, FaceShape, Gaze, Neutral
 
@@ -21,8 +21,11 @@ _UPPER_LIP, _LOWER_LIP = np.array(LIPS[0]), np.array(LIPS[1])
 _CORNERS = np.array([canonical.RIGHT_EYE_CORNERS, canonical.LEFT_EYE_CORNERS])
 _IRISES = np.array([canonical.RIGHT_IRIS[0], canonical.LEFT_IRIS[0]])
 
-_LEAST_LID_GAP_CM = 0.35
-"""A neutral whose eyes are narrower than this was taken in a blink; its lid gap is not believed."""
+_OPEN_LID_GAP_CM = 0.5
+"""Middle lid gap from half of which on an eye counts as open."""
+
+_NOISE_CM = 0.09
+"""Motion of a point that the tracker alone makes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +69,7 @@ def _expression(source: F32, driver: F32, neutral: Neutral, controls: Controls) 
     """The source's local shape with the driver's change of expression."""
     rest = neutral.shape.local
     gain = REGIONS @ np.array([controls.mouth, controls.eyes, controls.brows], np.float32)
-    delta = (driver - rest) * gain[:, None]
+    delta = _believed(driver - rest) * gain[:, None]
     delta[:, 0] *= _mouth_width_gain(source, rest)
     local = source + delta
     _set_lids(local, source, driver, rest, controls)
@@ -75,6 +78,13 @@ def _expression(source: F32, driver: F32, neutral: Neutral, controls: Controls) 
         offsets = np.array([controls.au_offsets.get(name, 0.0) for name in AU_NAMES], np.float32)
         local = deform(local, offsets)
     return local
+
+
+def _believed(delta: F32) -> F32:
+    """The driver's change without the tracker's trembling: a point keeps its motion where it and its neighbours
+    move clearly more than the noise, and rests where they do not (a Wiener gain on the local energy)."""
+    energy = NEIGHBOURS @ (delta[:, 0] ** 2 + delta[:, 1] ** 2)
+    return np.asarray(delta * (energy / (energy + _NOISE_CM**2))[:, None], np.float32)
 
 
 def _mouth_width_gain(source: F32, rest: F32) -> F32:
@@ -90,10 +100,14 @@ def _set_lids(local: F32, source: F32, driver: F32, rest: F32, controls: Control
     gap_source, gap_driver, gap_rest = (
         face[_LOWER_LIDS, 1] - face[_UPPER_LIDS, 1] for face in (source, driver, rest)
     )
-    if controls.absolute_eyes:
-        gap_rest = np.maximum(gap_rest, _LEAST_LID_GAP_CM * _LID_PROFILE)
     ratio = np.clip(gap_source / np.maximum(gap_rest, 1e-3), 0.5, 2.0)
-    wanted = gap_source + controls.eyes * (np.maximum(gap_driver, 0.0) - gap_rest) * ratio
+    if controls.absolute_eyes:
+        # A gap seen in a blink says nothing about how wide this eye stands open: then both eyes count as equal.
+        sure = np.clip(np.minimum(gap_source, gap_rest) / (_OPEN_LID_GAP_CM * _LID_PROFILE) - 0.5, 0.0, 1.0)
+        wanted = np.maximum(gap_driver, 0.0) * (1.0 + sure * (ratio - 1.0))
+        wanted = gap_source + controls.eyes * (wanted - gap_source)
+    else:
+        wanted = gap_source + controls.eyes * (gap_driver - gap_rest) * ratio
     excess = np.maximum(wanted, 0.0) - (local[_LOWER_LIDS, 1] - local[_UPPER_LIDS, 1])
     local[:, 1] += LID_PULL @ excess.astype(np.float32)
 

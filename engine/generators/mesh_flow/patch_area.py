@@ -63,7 +63,8 @@ def edge_mask(crop: Crop, size: tuple[int, int]) -> U8 | None:
     which hides the change of sharpness where the patch was reduced."""
     factor = float(crop.matrix[0, 0])
     covers = all(
-        factor * -0.5 + crop.matrix[k, 2] >= -0.501 and factor * (size[k] - 0.5) + crop.matrix[k, 2] <= crop.size - 0.499
+        factor * -0.5 + crop.matrix[k, 2] >= -0.501
+        and factor * (size[k] - 0.5) + crop.matrix[k, 2] <= crop.size - 0.499
         for k in range(2)
     )
     if covers:
