@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 from engine.backends import open_graph
 from engine.errors import ConfigError, InputError
 from engine.models import locate
-from engine.track.detector import FaceDetector
+from engine.track.detector import Detection, FaceDetector
 from engine.track.identity import Roster, Track, distinct, prominence
 from engine.track.mesh import FaceMesh, Reading
 from engine.track.region import Region, whole
 from engine.track.scene import Scene, is_cut
-from engine.track.search import views
+from engine.track.search import half_turned, views
 from engine.types import F32, U8, Face, Frame
 
 MIN_PRESENCE = 0.5
@@ -29,6 +28,7 @@ DETECT_EVERY_S = 0.2
 """While a face is followed and there is room for another, the detector runs no more often than this."""
 
 _SAME_ASPECT = 0.02
+_SURE, _SURER = 0.75, 0.15  # detector scores of heads the right way up are above; on their heads .2 below
 
 
 class FaceTracker:
@@ -94,19 +94,24 @@ class FaceTracker:
     def detect(self, rgb: U8, *, thorough: bool = True, passes: int = 1) -> tuple[Face, ...]:
         """The faces of one picture, best detector score first, with track ids 0, 1, ... Touches no state.
 
-        rgb: uint8 (H, W, 3). thorough: where the detector sees nobody in the whole picture (which is all that
-        MediaPipe does), look at it turned by quarters and at parts of it. passes: how often the mesh is
-        measured, each time in the region that follows from the last; MediaPipe's static mode does it once, a
-        video settles after about three. Raises InputError when it is no such picture, ConfigError for fewer
-        than one pass.
+        rgb: uint8 (H, W, 3). thorough: MediaPipe looks at the whole picture once; where that shows nobody, look
+        at it turned by quarters and at parts of it, and where the detector is unsure, upside down. passes: how
+        often the mesh is measured, each time in the region that follows from the last; MediaPipe's static mode
+        does it once, a video settles after about three. Raises InputError when it is no such picture, ConfigError
+        for fewer than one pass.
         """
         if passes < 1:
             raise ConfigError(f"passes: expected 1 or more, got {passes}")
         rgb = _checked(rgb)
         height, width = rgb.shape[:2]
-        found = self._measured(rgb, [whole(width, height)], passes)
+        detections = self._detector.find(rgb, whole(width, height))
+        if thorough:
+            detections = self._upside_down(rgb, detections) or detections
+        found = self._measured(rgb, detections, passes)
         for extra in views(width, height) if thorough else ():
-            found = found or self._measured(rgb, extra, passes)
+            found = found or self._measured(
+                rgb, [d for view in extra for d in self._detector.find(rgb, view)], passes
+            )
         return tuple(_face(reading, index) for index, reading in enumerate(found))
 
     def reset(self) -> None:
@@ -174,9 +179,17 @@ class FaceTracker:
             if reading is not None and distinct([reading.region()], taken):
                 self._last[self._roster.admit(reading.region(), now_s).track_id] = reading
 
-    def _measured(self, rgb: U8, looked_at: Iterable[Region], passes: int) -> list[Reading]:
-        """Up to max_faces different faces in the views, best detector score first."""
-        detections = [one for view in looked_at for one in self._detector.find(rgb, view)]
+    def _upside_down(self, rgb: U8, detections: list[Detection]) -> list[Detection]:
+        """What the picture shows when stood on its head, where that is a face much surer than those upright."""
+        best = detections[0].score if detections else 1.0
+        if best >= _SURE:
+            return []
+        height, width = rgb.shape[:2]
+        turned = self._detector.find(rgb, half_turned(width, height))
+        return turned if turned and turned[0].score > best + _SURER else []
+
+    def _measured(self, rgb: U8, detections: list[Detection], passes: int) -> list[Reading]:
+        """Up to max_faces different faces, best detector score first."""
         readings: list[Reading] = []
         for detection in sorted(detections, key=lambda one: -one.score):
             reading = self._read(rgb, detection.region)

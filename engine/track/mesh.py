@@ -19,6 +19,7 @@ RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 
 _MESH_POINTS = 468
 _MARGIN = 1.5
+_MAX_LOGIT = 100.0
 
 # Which mesh point each point of the finer outputs replaces, in the order in which the model gives them.
 LIPS = (
@@ -106,9 +107,10 @@ class FaceMesh:
         """
         cut(rgb, region, self._input[0], 0.0, 1.0, black_outside=False)
         outputs = self._graph.run({"input_1": self._input})
+        mesh = outputs["output_mesh_identity"].reshape(-1, 3)
         finer = np.concatenate([outputs[name].reshape(-1, 2) for name in _FINER_PORTS])
-        points = place(refine(outputs["output_mesh_identity"].reshape(-1, 3), finer), region)
-        presence = 1.0 / (1.0 + math.exp(-float(outputs["conv_faceflag"].reshape(()))))
-        if not (np.isfinite(points).all() and math.isfinite(presence)):
+        logit = float(outputs["conv_faceflag"].reshape(()))
+        if not (np.isfinite(mesh).all() and np.isfinite(finer).all() and math.isfinite(logit)):
             return None
-        return Reading(points, presence)
+        presence = 1.0 / (1.0 + math.exp(-min(max(logit, -_MAX_LOGIT), _MAX_LOGIT)))
+        return Reading(place(refine(mesh, finer), region), presence)

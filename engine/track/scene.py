@@ -116,7 +116,10 @@ class Scene:
 def is_cut(like: float, faces: Sequence[tuple[F32, F32 | None]]) -> bool:
     """Whether a change of picture is a hard cut: no face goes on through it.
 
-    faces: per followed face its points (478, 3) before, and after, None when it is lost.
+    faces: per followed face its points (478, 3) before, and after, None when it is lost. Where all are lost only
+    quite another picture is a cut: something passes in front of a face more often.
     """
-    limit = tolerance(like)
-    return not any(after is not None and change_of_shape(before, after) <= limit for before, after in faces)
+    kept = [(before, after) for before, after in faces if after is not None]
+    if not kept:
+        return like < _OTHER_SCENE
+    return all(change_of_shape(before, after) > tolerance(like) for before, after in kept)

@@ -25,6 +25,12 @@ def views(width: int, height: int) -> Iterator[list[Region]]:
             yield [Region(x, y, side, 0.0) for y in _middles(height, side) for x in _middles(width, side)]
 
 
+def half_turned(width: int, height: int) -> Region:
+    """The whole picture stood on its head."""
+    full = whole(width, height)
+    return Region(full.x, full.y, full.side, math.pi)
+
+
 def _middles(length: int, side: float) -> list[float]:
     """Centres of tiles that overlap by half and cover a length; one in the middle when a tile is longer."""
     if length <= side:
