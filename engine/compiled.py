@@ -17,3 +17,20 @@ def compiled(function: Function) -> Function:
     except RuntimeError:  # Numba found no folder to write its cache to
         kernel = numba.njit(fastmath=True, nogil=True)(function)
     return cast(Function, kernel)
+
+
+def compiled_for(signature: Any) -> Callable[[Function], Function]:
+    """The same for one signature, compiled when the module is imported and with arithmetic in the order written.
+
+    signature: Numba's, so that a read-only picture, say, is no other type that compiles again in mid-stream.
+    """
+
+    def compile_now(function: Function) -> Function:
+        options = {"nogil": True, "error_model": "numpy"}
+        try:
+            kernel = numba.njit(signature, cache=True, **options)(function)
+        except RuntimeError:  # Numba found no folder to write its cache to
+            kernel = numba.njit(signature, **options)(function)
+        return cast(Function, kernel)
+
+    return compile_now

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
+from engine.compiled import compiled_for
 from engine.types import F32, F64, U8
 
 
@@ -101,7 +102,7 @@ _SAMPLE = types.void(
 _BLOCK = 64
 
 
-@njit(_STEPS, cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled_for(_STEPS)
 def _steps(m: F64, row: int, xs: NDArray[np.int32], ys: NDArray[np.int32]) -> None:
     """Where the pixels of one row of the cut come from, in 1/32 pixels, halves to even."""
     for start in range(0, xs.shape[0], _BLOCK):  # the order of additions counts, see _homography
@@ -117,7 +118,7 @@ def _steps(m: F64, row: int, xs: NDArray[np.int32], ys: NDArray[np.int32]) -> No
             y_block[i] = np.int32(np.rint((y0 + dy * i) * w))
 
 
-@njit(_SAMPLE, cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled_for(_SAMPLE)
 def _sample(rgb: U8, m: F64, out: F32, gain: float, bias: float, black_outside: bool) -> None:
     height, width, count = rgb.shape[0], rgb.shape[1], out.shape[1]
     bytes_ = rgb.reshape(-1)

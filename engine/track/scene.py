@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from engine.compiled import compiled_for
 from engine.geometry import fit_similarity_2d
 from engine.types import F32, U8
 
@@ -30,7 +31,7 @@ _MESH_POINTS = 468
 _PICTURE = types.Array(types.uint8, 3, "C", readonly=True)
 
 
-@njit(types.void(_PICTURE, types.float32[:, ::1]), cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_for(types.void(_PICTURE, types.float32[:, ::1]))
 def _shrink(rgb: U8, out: F32) -> None:
     rows, columns = out.shape
     height, width = rgb.shape[0], rgb.shape[1]
