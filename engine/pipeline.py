@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from engine.blend import paste
 from engine.errors import ConfigError, MarotteError
 from engine.fallback import Fallback, FallbackConfig
 from engine.features import extract
+from engine.features.action_units import with_blendshapes
 from engine.features.calibration import Calibration
 from engine.plug import Generator, Ports, Prepared, Runner
 from engine.smooth import FeatureSmoother, SmoothingConfig
 from engine.types import (
+    F32,
     U8,
     Body,
     Controls,
@@ -62,6 +64,12 @@ class Segmenter(Protocol):
     """Tells person from background: uint8 (H, W), 255 = person."""
 
     def mask(self, rgb: U8) -> U8: ...
+
+
+class Expressions(Protocol):
+    """Blendshape scores by name, each 0..1, from the 478 points of a face."""
+
+    def measure(self, points: F32) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ class Session:
     """Moves one picture's faces (or edits one driver) frame by frame.
 
     sources: the faces of one picture, main face first. body and segmenter serve Signal.BODY and Signal.PARSING; a
-    generator that needs one which is not given is refused. neutral: pins the driver's resting face in place of
+    generator that needs one which is not given is refused. expressions: gives the AUs that geometry sees badly. neutral: pins the driver's resting face in place of
     calibration. clock: monotonic seconds, on the same clock as Frame.arrived_s.
     """
 
@@ -129,6 +137,7 @@ class Session:
         neutral: Neutral | None = None,
         body: BodyTracker | None = None,
         segmenter: Segmenter | None = None,
+        expressions: Expressions | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
         self._tracker, self._generator, self._runner = tracker, generator, runner
@@ -143,7 +152,7 @@ class Session:
                 raise ConfigError(
                     f"{generator.name}: needs {signal.value}, and nothing was given that measures it"
                 )
-        self._body, self._segmenter = body, segmenter
+        self._body, self._segmenter, self._expressions = body, segmenter, expressions
         self.controls = controls or Controls()
         self._neutral, self._clock = neutral, clock
         self._logged: set[type[BaseException]] = set()
@@ -243,7 +252,11 @@ class Session:
         slot.follow(face)
         raw = extract(face, frame, self._generator.needs, person=person, body=body)
         neutral = slot.neutral(raw)
-        return Drive(frame, face, slot.smoother.smooth(raw, neutral), neutral, self.controls)
+        features = slot.smoother.smooth(raw, neutral)
+        if self._expressions is not None and features.aus is not None:
+            aus = with_blendshapes(features.aus, self._expressions.measure(face.points))
+            features = replace(features, aus=aus)
+        return Drive(frame, face, features, neutral, self.controls)
 
     def _picture(self, work: Work, outputs: Sequence[Ports | Exception]) -> U8:
         picture: U8 | None = None

@@ -126,7 +126,7 @@ _MISMATCH = (
 _PRIOR = {
     "AU09": 0.5,
     "AU10": 0.6,
-    "AU14": 0.4,
+    "AU14": 0.6,
     "AU17": 0.4,
     "AU23": 0.4,
 }  # spread of intensities, elsewhere 1
@@ -134,8 +134,8 @@ _PRIOR = {
 _LID_AUS = ("AU05", "AU45")
 _HIDDEN = ("AU06", "AU07")
 _BLINK_SPAN = 0.80  # share of the neutral opening at whose loss the eye counts as closed
-_LID_DEAD = 0.10  # lids wander by this share with gaze and noise
-_RAISED_SPAN = 0.40  # share of the neutral opening that AU05 adds at 1
+_LID_DEAD = 0.08  # lids wander by this share with gaze and noise
+_RAISED_SPAN = 0.25  # share of the neutral opening that AU05 adds at 1
 _LID_PER_GAZE = 1.0  # share of the opening that the upper lid falls per half eye width of looking down
 
 
@@ -192,6 +192,14 @@ def aus_from_blendshapes(scores: Mapping[str, float]) -> F32:
             weight * float(scores.get(shape, 0.0)) for shape, weight in BLENDSHAPES[name].items()
         )
     return np.clip(aus, 0.0, 1.0)
+
+
+def with_blendshapes(aus: F32, scores: Mapping[str, float]) -> F32:
+    """The AUs (17,) with those that geometry sees badly (graded weak or not observable) taken from `scores`."""
+    return np.where(_SEEN_BADLY, aus_from_blendshapes(scores), aus).astype(np.float32)
+
+
+_SEEN_BADLY = np.array([RELIABILITY[name].grade in (Grade.WEAK, Grade.NOT_OBSERVABLE) for name in AU_NAMES])
 
 
 def _pair(name: str, weight: float = 0.5) -> dict[str, float]:

@@ -13,7 +13,7 @@ from engine import canonical
 from engine.errors import ConfigError, InputError, MarotteError
 from engine.pipeline import PipelineConfig, Session, step_together
 from engine.plug import Ports
-from engine.types import Body, Crop, Drive, Face, Frame, Mode, Outcome, Patch, Signal, Source
+from engine.types import AU_NAMES, Body, Crop, Drive, Face, Frame, Mode, Outcome, Patch, Signal, Source
 
 SIZE = 160
 DRIVER_HUE = (0, 255, 0)
@@ -276,3 +276,30 @@ def test_body_and_parsing_reach_the_generator_that_needs_them() -> None:
     assert features.parsing.shape == (SIZE, SIZE)
     assert features.aus is not None
     assert features.landmarks68 is None
+
+
+def test_blendshapes_give_the_aus_that_geometry_cannot_see() -> None:
+    """With a task file's network AU06 comes from its scores, and an AU that geometry sees well stays geometry's."""
+    seen: list[Drive] = []
+
+    class Watching(EchoGenerator):
+        def inputs(self, state: ToyState, drive: Drive) -> Ports:
+            seen.append(drive)
+            return super().inputs(state, drive)
+
+    class Smiling:
+        def measure(self, points: np.ndarray) -> dict[str, float]:
+            return {
+                "cheekSquintLeft": 0.5,
+                "cheekSquintRight": 0.7,
+                "mouthSmileLeft": 1.0,
+                "mouthSmileRight": 1.0,
+            }
+
+    generator = Watching(needs=frozenset({Signal.AUS}))
+    tracker = ScriptedTracker([(face_at(80, 80),)])
+    Session(tracker, generator, AddingRunner(), [source_at()], expressions=Smiling()).step(frame_at(0))
+    aus = seen[0].features.aus
+    assert aus is not None
+    assert aus[AU_NAMES.index("AU06")] == pytest.approx(0.6)
+    assert aus[AU_NAMES.index("AU12")] == 0.0
