@@ -14,8 +14,8 @@ from engine.geometry import head_pose, rotation_matrix, rotation_vector
 from engine.types import AU_NAMES, F64, FaceShape, Features, Gaze, HeadPose, Neutral, Openness
 
 _EFFORT = {
-    "AU01": 1.0,
-    "AU02": 1.0,
+    "AU01": 0.6,
+    "AU02": 0.6,
     "AU04": 1.0,
     "AU12": 1.0,
     "AU15": 0.5,
@@ -24,11 +24,16 @@ _EFFORT = {
     "AU26": 1.0,
 }
 _PUCKER_EFFORT = 0.5
-# AUs that geometry sees well. Those that also look like the way back from a smile count half.
+# AUs that geometry sees well. Those that also look like the way back from a smile or a frown count half or so.
 _UNNOTICED = 0.1  # an intensity by which two resting faces of one person differ
 _EFFORTS = np.array([_EFFORT.get(name, 0.0) for name in AU_NAMES], np.float32)
 
-_REST = {"inner brow up": (0.10, 0.30), "mouth width": (-0.15, 0.30), "corner up": (-0.20, 0.45)}
+_REST = {
+    "inner brow up": (0.10, 0.30),
+    "mouth width": (-0.15, 0.30),
+    "corner up": (-0.20, 0.45),
+    "lip gap": (0.00, 0.20),
+}
 # Mean and spread, relative to the canonical face, over resting faces of many people, in cm.
 _ODDEST = 4.0  # of one measure: people differ, and no single one decides
 _ODDNESS_WEIGHT = 0.2  # AU intensity that weighs as much as a factor e in how rare a face is
@@ -72,12 +77,10 @@ def effort(start: Sample, end: Sample) -> float:
 
 
 def oddness(face: Sample) -> float:
-    """How rare a face is among resting ones, as minus the logarithm of a probability (0 for the most
-    common)."""
+    """How rare a face is among resting ones: minus the logarithm of a probability, 0 for the most common."""
     seen = dict(zip(action_units.MEASURES, action_units.read(face.regions)))
-    return sum(
-        min(_ODDEST, 0.5 * ((seen[name] - mean) / spread) ** 2) for name, (mean, spread) in _REST.items()
-    )
+    strays = [(float(seen[name]) - mean) / spread for name, (mean, spread) in _REST.items()]
+    return sum(min(_ODDEST, 0.5 * stray * stray) for stray in strays)
 
 
 def is_calmer(one: Sample, other: Sample, margin: float) -> bool:
