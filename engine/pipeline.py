@@ -121,8 +121,9 @@ class Session:
     """Moves one picture's faces (or edits one driver) frame by frame.
 
     sources: the faces of one picture, main face first. body and segmenter serve Signal.BODY and Signal.PARSING; a
-    generator that needs one which is not given is refused. expressions: gives the AUs that geometry sees badly. neutral: pins the driver's resting face in place of
-    calibration. clock: monotonic seconds, on the same clock as Frame.arrived_s.
+    generator that needs one which is not given is refused. expressions: gives the AUs that geometry sees badly.
+    neutral: pins the driver's resting face in place of calibration. clock: monotonic seconds, on the same clock as
+    Frame.arrived_s.
     """
 
     def __init__(
