@@ -44,6 +44,7 @@ class Measured:
     facts: dict[str, float | int | None]
     spread: dict[str, float]
     yaw_range: float
+    title: str
     source: U8
     rows: dict[str, list[U8]]
 
@@ -144,7 +145,7 @@ def measure_clip(truth: Truth, tracker: Tracker, reenactor: Reenactor) -> Measur
     rows = _rows(truth, source, {"driver": true, "output": runs[0].pictures, "similarity": baseline})
     rows["error"] = [metrics.error_picture(a, b) for a, b in zip(rows["output"], rows["driver"])]
     rows |= _rows(truth, source, {"driver pixels": runs[1].pictures})
-    return Measured(scores[0], scores[1], facts, truth.spread, truth.yaw_range, source.rgb, rows)
+    return Measured(scores[0], scores[1], facts, truth.spread, truth.yaw_range, clip.name, source.rgb, rows)
 
 
 def _errors(truth: Truth, run: _Run, baseline: dict[int, U8]) -> list[tuple[float, float, float]]:
@@ -172,8 +173,9 @@ def measure_pair(truth: Truth, portrait: Path, name: str, tracker: Tracker, reen
     rows = _rows(
         truth, source, {"driver": true, "output": runs[0].pictures, "driver pixels": runs[1].pictures}
     )
+    title = f"{name} moved by {truth.clip.name}"
     return Measured(
-        scores[0], scores[1], _facts(truth, runs[0]), truth.spread, truth.yaw_range, source.rgb, rows
+        scores[0], scores[1], _facts(truth, runs[0]), truth.spread, truth.yaw_range, title, source.rgb, rows
     )
 
 

@@ -16,7 +16,7 @@ CELL = 256
 """Longer side of one picture on a sheet, in pixels."""
 _EVEN = 5
 _LABEL = 112
-_HEAD = 20
+_HEAD = 38
 _INK = (30, 30, 30)
 
 
@@ -47,13 +47,14 @@ def _away(yaw: F64) -> F64:
     return np.abs(yaw - np.nanmedian(yaw)) if np.isfinite(yaw).any() else yaw
 
 
-def sheet(source: U8, columns: Columns, rows: Mapping[str, Sequence[U8]]) -> U8:
-    """The source at the left of the first row, then one labelled row per entry. uint8 RGB."""
+def sheet(title: str, source: U8, columns: Columns, rows: Mapping[str, Sequence[U8]]) -> U8:
+    """A title, the source at the left of the first row, then one labelled row per entry. uint8 RGB."""
     width = _LABEL + CELL * (1 + len(columns.indices))
     high = max(_small(picture).shape[0] for picture in (source, *(row[0] for row in rows.values() if row)))
     paper = np.full((_HEAD + high * len(rows), width, 3), 245, np.uint8)
-    for place, title in enumerate(("source", *columns.titles)):
-        _write(paper, title, (_LABEL + CELL * place + 4, 14))
+    _write(paper, title, (4, 14))
+    for place, name in enumerate(("source", *columns.titles)):
+        _write(paper, name, (_LABEL + CELL * place + 4, 32))
     _place(paper, source, _HEAD, _LABEL)
     for line, (label, pictures) in enumerate(rows.items()):
         top = _HEAD + high * line
@@ -64,7 +65,7 @@ def sheet(source: U8, columns: Columns, rows: Mapping[str, Sequence[U8]]) -> U8:
 
 
 def stacked(sheets: Sequence[U8]) -> U8:
-    """Sheets under each other, padded to the widest."""
+    """Sheets under each other, padded to the widest. At least one."""
     width = max(one.shape[1] for one in sheets)
     padded = [np.pad(one, ((0, 8), (0, width - one.shape[1]), (0, 0)), constant_values=245) for one in sheets]
     return np.ascontiguousarray(np.concatenate(padded))

@@ -140,7 +140,7 @@ def _keep(parts: Parts, key: str, truth: Truth, measure: Callable[[], Measured])
         return
     picture = parts.path(key).with_suffix(".png")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(picture, sheet(one.source, truth.columns, one.rows))
+    write_picture(picture, sheet(one.title, one.source, truth.columns, one.rows))
     parts.save(
         key,
         {
