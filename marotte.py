@@ -5,7 +5,10 @@
     with marotte.puppet("portrait.jpg") as puppet:
         for frame in marotte.frames("driver.mp4"):
             picture = puppet(frame.rgb, frame.time_s)    # uint8 (H, W, 3), RGB
-            print(puppet.report.outcome, puppet.report.age_s)
+            print(puppet.report.outcome, picture.shape)
+        puppet.swap("another.jpg")                       # a bad one is refused, and the old one goes on
+        puppet.set(mouth=1.2, au_offsets={"AU12": 0.3})
+        puppet.recalibrate()
 
     marotte.render("portrait.jpg", "driver.mp4", "moved.mp4")
 
@@ -15,6 +18,7 @@ Each sub-command, and each function of the API, imports what it needs only when 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["frames", "main", "puppet", "render"]
 __version__ = "0.1.0"
-
-_BACKENDS = ("auto", "openvino", "onnxruntime")
 
 
 def puppet(source: Path | str | U8, **options: Any) -> Puppet:
@@ -68,10 +70,11 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0, 1 (a check found faults), 2 (bad input, one line) or 130 (interrupted)."""
     options = _parser().parse_args(arguments)
+    _tell_log()
     try:
         return int(options.run(options) or 0)
     except KeyboardInterrupt:
-        print("marotte: interrupted; what was written so far is kept", file=sys.stderr)
+        print("marotte: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         from engine.errors import MarotteError
@@ -80,6 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"marotte: {error}", file=sys.stderr)
         return 2
+
+
+class _Told(logging.Handler):
+    """What the engine has to say, one line each, on standard error as it stands then: a bar may have taken it over."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"marotte: {record.getMessage()}", file=sys.stderr)
+
+
+def _tell_log() -> None:
+    log = logging.getLogger("marotte")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers = [_Told()]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +119,10 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int |
 
 def _add_backend(parser: Any) -> None:
     parser.add_argument(
-        "--backend", choices=_BACKENDS, default="auto", help="what runs the networks; auto says its choice"
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="what runs the networks: openvino, onnxruntime, or auto, which says its choice (default)",
     )
 
 
@@ -140,8 +160,6 @@ def _add_render(commands: Any) -> None:
 
 
 def _render(options: argparse.Namespace) -> None:
-    from engine.render import write_report
-
     with _progress("render") as progress:
         tally = render(
             options.source,
@@ -151,11 +169,12 @@ def _render(options: argparse.Namespace) -> None:
             backend=options.backend,
             faces=options.faces,
             driver_pixels=options.driver_pixels,
+            report=options.report,
             cache=options.cache,
             progress=progress,
         )
-    if options.report is not None:
-        write_report(options.report, tally.as_dict())
+    for note in tally.notes:
+        print(f"marotte: {note}", file=sys.stderr)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in tally.outcomes.items())
     print(f"{options.out}: {tally.frames} frames ({counts})")
 
@@ -218,25 +237,30 @@ def _models_list(options: argparse.Namespace) -> None:
     from engine.models import list_models
 
     for row in list_models(options.cache):
-        print(row)
+        print(f"{row.model.name:<22}{row.condition.value:<9}{row.model.title}")
+        print(f"{'':<22}{row.model.licence}, {row.model.origin}, {row.model.file}")
+        print(f"{'':<22}SHA-256 {row.model.sha256 or 'of your own file'}")
 
 
 def _models_verify(options: argparse.Namespace) -> int:
-    from engine.models import verify
+    from engine.models import Condition, verify
 
     rows = verify(options.cache)
     for row in rows:
-        print(row)
-    return 0 if all(row.ok for row in rows) else 1
+        print(row.detail or f"model {row.model.name}: its SHA-256 is right")
+    return 0 if all(row.condition is Condition.READY for row in rows) else 1
 
 
 def _models_pull(options: argparse.Namespace) -> None:
-    from export.pull import add_task, pull
+    from export.pull import add_task, bar, pull
 
-    if options.task is not None:
-        add_task(options.task, cache=options.cache)
-        return
-    pull(options.names or None, cache=options.cache, wheel=options.wheel)
+    with bar() as progress:
+        if options.task is not None:
+            rows = add_task(options.task, cache=options.cache, progress=progress)
+        else:
+            rows = pull(options.names or None, cache=options.cache, wheel=options.wheel, progress=progress)
+    for row in rows:
+        print(row.detail or f"model {row.model.name}: ready in {row.path}")
 
 
 def _add_doctor(commands: Any) -> None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import models
-from engine.errors import MarotteError
+from engine import backends, models
+from engine.errors import BackendError, MarotteError
+from engine.versions import versions
 
+_NEEDED = ("numpy", "cv2", "numba", "av", "onnx", "flatbuffers", "rich")
+_CODECS = ("libx264", "aac", "libvpx-vp9", "libopus")
 _ROOM_BYTES = 300 << 20  # the wheel, the converted models and the kernels' cache
+_PULL = "run `marotte models pull`"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One piece that was looked at. fix: what to do about it, empty when it is sound."""
+    """One piece that was looked at. fix: what to do about it; a sound piece may name what would make it better."""
 
     piece: str
     ok: bool
@@ -34,24 +38,27 @@ class Finding:
 
 def examine(*, cache: Path | None = None, backend: str = "auto") -> list[Finding]:
     """Look at every piece that rendering needs; a piece whose examination fails is a finding, not a crash."""
-    checks: list[Callable[[], list[Finding]]] = [
-        _python,
-        _packages,
-        lambda: _cache(models.cache_folder(cache)),
-        lambda: _models(cache),
-        lambda: _backend(backend, cache),
-        _kernels,
-        _codecs,
-    ]
-    return [finding for check in checks for finding in _guarded(check)]
+    checks: dict[str, Callable[[], list[Finding]]] = {
+        "python": _python,
+        "packages": _packages,
+        "cache": lambda: _cache(models.models_folder(cache)),
+        "models": lambda: _models(cache),
+        "backend": lambda: _backend(backend, cache),
+        "kernels": _kernels,
+        "codecs": _codecs,
+    }
+    return [finding for piece, check in checks.items() for finding in _guarded(piece, check)]
 
 
-def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
+def _guarded(piece: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return check()
     except Exception as error:
-        name = getattr(check, "__name__", "check").strip("_")
-        return [Finding(name, False, f"{type(error).__name__}: {error}", "report this with the text above")]
+        words = " ".join(str(error).split())
+        fix = (
+            "run `python -m pip install --force-reinstall marotte`; report this text when that does not help"
+        )
+        return [Finding(piece, False, f"{type(error).__name__}: {words}", fix)]
 
 
 def _python() -> list[Finding]:
@@ -61,78 +68,107 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    missing = [
-        name
-        for name in ("numpy", "cv2", "numba", "av", "onnx", "flatbuffers", "rich")
-        if not importlib.util.find_spec(name)
-    ]
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        return [
-            Finding("packages", False, f"missing {', '.join(missing)}", "run `pip install marotte` again")
-        ]
-    return [Finding("packages", True, "all of the plain install is there")]
+        fix = "run `python -m pip install marotte` again"
+        return [Finding("packages", False, f"missing {', '.join(missing)}", fix)]
+    found = ", ".join(f"{name} {text}" for name, text in versions().items() if name != "python")
+    return [Finding("packages", True, found)]
 
 
 def _cache(folder: Path) -> list[Finding]:
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not existing.is_dir() or not _writable(existing):
-        fix = "make it writable, or name another with --cache DIR or MAROTTE_CACHE"
-        return [Finding("cache", False, f"{folder} cannot be written", fix)]
-    free = shutil.disk_usage(existing).free
+    elsewhere = "name another folder with --cache DIR or MAROTTE_CACHE"
+    fault = _unwritable(folder)
+    if fault:
+        return [Finding("cache", False, fault, f"make {folder} writable, or {elsewhere}")]
+    free = shutil.disk_usage(_standing(folder)).free
     if free < _ROOM_BYTES:
-        fix = f"free {(_ROOM_BYTES - free) >> 20} MB more, or name another folder with --cache DIR"
-        return [Finding("cache", False, f"{folder} has {free >> 20} MB left", fix)]
+        detail = f"{folder} has {free >> 20} MB left, expected {_ROOM_BYTES >> 20}"
+        return [Finding("cache", False, detail, f"free some space, or {elsewhere}")]
     return [Finding("cache", True, f"{folder}, {free >> 30} GB left")]
 
 
-def _writable(folder: Path) -> bool:
-    """Tried, not asked: permissions alone do not tell of a read-only file system."""
+def _standing(folder: Path) -> Path:
+    """The folder, or its nearest parent that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _unwritable(folder: Path) -> str:
+    """Why nothing can be put there, or nothing. Tried, not asked: permissions do not tell of a read-only disk."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+        standing = _standing(folder)
+        if not standing.is_dir():
+            return f"{standing} is a file, expected a folder"
+        with tempfile.TemporaryFile(dir=standing):
+            return ""
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"
 
 
 def _models(cache: Path | None) -> list[Finding]:
-    rows = models.verify(cache)
-    return [
-        Finding(f"model {row.name}", row.ok, row.detail, "" if row.ok else "run `marotte models pull`")
-        for row in rows
-    ]
+    return [_model(row) for row in models.verify(cache)]
+
+
+def _model(row: models.Row) -> Finding:
+    piece = f"model {row.model.name}"
+    if row.condition is models.Condition.READY:
+        return Finding(piece, True, "its SHA-256 is right")
+    fault, _, fix = row.detail.removeprefix(f"{piece}: ").rpartition("; run: ")
+    return Finding(piece, False, fault, f"run `{fix}`")
 
 
 def _backend(name: str, cache: Path | None) -> list[Finding]:
-    from engine import backends
-
+    """Chosen, opened, and asked to find the sample portrait's face."""
     try:
         choice = backends.choose(name)
-    except MarotteError as error:
-        return [
-            Finding("backend", False, str(error), "run `pip install openvino` or name --backend onnxruntime")
-        ]
+    except BackendError as error:
+        fault, _, fix = str(error).partition("; ")
+        return [Finding("backend", False, fault, fix)]
+    told = f"{choice.name} ({choice.reason})"
     try:
-        backends.open_graph(models.locate(next(iter(models.REGISTRY)), cache), choice.name).close()
+        found = _sample_faces(choice.name, cache)
+    except BackendError as error:
+        other = next(one for one in backends.BACKENDS if one != choice.name)
+        fix = f"run `python -m pip install --force-reinstall {choice.name}`, or name --backend {other}"
+        return [Finding("backend", False, f"{told}: {error}", fix)]
     except MarotteError as error:
-        return [
-            Finding("backend", False, f"{choice.name}: {error}", "run `marotte models pull`, then try again")
-        ]
-    return [Finding("backend", True, f"{choice.name} ({choice.reason})")]
+        return [Finding("backend", False, f"{told} was not tried: {error}", _PULL)]
+    if found != 1:
+        detail = f"{told} finds {found} faces in the sample portrait, expected 1"
+        return [Finding("backend", False, detail, f"{_PULL}, or name another --backend")]
+    return [Finding("backend", True, f"{told}, finds the sample portrait's face")]
+
+
+def _sample_faces(backend: str, cache: Path | None) -> int:
+    from engine.media import read_picture
+    from engine.sample import sample_portrait
+    from engine.track.face import FaceTracker
+
+    with closing(FaceTracker(backend=backend, cache=cache)) as tracker:
+        return len(tracker.detect(read_picture(sample_portrait())))
 
 
 def _kernels() -> list[Finding]:
+    from engine.compiled import compiled
     from engine.generators import mesh_flow
 
     mesh_flow.warm_up()
-    where = os.environ.get("NUMBA_CACHE_DIR", "beside the package")
-    return [Finding("kernels", True, f"compiled; their cache is {where}")]
+    folder = compiled(_nothing).stats.cache_path  # type: ignore[attr-defined]
+    if folder is None:
+        detail = "compiled at every start, for no folder takes their cache"
+        return [Finding("kernels", True, detail, "name a folder of yours in NUMBA_CACHE_DIR to start faster")]
+    return [Finding("kernels", True, f"compiled, and kept in {folder}")]
+
+
+def _nothing() -> None:
+    """A kernel like any other, to ask where its cache lies."""
 
 
 def _codecs() -> list[Finding]:
     import av
 
-    missing = [name for name in ("libx264", "aac", "libvpx") if name not in av.codecs_available]
+    missing = [name for name in _CODECS if name not in av.codecs_available]
     if missing:
-        fix = "install PyAV from its wheel (`pip install --force-reinstall av`), which brings them"
+        fix = "take PyAV from its wheel, which brings them: `python -m pip install --force-reinstall av`"
         return [Finding("codecs", False, f"no {', '.join(missing)}", fix)]
-    return [Finding("codecs", True, "H.264, VP8 and AAC")]
+    return [Finding("codecs", True, ", ".join(_CODECS))]

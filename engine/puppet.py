@@ -3,55 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
+from collections.abc import Callable
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Self
 
-from engine import blend
+import numpy as np
+
+from engine import backends, blend
+from engine.backends import Choice
+from engine.config import from_mapping, known
+from engine.errors import ConfigError, InputError
 from engine.generators import open_generator
+from engine.media import open_media, resize_within
 from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Runner
-from engine.source import load_sources
+from engine.source import MAX_SIDE, source_picture, sources_from_picture
 from engine.track.face import FaceTracker
 from engine.track.person import PersonSegmenter
-from engine.types import U8, Controls, Frame, FrameReport, Neutral, Source
+from engine.types import AU_NAMES, U8, Controls, Frame, FrameReport, Neutral, Source
+
+_log = logging.getLogger("marotte.puppet")
+
+FACES_LOOKED_AT = 32
+"""Faces of a still picture among which the most prominent are chosen."""
 
 _TICKS = 90000
 
 
-class Puppet:
-    """Give it a picture of the driver, get back the picture of the moved source.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opening:
+    """How networks are opened. backend: as in engine.backends. faces: how many are moved. cache: root of the models."""
 
-    Frames come in order; rgb is uint8 (H, W, 3). Use as a context manager, or call close().
-    """
+    backend: str = "auto"
+    faces: int = 1
+    cache: Path | None = None
 
-    def __init__(self, session: Session, tracker: FaceTracker, runner: Runner) -> None:
-        self.session, self._tracker, self._runner = session, tracker, runner
-        self.report: FrameReport | None = None
+    def __post_init__(self) -> None:
+        if self.faces < 1:
+            raise ConfigError(f"faces: got {self.faces}, expected 1 or more")
 
-    def __call__(self, rgb: U8, time_s: float | None = None) -> U8:
-        """The source moved by the face in `rgb`, seen at `time_s` (seconds, rising; default: now)."""
-        now = time.perf_counter()
-        pts = round((now if time_s is None else time_s) * _TICKS)
-        frame, self.report = self.session.step(Frame(rgb, pts, Fraction(1, _TICKS), now))
-        return frame.rgb
+    def tracker(self) -> FaceTracker:
+        """For a driver's frames."""
+        return FaceTracker(backend=self.backend, max_faces=self.faces, cache=self.cache)
 
-    def set(self, **controls: object) -> None:
-        """Change live controls by name: the fields of engine.types.Controls."""
-        self.session.controls = dataclasses.replace(self.session.controls, **controls)  # type: ignore[arg-type]
+    def detector(self) -> FaceTracker:
+        """For single pictures."""
+        looked_at = max(self.faces, FACES_LOOKED_AT)
+        return FaceTracker(backend=self.backend, max_faces=looked_at, cache=self.cache)
 
-    def close(self) -> None:
-        self._tracker.close()
-        self._runner.close()
-
-    def __enter__(self) -> Puppet:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def segmenter(self) -> PersonSegmenter:
+        return PersonSegmenter(backend=self.backend, cache=self.cache)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -61,32 +67,97 @@ class Loaded:
     generator: Generator
     runner: Runner
     sources: tuple[Source, ...]
+    choice: Choice
+    """What runs the networks, and why."""
+
+    def announce(self) -> None:
+        """Tell the choice, once nothing stands in the way any more."""
+        _log.info("the networks run on %s: %s", self.choice.name, self.choice.reason)
 
 
-def load(
-    source: Path | str | U8,
-    *,
-    bundle: str = "mesh_flow",
-    backend: str = "auto",
-    faces: int = 1,
-    cache: Path | None = None,
-) -> Loaded:
-    """Open a bundle and find the faces of a source (a path, or a decoded picture)."""
-    from engine.source import sources_from_picture
+def find_sources(source: Path | str | U8, opening: Opening) -> tuple[Source, ...]:
+    """The faces of a picture, of the best frame of a clip, or of a decoded picture, main face first.
 
+    Raises InputError (not readable, too large or small, nobody in it), ModelError or BackendError.
+    """
+    if not isinstance(source, (str, Path)):
+        rgb = _checked(source)
+        return _faces(lambda detector: rgb, "picture", opening)
+    # A picture is read here, or refused by its size, before any network takes its time and memory.
+    with open_media(source) as media:
+        return _faces(lambda detector: source_picture(media, detector), media.name, opening)
+
+
+def _faces(picture: Callable[[FaceTracker], U8], name: str, opening: Opening) -> tuple[Source, ...]:
+    with closing(opening.detector()) as detector, closing(opening.segmenter()) as segmenter:
+        rgb = resize_within(picture(detector), MAX_SIDE)
+        return sources_from_picture(rgb, detector, segmenter, name=name, faces=opening.faces)
+
+
+def load(source: Path | str | U8, opening: Opening | None = None, *, bundle: str = "mesh_flow") -> Loaded:
+    """Find the faces of a source and open what moves them. Raises MarotteError when any of it cannot be used."""
+    opening = opening or Opening()
+    choice = backends.choose(opening.backend)
+    sources = find_sources(source, opening)
     generator, runner = open_generator(bundle)
     blend.warm_up()
-    tracker = FaceTracker(backend=backend, max_faces=faces, cache=cache)
-    segmenter = PersonSegmenter(backend=backend, cache=cache)
-    try:
-        if isinstance(source, (str, Path)):
-            sources = load_sources(source, tracker, segmenter, faces=faces)
-        else:
-            sources = sources_from_picture(source, tracker, segmenter, name="picture", faces=faces)
-    finally:
-        tracker.close()
-        segmenter.close()
-    return Loaded(generator, runner, sources)
+    return Loaded(generator, runner, sources, choice)
+
+
+class Puppet:
+    """Give it a picture of the driver, get back the picture of the moved source.
+
+    Frames come in order; rgb is uint8 (H, W, 3). Use as a context manager, or call close(). choice: the backend
+    and why it was taken. report: what happened to the last frame, None before the first. Not for several threads
+    at once.
+    """
+
+    def __init__(self, session: Session, tracker: FaceTracker, loaded: Loaded, opening: Opening) -> None:
+        self.session, self._tracker, self._runner = session, tracker, loaded.runner
+        self._opening = opening
+        self.choice = loaded.choice
+        self.report: FrameReport | None = None
+
+    def __call__(self, rgb: U8, time_s: float | None = None) -> U8:
+        """The source moved by the face in `rgb`, seen at `time_s` (seconds, rising; default: now).
+
+        The picture given back is shared: copy it before writing to it. Raises InputError when rgb is no uint8
+        (H, W, 3) picture; whatever else fails shows the fallback, and the report says why.
+        """
+        now = time.perf_counter()
+        pts = round((now if time_s is None else time_s) * _TICKS)
+        frame, self.report = self.session.step(Frame(_checked(rgb), pts, Fraction(1, _TICKS), now))
+        return frame.rgb
+
+    def swap(self, source: Path | str | U8) -> None:
+        """Another source from the next frame on. Raises InputError for a bad one, and the old one goes on."""
+        self.session.swap(find_sources(source, self._opening))
+
+    def recalibrate(self) -> None:
+        """Take the driver's next stable second as the resting face."""
+        self.session.recalibrate()
+
+    def set(self, **controls: Any) -> None:
+        """Change live controls by name, the fields of engine.types.Controls. Raises ConfigError for a wrong one."""
+        for name in controls.get("au_offsets", ()):
+            known(name, AU_NAMES, "au_offsets")
+        current = {
+            field.name: getattr(self.session.controls, field.name) for field in dataclasses.fields(Controls)
+        }
+        self.session.controls = from_mapping(Controls, current | controls, "controls")
+
+    def close(self) -> None:
+        """Free the networks; more than once is allowed."""
+        self._tracker.close()
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def open_puppet(
@@ -101,8 +172,9 @@ def open_puppet(
     cache: Path | None = None,
 ) -> Puppet:
     """Open everything for one source. Raises MarotteError when the source, a model or a backend cannot be used."""
-    loaded = load(source, bundle=bundle, backend=backend, faces=faces, cache=cache)
-    tracker = FaceTracker(backend=backend, max_faces=faces, cache=cache)
+    opening = Opening(backend, faces, cache)
+    loaded = load(source, opening, bundle=bundle)
+    tracker = opening.tracker()
     session = Session(
         tracker,
         loaded.generator,
@@ -112,4 +184,12 @@ def open_puppet(
         controls=controls,
         neutral=neutral,
     )
-    return Puppet(session, tracker, loaded.runner)
+    loaded.announce()
+    return Puppet(session, tracker, loaded, opening)
+
+
+def _checked(rgb: object) -> U8:
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise InputError(f"picture: got {got}, expected uint8 (height, width, 3) in RGB order")
+    return rgb

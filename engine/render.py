@@ -1,40 +1,57 @@
-"""Off-line: a source moved by a driver from file to file, with the driver's sound and time stamps."""
+"""Off-line: a source moved by a driver from file to file, with the driver's sound and time stamps.
+
+Fail closed, as everywhere: where the driver shows no face the clip holds the still portrait, and a note says so.
+A driver's picture has no neutral of its own, so its expression is taken against a resting face estimated from
+itself; of several faces in it the most prominent drives.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+import logging
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.errors import InputError, NoFaceError
+from engine.errors import ConfigError, NoFaceError
 from engine.features.still import still_neutral
-from engine.media import MediaWriter, open_media, open_writer
+from engine.media import MediaReader, MediaWriter, open_media, open_writer
 from engine.media.picture import PICTURE_SUFFIXES
+from engine.media.unfinished import Unfinished
+from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.pipeline import Session
-from engine.puppet import Loaded, load
+from engine.puppet import Loaded, Opening, load
+from engine.source import by_prominence
 from engine.track.face import FaceTracker
 from engine.types import U8, Controls, Face, Frame, FrameReport
+from engine.versions import versions
+
+_log = logging.getLogger("marotte.render")
 
 Progress = Callable[[int, int | None], None]
 """Called after each frame with the frames done and, where it is known, their number."""
 
+_NO_FACE = "no face"
+
 
 @dataclass(slots=True)
 class Tally:
-    """What a render did, frame by frame, for its report."""
+    """What a render did, frame by frame, for its report. about: what was rendered by what. notes: what the user
+    should know about the result. interrupted: it ended before the driver did."""
 
+    about: dict[str, Any] = field(default_factory=dict)
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, array[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
     def add(self, report: FrameReport) -> None:
         self.frames += 1
@@ -42,7 +59,20 @@ class Tally:
         if report.reason:
             self.reasons[report.reason] += 1
         for stage, spent in report.seconds.items():
-            self.seconds.setdefault(stage, []).append(spent)
+            self.seconds.setdefault(stage, array("d")).append(spent)
+
+    def conclude(self, media: MediaReader, writer: MediaWriter) -> None:
+        """Put into notes what is not as a user would expect it."""
+        self.notes += writer.notes
+        if media.dropped:
+            self.notes.append(f"{media.name}: {media.dropped} damaged frames were left out")
+        if self.frames and self.reasons[_NO_FACE] == self.frames:
+            self.notes.append(
+                f"{media.name}: no face in any of {self.frames} frames, so the portrait is still"
+            )
+        for reason, count in self.reasons.items():
+            if reason != _NO_FACE:
+                self.notes.append(f"{count} frames failed and show the fallback ({reason})")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: counts, and per stage the median and 95th percentile in milliseconds."""
@@ -53,7 +83,8 @@ class Tally:
             }
             for stage, spent in self.seconds.items()
         }
-        return {
+        return self.about | {
+            "interrupted": self.interrupted,
             "frames": self.frames,
             "outcomes": dict(self.outcomes),
             "reasons": dict(self.reasons),
@@ -71,84 +102,159 @@ def render(
     backend: str = "auto",
     faces: int = 1,
     driver_pixels: bool = False,
+    report: Path | str | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`.
 
-    A driver's picture gives a picture when `out` is named as one. Interrupted (KeyboardInterrupt), what was
-    written so far becomes a playable file, and the interruption goes on to the caller.
+    A driver's picture gives a picture when `out` is named as one. report: a JSON file for the tally. Interrupted
+    (KeyboardInterrupt), what was rendered so far becomes a playable file, the report is written, and the
+    interruption goes on to the caller. Raises MarotteError before anything is written when an input, an option or
+    a name cannot be used, and leaves an older file of that name alone.
     """
-    out = Path(out)
-    with open_media(driver) as media:
-        if not media.still and out.suffix.lower() in PICTURE_SUFFIXES:
-            raise InputError(f"{out.name}: the driver is a clip; expected an output such as {out.stem}.mp4")
-        loaded = load(source, bundle=bundle, backend=backend, faces=faces, cache=cache)
-        height, width = loaded.sources[0].rgb.shape[:2]
-        with (
-            closing(FaceTracker(backend=backend, max_faces=faces, cache=cache)) as tracker,
-            open_writer(
-                out, (width, height), media.time_base, media.rate, None if media.still else driver
-            ) as writer,
-        ):
-            if media.still:
-                return _render_still(loaded, next(iter(media)), tracker, driver_pixels, writer)
-            controls = Controls(driver_pixels=driver_pixels)
-            session = Session(tracker, loaded.generator, loaded.runner, loaded.sources, controls=controls)
-            return write_frames(session, media, writer, media.frame_count, progress)
+    out, report = Path(out), None if report is None else Path(report)
+    opening = Opening(backend, faces, cache)
+    _check_apart({"source": source, "driver": driver, "out": out, "report": report})
+    tally = Tally()
+    with open_media(driver) as media, _concluded(tally, out, report):
+        _check_out(out, still=media.still)
+        loaded = load(source, opening, bundle=bundle)
+        tally.about = _about(source, driver, out, bundle, driver_pixels, opening, loaded)
+        with closing(opening.detector() if media.still else opening.tracker()) as tracker:
+            begin = _still_session if media.still else _session
+            session, frames = begin(loaded, media, tracker, Controls(driver_pixels=driver_pixels))
+            height, width = loaded.sources[0].rgb.shape[:2]
+            sound = None if media.still else driver
+            with open_writer(out, (width, height), media.time_base, media.rate, sound) as writer:
+                loaded.announce()
+                try:
+                    write_frames(tally, session, frames, writer, media.frame_count, progress)
+                finally:
+                    tally.conclude(media, writer)
+    return tally
 
 
 def write_frames(
+    tally: Tally,
     session: Session,
     frames: Iterable[Frame],
     writer: MediaWriter,
     total: int | None,
     progress: Progress | None,
-) -> Tally:
-    """Every frame through the session into the writer. The tally's notes are the writer's."""
-    tally = Tally(notes=writer.notes)
+) -> None:
+    """Every frame through the session into the writer, counted in the tally."""
     for frame in frames:
         result, report = session.step(frame)
         writer.write(result)
         tally.add(report)
         if progress is not None:
             progress(tally.frames, total)
-    return tally
 
 
-def _render_still(
-    loaded: Loaded, frame: Frame, tracker: FaceTracker, driver_pixels: bool, writer: MediaWriter
-) -> Tally:
-    """A picture has no neutral of its own: its expression is taken against a resting face estimated from itself."""
-    found = tracker.detect(frame.rgb)
+def _session(
+    loaded: Loaded, media: MediaReader, tracker: FaceTracker, controls: Controls
+) -> tuple[Session, Iterable[Frame]]:
+    return Session(tracker, loaded.generator, loaded.runner, loaded.sources, controls=controls), media
+
+
+def _still_session(
+    loaded: Loaded, media: MediaReader, detector: FaceTracker, controls: Controls
+) -> tuple[Session, Iterable[Frame]]:
+    frame = next(iter(media))
+    found = by_prominence(detector.detect(frame.rgb), frame.rgb)
     if not found:
-        raise NoFaceError("driver: no face found in the picture; expected one clearly visible face")
+        raise NoFaceError(f"{media.name}: no face found; expected a driver with one clearly visible face")
     session = Session(
-        _Found(found),
+        _Found(found[0]),
         loaded.generator,
         loaded.runner,
         loaded.sources,
-        controls=Controls(driver_pixels=driver_pixels),
+        controls=controls,
         neutral=still_neutral(found[0]),
     )
-    return write_frames(session, [frame], writer, 1, None)
+    return session, [frame]
 
 
 class _Found:
-    """A tracker of one picture whose faces are known."""
+    """A tracker of one picture whose face is known."""
 
-    def __init__(self, faces: tuple[Face, ...]) -> None:
-        self._faces = faces
+    def __init__(self, face: Face) -> None:
+        self._face = face
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
-        return self._faces
+        return (self._face,)
 
     def reset(self) -> None:
         """Nothing is followed."""
 
 
-def write_report(path: Path, content: dict[str, Any]) -> None:
-    """JSON, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+def _check_apart(paths: dict[str, Path | str | U8 | None]) -> None:
+    """No file that is read may be written to, and no two outputs may be one."""
+    files = {role: Path(path) for role, path in paths.items() if isinstance(path, (str, Path))}
+    for role, other in (("out", "source"), ("out", "driver"), *(("report", one) for one in files)):
+        if role != other and role in files and other in files and _same(files[role], files[other]):
+            raise ConfigError(f"{role}: {files[role]} is also the {other}; expected another file name")
+
+
+def _check_out(out: Path, *, still: bool) -> None:
+    """Whether the result can be written, before a minute goes into making it."""
+    suffix = out.suffix.lower()
+    if not still and suffix in PICTURE_SUFFIXES:
+        raise ConfigError(f"{out.name}: the driver is a clip; expected an output such as {out.stem}.mp4")
+    if suffix not in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
+        expected = ", ".join((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) if still else VIDEO_SUFFIXES)
+        raise ConfigError(f"out: got {out.name!r}, expected a name that ends in {expected}")
+    Unfinished(out).discard()
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them is not there yet
+        return one.absolute() == other.absolute()
+
+
+@contextmanager
+def _concluded(tally: Tally, out: Path, report: Path | None) -> Iterator[None]:
+    """Write the report when the render ends or is interrupted, but not when it failed."""
+    with ExitStack() as opened:
+        # Opened first: that it cannot be written is told before an hour of rendering, not after it.
+        file = None if report is None else opened.enter_context(Unfinished(report))
+        try:
+            yield
+        except KeyboardInterrupt:
+            tally.interrupted = True
+            _write(file, tally)
+            if file is not None:
+                file.finish()
+            if tally.frames:
+                _log.warning("%s holds the %d frames that were done", out, tally.frames)
+            raise
+        _write(file, tally)
+
+
+def _write(file: Unfinished | None, tally: Tally) -> None:
+    if file is not None:
+        file.write((json.dumps(tally.as_dict(), indent=2) + "\n").encode())
+
+
+def _about(
+    source: Path | str | U8,
+    driver: Path | str,
+    out: Path,
+    bundle: str,
+    driver_pixels: bool,
+    opening: Opening,
+    loaded: Loaded,
+) -> dict[str, Any]:
+    return {
+        "source": str(source) if isinstance(source, (str, Path)) else "a picture in memory",
+        "driver": str(driver),
+        "out": str(out),
+        "bundle": bundle,
+        "backend": {"name": loaded.choice.name, "reason": loaded.choice.reason},
+        "faces": opening.faces,
+        "driver_pixels": driver_pixels,
+        "versions": versions(),
+    }

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import Path
+import math
+from collections.abc import Iterable, Sequence
 from typing import Protocol
-
-import cv2
-import numpy as np
 
 from engine.errors import NoFaceError, TooSmallError
 from engine.features import openness
 from engine.features.shape import fit_shape
 from engine.geometry import eye_distance, head_pose
-from engine.media import open_media
+from engine.media import MediaReader
+from engine.track.identity import prominence
+from engine.track.region import Region
 from engine.types import U8, Face, Frame, Source
 
 MAX_SIDE = 1280
@@ -23,18 +22,16 @@ MAX_SIDE = 1280
 MIN_EYE_DISTANCE = 24.0
 """Pixels between the outer eye corners below which a face is too small to be moved."""
 
-_SETTLED = 4
-"""Passes after which a picture is measured as a video's frames are: the driver that moves it is measured so, and the
-difference between a first and a settled reading (up to .025 of the eye distance) would be taken for motion."""
-
 _SCAN_S = 10.0
-_SCAN_STEP_S = 0.2
+_SCAN_LIMIT_S = 60.0
+_LOOK_EVERY_S = 0.2
+_SEARCH_EVERY_S = 1.0
 
 
 class Detector(Protocol):
-    """Finds faces in one picture, without memory."""
+    """Finds faces in one picture, without memory. thorough: also where it takes long to look."""
 
-    def detect(self, rgb: U8, *, passes: int = 1) -> tuple[Face, ...]: ...
+    def detect(self, rgb: U8, *, thorough: bool = True) -> tuple[Face, ...]: ...
 
 
 class Segmenter(Protocol):
@@ -43,72 +40,70 @@ class Segmenter(Protocol):
     def mask(self, rgb: U8) -> U8: ...
 
 
-def load_sources(
-    path: Path | str,
-    detector: Detector,
-    segmenter: Segmenter | None,
-    *,
-    faces: int = 1,
-    max_side: int = MAX_SIDE,
-) -> tuple[Source, ...]:
-    """The faces of a picture, or of the best frame of a clip, main face first, at most `faces`.
-
-    Raises DecodeError, TooLargeError, TooSmallError or NoFaceError.
-    """
-    name = Path(path).name
-    with open_media(path) as media:
-        if media.still:
-            rgb = next(iter(media)).rgb
-        else:
-            rgb = _best_frame(media, detector, name)
-    return sources_from_picture(reduce_to(rgb, max_side), detector, segmenter, name=name, faces=faces)
+def source_picture(media: MediaReader, detector: Detector) -> U8:
+    """The picture itself, or the best frame of a clip, uint8 (H, W, 3). Raises NoFaceError for a clip without one."""
+    return next(iter(media)).rgb if media.still else _best_frame(media, detector, media.name)
 
 
 def sources_from_picture(
     rgb: U8, detector: Detector, segmenter: Segmenter | None, *, name: str, faces: int = 1
 ) -> tuple[Source, ...]:
-    """The faces of one decoded picture, main face first, at most `faces`. Raises NoFaceError or TooSmallError."""
-    found = detector.detect(rgb, passes=_SETTLED)[:faces]
+    """The faces of one decoded picture, main face first, at most `faces`.
+
+    Of several faces the main one is the most prominent: large and in the middle. Faces too small to be moved are
+    passed over. Raises NoFaceError, or TooSmallError when all are too small.
+    """
+    found = by_prominence(detector.detect(rgb), rgb)
     if not found:
         raise NoFaceError(f"{name}: no face found; expected a picture with one clearly visible face")
-    smallest = min(eye_distance(face.points[:, :2]) for face in found)
-    if smallest < MIN_EYE_DISTANCE:
+    large = [face for face in found if eye_distance(face.points[:, :2]) >= MIN_EYE_DISTANCE]
+    if not large:
         raise TooSmallError(
-            f"{name}: the face is {smallest:.0f} px between the eye corners; "
+            f"{name}: the face is {eye_distance(found[0].points[:, :2]):.0f} px between the eye corners; "
             f"expected at least {MIN_EYE_DISTANCE:.0f}: use a larger or tighter picture"
         )
     person = None if segmenter is None else segmenter.mask(rgb)
-    return tuple(Source(rgb, face, person, _key(rgb, face), name) for face in found)
+    return tuple(Source(rgb, face, person, _key(rgb, face), name) for face in large[:faces])
 
 
-def reduce_to(rgb: U8, max_side: int) -> U8:
-    """The picture itself, or a smaller one whose longest side is `max_side` pixels (area averaging)."""
+def by_prominence(found: Sequence[Face], rgb: U8) -> list[Face]:
+    """Faces of one picture, the one that is most likely meant first: side times centredness."""
     height, width = rgb.shape[:2]
-    factor = max_side / max(height, width)
-    if factor >= 1.0:
-        return rgb
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return sorted(found, key=lambda face: -prominence(_square(face), width, height))
+
+
+def _square(face: Face) -> Region:
+    x0, y0, x1, y1 = map(float, face.box)
+    return Region((x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0), 0.0)
 
 
 def _best_frame(frames: Iterable[Frame], detector: Detector, name: str) -> U8:
-    """The most neutral, frontal and open-eyed frame of the first seconds."""
+    """The most neutral, frontal and open-eyed frame of the first seconds in which somebody is seen."""
     best: tuple[float, U8] | None = None
-    start_s: float | None = None
-    next_s = -np.inf
+    look_s = search_s = -math.inf
+    end_s: float | None = None
     for frame in frames:
-        start_s = frame.time_s if start_s is None else start_s
-        if frame.time_s < next_s:
-            continue
-        if best is not None and frame.time_s - start_s > _SCAN_S:
+        now_s = frame.time_s
+        end_s = now_s + _SCAN_LIMIT_S if end_s is None else end_s
+        if now_s > end_s:
             break
-        next_s = frame.time_s + _SCAN_STEP_S
-        found = detector.detect(frame.rgb)
-        if found and (best is None or _unrest(found[0]) < best[0]):
-            best = (_unrest(found[0]), frame.rgb)
+        if now_s < look_s:
+            continue
+        look_s = now_s + _LOOK_EVERY_S
+        found = detector.detect(frame.rgb, thorough=False)
+        if not found and now_s >= search_s:
+            search_s = now_s + _SEARCH_EVERY_S
+            found = detector.detect(frame.rgb)
+        if not found:
+            continue
+        if best is None:
+            end_s = now_s + _SCAN_S
+        unrest = _unrest(by_prominence(found, frame.rgb)[0])
+        if best is None or unrest < best[0]:
+            best = (unrest, frame.rgb)
     if best is None:
         raise NoFaceError(
-            f"{name}: no face found in any frame; expected a clip with one clearly visible face"
+            f"{name}: no face found in its first {_SCAN_LIMIT_S:.0f} s; expected a clip with one clearly visible face"
         )
     return best[1]
 
@@ -122,7 +117,7 @@ def _unrest(face: Face) -> float:
 
 
 def _key(rgb: U8, face: Face) -> str:
-    digest = hashlib.sha256(repr(rgb.shape).encode())
-    digest.update(np.ascontiguousarray(rgb))
-    digest.update(np.ascontiguousarray(face.points))
+    digest = hashlib.sha256(repr((rgb.shape, face.points.shape)).encode())
+    digest.update(rgb.tobytes())
+    digest.update(face.points.tobytes())
     return digest.hexdigest()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+from engine.errors import ConfigError
 from engine.media import open_writer
 from engine.pipeline import Session
-from engine.puppet import load
+from engine.puppet import Opening, load
 from engine.render import Progress, Tally, write_frames
 from engine.sample import sample_portrait
 from engine.sample.demo import DemoTracker, demo_frames
@@ -20,10 +21,16 @@ _TIME_BASE = Fraction(1, 90000)
 def play_sample(
     out: Path, *, backend: str = "auto", cache: Path | None = None, progress: Progress | None = None
 ) -> Tally:
-    """Render one performance to `out`; its folder is made."""
-    loaded = load(sample_portrait(), backend=backend, cache=cache)
+    """Render one performance to `out`; its folder is made. Raises MarotteError, as engine.render.render does."""
+    loaded = load(sample_portrait(), Opening(backend, cache=cache))
     session = Session(DemoTracker(), loaded.generator, loaded.runner, loaded.sources)
     height, width = loaded.sources[0].rgb.shape[:2]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out.parent} cannot be made ({error.strerror}); name another place") from error
+    tally = Tally()
     with open_writer(out, (width, height), _TIME_BASE, Fraction(_RATE)) as writer:
-        return write_frames(session, demo_frames(rate=_RATE), writer, round(DURATION_S * _RATE), progress)
+        loaded.announce()
+        write_frames(tally, session, demo_frames(rate=_RATE), writer, round(DURATION_S * _RATE), progress)
+    return tally
