@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.bench import REFERENCE_REMAP_MS, cpu_clock, remap_seconds
 from engine.errors import BackendError, ConfigError, InputError
+from engine.track.detector import FaceDetector
 from engine.track.face import FaceTracker
 from engine.track.identity import HOLD_S
 from engine.types import U8, Face, Frame
@@ -316,3 +318,30 @@ def test_wrong_options_are_refused(models: None, single: FaceTracker) -> None:
         single.detect(np.zeros((9, 9, 3), np.uint8), passes=0)
     with pytest.raises(BackendError):
         FaceTracker(backend="abacus")
+
+
+@pytest.mark.parametrize(("max_faces", "most"), [(1, 1), (2, 6)])
+def test_the_detector_runs_at_a_bounded_rate(
+    models: None, faces_root: Path, monkeypatch: pytest.MonkeyPatch, max_faces: int, most: int
+) -> None:
+    """With one face followed it runs five times a second while there is room for another, and else never."""
+    tracker, calls = FaceTracker(max_faces=max_faces), []
+    find = FaceDetector.find
+    monkeypatch.setattr(FaceDetector, "find", lambda *args: calls.append(1) or find(*args))
+    assert all(run(tracker, pictures(faces_root / "drivers" / "man_glasses_room.mp4", RATE)))
+    assert 1 <= len(calls) <= most
+    tracker.close()
+
+
+def test_a_frame_costs_no_more_than_the_reference(single: FaceTracker, faces_root: Path) -> None:
+    """CPU time of one thread at 640 x 480, scaled to the core on which MediaPipe takes 5.6 ms: 5.5 ms at most."""
+    clip = pictures(faces_root / "drivers" / "man_glasses_room.mp4", 40)
+    frames = [np.ascontiguousarray(cv2.resize(rgb, (640, 480)).astype(np.uint8)) for rgb in clip]
+    single.reset()
+    seconds = []
+    for index, rgb in enumerate(frames):
+        started = cpu_clock()
+        single.track(as_frame(rgb, index))
+        seconds.append(cpu_clock() - started)
+    scale = REFERENCE_REMAP_MS / (1000 * np.median(remap_seconds(30)))
+    assert 1000 * np.median(seconds[5:]) * scale <= 5.5
