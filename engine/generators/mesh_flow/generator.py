@@ -12,13 +12,13 @@ from engine import canonical
 from engine.errors import ConfigError, MarotteError, PortError
 from engine.features import gaze
 from engine.features.shape import fit_shape
-from engine.generators.mesh_flow import eyeball, eyes, layers, mouth, patch_area, rings
+from engine.generators.mesh_flow import borrowed, eyeball, eyes, layers, mouth, patch_area, rings
 from engine.generators.mesh_flow.motion import transfer
 from engine.generators.mesh_flow.raster import composite, rasterise
 from engine.plug import Ports
 from engine.types import F32, U8, Crop, Drive, FaceShape, Gaze, Mode, Patch, Signal, Source
 
-MOST_SIDE = 512
+MOST_SIDE = 1024
 """Pixels of the patch's side; a larger face is moved at this size and brought back."""
 
 
@@ -46,6 +46,7 @@ class FaceState:
 
     prepared: PreparedFace
     scratch: Ports
+    reference: borrowed.Reference
 
 
 class MeshFlow:
@@ -83,6 +84,7 @@ class MeshFlow:
             "cavity_lips": cavity.lips,
             "cavity_colours": cavity.colours,
             "tooth_edges": mouth.TOOTH_EDGES,
+            "skin": cavity.skin,
         }
         if standing is not None:
             constants["standing"] = standing
@@ -114,7 +116,7 @@ class MeshFlow:
             "moved": np.empty((size, size, 4), np.uint8),
             "rgb": np.empty((size, size, 3), np.uint8),
         }
-        return FaceState(prepared, prepared.constants | scratch)
+        return FaceState(prepared, {**prepared.constants, **scratch}, borrowed.new_reference())
 
     def inputs(self, state: FaceState, drive: Drive) -> Ports:
         prepared = state.prepared
@@ -123,13 +125,16 @@ class MeshFlow:
         growth = target.shape.scale / prepared.shape.scale
         eye_rows, lids = eyes.plan(target.points, target.irises, growth, prepared.lids, prepared.eyes)
         mouth_row, lips = mouth.plan(target.points, target.shape, prepared.shape, prepared.cavity)
-        return state.scratch | {
+        moving = {
             "target": np.concatenate([target.points, outer]),
             "eyes": eye_rows,
             "lids": lids,
             "mouth": mouth_row,
             "lips": lips,
         }
+        if drive.controls.driver_pixels:
+            moving |= borrowed.ports(drive, state.reference)
+        return {**state.scratch, **moving}
 
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         prepared = state.prepared
@@ -208,4 +213,6 @@ def render(ports: Ports) -> U8:
         ports["lips"],
         1.6,
     )
+    if "driver" in ports:
+        borrowed.add(out, ports)
     return out

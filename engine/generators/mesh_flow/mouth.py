@@ -20,6 +20,7 @@ UPPER = np.array((78, *LIPS[0], 308))
 LOWER = np.array((78, *LIPS[1], 308))
 _ARC_X = np.linspace(-2.6, 2.6, 9)
 _CHEEKS = (50, 280, 205, 425, 117, 346)
+_LUMA = np.array([0.299, 0.587, 0.114])
 
 TOOTH_EDGES = np.array([0.0, 0.84, 1.46, 2.2, 2.85, 3.5], np.float32)
 """Where one upper tooth ends and the next begins, centimetres from the middle."""
@@ -28,13 +29,15 @@ TOOTH_EDGES = np.array([0.0, 0.84, 1.46, 2.2, 2.85, 3.5], np.float32)
 @dataclass(frozen=True, slots=True, eq=False)
 class Cavity:
     """The source's mouth. frame: float32 (5,): patch place of the left corner, unit axis, width. lips: float32
-    (2, SAMPLES), inner contours over that axis in pixels. gap: mean middle gap in pixels. colours: float32 (4, 3): dark,
-    teeth, tongue, gum. upper_arc, lower_arc: float32 (9, 3), tooth edges in canonical centimetres."""
+    (2, SAMPLES), inner contours over that axis in pixels. gap: mean middle gap in pixels. shows: 0..1, that its teeth are seen. colours: float32 (3, 3): dark,
+    teeth, tongue. skin: float32 (3,). upper_arc, lower_arc: float32 (9, 3), tooth edges in canonical centimetres."""
 
     frame: F32
     lips: F32
     gap: float
+    shows: float
     colours: F32
+    skin: F32
     upper_arc: F32
     lower_arc: F32
 
@@ -45,7 +48,11 @@ def take(picture: U8, points: F32, shape: FaceShape, white: F32) -> Cavity:
     lips = contours(points, UPPER, LOWER, frame)
     gap = max(0.0, float((lips[1] - lips[0])[12:21].mean()))
     upper, lower = _arcs(shape)
-    return Cavity(frame, lips, gap, _colours(picture, points, white), upper, lower)
+    skin = np.median([_around(picture, points[p]) for p in _CHEEKS], axis=0).astype(np.float32)
+    colours = _colours(picture, points, skin, white)
+    return Cavity(
+        frame, lips, gap, _teeth_seen(picture, frame, lips, colours[1]), colours, skin, upper, lower
+    )
 
 
 def _arcs(shape: FaceShape) -> tuple[F32, F32]:
@@ -59,18 +66,30 @@ def _arcs(shape: FaceShape) -> tuple[F32, F32]:
     return upper.astype(np.float32), lower.astype(np.float32)
 
 
-def _colours(picture: U8, points: F32, white: F32) -> F32:
-    """Dark, teeth, tongue and gum as this picture would show them."""
-    skin = np.median([_around(picture, points[p]) for p in _CHEEKS], axis=0)
+def _colours(picture: U8, points: F32, skin: F32, white: F32) -> F32:
+    """Dark, teeth and tongue as this picture would show them: in its light, and only as colourful as its skin."""
     lips = np.median([_around(picture, points[p]) for p in (0, 17, 37, 267, 84, 314)], axis=0)
-    weights = np.array([0.299, 0.587, 0.114])
-    light, bright = float(skin @ weights), float(white @ weights)
-    level = min(max(0.9 * bright, 0.85 * light), 1.25 * light + 20.0, 235.0)
-    tint = skin / max(light, 1.0)
-    teeth = level * (0.72 + 0.28 * tint)
-    dark = 0.16 * lips
-    tongue = 0.62 * lips + np.array([8.0, 0.0, 0.0]) * (np.ptp(skin) > 6)
-    return np.array([dark, teeth, tongue, 0.8 * lips], np.float32)
+    colourful = min(1.0, float(np.ptp(skin)) / 40.0)
+    light = float(skin @ _LUMA)
+    level = float(white @ _LUMA)
+    level = min(max(level, 0.95 * light), 1.35 * light + 30.0, 228.0)
+    teeth = (
+        level * (white / max(1.0, float(white @ _LUMA))) * (1.0 + colourful * np.array([0.03, 0.0, -0.09]))
+    )
+    tongue = 0.7 * lips * (1.0 + colourful * np.array([0.12, -0.06, -0.04]))
+    return np.array([0.14 * lips, teeth, tongue], np.float32)
+
+
+def _teeth_seen(picture: U8, frame: F32, lips: F32, teeth: F32) -> float:
+    """How sure it is that the upper half of the source's open mouth is teeth: by its light, 0..1."""
+    axis, luma = frame[2:4], []
+    for k in range(SAMPLES // 4, 3 * SAMPLES // 4):
+        height = lips[0, k] + 0.35 * (lips[1, k] - lips[0, k])
+        place = frame[:2] + STEPS[k] * frame[4] * axis + height * np.array([-axis[1], axis[0]])
+        x, y = (min(max(round(float(value)), 0), picture.shape[0] - 1) for value in place)
+        luma.append(float(picture[y, x] @ _LUMA))
+    share = float(np.median(luma)) / max(1.0, float(teeth @ _LUMA))
+    return min(1.0, max(0.0, (share - 0.45) / 0.2))
 
 
 def _around(picture: U8, point: F32) -> F32:
@@ -83,8 +102,7 @@ def _around(picture: U8, point: F32) -> F32:
 def plan(points: F32, moved: FaceShape, rest: FaceShape, cavity: Cavity) -> tuple[F32, F32]:
     """This frame's mouth: row (9,) float32 and curves (5, SAMPLES) float32.
 
-    Row: target frame (5), source pixels per target pixel, share of the source's own mouth, pixels per centimetre,
-    gap in pixels. Curves over the mouth's axis: upper lip, lower lip, upper teeth, lower teeth (pixels down), and the
+    Row: target frame (5), source pixels per target pixel, pixels per centimetre of source and target, and `shows`. Curves over the mouth's axis: upper lip, lower lip, upper teeth, lower teeth (pixels down), and the
     distance from the middle of the upper teeth (centimetres).
     """
     frame = frame_between(points[78, :2], points[308, :2])
@@ -93,12 +111,7 @@ def plan(points: F32, moved: FaceShape, rest: FaceShape, cavity: Cavity) -> tupl
     jaw = moved.local[152, 1] - rest.local[152, 1] + 0.6 * cavity.gap / rest.scale
     drop = np.array([0.0, max(0.0, float(jaw)), 0.0])
     _project(table[2:4], table[4], frame, moved, cavity, drop)
-    gap = float((table[1] - table[0])[12:21].mean())
-    down = rest.scale / moved.scale
-    own = min(1.0, max(0.0, (cavity.gap / max(gap * down, 1e-3) - 0.45) / 0.35))
-    if cavity.gap < 0.16 * rest.scale:
-        own = 0.0
-    row = np.array([*frame, down, own, moved.scale, gap], np.float32)
+    row = np.array([*frame, rest.scale / moved.scale, rest.scale, moved.scale, cavity.shows], np.float32)
     return row, table
 
 
@@ -127,7 +140,7 @@ def draw_mouth(
     """Draw the inside of the mouth into `out` (S, S, 3). Arguments as in Cavity and `plan`; picture: the patch."""
     size, samples = out.shape[0], table.shape[1]
     x0, y0, ax, ay, width = row[0], row[1], row[2], row[3], row[4]
-    down, own, scale = row[5], row[6], row[7]
+    down, source_scale, scale, shows = row[5], row[6], row[7], row[8]
     first_x, last_x, first_y, last_y = box(row, table, size)
     for y in range(first_y, last_y + 1):
         for x in range(first_x, last_x + 1):
@@ -140,44 +153,53 @@ def draw_mouth(
             i = min(int(place), samples - 2)
             share = place - i
             upper = table[0, i] + share * (table[0, i + 1] - table[0, i])
-            lower = table[1, i] + share * (table[1, i + 1] - table[1, i])
-            gap = lower - upper
-            if gap <= 0.2 or v - upper <= -0.5 * feather or lower - v <= -0.5 * feather:
+            gap = table[1, i] + share * (table[1, i + 1] - table[1, i]) - upper
+            depth = v - upper
+            if gap <= 0.2 or depth <= -0.5 * feather or gap - depth <= -0.5 * feather:
                 continue
-            cover = min(1.0, (v - upper) / feather + 0.5) * min(1.0, (lower - v) / feather + 0.5)
+            cover = min(1.0, depth / feather + 0.5) * min(1.0, (gap - depth) / feather + 0.5)
             cover *= min(1.0, max(0.0, (gap - 0.6) / 2.0))
             biting = table[2, i] + share * (table[2, i + 1] - table[2, i])
             jaw = table[3, i] + share * (table[3, i + 1] - table[3, i])
             across = abs(table[4, i] + share * (table[4, i + 1] - table[4, i]))
-            depth, height = (v - upper) / scale, (lower - v) / scale
-            # Light falls off towards the corners, under the upper lip and into the throat.
-            side = abs(2.0 * u - 1.0)
-            lit = (1.0 - 0.8 * side * side * side) * (0.5 + 0.5 * min(1.0, depth / 0.35))
-            teeth = min(1.0, max(0.0, (biting - v) / 1.6 + 0.5))
-            for k in range(4):
-                teeth *= 1.0 - 0.28 * max(0.0, 1.0 - abs(across - edges[k]) * scale / 1.3)
-            lower_teeth = 0.75 * min(1.0, max(0.0, (v - jaw) / 1.6 + 0.5)) * (1.0 - teeth)
-            tongue = min(1.0, max(0.0, (0.62 * gap / scale - height) / 0.35)) * max(
-                0.0, 1.0 - side * side * 1.6
-            )
-            t = (v - upper) / gap
-            bend = t * t * (3.0 - 2.0 * t)
-            sp = u * (samples - 1)
-            source_upper = lips[0, i] + (sp - i) * (lips[0, i + 1] - lips[0, i])
-            source_gap = lips[1, i] + (sp - i) * (lips[1, i + 1] - lips[1, i]) - source_upper
-            sv = source_upper + (v - upper) * down + (source_gap - gap * down) * bend
+            # The source's own mouth: whole while it is open enough, else what hangs from its upper lip.
+            source_upper = lips[0, i] + share * (lips[0, i + 1] - lips[0, i])
+            source_gap = lips[1, i] + share * (lips[1, i + 1] - lips[1, i]) - source_upper
+            has = min(1.0, max(0.0, source_gap / source_scale / 0.15 - 1.0))
+            whole = min(1.0, max(0.0, (source_gap / (gap * down) - 0.6) / 0.4))
+            t = min(1.0, max(0.0, depth / gap))
+            below = depth * down + whole * (source_gap - gap * down) * t * t * (3.0 - 2.0 * t)
+            hanging = min(1.0, max(0.0, (0.95 * source_gap - depth * down) / (0.25 * source_gap + 0.5)))
+            own = has * (whole + (1.0 - whole) * hanging * shows)
+            sv = source_upper + below
             fx = source[0] + u * source[4] * source[2] - sv * source[3]
             fy = source[1] + u * source[4] * source[3] + sv * source[2]
             fx, fy = min(max(fx, 0.0), size - 1.001), min(max(fy, 0.0), size - 1.001)
-            j, k2 = int(fy), int(fx)
-            a, b = fy - j, fx - k2
+            j, k = int(fy), int(fx)
+            a, b = fy - j, fx - k
+            # The drawn mouth.
+            side = abs(2.0 * u - 1.0)
+            open_cm = gap / scale
+            notch = 0.0
+            for n in range(1, edges.shape[0]):
+                notch = max(notch, 1.0 - abs(across - edges[n]) / 0.12)
+            notch = max(notch, 1.0 - across / 0.12)
+            soft = 0.04 * scale + 0.6
+            teeth = min(1.0, max(0.0, (biting - 0.07 * scale * notch - v) / soft + 0.5)) * (1.0 - has * shows)
+            jaw = max(jaw, upper + gap - (0.22 - 0.1 * side) * scale)
+            lower_teeth = min(1.0, max(0.0, (v - jaw) / soft + 0.5)) * (1.0 - teeth)
+            rise = (gap - depth) / scale - min(0.42 * open_cm, 2.0) * (1.0 - 1.2 * side * side)
+            tongue = min(1.0, max(0.0, 0.5 - rise / 0.5)) * min(1.0, max(0.0, open_cm / 0.6 - 0.5))
+            corner = (1.0 - 0.7 * side * side * side) * min(1.0, max(0.35, 1.9 - 0.45 * across))
+            shadow = 0.62 + 0.38 * min(1.0, depth / (0.22 * scale))
+            enamel = corner * shadow * (1.0 - 0.16 * max(0.0, notch))
+            fore = 0.5 + 0.35 * min(1.0, max(0.0, 1.0 - rise))
             for n in range(3):
-                inside = colours[0, n] + tongue * (0.8 * colours[2, n] - colours[0, n])
-                inside += lower_teeth * (0.8 * colours[1, n] - inside)
-                inside += teeth * (colours[1, n] - inside)
-                drawn = lit * inside + (1.0 - lit) * 0.5 * colours[0, n]
-                mine = (1 - a) * ((1 - b) * picture[j, k2, n] + b * picture[j, k2 + 1, n]) + a * (
-                    (1 - b) * picture[j + 1, k2, n] + b * picture[j + 1, k2 + 1, n]
+                drawn = colours[0, n] + tongue * (fore * corner * colours[2, n] - colours[0, n])
+                drawn += lower_teeth * (0.62 * corner * colours[1, n] - drawn)
+                drawn += teeth * (enamel * colours[1, n] - drawn)
+                mine = (1 - a) * ((1 - b) * picture[j, k, n] + b * picture[j, k + 1, n]) + a * (
+                    (1 - b) * picture[j + 1, k, n] + b * picture[j + 1, k + 1, n]
                 )
                 value = drawn + own * (mine - drawn)
                 out[y, x, n] = np.uint8(
