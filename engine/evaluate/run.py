@@ -73,7 +73,7 @@ def _about(settings: Settings, stage: Stage | None) -> dict[str, str]:
     content = f" ({folder_digest(bundle)[:16]})" if bundle.is_dir() else ""
     about = {"generator": settings.bundle + content, "code": code_digest()[:16], "protocol": str(PROTOCOL)}
     if stage is not None:
-        return about | {"generator": type(stage.reenactor).__name__, "backend": type(stage.tracker).__name__}
+        return about | {"stage": type(stage).__qualname__}
     choice = backends.choose(settings.backend)
     return about | {"backend": f"{choice.name} ({choice.reason})"}
 
