@@ -29,6 +29,9 @@ def split(picture: U8, person: U8 | None, face: F32) -> tuple[U8, U8 | None]:
     share = alpha[:, :, None]
     solved = (colour - (1.0 - share) * background) / np.maximum(share, 1e-3)
     solved = np.where(share > 0.05, np.clip(solved, 0.0, 255.0), colour)
+    # Where no colour of the moving layer explains the picture, the standing one has to: at rest nothing may change.
+    rest = (colour - share * solved) / np.maximum(1.0 - share, 1e-3)
+    background = np.where(share < 0.95, np.clip(rest, 0.0, 255.0), background)
     moving = np.dstack([np.rint(solved), np.rint(255.0 * alpha)]).astype(np.uint8)
     return np.ascontiguousarray(moving), np.ascontiguousarray(np.rint(background).astype(np.uint8))
 

@@ -33,8 +33,8 @@ GRID = 128
 _FLOOR = 8.0
 """Luma added to both sides of the ratio, so that dark skin does not flicker."""
 
-_GLASSES = 0.11
-"""Contrast across the bridge of the nose from which on it carries a frame."""
+_GLASSES = 0.12
+"""Contrast of a bar across the bridge of the nose from which on it is a frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,11 +143,16 @@ def read_light(rgb: U8, points: F32, corners: NDArray[np.int32], weights: F32, l
 
 
 def wears_glasses(light: F32) -> bool:
-    """Whether a frame crosses the bridge of the nose: a band of other luma between skin above and below it."""
-    x, y = (canonical.VERTICES[6, :2] / _CM + 0.5 * (TEXELS - 1)).round().astype(int)
-    strip = light[y - 7 : y + 8, x - 2 : x + 3].mean(1)
-    slope = np.abs(np.diff(strip))
-    return bool(slope.max() / max(1.0, float(strip.mean())) > _GLASSES)
+    """Whether a frame crosses the bridge of the nose: a level bar, across a centimetre, that is darker or lighter than
+    the skin above and below it. Rimless glasses are not seen."""
+    height = float(canonical.VERTICES[list(canonical.OUTER_EYE_CORNERS), 1].mean())
+    top, bottom, left, right = (
+        round(cm / _CM + 0.5 * (TEXELS - 1)) for cm in (height - 0.9, height + 0.9, -0.55, 0.55)
+    )
+    strip = light[top - 2 : bottom + 2, left:right]
+    local = cv2.blur(strip, (9, 9))[2:-2] + _FLOOR
+    bar = (strip[2:-2] - 0.5 * (strip[4:] + strip[:-4])) / local
+    return bool(np.abs(bar.mean(1)).max() > _GLASSES)
 
 
 def ratio(now: F32, rest: F32, surface: Surface) -> F32:
