@@ -28,7 +28,7 @@ from enum import Enum
 import numpy as np
 
 from engine.errors import InputError
-from engine.features import action_units
+from engine.features.au_measures import warm_up
 from engine.features.resting import Sample, between, is_calmer, median, observe, rms
 from engine.types import Features, Neutral
 
@@ -87,7 +87,7 @@ class Calibration:
 
     def __init__(self, config: CalibrationConfig | None = None) -> None:
         self._config = config or CalibrationConfig()
-        action_units.warm_up()
+        warm_up()
         self.reset()
 
     def reset(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import canonical
-from engine.features import action_units, gaze, openness
+from engine.features import au_measures, gaze, openness
 from engine.geometry import head_pose, rotation_matrix, rotation_vector
 from engine.types import AU_NAMES, F64, FaceShape, Features, Gaze, HeadPose, Neutral, Openness
 
@@ -64,21 +64,21 @@ def observe(features: Features, shape: FaceShape) -> Sample:
         features.openness or openness.measure(shape),
         features.gaze or gaze.measure(shape),
         features.head_pose or head_pose(shape.rotation),
-        action_units.region_means(shape.local - canonical.VERTICES),
+        au_measures.region_means(shape.local - canonical.VERTICES),
     )
 
 
 def effort(start: Sample, end: Sample) -> float:
     """Sum of the intensities, weighted, of what leads from one face to another: AUs seen well, and a
     pucker."""
-    aus, pucker = action_units.explain(end.regions - start.regions)
+    aus, pucker = au_measures.explain(end.regions - start.regions)
     noticed = np.maximum(aus - _UNNOTICED, 0.0)
     return float(_EFFORTS @ noticed) + _PUCKER_EFFORT * max(pucker - _UNNOTICED, 0.0)
 
 
 def oddness(face: Sample) -> float:
     """How rare a face is among resting ones: minus the logarithm of a probability, 0 for the most common."""
-    seen = dict(zip(action_units.MEASURES, action_units.read(face.regions)))
+    seen = dict(zip(au_measures.MEASURES, au_measures.read(face.regions)))
     strays = [(float(seen[name]) - mean) / spread for name, (mean, spread) in _REST.items()]
     return sum(min(_ODDEST, 0.5 * stray * stray) for stray in strays)
 
@@ -125,7 +125,7 @@ def between(start: Sample, end: Sample, share: float) -> Sample:
 
 
 def _sample(time_s: float, shape: FaceShape, gaps: F64, look: F64) -> Sample:
-    regions = action_units.region_means(shape.local - canonical.VERTICES)
+    regions = au_measures.region_means(shape.local - canonical.VERTICES)
     return Sample(
         time_s, shape, Openness(*gaps.tolist()), Gaze(*look.tolist()), head_pose(shape.rotation), regions
     )

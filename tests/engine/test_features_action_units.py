@@ -94,8 +94,9 @@ def test_one_au_hardly_shows_as_another(name, resting):
         if name in ("AU06", "AU07"):
             assert found[index] == 0.0
             found[AU_NAMES.index("AU45")] = 0.0 if name == "AU07" else found[AU_NAMES.index("AU45")]
-        others = np.delete(found, index)
-        assert others.max() <= 0.25
+        if name in ("AU10", "AU26"):
+            found[AU_NAMES.index("AU25")] = 0.0  # a raised upper lip and a dropped jaw do part the lips
+        assert np.delete(found, index).max() <= 0.25
 
 
 @pytest.mark.parametrize("pair", [("AU01", "AU04"), ("AU12", "AU25"), ("AU25", "AU26"), ("AU04", "AU15")])
@@ -163,7 +164,7 @@ def test_wide_open_mouth_of_a_real_clip_is_au25_and_au26(models, faces_root):
     aus = np.array([action_units.measure(shape, neutral_of(shapes[0])) for shape in shapes])
     parted, dropped = aus[:, AU_NAMES.index("AU25")], aus[:, AU_NAMES.index("AU26")]
     assert gaps.max() > 0.3
-    assert parted[gaps > 0.3].min() > 0.75
+    assert parted[gaps > 0.3].min() > 0.9
     assert dropped[gaps > 0.3].min() > 0.9
     assert parted[gaps < 0.01].max() < 0.1
 
