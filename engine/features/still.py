@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine import canonical
-from engine.features import gaze, openness
+from engine.features import openness
 from engine.features.au_basis import basis
 from engine.features.shape import fit_shape
 from engine.types import F32, F64, Face, FaceShape, Gaze, Neutral, Openness
