@@ -134,14 +134,14 @@ class FaceTracker:
         return reading if max(x1 - x0, y1 - y0) >= MIN_SIDE else None
 
     def _is_cut(self, rgb: U8, followed: list[Track], readings: list[Reading | None]) -> bool:
-        like = self._scene.changed(rgb)
-        if like is None:
+        same = self._scene.changed(rgb)
+        if same is None:
             return False
         pairs: list[tuple[F32, F32 | None]] = [
             (self._last[track.track_id].points, None if reading is None else reading.points)
             for track, reading in zip(followed, readings, strict=True)
         ]
-        return is_cut(like, pairs)
+        return is_cut(same, pairs)
 
     def _follow(self, track: Track, reading: Reading | None, now_s: float) -> None:
         if reading is None:

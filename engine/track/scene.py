@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
+import cv2
 import numpy as np
 from numba import types
 
@@ -15,17 +17,12 @@ from engine.types import F32, U8
 ROWS, COLUMNS = 18, 32
 """Cells of the luma picture."""
 
-SAME_SCENE = 0.85
-"""Likeness from which two pictures show the same scene, whatever the faces do."""
-
 _SAMPLES = 3
+_BLUR = 9  # cells; finer than that is detail, which tells apart what is framed alike
 _FLAT = 4.0  # grey levels of spread; below, a picture (fade, flash, black) says nothing about its scene
+_OTHER_SCENE, _SAME_SCENE = (0.6, 0.45), (0.85, 0.65)  # correlation of the luma and of its detail
 _SHIFT_ROWS, _SHIFT_COLUMNS = 3, 4  # a pan moves the picture by up to so many cells between two frames
-_OTHER_SCENE = 0.6
-_STRICT, _LENIENT = (
-    0.022,
-    0.1,
-)  # change of a face's shape, at _OTHER_SCENE and at SAME_SCENE, that a cut leaves behind
+_STRICT, _LENIENT = 0.022, 0.07  # change of a face's shape that a cut leaves behind, by sameness 0 and 1
 _MESH_POINTS = 468
 
 _PICTURE = types.Array(types.uint8, 3, "C", readonly=True)
@@ -47,11 +44,16 @@ def _shrink(rgb: U8, out: F32) -> None:
 
 
 def thumbnail(rgb: U8) -> F32 | None:
-    """float32 (ROWS, COLUMNS): mean-free luma. None when it is flat. rgb: uint8 (H, W, 3), C-contiguous."""
+    """float32 (2, ROWS, COLUMNS): the mean-free luma, and its detail. None when it is flat.
+
+    rgb: uint8 (H, W, 3), C-contiguous.
+    """
     luma = np.empty((ROWS, COLUMNS), np.float32)
     _shrink(rgb, luma)
     luma -= luma.mean()
-    return luma if float(np.vdot(luma, luma)) >= _FLAT**2 * luma.size else None
+    if float(np.vdot(luma, luma)) < _FLAT**2 * luma.size:
+        return None
+    return np.stack([luma, luma - cv2.blur(luma, (_BLUR, _BLUR))])
 
 
 def correlation(a: F32, b: F32) -> float:
@@ -61,17 +63,21 @@ def correlation(a: F32, b: F32) -> float:
     return float(np.vdot(a, b)) / spread if spread > 0 else 0.0
 
 
-def likeness(a: F32, b: F32) -> float:
-    """Correlation of two thumbnails, -1..1; where that is low, the best of the shifts that a pan makes."""
-    plain = correlation(a, b)
-    if plain >= SAME_SCENE:
-        return plain
-    shifts = (
-        (dy, dx)
-        for dy in range(-_SHIFT_ROWS, _SHIFT_ROWS + 1)
-        for dx in range(-_SHIFT_COLUMNS, _SHIFT_COLUMNS + 1)
-    )
-    return max(correlation(_part(a, dy, dx), _part(b, -dy, -dx)) for dy, dx in shifts)
+def sameness(a: F32, b: F32) -> float:
+    """0..1 of two thumbnails: 1 is surely the same scene, 0 quite another. The lower one of luma and detail."""
+    return min(_sameness(*planes) for planes in zip(a, b, _OTHER_SCENE, _SAME_SCENE, strict=True))
+
+
+def _sameness(a: F32, b: F32, other: float, same: float) -> float:
+    like = correlation(a, b)
+    if like < same:
+        like = max(correlation(_part(a, dy, dx), _part(b, -dy, -dx)) for dy, dx in _shifts())
+    return min(1.0, max(0.0, (like - other) / (same - other)))
+
+
+def _shifts() -> Iterator[tuple[int, int]]:
+    """Every shift that a pan makes, in cells."""
+    return product(range(-_SHIFT_ROWS, _SHIFT_ROWS + 1), range(-_SHIFT_COLUMNS, _SHIFT_COLUMNS + 1))
 
 
 def _part(luma: F32, dy: int, dx: int) -> F32:
@@ -88,10 +94,9 @@ def change_of_shape(before: F32, after: F32) -> float:
     return float(apart) / max(1e-6, float(np.linalg.norm(b[33] - b[263])))
 
 
-def tolerance(like: float) -> float:
-    """The change of shape up to which a face goes on through a changed picture, by their likeness."""
-    share = (like - _OTHER_SCENE) / (SAME_SCENE - _OTHER_SCENE)
-    return _STRICT + (_LENIENT - _STRICT) * min(1.0, max(0.0, share))
+def tolerance(same: float) -> float:
+    """The change of shape up to which a face goes on through a changed picture, by its sameness 0..1."""
+    return _STRICT + (_LENIENT - _STRICT) * same
 
 
 class Scene:
@@ -101,26 +106,26 @@ class Scene:
         self._last: F32 | None = None
 
     def changed(self, rgb: U8) -> float | None:
-        """The likeness of this picture with the one before when it may be another scene; otherwise None."""
-        luma = thumbnail(rgb)
-        if luma is None:
+        """The sameness of this picture and the one before when it may be another scene; otherwise None."""
+        picture = thumbnail(rgb)
+        if picture is None:
             return None
-        last, self._last = self._last, luma
-        like = 1.0 if last is None else likeness(last, luma)
-        return like if like < SAME_SCENE else None
+        last, self._last = self._last, picture
+        same = 1.0 if last is None else sameness(last, picture)
+        return same if same < 1 else None
 
     def forget(self) -> None:
         """The next picture has none before it."""
         self._last = None
 
 
-def is_cut(like: float, faces: Sequence[tuple[F32, F32 | None]]) -> bool:
+def is_cut(same: float, faces: Sequence[tuple[F32, F32 | None]]) -> bool:
     """Whether a change of picture is a hard cut: no face goes on through it.
 
-    faces: per followed face its points (478, 3) before, and after, None when it is lost. Where all are lost only
-    quite another picture is a cut: something passes in front of a face more often.
+    same: what changed gave. faces: per followed face its points (478, 3) before, and after, None when it is lost.
+    Where all are lost only quite another picture is a cut: something passes in front of a face more often.
     """
     kept = [(before, after) for before, after in faces if after is not None]
     if not kept:
-        return like < _OTHER_SCENE
-    return all(change_of_shape(before, after) > tolerance(like) for before, after in kept)
+        return same <= 0
+    return all(change_of_shape(before, after) > tolerance(same) for before, after in kept)
