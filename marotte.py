@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("marotte: interrupted", file=sys.stderr)
         return 130
+    except OSError as error:  # a disk that is full or read-only, where nothing more can be said about it
+        print(f"marotte: {error}: name another folder, or free some space", file=sys.stderr)
+        return 2
     except Exception as error:
         from engine.errors import MarotteError
 
@@ -209,6 +212,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _add_bench(commands: Any) -> None:
     parser = _command(commands, "bench", _bench, "measure CPU time per stage")
     parser.add_argument("--out", type=Path, default=Path("bench"), metavar="DIR")
+    parser.add_argument("--driver", type=Path, metavar="D", help="clip that drives (default: the sample)")
+    parser.add_argument("--bundle", default="mesh_flow", metavar="B")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench.json")
     _add_backend(parser)
 
@@ -219,7 +224,16 @@ def _bench(options: argparse.Namespace) -> None:
     if options.compare:
         print(compare(*options.compare))
     else:
-        print(run_bench(options.out, backend=options.backend, cache=options.cache))
+        with _progress("bench") as progress:
+            bench = run_bench(
+                options.out,
+                driver=options.driver,
+                bundle=options.bundle,
+                backend=options.backend,
+                cache=options.cache,
+                progress=progress,
+            )
+        print(bench)
 
 
 def _add_models(commands: Any) -> None:

@@ -13,7 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from engine.media.unfinished import Unfinished
 from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.pipeline import Session
 from engine.puppet import Loaded, Opening, load
-from engine.source import by_prominence
+from engine.source import main_first
 from engine.track.face import FaceTracker
 from engine.types import U8, Controls, Face, Frame, FrameReport
 from engine.versions import versions
@@ -41,21 +41,35 @@ _NO_FACE = "no face"
 
 
 @dataclass(slots=True)
+class Span:
+    """Frames in a row with the same outcome. from_s: the driver's time of the first."""
+
+    outcome: str
+    from_s: float
+    frames: int = 0
+
+
+@dataclass(slots=True)
 class Tally:
-    """What a render did, frame by frame, for its report. about: what was rendered by what. notes: what the user
-    should know about the result. interrupted: it ended before the driver did."""
+    """What a render did, for its report. about: what was rendered by what. spans: the outcomes in order of time.
+    notes: what the user should know about the result. interrupted: it ended before the driver did."""
 
     about: dict[str, Any] = field(default_factory=dict)
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    spans: list[Span] = field(default_factory=list)
     seconds: dict[str, array[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
 
-    def add(self, report: FrameReport) -> None:
+    def add(self, report: FrameReport, time_s: float) -> None:
+        """Count the frame at `time_s` of the driver's clock."""
         self.frames += 1
         self.outcomes[report.outcome.value] += 1
+        if not self.spans or self.spans[-1].outcome != report.outcome.value:
+            self.spans.append(Span(report.outcome.value, time_s))
+        self.spans[-1].frames += 1
         if report.reason:
             self.reasons[report.reason] += 1
         for stage, spent in report.seconds.items():
@@ -88,6 +102,7 @@ class Tally:
             "frames": self.frames,
             "outcomes": dict(self.outcomes),
             "reasons": dict(self.reasons),
+            "spans": [asdict(span) for span in self.spans],
             "stages": stages,
             "notes": self.notes,
         }
@@ -147,7 +162,7 @@ def write_frames(
     for frame in frames:
         result, report = session.step(frame)
         writer.write(result)
-        tally.add(report)
+        tally.add(report, frame.time_s)
         if progress is not None:
             progress(tally.frames, total)
 
@@ -162,7 +177,7 @@ def _still_session(
     loaded: Loaded, media: MediaReader, detector: FaceTracker, controls: Controls
 ) -> tuple[Session, Iterable[Frame]]:
     frame = next(iter(media))
-    found = by_prominence(detector.detect(frame.rgb), frame.rgb)
+    found = main_first(detector.detect(frame.rgb), frame.rgb)
     if not found:
         raise NoFaceError(f"{media.name}: no face found; expected a driver with one clearly visible face")
     session = Session(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from engine.errors import NoFaceError, TooSmallError
@@ -21,6 +21,9 @@ MAX_SIDE = 1280
 
 MIN_EYE_DISTANCE = 24.0
 """Pixels between the outer eye corners below which a face is too small to be moved."""
+
+MIN_SCORE = 0.98
+"""Presence below which a single picture's face is not believed: lettering and patterns reach .97, faces .99."""
 
 _SCAN_S = 10.0
 _SCAN_LIMIT_S = 60.0
@@ -53,7 +56,7 @@ def sources_from_picture(
     Of several faces the main one is the most prominent: large and in the middle. Faces too small to be moved are
     passed over. Raises NoFaceError, or TooSmallError when all are too small.
     """
-    found = by_prominence(detector.detect(rgb), rgb)
+    found = main_first(detector.detect(rgb), rgb)
     if not found:
         raise NoFaceError(f"{name}: no face found; expected a picture with one clearly visible face")
     large = [face for face in found if eye_distance(face.points[:, :2]) >= MIN_EYE_DISTANCE]
@@ -66,10 +69,11 @@ def sources_from_picture(
     return tuple(Source(rgb, face, person, _key(rgb, face), name) for face in large[:faces])
 
 
-def by_prominence(found: Sequence[Face], rgb: U8) -> list[Face]:
-    """Faces of one picture, the one that is most likely meant first: side times centredness."""
+def main_first(found: Sequence[Face], rgb: U8) -> list[Face]:
+    """What surely is a face in a single picture, the one that is most likely meant first: side times centredness."""
     height, width = rgb.shape[:2]
-    return sorted(found, key=lambda face: -prominence(_square(face), width, height))
+    sure = [face for face in found if face.score >= MIN_SCORE]
+    return sorted(sure, key=lambda face: -prominence(_square(face), width, height))
 
 
 def _square(face: Face) -> Region:
@@ -80,32 +84,34 @@ def _square(face: Face) -> Region:
 def _best_frame(frames: Iterable[Frame], detector: Detector, name: str) -> U8:
     """The most neutral, frontal and open-eyed frame of the first seconds in which somebody is seen."""
     best: tuple[float, U8] | None = None
-    look_s = search_s = -math.inf
     end_s: float | None = None
-    for frame in frames:
-        now_s = frame.time_s
-        end_s = now_s + _SCAN_LIMIT_S if end_s is None else end_s
-        if now_s > end_s:
+    for frame, thorough in _sampled(frames):
+        end_s = frame.time_s + _SCAN_LIMIT_S if end_s is None else end_s
+        if frame.time_s > end_s:
             break
-        if now_s < look_s:
-            continue
-        look_s = now_s + _LOOK_EVERY_S
-        found = detector.detect(frame.rgb, thorough=False)
-        if not found and now_s >= search_s:
-            search_s = now_s + _SEARCH_EVERY_S
-            found = detector.detect(frame.rgb)
+        found = main_first(detector.detect(frame.rgb, thorough=thorough), frame.rgb)
         if not found:
             continue
-        if best is None:
-            end_s = now_s + _SCAN_S
-        unrest = _unrest(by_prominence(found, frame.rgb)[0])
+        end_s = frame.time_s + _SCAN_S if best is None else end_s
+        unrest = _unrest(found[0])
         if best is None or unrest < best[0]:
             best = (unrest, frame.rgb)
     if best is None:
-        raise NoFaceError(
-            f"{name}: no face found in its first {_SCAN_LIMIT_S:.0f} s; expected a clip with one clearly visible face"
-        )
+        limit = f"no face found in its first {_SCAN_LIMIT_S:.0f} s"
+        raise NoFaceError(f"{name}: {limit}; expected a clip with one clearly visible face")
     return best[1]
+
+
+def _sampled(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Every frame that is to be looked at, and whether thoroughly."""
+    look_s = search_s = -math.inf
+    for frame in frames:
+        if frame.time_s < look_s:
+            continue
+        look_s = frame.time_s + _LOOK_EVERY_S
+        thorough = frame.time_s >= search_s
+        search_s = frame.time_s + _SEARCH_EVERY_S if thorough else search_s
+        yield frame, thorough
 
 
 def _unrest(face: Face) -> float:
