@@ -12,12 +12,12 @@ from typing import Literal, Self
 
 import av
 import numpy as np
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from engine.errors import ConfigError
 from engine.media.audio import AudioKind, AudioTrack, open_audio
+from engine.media.interrupts import deferred
 from engine.media.planes import i420_of
 from engine.media.unfinished import Unfinished
 from engine.types import U8, Frame
@@ -85,7 +85,6 @@ class VideoWriter:
         self._unfinished = Unfinished(self.path)
         self._open = True
         self._last_pts: int | None = None
-        self._waiting: list[Packet[VideoStream]] = []
         self._format = kind.odd_format if size[0] % 2 or size[1] % 2 else "yuv420p"
         try:
             self._output = av.open(
@@ -111,13 +110,12 @@ class VideoWriter:
             raise ConfigError(f"a frame has pts {pts} after {self._last_pts}: write frames in order of time")
         coded = self._coded(frame.rgb, pts)
         try:
-            # Kept at once: an interruption between encoder and file must not lose a packet.
-            self._waiting += self._stream.encode(coded)
-            self._last_pts = pts
-            self.frames += 1
-            self._mux_waiting()
-            if self._audio is not None:
-                self._audio.write_until(pts * self.time_base)
+            with deferred():
+                self._output.mux(self._stream.encode(coded))
+                self._last_pts = pts
+                self.frames += 1
+                if self._audio is not None:
+                    self._audio.write_until(pts * self.time_base)
         except av.FFmpegError as error:
             self.discard()
             raise self._unfinished.failed(error.strerror) from error
@@ -130,15 +128,16 @@ class VideoWriter:
             self.discard()
             return
         try:
-            self._complete(self._last_pts * self.time_base + 1 / self.rate)
+            with deferred():
+                self._complete(self._last_pts * self.time_base + 1 / self.rate)
+                self._open = False
+                self._unfinished.finish()
         except av.FFmpegError as error:
             self.discard()
             raise self._unfinished.failed(error.strerror) from error
         except BaseException:
             self.discard()
             raise
-        self._open = False
-        self._unfinished.finish()
 
     def discard(self) -> None:
         """Remove what was written; an older file of that name stays. Nothing happens after `close`."""
@@ -187,14 +186,8 @@ class VideoWriter:
         coded.duration = max(1, round(1 / (self.rate * self.time_base)))
         return coded
 
-    def _mux_waiting(self) -> None:
-        while self._waiting:
-            self._output.mux(self._waiting[0])
-            del self._waiting[0]
-
     def _complete(self, end_s: Fraction) -> None:
-        self._waiting += self._stream.encode(None)
-        self._mux_waiting()
+        self._output.mux(self._stream.encode(None))
         if self._audio is not None:
             self._audio.finish(end_s)
         self._release()
