@@ -54,13 +54,13 @@ class SmoothingConfig:
     """beta in Hz per unit of d(log scale)/dt, 1/s."""
     translation: Band = Band(2.0, 12.0)
     """beta in Hz per cm/s, with the face's own centimetres (eye distance 8.89)."""
-    mouth: Band = Band(2.0, 8.0)
+    mouth: Band = Band(2.0, 10.0)
     """Lips, chin and cheeks beside them; beta in Hz per cm/s, as for the groups below."""
-    eyes: Band = Band(2.0, 14.0)
+    eyes: Band = Band(2.0, 20.0)
     """Lids and the skin next to them."""
     brows: Band = Band(1.5, 6.0)
     rest: Band = Band(1.5, 6.0)
-    gaze: Band = Band(2.0, 10.0)
+    gaze: Band = Band(2.0, 14.0)
     """The irises."""
     mask: Band = Band(2.0, 4.0)
     """Person mask; beta in Hz per full swing of a pixel per second."""

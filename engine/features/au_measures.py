@@ -163,7 +163,7 @@ class _Solver:
 
 def _minimise(gram: F64, wanted: F64, cap: float) -> F64:
     """x within 0..cap that minimises x.gram.x / 2 - wanted.x, by an active set. gram: (K, K) positive definite."""
-    bound = np.zeros(len(wanted), np.int8)  # 0: free, -1: held at 0, 1: held at the cap
+    bound = np.where(wanted > 0.0, 0, -1)  # 0: free, -1: held at 0, 1: held at the cap
     values = np.zeros(len(wanted))
     for _ in range(6 * len(wanted)):
         free = np.flatnonzero(bound == 0)
