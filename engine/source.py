@@ -25,6 +25,10 @@ MIN_EYE_DISTANCE = 24.0
 MIN_SCORE = 0.98
 """Presence below which a single picture's face is not believed: lettering and patterns reach .97, faces .99."""
 
+_SETTLED = 4
+"""Passes after which a picture is measured as a video's frames are: the driver that moves it is measured so, and the
+difference between a first and a settled reading (up to .025 of the eye distance) would be taken for motion."""
+
 _SCAN_S = 10.0
 _SCAN_LIMIT_S = 60.0
 _LOOK_EVERY_S = 0.2
@@ -34,7 +38,7 @@ _SEARCH_EVERY_S = 1.0
 class Detector(Protocol):
     """Finds faces in one picture, without memory. thorough: also where it takes long to look."""
 
-    def detect(self, rgb: U8, *, thorough: bool = True) -> tuple[Face, ...]: ...
+    def detect(self, rgb: U8, *, thorough: bool = True, passes: int = 1) -> tuple[Face, ...]: ...
 
 
 class Segmenter(Protocol):
@@ -56,7 +60,7 @@ def sources_from_picture(
     Of several faces the main one is the most prominent: large and in the middle. Faces too small to be moved are
     passed over. Raises NoFaceError, or TooSmallError when all are too small.
     """
-    found = main_first(detector.detect(rgb), rgb)
+    found = main_first(detector.detect(rgb, passes=_SETTLED), rgb)
     if not found:
         raise NoFaceError(f"{name}: no face found; expected a picture with one clearly visible face")
     large = [face for face in found if eye_distance(face.points[:, :2]) >= MIN_EYE_DISTANCE]

@@ -13,6 +13,7 @@ import pytest
 
 from engine.evaluate import Metrics, evaluate
 from engine.evaluate.clip import Clip
+from engine.evaluate.metrics import landmark_error
 from engine.evaluate.reenact import Played, Reenactor
 from engine.evaluate.work import Settings, ShippedStage
 from engine.media import VideoWriter, open_media
@@ -101,3 +102,16 @@ def test_two_processes_give_the_same_figures(
     assert metrics["self"]["clips"]["lively"] == shipped["self"]["clips"]["lively"]
     assert metrics["cross"]["pairs"]["lively|portrait"] == shipped["cross"]["pairs"]["lively|portrait"]
     assert metrics["self"]["clips"]["again"] == metrics["self"]["clips"]["lively"]
+
+
+def test_a_source_is_measured_as_settled_as_its_driver(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its own picture, tracked as a video that stands still, lies on it: else the difference is taken for motion."""
+    with ShippedStage(Settings(tmp_path, "mesh_flow", "auto", None)) as stage:
+        with open_media(folders[0] / "lively.mp4") as media:
+            frame = next(iter(media))
+        source = stage.reenactor.source(frame.rgb, "first frame")
+        for number in range(6):
+            faces = stage.tracker.track(Frame(frame.rgb, number, Fraction(1, 10), number / 10))
+    apart = landmark_error(source.face.points[None], faces[0].points[None])
+    assert apart is not None
+    assert apart < 0.002
