@@ -71,9 +71,10 @@ def rotation_matrix(vector: F64) -> F64:
     skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     if angle < 1e-8:
         return np.eye(3) + skew
-    return np.asarray(
+    turned: F64 = (
         np.eye(3) + math.sin(angle) / angle * skew + (1.0 - math.cos(angle)) / angle**2 * (skew @ skew)
     )
+    return turned
 
 
 def head_pose(rotation: F64) -> HeadPose:

@@ -49,9 +49,12 @@ Clock = Callable[[], float]
 class Tracker(Protocol):
     """Follows faces through a stream, main face first."""
 
-    def track(self, frame: Frame) -> tuple[Face, ...]: ...
+    @property
+    def main_id(self) -> int | None:
+        """Track id of the main face, also while it is out of sight and its seat is held; None when nobody has it."""
+        ...
 
-    def reset(self) -> None: ...
+    def track(self, frame: Frame) -> tuple[Face, ...]: ...
 
 
 class BodyTracker(Protocol):
@@ -228,17 +231,18 @@ class Session:
         return Frame(picture, work.frame.pts, work.frame.time_base, work.frame.arrived_s), report
 
     def _assign(self, faces: Sequence[Face]) -> list[tuple[int, Face]]:
-        """Main face to the main face of the source; the others stay where they are while they are followed."""
+        """Main face to the main face of the source; the others stay where they are while they are followed.
+
+        While the main face is out of sight and its seat is held, nobody else moves the main face of the source.
+        """
+        main_id = self._tracker.main_id
         free = dict(enumerate(self._slots))
-        driven: list[tuple[int, Face]] = []
-        if faces:
-            driven.append((0, faces[0]))
-            del free[0]
+        del free[0]
+        driven = [(0, face) for face in faces if face.track_id == main_id]
         known = {slot.track_id: index for index, slot in free.items()}
-        others = sorted(faces[1:], key=lambda face: face.track_id not in known)
-        for face in others[: len(free)]:
-            index = known.get(face.track_id)
-            index = min(free) if index is None or index not in free else index
+        others = [face for face in faces if face.track_id != main_id]
+        for face in sorted(others, key=lambda face: face.track_id not in known)[: len(free)]:
+            index = known.get(face.track_id, min(free))
             del free[index]
             driven.append((index, face))
         return driven

@@ -196,12 +196,10 @@ class _Found:
 
     def __init__(self, face: Face) -> None:
         self._face = face
+        self.main_id = face.track_id
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
         return (self._face,)
-
-    def reset(self) -> None:
-        """Nothing is followed."""
 
 
 def _check_apart(paths: dict[str, Path | str | U8 | None]) -> None:

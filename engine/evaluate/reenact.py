@@ -90,12 +90,12 @@ class _Replay:
 
     def __init__(self, faces: tuple[tuple[Face, ...], ...]) -> None:
         self._next = iter(faces)
+        self.main_id: int | None = None
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
-        return next(self._next)
-
-    def reset(self) -> None:
-        """The faces stay what they were."""
+        found = next(self._next)
+        self.main_id = found[0].track_id if found else None
+        return found
 
 
 class _Watched:

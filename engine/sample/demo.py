@@ -57,12 +57,11 @@ def demo_frames(size: tuple[int, int] = (512, 512), rate: int = 30) -> Iterator[
 class DemoTracker:
     """A tracker that sees the demo's performer in every frame."""
 
+    main_id = 1
+
     def track(self, frame: Frame) -> tuple[Face, ...]:
         """The performer at the frame's media time."""
         return (demo_face(frame.time_s, frame.size),)
-
-    def reset(self) -> None:
-        """Nothing is followed."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -40,14 +40,13 @@ class ScriptedTracker:
 
     def __init__(self, script: Sequence[tuple[Face, ...] | Exception]) -> None:
         self._script = iter(script)
+        self.main_id = 1
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
         faces = next(self._script)
         if isinstance(faces, Exception):
             raise faces
         return faces
-
-    def reset(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -161,6 +160,18 @@ def test_the_second_face_stays_on_its_source_when_the_order_changes() -> None:
     session.step(frame_at(0))
     result, _ = session.step(frame_at(1))
     assert [level_at(result, x) for x in (30, 80, 130)] == [20, 40, 80]
+
+
+def test_a_bystander_does_not_take_the_main_seat() -> None:
+    """While the main face's seat is held, another face in the picture moves only its own face of the source."""
+    runner = AddingRunner()
+    two = [source_at(40, 80), source_at(120, 80)]
+    main, other = face_at(10, 80, 1), face_at(100, 80, 2)
+    session = session_for([(main, other), (other,)], runner, two)
+    session.step(frame_at(0))
+    result, _ = session.step(frame_at(1))
+    assert level_at(result, 40) == 30
+    assert level_at(result, 120) == 200
 
 
 @pytest.mark.parametrize("mode", [Mode.PUPPET, Mode.EDIT])
