@@ -98,7 +98,6 @@ class _Told(logging.Handler):
 def _tell_log() -> None:
     log = logging.getLogger("marotte")
     log.setLevel(logging.INFO)
-    log.propagate = False
     log.handlers = [_Told()]
 
 

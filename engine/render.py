@@ -27,7 +27,7 @@ from engine.media.unfinished import Unfinished
 from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.pipeline import Session
 from engine.puppet import Loaded, Opening, load
-from engine.source import main_first
+from engine.source import find_faces
 from engine.track.face import FaceTracker
 from engine.types import U8, Controls, Face, Frame, FrameReport
 from engine.versions import versions
@@ -177,7 +177,7 @@ def _still_session(
     loaded: Loaded, media: MediaReader, detector: FaceTracker, controls: Controls
 ) -> tuple[Session, Iterable[Frame]]:
     frame = next(iter(media))
-    found = main_first(detector.detect(frame.rgb), frame.rgb)
+    found = find_faces(frame.rgb, detector)
     if not found:
         raise NoFaceError(f"{media.name}: no face found; expected a driver with one clearly visible face")
     session = Session(

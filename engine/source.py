@@ -60,7 +60,7 @@ def sources_from_picture(
     Of several faces the main one is the most prominent: large and in the middle. Faces too small to be moved are
     passed over. Raises NoFaceError, or TooSmallError when all are too small.
     """
-    found = main_first(detector.detect(rgb, passes=_SETTLED), rgb)
+    found = find_faces(rgb, detector)
     if not found:
         raise NoFaceError(f"{name}: no face found; expected a picture with one clearly visible face")
     large = [face for face in found if eye_distance(face.points[:, :2]) >= MIN_EYE_DISTANCE]
@@ -73,8 +73,13 @@ def sources_from_picture(
     return tuple(Source(rgb, face, person, _key(rgb, face), name) for face in large[:faces])
 
 
+def find_faces(rgb: U8, detector: Detector) -> list[Face]:
+    """What surely is a face in a picture, settled as in a video, the one that is most likely meant first."""
+    return main_first(detector.detect(rgb, passes=_SETTLED), rgb)
+
+
 def main_first(found: Sequence[Face], rgb: U8) -> list[Face]:
-    """What surely is a face in a single picture, the one that is most likely meant first: side times centredness."""
+    """Those that surely are faces, ordered by side times centredness."""
     height, width = rgb.shape[:2]
     sure = [face for face in found if face.score >= MIN_SCORE]
     return sorted(sure, key=lambda face: -prominence(_square(face), width, height))

@@ -23,7 +23,7 @@ from engine.geometry import eye_distance, head_pose
 from engine.media import open_media, read_picture, resize_within
 from engine.puppet import Opening
 from engine.render import Tally, render
-from engine.source import MAX_SIDE, main_first
+from engine.source import MAX_SIDE, find_faces
 from engine.types import Face, Frame, HeadPose
 
 pytestmark = pytest.mark.usefixtures("opened_once")
@@ -101,7 +101,7 @@ class Hard:
     def found(self) -> list[Face]:
         """The faces of the picture as a source sees it, main face first."""
         rgb = resize_within(self.decoded[0].rgb, MAX_SIDE)
-        return main_first(Opening().detector().detect(rgb), rgb)
+        return find_faces(rgb, Opening().detector())
 
     def pose(self) -> HeadPose:
         return head_pose(fit_shape(self.found()[0].points).rotation)

@@ -1,0 +1,170 @@
+"""The doctor: each broken piece is named, with what mends it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import pytest
+
+import marotte
+from engine import backends, doctor
+from engine.doctor import Finding, examine
+from engine.models import PULLED, models_folder
+
+
+def bad(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.piece: finding for finding in findings if not finding.ok}
+
+
+def check_named(finding: Finding, detail: str, fix: str) -> None:
+    """Told in one line: what is wrong, and what to do."""
+    assert detail in finding.detail
+    assert fix in finding.fix
+    assert "\n" not in str(finding)
+    assert str(finding).startswith("BAD ")
+
+
+@pytest.fixture
+def copied(models: None, tmp_path: Path) -> Path:
+    """A cache of this test's own, with the machine's models in it."""
+    shutil.copytree(models_folder(), models_folder(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_sound_machine_is_sound(models: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 0, a line per piece, and the sample portrait's face really found."""
+    assert marotte.main(["doctor"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("ok  ") for line in told)
+    assert [line.split()[1] for line in told if not line.startswith("ok   model ")] == [
+        "python:", "packages:", "cache:", "backend:", "kernels:", "codecs:",
+    ]  # fmt: skip
+    assert any("finds the sample portrait's face" in line for line in told)
+
+
+def test_missing_models_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty cache is exit status 1, and every model's fix is the command that pulls it."""
+    assert marotte.main(["doctor", "--cache", str(tmp_path)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    lines = [line for line in told if line.startswith("BAD  model ")]
+    assert len(lines) == len(PULLED)
+    assert all("is not there -> run `marotte models pull`" in line for line in lines)
+
+
+def test_a_backend_without_models_is_not_blamed(tmp_path: Path) -> None:
+    """What could not be tried is said to be untried."""
+    finding = bad(examine(cache=tmp_path))["backend"]
+    check_named(finding, "was not tried", "marotte models pull")
+
+
+def test_a_changed_model_is_named(copied: Path) -> None:
+    """One flipped byte is found by its hash, and only that model is bad."""
+    graph = models_folder(copied) / "face_mesh.onnx"
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
+    found = bad(examine(cache=copied))
+    assert list(found) == ["model face_mesh"]
+    check_named(found["model face_mesh"], "does not have the SHA-256", "run `marotte models pull`")
+
+
+def test_no_backend_is_named(models: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that could run a network: the fix is the package to install."""
+    monkeypatch.setattr(backends, "_installed", lambda name: False)
+    check_named(bad(examine())["backend"], "no backend is installed", "pip install openvino")
+
+
+def test_a_backend_asked_for_by_name_is_not_replaced(models: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one that would do is no excuse for the one that is missing."""
+    monkeypatch.setattr(backends, "_installed", lambda name: name == "onnxruntime")
+    finding = bad(examine(backend="openvino"))["backend"]
+    check_named(finding, "openvino is not installed", "pip install openvino")
+
+
+def test_a_broken_backend_is_named(models: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed but not importable: install it again, or name the other one."""
+
+    def broken(name: str) -> Any:
+        raise ImportError("libtbb.so.12 is missing")
+
+    monkeypatch.setattr(backends.importlib, "import_module", broken)
+    finding = bad(examine())["backend"]
+    check_named(finding, "libtbb.so.12 is missing", "--backend onnxruntime")
+
+
+def test_a_read_only_cache_is_named(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only disk is found by trying to write, and the fix is another folder."""
+
+    def read_only(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    found = bad(examine(cache=copied))
+    assert list(found) == ["cache"]
+    check_named(found["cache"], f"cannot be written ({os.strerror(errno.EROFS)})", "--cache DIR")
+
+
+@pytest.mark.parametrize("place", ["cache", "cache/models"])
+def test_a_file_where_the_cache_should_be_is_named(tmp_path: Path, place: str) -> None:
+    """The file is named, wherever it stands on the way to the models."""
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("not a folder")
+    found = bad(examine(cache=tmp_path / "cache"))
+    check_named(found["cache"], f"{file} is a file", "--cache DIR")
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little room for the wheel and the models is told with what is left and what is needed."""
+
+    class Usage(NamedTuple):
+        total: int = 1 << 40
+        used: int = 1 << 40
+        free: int = 20 << 20
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage())
+    check_named(bad(examine(cache=tmp_path))["cache"], "20 MB left, expected 300", "free some space")
+
+
+def test_kernels_without_a_cache_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder for compiled kernels is slow and not broken: it is ok, and says how to be faster."""
+    from numba.core import caching
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    (finding,) = doctor._kernels()
+    assert finding.ok
+    assert "at every start" in finding.detail
+    assert "NUMBA_CACHE_DIR" in finding.fix
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that the plain install brings and that is not there."""
+    find_spec = doctor.importlib.util.find_spec
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda name, *rest: None if name == "av" else find_spec(name)
+    )
+    (finding,) = doctor._packages()
+    check_named(finding, "missing av", "pip install marotte")
+
+
+def test_a_missing_codec_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg built without an encoder that the writer uses."""
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    (finding,) = doctor._codecs()
+    check_named(finding, "no libx264", "pip install --force-reinstall av")
+
+
+def test_an_examination_that_fails_is_a_finding() -> None:
+    """The doctor never crashes on what it looks at."""
+
+    def crash() -> list[Finding]:
+        raise RuntimeError("two\nlines")
+
+    (finding,) = doctor._guarded("kernels", crash)
+    check_named(finding, "RuntimeError: two lines", "reinstall")
