@@ -68,7 +68,7 @@ def rotation_matrix(vector: F64) -> F64:
     """The exponential of a rotation vector in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     x, y, z = vector
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    skew: F64 = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     if angle < 1e-8:
         return np.eye(3) + skew
     turned: F64 = (

@@ -1,4 +1,4 @@
-"""Tests of engine/track/detector.py."""
+"""Tests of engine/track/detector.py and of what it shares in engine/track/ssd.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from engine.track.detector import SIZE, anchors, decode, merge, place
+from engine.track import ssd
+from engine.track.detector import SIZE, anchors, place
 from engine.track.region import Region, whole
+from engine.track.ssd import merge
 from engine.types import F32
 
 
@@ -19,6 +21,10 @@ def outputs(*faces: tuple[int, float, tuple[float, float, float, float]]) -> tup
         raw[anchor, :4], logits[anchor] = box, logit
         raw[anchor, 4:8] = box[0] - 5, box[1], box[0] + 5, box[1]
     return raw, logits
+
+
+def decode(raw: F32, logits: F32) -> tuple[F32, F32]:
+    return ssd.decode(raw, logits, anchors(), SIZE)
 
 
 def test_anchors_are_two_grids_of_cell_centres() -> None:
