@@ -23,7 +23,7 @@ from engine.features import extract
 from engine.features.action_units import with_blendshapes
 from engine.features.calibration import Calibration
 from engine.plug import Generator, Ports, Prepared, Runner
-from engine.smooth import FeatureSmoother, SmoothingConfig
+from engine.smooth import FeatureSmoother, MaskSmoother, SmoothingConfig
 from engine.types import (
     F32,
     U8,
@@ -157,6 +157,7 @@ class Session:
                     f"{generator.name}: needs {signal.value}, and nothing was given that measures it"
                 )
         self._body, self._segmenter, self._expressions = body, segmenter, expressions
+        self._mask_smoother = MaskSmoother(self._config.smoothing)
         self.controls = controls or Controls()
         self._neutral, self._clock = neutral, clock
         self._logged: set[type[BaseException]] = set()
@@ -249,7 +250,9 @@ class Session:
 
     def _surroundings(self, frame: Frame) -> tuple[U8 | None, Body | None]:
         needs = self._generator.needs
-        person = self._segmenter.mask(frame.rgb) if self._segmenter and Signal.PARSING in needs else None
+        person = None
+        if self._segmenter and Signal.PARSING in needs:
+            person = self._mask_smoother.smooth(self._segmenter.mask(frame.rgb), frame.time_s)
         body = self._body.track(frame) if self._body and Signal.BODY in needs else None
         return person, body
 
