@@ -39,9 +39,9 @@ class Assembly:
             mode: {name: part["scores"] for name, part in raw.items() if part["yaw_range"] > MOST_YAW}
             for mode, raw in self._raw.items()
         }
-        similarity = {name: part["facts"]["similarity_error"] for name, part in self._raw["self"].items()}
+        facts = {mode: {name: part["facts"] for name, part in raw.items()} for mode, raw in self._raw.items()}
         about = self._about | {"machine": f"{platform.system()} {platform.machine()}"}
-        html = page(metrics, apart, similarity, self._exclusions, self._sheets, about)
+        html = page(metrics, apart, facts, self._exclusions, self._sheets, about)
         write_text(self._out / "report.html", html)
         write_json(self._out / "details.json", self._details())
         write_json(self._out / "metrics.json", metrics)

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.errors import NoFaceError
 from engine.evaluate import metrics, rules
+from engine.evaluate.bounds import Facts, correlation_ceilings, identity_floor, open_eye_gaze
 from engine.evaluate.clip import Clip, Cut, Tracker, stack_points
 from engine.evaluate.reenact import Reenactor
 from engine.evaluate.scores import Outputs, Scores, cross_scores, self_scores
@@ -28,6 +29,7 @@ class Truth:
 
     clip: Clip
     scored: Course
+    video: Course
     window: F32
     spread: dict[str, float]
     yaw_range: float
@@ -41,7 +43,7 @@ class Measured:
 
     scores: Scores
     driver_pixels: Scores
-    facts: dict[str, float | int | None]
+    facts: Facts
     spread: dict[str, float]
     yaw_range: float
     title: str
@@ -57,14 +59,16 @@ def truth_of(clip: Clip, tracker: Tracker) -> Truth:
     scored = course(_pick(known, clip.scored))
     yaw = [head_pose(fit_shape(found[0].points).rotation).yaw for found in clip.faces if found]
     range_deg = max((abs((angle - yaw[0] + 180) % 360 - 180) for angle in yaw), default=0.0)
+    video = course(clip.video[list(clip.scored)])
     return Truth(
         clip,
         scored,
+        video,
         _pick(known, clip.window),
         rules.spreads(scored),
         range_deg,
         choose_columns(clip.scored, scored),
-        mode_offset(scored.shapes, course(clip.video[list(clip.scored)]).shapes),
+        mode_offset(scored.shapes, video.shapes),
     )
 
 
@@ -129,11 +133,7 @@ def measure_clip(truth: Truth, tracker: Tracker, reenactor: Reenactor) -> Measur
     runs = [_run(truth, source, reenactor, tracker, driver_pixels=asked, own=True) for asked in (False, True)]
     scores = [
         self_scores(
-            truth.scored,
-            truth.window,
-            clip.video[list(clip.scored)],
-            run.outputs,
-            _errors(truth, run, baseline),
+            truth.scored, truth.window, truth.video.points, run.outputs, _errors(truth, run, baseline)
         )
         for run in runs
     ]
@@ -174,9 +174,9 @@ def measure_pair(truth: Truth, portrait: Path, name: str, tracker: Tracker, reen
         truth, source, {"driver": true, "output": runs[0].pictures, "driver pixels": runs[1].pictures}
     )
     title = f"{name} moved by {truth.clip.name}"
-    return Measured(
-        scores[0], scores[1], _facts(truth, runs[0]), truth.spread, truth.yaw_range, title, source.rgb, rows
-    )
+    floor = identity_floor(fit_shape(source.face.points), own, runs[0].outputs.neutrals)
+    facts = _facts(truth, runs[0]) | floor
+    return Measured(scores[0], scores[1], facts, truth.spread, truth.yaw_range, title, source.rgb, rows)
 
 
 def cut_portrait(path: Path, tracker: Tracker) -> U8:
@@ -188,15 +188,16 @@ def cut_portrait(path: Path, tracker: Tracker) -> U8:
     return Cut.around(found[0].points, rgb.shape).of(rgb)
 
 
-def _facts(truth: Truth, run: _Run) -> dict[str, float | int | None]:
-    facts: dict[str, float | int | None] = {
+def _facts(truth: Truth, run: _Run) -> Facts:
+    facts: Facts = {
         "frames": len(truth.clip.frames),
         "scored_frames": len(truth.clip.scored),
         "scored_without_face": sum(shape is None for shape in truth.scored.shapes),
     }
     for outcome, count in sorted(run.outputs.outcomes.items(), key=lambda item: item[0].value):
         facts[f"frames_{outcome.value}"] = count
-    return facts
+    facts |= correlation_ceilings(truth.scored, truth.video)
+    return facts | open_eye_gaze(truth.scored, run.outputs.scored)
 
 
 def _rows(truth: Truth, source: Source, pictures: dict[str, dict[int, U8]]) -> dict[str, list[U8]]:

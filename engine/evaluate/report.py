@@ -48,7 +48,14 @@ _HEADS = {
     "pose_error_deg": "pose error yaw / pitch / roll",
     "expression_error_ratio": "expression error ratio",
     "identity_shape_ratio": "identity shape ratio",
+}
+_BOUNDS = {
     "similarity_error": "similarity's landmark error",
+    "corr_mouth_ceiling": "corr mouth, single against video",
+    "corr_eye_ceiling": "corr eye, single against video",
+    "corr_gaze_ceiling": "corr gaze, single against video",
+    "corr_gaze_open_eyes": "corr gaze, open eyes only",
+    "identity_shape_floor": "identity ratio, source tracked twice",
 }
 _NO_TRUTH = set(SELF_KEYS[:6])
 
@@ -65,22 +72,23 @@ def number(value: Any) -> str:
 def page(
     metrics: Mapping[str, Any],
     apart: Mapping[str, Mapping[str, Scores]],
-    similarity: Mapping[str, float | None],
+    facts: Mapping[str, Mapping[str, Scores]],
     exclusions: Sequence[Exclusion],
     sheets: Mapping[str, Sequence[tuple[str, str]]],
     about: Mapping[str, str],
 ) -> str:
-    """The whole report as HTML. apart: scores of what yaws too far, by mode. sheets: by mode, title and
-    relative path.
+    """The whole report as HTML.
+
+    apart: scores of what yaws too far; facts: what else is known of each clip and pair; sheets: title and
+    relative path; all three by mode.
     """
-    facts = "".join(f"<li>{escape(name)}: {escape(text)}</li>" for name, text in about.items())
-    own = [*SELF_KEYS, "similarity_error"]
+    origin = "".join(f"<li>{escape(name)}: {escape(text)}</li>" for name, text in about.items())
     cross = [key for key in CROSS_KEYS if key not in _NO_TRUTH]
-    errors = {name: {"similarity_error": error} for name, error in similarity.items()}
+    own, pairs = metrics["self"], metrics["cross"]
     body = [
-        f"<h1>Evaluation</h1><p>{escape(PROTOCOL_TEXT)}</p><ul>{facts}</ul>",
-        _section("Self", metrics["self"]["clips"], metrics["self"]["mean"], own, apart["self"], errors),
-        _section("Cross", metrics["cross"]["pairs"], metrics["cross"]["mean"], cross, apart["cross"], {}),
+        f"<h1>Evaluation</h1><p>{escape(PROTOCOL_TEXT)}</p><ul>{origin}</ul>",
+        _section("Self", own["clips"], own["mean"], SELF_KEYS, apart["self"], facts["self"]),
+        _section("Cross", pairs["pairs"], pairs["mean"], cross, apart["cross"], facts["cross"]),
         _exclusions(exclusions),
         *(_gallery(title, pictures) for title, pictures in sheets.items()),
     ]
@@ -94,25 +102,29 @@ def _section(
     mean: Scores,
     keys: Sequence[str],
     apart: Mapping[str, Scores],
-    extra: Mapping[str, Scores],
+    facts: Mapping[str, Scores],
 ) -> str:
-    counted = {name: scores for name, scores in rows.items() if name not in apart}
-    text = f"<h2>{title}</h2>" + _table({**counted, "mean": mean}, keys, extra)
-    with_pixels = {name: scores["driver_pixels"] for name, scores in {**counted, "mean": mean}.items()}
-    text += f"<h3>{title}, with driver pixels</h3>" + _table(with_pixels, keys, extra)
-    if apart:
-        text += f"<h3>{title}, reported apart (not in the mean)</h3>" + _table(apart, keys, extra)
-    return text
+    counted = {name: scores for name, scores in rows.items() if name not in apart} | {"mean": mean}
+    with_pixels = {name: scores["driver_pixels"] for name, scores in counted.items()}
+    bounds = [key for key in _BOUNDS if any(key in known for known in facts.values())]
+    tables = [
+        (title, counted, keys),
+        (f"{title}, with driver pixels", with_pixels, keys),
+        (f"{title}: reported apart, not in the mean", apart, keys),
+        (f"{title}: what bounds the figures", facts, bounds),
+    ]
+    return f"<h2>{title}</h2>" + "".join(_table(*table) for table in tables if table[1])
 
 
-def _table(rows: Mapping[str, Scores], keys: Sequence[str], extra: Mapping[str, Scores]) -> str:
-    head = "".join(f"<th>{escape(_HEADS[key])}</th>" for key in keys)
+def _table(title: str, rows: Mapping[str, Scores], keys: Sequence[str]) -> str:
+    heads = _HEADS | _BOUNDS
+    head = "".join(f"<th>{escape(heads[key])}</th>" for key in keys)
     lines = []
     for name, scores in rows.items():
-        known = {**scores, **extra.get(name, {})}
-        cells = "".join(f"<td>{number(known.get(key))}</td>" for key in keys)
+        cells = "".join(f"<td>{number(scores.get(key))}</td>" for key in keys)
         lines.append(f'<tr class="{"mean" if name == "mean" else "one"}"><td>{escape(name)}</td>{cells}</tr>')
-    return f'<div class="wide"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
+    table = f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>"
+    return f'<h3>{escape(title)}</h3><div class="wide">{table}</div>'
 
 
 def _exclusions(exclusions: Sequence[Exclusion]) -> str:

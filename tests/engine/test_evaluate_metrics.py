@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from engine import canonical
-from engine.evaluate import metrics
-from engine.evaluate.signals import course, mode_offset
+from engine.evaluate import bounds, metrics
+from engine.evaluate.signals import Course, course, mode_offset
 from engine.geometry import pose_rotation
 from engine.types import F32, HeadPose
 
@@ -164,3 +166,28 @@ def test_without_a_common_frame_there_is_no_offset() -> None:
     assert unmoved is not None
     assert shape is not None
     assert unmoved.local == pytest.approx(shape.local)
+
+
+def looking(gaze: list[float], eye: list[float]) -> Course:
+    nothing = np.zeros(len(gaze))
+    return Course(np.zeros((len(gaze), 478, 3), np.float32), [], nothing, np.array(eye), np.array(gaze))
+
+
+def test_gaze_with_open_eyes_leaves_out_what_lids_hide() -> None:
+    """Behind a shut lid the iris is a guess, and the bound says what the rest of the clip reaches."""
+    truth = looking([0.0, 0.1, 0.2, 0.9], [0.3, 0.3, 0.3, 0.0])
+    out = looking([0.0, 0.1, 0.2, -5.0], [0.3, 0.3, 0.3, 0.0])
+    assert metrics.correlation(out.gaze, truth.gaze) < 0
+    assert bounds.open_eye_gaze(truth, out) == {"corr_gaze_open_eyes": pytest.approx(1.0)}
+    assert bounds.correlation_ceilings(truth, truth)["corr_gaze_ceiling"] == pytest.approx(1.0)
+
+
+def test_the_identity_floor_compares_two_trackings_of_one_picture() -> None:
+    """Apart by a tenth of the driver's distance, the floor is a tenth."""
+    source = course(placed()[None]).shapes[0]
+    assert source is not None
+    again = dataclasses.replace(source, local=source.local + np.float32([0.1, 0, 0]))
+    driver = dataclasses.replace(source, local=source.local + np.float32([1, 0, 0]))
+    floor = bounds.identity_floor(again, source, [driver, None])
+    assert floor == {"identity_shape_floor": pytest.approx(0.1, rel=1e-3)}
+    assert bounds.identity_floor(again, source, [None]) == {"identity_shape_floor": None}
