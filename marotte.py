@@ -21,7 +21,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -162,6 +162,8 @@ def _add_render(commands: Any) -> None:
 
 
 def _render(options: argparse.Namespace) -> None:
+    from engine.render import counted
+
     with _progress("render") as progress:
         tally = render(
             options.source,
@@ -178,7 +180,7 @@ def _render(options: argparse.Namespace) -> None:
     for note in tally.notes:
         print(f"marotte: {note}", file=sys.stderr)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in tally.outcomes.items())
-    print(f"{options.out}: {tally.frames} frames ({counts})")
+    print(f"{options.out}: {counted(tally.frames)} ({counts})")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -267,7 +269,7 @@ def _models_verify(options: argparse.Namespace) -> int:
 def _models_pull(options: argparse.Namespace) -> None:
     from export.pull import add_task, bar, pull
 
-    with bar() as progress:
+    with bar() if sys.stderr.isatty() else nullcontext() as progress:
         if options.task is not None:
             rows = add_task(options.task, cache=options.cache, progress=progress)
         else:

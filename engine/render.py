@@ -79,14 +79,14 @@ class Tally:
         """Put into notes what is not as a user would expect it."""
         self.notes += writer.notes
         if media.dropped:
-            self.notes.append(f"{media.name}: {media.dropped} damaged frames were left out")
+            self.notes.append(f"{media.name}: {counted(media.dropped)} left out, being damaged")
         if self.frames and self.reasons[_NO_FACE] == self.frames:
             self.notes.append(
-                f"{media.name}: no face in any of {self.frames} frames, so the portrait is still"
+                f"{media.name}: no face in any of {counted(self.frames)}: the portrait stands still"
             )
         for reason, count in self.reasons.items():
             if reason != _NO_FACE:
-                self.notes.append(f"{count} frames failed and show the fallback ({reason})")
+                self.notes.append(f"{counted(count)} failed, where the fallback stands ({reason})")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: counts, and per stage the median and 95th percentile in milliseconds."""
@@ -106,6 +106,11 @@ class Tally:
             "stages": stages,
             "notes": self.notes,
         }
+
+
+def counted(frames: int) -> str:
+    """In words: 1 frame, 2 frames."""
+    return f"{frames} frame" if frames == 1 else f"{frames} frames"
 
 
 def render(
@@ -242,7 +247,7 @@ def _concluded(tally: Tally, out: Path, report: Path | None) -> Iterator[None]:
             if file is not None:
                 file.finish()
             if tally.frames:
-                _log.warning("%s holds the %d frames that were done", out, tally.frames)
+                _log.warning("%s holds the %s done until then", out, counted(tally.frames))
             raise
         _write(file, tally)
 

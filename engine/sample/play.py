@@ -22,13 +22,13 @@ def play_sample(
     out: Path, *, backend: str = "auto", cache: Path | None = None, progress: Progress | None = None
 ) -> Tally:
     """Render one performance to `out`; its folder is made. Raises MarotteError, as engine.render.render does."""
-    loaded = load(sample_portrait(), Opening(backend, cache=cache))
-    session = Session(DemoTracker(), loaded.generator, loaded.runner, loaded.sources)
-    height, width = loaded.sources[0].rgb.shape[:2]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{out.parent} cannot be made ({error.strerror}); name another place") from error
+    loaded = load(sample_portrait(), Opening(backend, cache=cache))
+    session = Session(DemoTracker(), loaded.generator, loaded.runner, loaded.sources)
+    height, width = loaded.sources[0].rgb.shape[:2]
     tally = Tally()
     with open_writer(out, (width, height), _TIME_BASE, Fraction(_RATE)) as writer:
         loaded.announce()

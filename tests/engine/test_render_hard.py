@@ -169,7 +169,7 @@ def damaged_frames_are_left_out(hard: Hard) -> None:
     assert isinstance(hard.as_driver, Tally)
     assert hard.frames is not None
     assert 0 < hard.as_driver.frames < hard.frames
-    assert "damaged frames were left out" in hard.as_driver.notes[0]
+    assert "left out, being damaged" in hard.as_driver.notes[0]
     assert isinstance(hard.as_source, Tally)
 
 
