@@ -106,6 +106,10 @@ class _Slot:
         self.calibration = Calibration()
         self.smoother = FeatureSmoother(config.smoothing)
 
+    def succeed(self, old: _Slot) -> None:
+        """Take over what was learnt about the driver, who stays when the source changes."""
+        self.track_id, self.calibration, self.smoother = old.track_id, old.calibration, old.smoother
+
     def follow(self, face: Face) -> None:
         """A new track is a new person: nothing of the last one may colour its motion."""
         if face.track_id != self.track_id:
@@ -161,6 +165,7 @@ class Session:
         self.controls = controls or Controls()
         self._neutral, self._clock = neutral, clock
         self._logged: set[type[BaseException]] = set()
+        self._slots: list[_Slot] = []
         self.swap(sources)
 
     def swap(self, sources: Sequence[Source]) -> None:
@@ -172,6 +177,8 @@ class Session:
         if not prepared:
             raise ConfigError("sources: got none, expected at least one face")
         slots = [_Slot(self._generator.begin(one), self._config, self._neutral) for one in prepared]
+        for slot, old in zip(slots, self._slots):
+            slot.succeed(old)
         still = prepared[0].source.rgb if self._config.mode is Mode.PUPPET else None
         self._slots, self._fallback = slots, Fallback(self._config.fallback, still)
 

@@ -239,6 +239,17 @@ def test_a_new_source_takes_over_and_a_bad_one_is_refused() -> None:
     assert level_at(result) == 20
 
 
+def test_a_new_source_keeps_what_is_known_of_the_driver() -> None:
+    """The driver's neutral does not begin anew in mid-expression because the portrait was changed."""
+    session = session_for([(face_at(20, 80),)] * 3, AddingRunner())
+    session.step(frame_at(0))
+    calibration = session._slots[0].calibration
+    session.swap([source_at(value=77), source_at(20, 20)])
+    session.step(frame_at(1))
+    assert session._slots[0].calibration is calibration
+    assert session._slots[1].calibration is not calibration
+
+
 def test_a_mode_that_the_generator_does_not_have_is_refused_at_start() -> None:
     """Configuration is validated before the first frame."""
     generator = EchoGenerator(modes=frozenset({Mode.EDIT}))
