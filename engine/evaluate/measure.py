@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from engine.errors import NoFaceError
@@ -18,7 +20,7 @@ from engine.evaluate.scores import Outputs, Scores, cross_scores, self_scores
 from engine.evaluate.sheets import Columns, choose_columns
 from engine.evaluate.signals import Course, Offset, course, mode_offset
 from engine.features.shape import fit_shape
-from engine.geometry import head_pose
+from engine.geometry import apply_affine, head_pose, invert_affine
 from engine.media import read_picture
 from engine.types import F32, U8, FaceShape, Outcome, Source
 
@@ -86,6 +88,21 @@ def _own_points(source: Source, tracker: Tracker) -> F32:
     """The source's own points measured as every scored picture is; as the session has them where that fails."""
     points = _retrack(source.rgb, tracker)
     return points if np.isfinite(points[0, 0]) else source.face.points
+
+
+def _still_points(source: Source, tracker: Tracker) -> F32:
+    """The source's own points as the moved pictures show them: re-tracked on small turns and zooms of it, brought
+    back and averaged, because one reading depends on where the detector happens to place its box."""
+    height, width = source.rgb.shape[:2]
+    found = []
+    for turn, zoom in product((-4.0, 0.0, 4.0), (0.94, 1.0, 1.06)):
+        matrix = np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), turn, zoom), np.float64)
+        moved = cv2.warpAffine(source.rgb, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        points = _retrack(np.asarray(moved, np.uint8), tracker)
+        if np.isfinite(points[0, 0]):
+            flat = apply_affine(invert_affine(matrix), points)
+            found.append(np.column_stack([flat, points[:, 2] / zoom]))
+    return np.mean(found, axis=0, dtype=np.float32) if found else source.face.points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +181,7 @@ def _errors(truth: Truth, run: _Run, baseline: dict[int, U8]) -> list[tuple[floa
 def measure_pair(truth: Truth, portrait: Path, name: str, tracker: Tracker, reenactor: Reenactor) -> Measured:
     """A portrait moved by a clip. Raises InputError when the portrait cannot be read or moved."""
     source = reenactor.source(cut_portrait(portrait, tracker), name)
-    own = fit_shape(_own_points(source, tracker))
+    own = fit_shape(_still_points(source, tracker))
     runs = [
         _run(truth, source, reenactor, tracker, driver_pixels=asked, own=False) for asked in (False, True)
     ]
