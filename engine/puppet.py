@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,14 +18,18 @@ from engine import backends, blend
 from engine.backends import Choice
 from engine.config import from_mapping, known
 from engine.errors import ConfigError, InputError
+from engine.features.blendshapes import MODEL as EXPRESSIONS
+from engine.features.blendshapes import Blendshapes
 from engine.generators import open_generator
 from engine.media import open_media, resize_within
-from engine.pipeline import PipelineConfig, Session
+from engine.models import Condition, inspect, model
+from engine.pipeline import PipelineConfig, Session, Tracker
 from engine.plug import Generator, Runner
 from engine.source import MAX_SIDE, source_picture, sources_from_picture
+from engine.track.body import BodyTracker
 from engine.track.face import FaceTracker
 from engine.track.person import PersonSegmenter
-from engine.types import AU_NAMES, U8, Controls, Frame, FrameReport, Neutral, Source
+from engine.types import AU_NAMES, U8, Controls, Frame, FrameReport, Neutral, Signal, Source
 
 _log = logging.getLogger("marotte.puppet")
 
@@ -58,6 +62,15 @@ class Opening:
 
     def segmenter(self) -> PersonSegmenter:
         return PersonSegmenter(backend=self.backend, cache=self.cache)
+
+    def body(self) -> BodyTracker:
+        return BodyTracker(backend=self.backend, cache=self.cache)
+
+    def expressions(self) -> Blendshapes | None:
+        """Where the user has added the network for them: it sees action units that geometry sees badly."""
+        if inspect(model(EXPRESSIONS), self.cache, full=False).condition is not Condition.READY:
+            return None
+        return Blendshapes(backend=self.backend, cache=self.cache)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +117,37 @@ def load(source: Path | str | U8, opening: Opening | None = None, *, bundle: str
     return Loaded(generator, runner, sources, choice)
 
 
+def open_session(
+    loaded: Loaded,
+    opening: Opening,
+    tracker: Tracker,
+    opened: ExitStack,
+    *,
+    config: PipelineConfig | None = None,
+    controls: Controls | None = None,
+    neutral: Neutral | None = None,
+) -> Session:
+    """A session with all that its generator needs beside the face. What is opened for it closes with `opened`."""
+    needs = loaded.generator.needs
+    body = opened.enter_context(closing(opening.body())) if Signal.BODY in needs else None
+    person = opened.enter_context(closing(opening.segmenter())) if Signal.PARSING in needs else None
+    expressions = opening.expressions() if Signal.AUS in needs else None
+    if expressions is not None:
+        opened.callback(expressions.close)
+    return Session(
+        tracker,
+        loaded.generator,
+        loaded.runner,
+        loaded.sources,
+        config=config,
+        controls=controls,
+        neutral=neutral,
+        body=body,
+        segmenter=person,
+        expressions=expressions,
+    )
+
+
 class Puppet:
     """Give it a picture of the driver, get back the picture of the moved source.
 
@@ -112,10 +156,9 @@ class Puppet:
     at once.
     """
 
-    def __init__(self, session: Session, tracker: FaceTracker, loaded: Loaded, opening: Opening) -> None:
-        self.session, self._tracker, self._runner = session, tracker, loaded.runner
-        self._opening = opening
-        self.choice = loaded.choice
+    def __init__(self, session: Session, choice: Choice, opening: Opening, opened: ExitStack) -> None:
+        self.session, self.choice = session, choice
+        self._opening, self._opened = opening, opened
         self.report: FrameReport | None = None
 
     def __call__(self, rgb: U8, time_s: float | None = None) -> U8:
@@ -148,8 +191,7 @@ class Puppet:
 
     def close(self) -> None:
         """Free the networks; more than once is allowed."""
-        self._tracker.close()
-        self._runner.close()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -174,18 +216,14 @@ def open_puppet(
     """Open everything for one source. Raises MarotteError when the source, a model or a backend cannot be used."""
     opening = Opening(backend, faces, cache)
     loaded = load(source, opening, bundle=bundle)
-    tracker = opening.tracker()
-    session = Session(
-        tracker,
-        loaded.generator,
-        loaded.runner,
-        loaded.sources,
-        config=config,
-        controls=controls,
-        neutral=neutral,
-    )
-    loaded.announce()
-    return Puppet(session, tracker, loaded, opening)
+    with ExitStack() as opened:
+        opened.callback(loaded.runner.close)
+        tracker = opened.enter_context(closing(opening.tracker()))
+        session = open_session(
+            loaded, opening, tracker, opened, config=config, controls=controls, neutral=neutral
+        )
+        loaded.announce()
+        return Puppet(session, loaded.choice, opening, opened.pop_all())
 
 
 def _checked(rgb: object) -> U8:

@@ -26,9 +26,8 @@ from engine.media.picture import PICTURE_SUFFIXES
 from engine.media.unfinished import Unfinished
 from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.pipeline import Session
-from engine.puppet import Loaded, Opening, load
+from engine.puppet import Loaded, Opening, load, open_session
 from engine.source import find_faces
-from engine.track.face import FaceTracker
 from engine.types import U8, Controls, Face, Frame, FrameReport
 from engine.versions import versions
 
@@ -137,21 +136,23 @@ def render(
     opening = Opening(backend, faces, cache)
     _check_apart({"source": source, "driver": driver, "out": out, "report": report})
     tally = Tally()
-    with open_media(driver) as media, _concluded(tally, out, report):
+    with ExitStack() as opened:
+        media = opened.enter_context(open_media(driver))
+        opened.enter_context(_concluded(tally, out, report))
         _check_out(out, still=media.still)
         loaded = load(source, opening, bundle=bundle)
+        opened.callback(loaded.runner.close)
         tally.about = _about(source, driver, out, bundle, driver_pixels, opening, loaded)
-        with closing(opening.detector() if media.still else opening.tracker()) as tracker:
-            begin = _still_session if media.still else _session
-            session, frames = begin(loaded, media, tracker, Controls(driver_pixels=driver_pixels))
-            height, width = loaded.sources[0].rgb.shape[:2]
-            sound = None if media.still else driver
-            with open_writer(out, (width, height), media.time_base, media.rate, sound) as writer:
-                loaded.announce()
-                try:
-                    write_frames(tally, session, frames, writer, media.frame_count, progress)
-                finally:
-                    tally.conclude(media, writer)
+        begin = _begin_still if media.still else _begin
+        session, frames = begin(loaded, opening, media, Controls(driver_pixels=driver_pixels), opened)
+        height, width = loaded.sources[0].rgb.shape[:2]
+        sound = None if media.still else driver
+        writer = opened.enter_context(open_writer(out, (width, height), media.time_base, media.rate, sound))
+        loaded.announce()
+        try:
+            write_frames(tally, session, frames, writer, media.frame_count, progress)
+        finally:
+            tally.conclude(media, writer)
     return tally
 
 
@@ -172,28 +173,23 @@ def write_frames(
             progress(tally.frames, total)
 
 
-def _session(
-    loaded: Loaded, media: MediaReader, tracker: FaceTracker, controls: Controls
+def _begin(
+    loaded: Loaded, opening: Opening, media: MediaReader, controls: Controls, opened: ExitStack
 ) -> tuple[Session, Iterable[Frame]]:
-    return Session(tracker, loaded.generator, loaded.runner, loaded.sources, controls=controls), media
+    tracker = opened.enter_context(closing(opening.tracker()))
+    return open_session(loaded, opening, tracker, opened, controls=controls), media
 
 
-def _still_session(
-    loaded: Loaded, media: MediaReader, detector: FaceTracker, controls: Controls
+def _begin_still(
+    loaded: Loaded, opening: Opening, media: MediaReader, controls: Controls, opened: ExitStack
 ) -> tuple[Session, Iterable[Frame]]:
     frame = next(iter(media))
-    found = find_faces(frame.rgb, detector)
+    with closing(opening.detector()) as detector:
+        found = find_faces(frame.rgb, detector)
     if not found:
         raise NoFaceError(f"{media.name}: no face found; expected a driver with one clearly visible face")
-    session = Session(
-        _Found(found[0]),
-        loaded.generator,
-        loaded.runner,
-        loaded.sources,
-        controls=controls,
-        neutral=still_neutral(found[0]),
-    )
-    return session, [frame]
+    face, neutral = _Found(found[0]), still_neutral(found[0])
+    return open_session(loaded, opening, face, opened, controls=controls, neutral=neutral), [frame]
 
 
 class _Found:

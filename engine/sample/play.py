@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
 from engine.errors import ConfigError
 from engine.media import open_writer
-from engine.pipeline import Session
-from engine.puppet import Opening, load
+from engine.puppet import Opening, load, open_session
 from engine.render import Progress, Tally, write_frames
 from engine.sample import sample_portrait
 from engine.sample.demo import DemoTracker, demo_frames
@@ -26,11 +26,13 @@ def play_sample(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{out.parent} cannot be made ({error.strerror}); name another place") from error
-    loaded = load(sample_portrait(), Opening(backend, cache=cache))
-    session = Session(DemoTracker(), loaded.generator, loaded.runner, loaded.sources)
+    opening = Opening(backend, cache=cache)
+    loaded = load(sample_portrait(), opening)
     height, width = loaded.sources[0].rgb.shape[:2]
     tally = Tally()
-    with open_writer(out, (width, height), _TIME_BASE, Fraction(_RATE)) as writer:
+    with ExitStack() as opened:
+        session = open_session(loaded, opening, DemoTracker(), opened)
+        writer = opened.enter_context(open_writer(out, (width, height), _TIME_BASE, Fraction(_RATE)))
         loaded.announce()
         write_frames(tally, session, demo_frames(rate=_RATE), writer, round(DURATION_S * _RATE), progress)
     return tally

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ import pytest
 
 import marotte
 from engine.errors import ConfigError, DecodeError, InputError, NoFaceError
+from engine.generators.mesh_flow import MeshFlow
 from engine.media import read_picture
-from engine.puppet import Opening, Puppet, find_sources
-from engine.types import Frame, Outcome
+from engine.puppet import Opening, Puppet, find_sources, load, open_session
+from engine.types import Drive, Features, Frame, Outcome, Signal
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -181,3 +184,34 @@ def test_closing_twice_is_allowed(portrait: Path) -> None:
     """As a context manager and by hand."""
     with marotte.puppet(portrait) as puppet:
         puppet.close()
+
+
+class Watched(MeshFlow):
+    """The default generator with other needs, which keeps what it was driven by."""
+
+    def __init__(self, needs: frozenset[Signal]) -> None:
+        super().__init__()
+        self.needs = needs
+        self.features: list[Features] = []
+
+    def inputs(self, state: Any, drive: Drive) -> Any:
+        self.features.append(drive.features)
+        return super().inputs(state, drive)
+
+
+def test_a_generator_gets_every_signal_that_it_needs(portrait: Path, driver: list[Frame]) -> None:
+    """Body, parsing mask and action units are measured where they are needed, and nowhere else."""
+    opening = Opening()
+    loaded = load(portrait, opening)
+    seen = []
+    for needs in (MeshFlow.needs, frozenset(Signal)):
+        generator = Watched(needs)
+        with ExitStack() as opened:
+            session = open_session(replace(loaded, generator=generator), opening, opening.tracker(), opened)
+            assert session.step(driver[0])[1].outcome is Outcome.GENERATED
+        seen += generator.features
+    plain, all_of_it = seen
+    assert (plain.body, plain.parsing, plain.aus, plain.landmarks68) == (None, None, None, None)
+    assert all_of_it.aus is not None
+    assert all_of_it.parsing is not None
+    assert all_of_it.landmarks68 is not None
