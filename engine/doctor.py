@@ -19,7 +19,7 @@ from engine.versions import versions
 _NEEDED = ("numpy", "cv2", "numba", "av", "onnx", "flatbuffers", "rich")
 _CODECS = ("libx264", "aac", "libvpx-vp9", "libopus")
 _ROOM_BYTES = 300 << 20  # the wheel, the converted models and the kernels' cache
-_PULL = "run `marotte models pull`"
+_PULL = "run: marotte models pull"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,7 @@ def _guarded(piece: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         return check()
     except Exception as error:
         words = " ".join(str(error).split())
-        fix = (
-            "run `python -m pip install --force-reinstall marotte`; report this text when that does not help"
-        )
+        fix = "run: python -m pip install --force-reinstall marotte; if that does not help, report this"
         return [Finding(piece, False, f"{type(error).__name__}: {words}", fix)]
 
 
@@ -70,7 +68,7 @@ def _python() -> list[Finding]:
 def _packages() -> list[Finding]:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        fix = "run `python -m pip install marotte` again"
+        fix = "run again: python -m pip install marotte"
         return [Finding("packages", False, f"missing {', '.join(missing)}", fix)]
     found = ", ".join(f"{name} {text}" for name, text in versions().items() if name != "python")
     return [Finding("packages", True, found)]
@@ -78,10 +76,16 @@ def _packages() -> list[Finding]:
 
 def _cache(folder: Path) -> list[Finding]:
     elsewhere = "name another folder with --cache DIR or MAROTTE_CACHE"
-    fault = _unwritable(folder)
+    standing = _standing(folder)
+    if not standing.is_dir():
+        return [
+            Finding("cache", False, f"{standing} is a file, expected a folder", f"remove it, or {elsewhere}")
+        ]
+    fault = _unwritable(standing)
     if fault:
-        return [Finding("cache", False, fault, f"make {folder} writable, or {elsewhere}")]
-    free = shutil.disk_usage(_standing(folder)).free
+        detail = f"{folder} cannot be written ({fault})"
+        return [Finding("cache", False, detail, f"make it writable, or {elsewhere}")]
+    free = shutil.disk_usage(standing).free
     if free < _ROOM_BYTES:
         detail = f"{folder} has {free >> 20} MB left, expected {_ROOM_BYTES >> 20}"
         return [Finding("cache", False, detail, f"free some space, or {elsewhere}")]
@@ -94,27 +98,30 @@ def _standing(folder: Path) -> Path:
 
 
 def _unwritable(folder: Path) -> str:
-    """Why nothing can be put there, or nothing. Tried, not asked: permissions do not tell of a read-only disk."""
+    """Why nothing can be put there, or "". Tried, not asked: permissions do not tell of a read-only disk."""
     try:
-        standing = _standing(folder)
-        if not standing.is_dir():
-            return f"{standing} is a file, expected a folder"
-        with tempfile.TemporaryFile(dir=standing):
+        with tempfile.TemporaryFile(dir=folder):
             return ""
     except OSError as error:
-        return f"{folder} cannot be written ({error.strerror})"
+        return error.strerror or str(error)
 
 
 def _models(cache: Path | None) -> list[Finding]:
-    return [_model(row) for row in models.verify(cache)]
+    rows = models.verify(cache)
+    return [_model(row) for row in rows if row.model.sha256 or row.path.exists()]
 
 
 def _model(row: models.Row) -> Finding:
     piece = f"model {row.model.name}"
     if row.condition is models.Condition.READY:
         return Finding(piece, True, "its SHA-256 is right")
-    fault, _, fix = row.detail.removeprefix(f"{piece}: ").rpartition("; run: ")
-    return Finding(piece, False, fault, f"run `{fix}`")
+    return Finding(piece, False, *_parted(row.detail.removeprefix(f"{piece}: ")))
+
+
+def _parted(words: str) -> tuple[str, str]:
+    """What is wrong, and what to do about it, from a message that says both."""
+    fault, _, fix = words.rpartition("; ")
+    return fault or words, fix if fault else ""
 
 
 def _backend(name: str, cache: Path | None) -> list[Finding]:
@@ -122,17 +129,17 @@ def _backend(name: str, cache: Path | None) -> list[Finding]:
     try:
         choice = backends.choose(name)
     except BackendError as error:
-        fault, _, fix = str(error).partition("; ")
-        return [Finding("backend", False, fault, fix)]
+        return [Finding("backend", False, *_parted(str(error)))]
     told = f"{choice.name} ({choice.reason})"
     try:
         found = _sample_faces(choice.name, cache)
     except BackendError as error:
         other = next(one for one in backends.BACKENDS if one != choice.name)
-        fix = f"run `python -m pip install --force-reinstall {choice.name}`, or name --backend {other}"
+        fix = f"run: python -m pip install --force-reinstall {choice.name}, or name --backend {other}"
         return [Finding("backend", False, f"{told}: {error}", fix)]
     except MarotteError as error:
-        return [Finding("backend", False, f"{told} was not tried: {error}", _PULL)]
+        fault, fix = _parted(str(error))
+        return [Finding("backend", False, f"{told} was not tried: {fault}", fix)]
     if found != 1:
         detail = f"{told} finds {found} faces in the sample portrait, expected 1"
         return [Finding("backend", False, detail, f"{_PULL}, or name another --backend")]
@@ -169,6 +176,6 @@ def _codecs() -> list[Finding]:
 
     missing = [name for name in _CODECS if name not in av.codecs_available]
     if missing:
-        fix = "take PyAV from its wheel, which brings them: `python -m pip install --force-reinstall av`"
+        fix = "take PyAV from its wheel, which brings them: python -m pip install --force-reinstall av"
         return [Finding("codecs", False, f"no {', '.join(missing)}", fix)]
     return [Finding("codecs", True, ", ".join(_CODECS))]

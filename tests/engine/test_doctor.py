@@ -54,7 +54,7 @@ def test_missing_models_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().out.splitlines()
     lines = [line for line in told if line.startswith("BAD  model ")]
     assert len(lines) == len(PULLED)
-    assert all("is not there -> run `marotte models pull`" in line for line in lines)
+    assert all("is not there -> run: marotte models pull" in line for line in lines)
 
 
 def test_a_backend_without_models_is_not_blamed(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_changed_model_is_named(copied: Path) -> None:
     graph.write_bytes(data)
     found = bad(examine(cache=copied))
     assert list(found) == ["model face_mesh"]
-    check_named(found["model face_mesh"], "does not have the SHA-256", "run `marotte models pull`")
+    check_named(found["model face_mesh"], "does not have the SHA-256", "run: marotte models pull")
 
 
 def test_no_backend_is_named(models: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,8 @@ def test_a_file_where_the_cache_should_be_is_named(tmp_path: Path, place: str) -
     file.parent.mkdir(exist_ok=True)
     file.write_text("not a folder")
     found = bad(examine(cache=tmp_path / "cache"))
-    check_named(found["cache"], f"{file} is a file", "--cache DIR")
+    check_named(found["cache"], f"{file} is a file", "remove it, or name another folder with --cache DIR")
+    assert {piece for piece in found if piece.startswith("model ")} == {f"model {one.name}" for one in PULLED}
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
