@@ -13,7 +13,17 @@ import numpy as np
 from engine import canonical
 from engine.compiled import compiled
 from engine.generators.mesh_flow import mouth, shading
-from engine.generators.mesh_flow.opening import box, contours, frame_between
+from engine.generators.mesh_flow.opening import (
+    bilinear,
+    box,
+    contours,
+    frame_between,
+    height_at,
+    mix,
+    onto,
+    place_of,
+    ramp,
+)
 from engine.plug import Ports
 from engine.types import F32, U8, Drive, FaceShape
 
@@ -120,52 +130,28 @@ def draw_borrowed_mouth(
     out: U8, driver: U8, source: F32, lips: F32, match: F32, row: F32, table: F32, feather: float
 ) -> None:
     """Fill the mouth in `out` (S, S, 3) with the driver's, strip by strip between the lips."""
-    size, samples = out.shape[0], table.shape[1]
-    height, width = driver.shape[0], driver.shape[1]
-    x0, y0, ax, ay, length = row[0], row[1], row[2], row[3], row[4]
-    first_x, last_x, first_y, last_y = box(row, table, size)
+    first_x, last_x, first_y, last_y = box(row, table, out.shape[0])
     for y in range(first_y, last_y + 1):
         for x in range(first_x, last_x + 1):
-            dx, dy = x - x0, y - y0
-            u = (dx * ax + dy * ay) / length
+            u, v = onto(row, x, y)
             if u <= 0.0 or u >= 1.0:
                 continue
-            v = dy * ax - dx * ay
-            place = u * (samples - 1)
-            i = min(int(place), samples - 2)
-            share = place - i
-            upper = table[0, i] + share * (table[0, i + 1] - table[0, i])
-            gap = table[1, i] + share * (table[1, i + 1] - table[1, i]) - upper
-            depth = v - upper
+            upper = height_at(table, 0, u)
+            gap, depth = height_at(table, 1, u) - upper, v - upper
             margin = _GROW * gap + 0.5 * feather
-            if gap <= 0.2 or depth <= -margin or gap - depth <= -margin:
+            cover = ramp((depth + margin) / feather) * ramp((gap - depth + margin) / feather)
+            cover *= ramp((gap - 0.4) / 1.5)
+            if cover <= 0.0:
                 continue
-            cover = min(1.0, (depth + margin) / feather) * min(1.0, (gap - depth + margin) / feather)
-            cover *= min(1.0, max(0.0, (gap - 0.4) / 1.5))
             t = min(1.0 - _SHRINK, max(_SHRINK, depth / gap))
-            driver_upper = lips[0, i] + share * (lips[0, i + 1] - lips[0, i])
-            driver_gap = lips[1, i] + share * (lips[1, i + 1] - lips[1, i]) - driver_upper
-            sv = driver_upper + t * driver_gap
-            fx = source[0] + u * source[4] * source[2] - sv * source[3]
-            fy = source[1] + u * source[4] * source[3] + sv * source[2]
-            fx, fy = min(max(fx, 0.0), width - 1.001), min(max(fy, 0.0), height - 1.001)
-            j, k = int(fy), int(fx)
-            a, b = fy - j, fx - k
-            red, green, blue = 0.0, 0.0, 0.0
-            for n in range(3):
-                value = (1 - a) * ((1 - b) * driver[j, k, n] + b * driver[j, k + 1, n]) + a * (
-                    (1 - b) * driver[j + 1, k, n] + b * driver[j + 1, k + 1, n]
-                )
-                if n == 0:
-                    red = value
-                elif n == 1:
-                    green = value
-                else:
-                    blue = value
+            driver_upper = height_at(lips, 0, u)
+            fx, fy = place_of(source, u, driver_upper + t * (height_at(lips, 1, u) - driver_upper))
+            red, green, blue = (
+                bilinear(driver, fx, fy, 0),
+                bilinear(driver, fx, fy, 1),
+                bilinear(driver, fx, fy, 2),
+            )
             luma = 0.299 * red + 0.587 * green + 0.114 * blue
-            for n in range(3):
-                value = red if n == 0 else green if n == 1 else blue
-                value = match[0] * (luma + match[1] * (value - luma))
-                out[y, x, n] = np.uint8(
-                    min(255.0, max(0.0, out[y, x, n] + cover * (value - out[y, x, n]) + 0.5))
-                )
+            mix(out, y, x, 0, match[0] * (luma + match[1] * (red - luma)), cover)
+            mix(out, y, x, 1, match[0] * (luma + match[1] * (green - luma)), cover)
+            mix(out, y, x, 2, match[0] * (luma + match[1] * (blue - luma)), cover)

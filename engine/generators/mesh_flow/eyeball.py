@@ -16,6 +16,8 @@ from engine.types import F32, U8
 CORNERS = np.array([canonical.RIGHT_EYE_CORNERS, canonical.LEFT_EYE_CORNERS])
 _OUTLINES = (canonical.RIGHT_EYE, canonical.LEFT_EYE)
 _IRISES = (canonical.RIGHT_IRIS, canonical.LEFT_IRIS)
+_CHEEKS = ((50, 117, 118, 101), (280, 346, 347, 330))
+_LASHES = ((161, 160, 159, 158, 157), (388, 387, 386, 385, 384))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 _DISC, _RIM = 1.04, 1.2
@@ -31,7 +33,8 @@ class Eyeball:
 
     own: uint8 (H, W, 3), the pixels as they are. white: uint8 (H, W, 3), without iris and shadows. iris: uint8
     (H, W, 4), a full disc. corner: float32 (2,), the patch place of their pixel 0, 0. frame: see opening.
-    iris_place: float32 (2,), patch pixels. radius: of the iris, pixels. level: RGB of the white, float32 (3,).
+    iris_place: float32 (2,), patch pixels. radius: of the iris, pixels. level: RGB of the white, float32 (3,). lash: how
+    dark the line of a closed eye is, 0..1.
     """
 
     own: U8
@@ -42,6 +45,7 @@ class Eyeball:
     iris_place: F32
     radius: float
     level: F32
+    lash: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +67,8 @@ def take(picture: U8, points: F32, eye: int) -> Eyeball:
     low, high = _bounds(outline, centre, float(frame[4]), picture.shape[0])
     view = _view(picture, outline, centre, low, high)
     radius = _radius(view, max(1.5, float(np.linalg.norm(edge[1:] - centre, axis=1).mean())))
-    level = _level(view, radius)
+    skin = _skin_below(picture, points, eye)
+    level = _level(view, radius, skin)
     white = _white(view, radius, level)
     iris = _iris(view, radius, white)
     return Eyeball(
@@ -75,6 +80,7 @@ def take(picture: U8, points: F32, eye: int) -> Eyeball:
         centre.astype(np.float32),
         radius,
         level,
+        _lash(picture, points, eye, skin),
     )
 
 
@@ -114,18 +120,40 @@ def _radius(view: _View, guess: float) -> float:
     return guess * float(rings[steep[-1]] + 0.05)
 
 
-def _level(view: _View, radius: float) -> F32:
-    """The colour of the white in this picture's light: the brightest of what is seen beside the iris, less tinted,
-    and not darker than the skin around the eye, for lids and lashes shade what little is seen."""
-    around = cv2.dilate(view.seen.astype(np.uint8), np.ones((5, 5), np.uint8), iterations=2) > 0
-    skin = float(np.median(view.piece[around & ~view.seen] @ _LUMA))
+def _level(view: _View, radius: float, skin: F32) -> F32:
+    """The colour of the white in this picture's light, RGB: what is seen of it beside the iris where that is bright
+    enough, else what light skin (3,) under the eye is in: lids and lashes shade the little that is seen."""
+    light = float(skin @ _LUMA)
+    tinted = skin / max(1.0, light)
+    expected = min(1.15 * light, 235.0) * (1.0 + 0.5 * (tinted - 1.0))
     beside = view.inner & (view.far > _RIM * radius)
-    pixels = view.piece[beside] if beside.sum() >= 5 else view.piece[around]
+    if beside.sum() < 5:
+        return np.asarray(np.minimum(expected, 245.0), np.float32)
+    pixels = view.piece[beside]
     luma = pixels @ _LUMA
-    level = pixels[luma >= np.percentile(luma, 75)].mean(0)
-    light = float(level @ _LUMA)
-    level = light + 0.6 * (level - light)
-    return np.asarray(np.minimum(level * max(1.0, min(1.5, 1.1 * skin / max(light, 1.0))), 245.0), np.float32)
+    seen = pixels[luma >= np.percentile(luma, 75)].mean(0)
+    bright = float(seen @ _LUMA)
+    seen = bright + 0.6 * (seen - bright)
+    sure = min(1.0, max(0.0, 4.0 * bright / max(1.0, float(expected @ _LUMA)) - 3.0))
+    return np.asarray(np.clip(expected + sure * (seen - expected), 0.0, 245.0), np.float32)
+
+
+def _skin_below(picture: U8, points: F32, eye: int) -> F32:
+    """The median colour of the cheek under an eye, RGB."""
+    size, colours = picture.shape[0], []
+    for point in _CHEEKS[eye]:
+        x, y = (min(max(round(float(value)), 2), size - 3) for value in points[point, :2])
+        colours.append(picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0))
+    return np.asarray(np.median(colours, axis=0), np.float32)
+
+
+def _lash(picture: U8, points: F32, eye: int, skin: F32) -> float:
+    """How much darker than skin the edge of the upper lid is, 0.1 .. 0.7."""
+    size, darkest = picture.shape[0], []
+    for point in _LASHES[eye]:
+        x, y = (min(max(round(float(value)), 2), size - 3) for value in points[point, :2])
+        darkest.append(float((picture[y - 2 : y + 3, x - 1 : x + 2] @ _LUMA).min()))
+    return min(0.7, max(0.1, 1.0 - float(np.median(darkest)) / max(1.0, float(skin @ _LUMA))))
 
 
 def _white(view: _View, radius: float, level: F32) -> F32:

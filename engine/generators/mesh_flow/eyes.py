@@ -7,12 +7,26 @@ import numpy as np
 from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT
 from engine.compiled import compiled
 from engine.generators.mesh_flow.eyeball import CORNERS, Eyeball
-from engine.generators.mesh_flow.opening import SAMPLES, box, contours, frame_between
+from engine.generators.mesh_flow.opening import (
+    SAMPLES,
+    bilinear,
+    box,
+    contours,
+    frame_between,
+    height_at,
+    mix,
+    onto,
+    place_of,
+    ramp,
+)
 from engine.types import F32, U8
 
 # Lid contours from the corner further left in the picture to the other, both corners included.
 UPPER = np.array([(33, *LIDS_RIGHT[0], 133), (362, *LIDS_LEFT[0][::-1], 263)])
 LOWER = np.array([(33, *LIDS_RIGHT[1], 133), (362, *LIDS_LEFT[1][::-1], 263)])
+
+_SHUT = 0.03
+"""Lid gap in eye widths up to which the tracker calls a shut eye open; from twice that on the eyeball is whole."""
 
 
 def plan(
@@ -20,7 +34,7 @@ def plan(
 ) -> tuple[F32, F32]:
     """What the kernel needs for this frame: rows (2, 9) and lid heights (2, 2, SAMPLES), float32.
 
-    points: (478, 3) target places. irises: (2, 2). growth: the face's scale, target over source. rest: the lid heights
+    points: (478, 3) target places. irises: (2, 2). growth: the face's scale, target over source. rest: lid heights
     of the source, as returned here for its own points. A row holds the eye's target frame (5), source pixels per
     target pixel downwards, the iris shift in source pixels (2), and how far the eye is as in the source (0..1).
     """
@@ -49,75 +63,83 @@ def _onto(source: F32, target: F32, down: float, place: F32) -> F32:
 def draw_eye(
     out: U8, own: U8, white: U8, iris: U8, corner: F32, source: F32, row: F32, lids: F32, feather: float
 ) -> None:
-    """Draw one eyeball into `out` (S, S, 3) between its lids. Arguments as in Eyeball and `plan`."""
-    size, samples = out.shape[0], lids.shape[1]
-    x0, y0, ax, ay, width = row[0], row[1], row[2], row[3], row[4]
-    down, shift_x, shift_y, still = row[5], row[6], row[7], row[8]
+    """Draw one eyeball into `out` (S, S, 3) between its lids.
+
+    Arguments as in Eyeball and `plan`; source: float32 (8,), the source eye's frame, iris place and radius.
+    """
+    down, width = row[5], row[4]
     shade = 0.06 * width
-    first_x, last_x, first_y, last_y = box(row, lids, size)
+    first_x, last_x, first_y, last_y = box(row, lids, out.shape[0])
     for y in range(first_y, last_y + 1):
         for x in range(first_x, last_x + 1):
-            dx, dy = x - x0, y - y0
-            u = (dx * ax + dy * ay) / width
+            u, v = onto(row, x, y)
             if u <= 0.0 or u >= 1.0:
                 continue
-            v = dy * ax - dx * ay
-            place = u * (samples - 1)
-            i = min(int(place), samples - 2)
-            share = place - i
-            depth = v - lids[0, i] - share * (lids[0, i + 1] - lids[0, i])
-            height = lids[1, i] + share * (lids[1, i + 1] - lids[1, i]) - v
-            if depth <= -0.5 * feather or height <= -0.5 * feather:
+            depth = v - height_at(lids, 0, u)
+            height = height_at(lids, 1, u) - v
+            cover = ramp(depth / feather + 0.5) * ramp(height / feather + 0.5)
+            cover *= ramp(((depth + height) / width - _SHUT) / _SHUT)
+            if cover <= 0.0:
                 continue
-            cover = min(1.0, depth / feather + 0.5) * min(1.0, height / feather + 0.5)
-            cover *= min(1.0, max(0.0, (depth + height) / 1.5))
-            fx = source[0] + u * source[4] * source[2] - v * down * source[3] - corner[0]
-            fy = source[1] + u * source[4] * source[3] + v * down * source[2] - corner[1]
+            fx, fy = place_of(source, u, v * down)
             # Lashes and lid throw a shadow that travels with the lid.
             lit = (1.0 - 0.5 * np.exp(-max(0.0, depth) / shade)) * (
                 1.0 - 0.2 * np.exp(-max(0.0, height) / shade)
             )
-            blend_eye(out, y, x, own, white, iris, fx, fy, shift_x, shift_y, cover, lit, still)
+            _mix_eye(out, y, x, own, white, iris, corner, source, row, fx, fy, lit, cover)
 
 
 @compiled
-def blend_eye(
+def _mix_eye(
     out: U8,
     y: int,
     x: int,
     own: U8,
     white: U8,
     iris: U8,
+    corner: F32,
+    source: F32,
+    row: F32,
     fx: float,
     fy: float,
-    shift_x: float,
-    shift_y: float,
-    cover: float,
     lit: float,
-    still: float,
+    cover: float,
 ) -> None:
     """Mix one pixel of the eyeball, read at source place (fx, fy), into `out`."""
-    height, width = white.shape[0], white.shape[1]
-    fx, fy = min(max(fx, 0.0), width - 1.001), min(max(fy, 0.0), height - 1.001)
-    i, j = int(fy), int(fx)
-    a, b = fy - i, fx - j
-    gx, gy = min(max(fx - shift_x, 0.0), width - 1.001), min(max(fy - shift_y, 0.0), height - 1.001)
-    k, m = int(gy), int(gx)
-    c, d = gy - k, gx - m
-    over = (
-        (1 - c) * ((1 - d) * iris[k, m, 3] + d * iris[k, m + 1, 3])
-        + c * ((1 - d) * iris[k + 1, m, 3] + d * iris[k + 1, m + 1, 3])
-    ) / 255.0
+    shift_x, shift_y, still = row[6], row[7], row[8]
+    # Where little moves, the source's eye as it is: its iris moves along, and the white around it gives way.
+    far = np.hypot(fx - source[5] - shift_x, fy - source[6] - shift_y) / source[7]
+    along = ramp(1.9 - 0.8 * far)
+    fx, fy = fx - corner[0], fy - corner[1]
+    over = bilinear(iris, fx - shift_x, fy - shift_y, 3) / 255.0
     for n in range(3):
-        ground = (1 - a) * ((1 - b) * white[i, j, n] + b * white[i, j + 1, n]) + a * (
-            (1 - b) * white[i + 1, j, n] + b * white[i + 1, j + 1, n]
-        )
-        top = (1 - c) * ((1 - d) * iris[k, m, n] + d * iris[k, m + 1, n]) + c * (
-            (1 - d) * iris[k + 1, m, n] + d * iris[k + 1, m + 1, n]
-        )
-        asis = (1 - a) * ((1 - b) * own[i, j, n] + b * own[i, j + 1, n]) + a * (
-            (1 - b) * own[i + 1, j, n] + b * own[i + 1, j + 1, n]
-        )
+        ground = bilinear(white, fx, fy, n)
+        top = bilinear(iris, fx - shift_x, fy - shift_y, n)
         value = lit * (ground + over * (top - ground))
-        value += still * (asis - value)
-        out[y, x, n] = np.uint8(out[y, x, n] + cover * (value - out[y, x, n]) + 0.5)
+        value += still * (bilinear(own, fx - along * shift_x, fy - along * shift_y, n) - value)
+        mix(out, y, x, n, value, cover)
+
+
+@compiled
+def draw_lashes(out: U8, row: F32, lids: F32, lash: float) -> None:
+    """Darken the line where the lids of a closing eye meet. lash: how much, 0..1."""
+    size, width = out.shape[0], row[4]
+    thick = 0.022 * width + 0.4
+    reach = 3.0 * thick
+    highest, lowest = lids[0].min() - reach, lids[1].max() + reach
+    left, right = row[0] + min(0.0, width * row[2]), row[0] + max(0.0, width * row[2])
+    top, bottom = row[1] + min(0.0, width * row[3]), row[1] + max(0.0, width * row[3])
+    side = max(abs(highest), abs(lowest)) * abs(row[3])
+    for y in range(max(0, int(top + highest)), min(size - 1, int(bottom + lowest) + 1) + 1):
+        for x in range(max(0, int(left - side)), min(size - 1, int(right + side) + 1) + 1):
+            u, v = onto(row, x, y)
+            if u <= 0.0 or u >= 1.0:
+                continue
+            upper, lower = height_at(lids, 0, u), height_at(lids, 1, u)
+            shut = ramp((3.0 * _SHUT - (lower - upper) / width) / _SHUT)
+            if shut <= 0.0:
+                continue
+            off = (v - 0.5 * (upper + lower)) / thick
+            dark = lash * shut * min(1.0, 6.0 * min(u, 1.0 - u)) * np.exp(-off * off)
+            for n in range(3):
+                mix(out, y, x, n, 0.0, dark)

@@ -21,6 +21,11 @@ from engine.types import F32, U8, Crop, Drive, FaceShape, Gaze, Mode, Patch, Sig
 MOST_SIDE = 1024
 """Pixels of the patch's side; a larger face is moved at this size and brought back."""
 
+_FEATHER = 1.6
+"""Pixels over which eyes and mouth blend into the skin."""
+
+_EYE_PARTS = ("own", "white", "iris", "corner", "frame")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedFace:
@@ -85,6 +90,7 @@ class MeshFlow:
             "cavity_colours": cavity.colours,
             "tooth_edges": mouth.TOOTH_EDGES,
             "skin": cavity.skin,
+            "lashes": np.array([ball.lash for ball in balls], np.float32),
         }
         if standing is not None:
             constants["standing"] = standing
@@ -94,7 +100,7 @@ class MeshFlow:
                 f"{side}_white": ball.white,
                 f"{side}_iris": ball.iris,
                 f"{side}_corner": ball.corner,
-                f"{side}_frame": ball.frame,
+                f"{side}_frame": np.array([*ball.frame, *ball.iris_place, ball.radius], np.float32),
             }
         none = np.zeros((2, 2, eyes.SAMPLES), np.float32)
         lids = eyes.plan(points, points[[468, 473], :2], 1.0, none, balls)[1]
@@ -191,17 +197,10 @@ def render(ports: Ports) -> U8:
     )
     composite(moved, ports["standing"] if "standing" in ports else moved, out)
     for k, side in enumerate(("right", "left")):
-        eyes.draw_eye(
-            out,
-            ports[f"{side}_own"],
-            ports[f"{side}_white"],
-            ports[f"{side}_iris"],
-            ports[f"{side}_corner"],
-            ports[f"{side}_frame"],
-            ports["eyes"][k],
-            ports["lids"][k],
-            1.6,
-        )
+        row, lids = ports["eyes"][k], ports["lids"][k]
+        own, white, iris, corner, frame = (ports[f"{side}_{part}"] for part in _EYE_PARTS)
+        eyes.draw_lashes(out, row, lids, float(ports["lashes"][k]))
+        eyes.draw_eye(out, own, white, iris, corner, frame, row, lids, _FEATHER)
     mouth.draw_mouth(
         out,
         ports["picture"],
@@ -211,7 +210,7 @@ def render(ports: Ports) -> U8:
         ports["tooth_edges"],
         ports["mouth"],
         ports["lips"],
-        1.6,
+        _FEATHER,
     )
     if "driver" in ports:
         borrowed.add(out, ports)

@@ -24,6 +24,12 @@ _IRISES = np.array([canonical.RIGHT_IRIS[0], canonical.LEFT_IRIS[0]])
 _OPEN_LID_GAP_CM = 0.5
 """Middle lid gap from half of which on an eye counts as open."""
 
+_SMILE_CM = 0.45
+"""Lip gap of a smile, which a source may keep while the driver's mouth rests."""
+
+_TOUCH_CM = 0.05
+"""Lip gap that the tracker reports between closed lips."""
+
 _NOISE_CM = 0.09
 """Motion of a point that the tracker alone makes."""
 
@@ -73,7 +79,7 @@ def _expression(source: F32, driver: F32, neutral: Neutral, controls: Controls) 
     delta[:, 0] *= _mouth_width_gain(source, rest)
     local = source + delta
     _set_lids(local, source, driver, rest, controls)
-    _set_lips(local, source, driver, rest, controls)
+    _set_lips(local, source, driver, neutral, controls)
     if controls.au_offsets:
         offsets = np.array([controls.au_offsets.get(name, 0.0) for name in AU_NAMES], np.float32)
         local = deform(local, offsets)
@@ -115,21 +121,32 @@ def _set_lids(local: F32, source: F32, driver: F32, rest: F32, controls: Control
 _LID_PROFILE = np.array(2 * (0.45, 0.8, 0.95, 1.0, 0.95, 0.8, 0.5), np.float32)
 
 
-def _set_lips(local: F32, source: F32, driver: F32, rest: F32, controls: Controls) -> None:
-    """Take the gap between the lips from the driver as it stands, and never let the lips cross."""
+def _set_lips(local: F32, source: F32, driver: F32, rest: Neutral, controls: Controls) -> None:
+    """Set the gap between the lips so that the driver's closed mouth closes them, and never let them cross."""
     gap = local[_LOWER_LIP, 1] - local[_UPPER_LIP, 1]
     wanted = gap
     if controls.absolute_mouth:
-        gap_source = source[_LOWER_LIP, 1] - source[_UPPER_LIP, 1]
-        gap_driver = driver[_LOWER_LIP, 1] - driver[_UPPER_LIP, 1]
-        width = (source[308, 0] - source[78, 0]) / max(1e-3, float(rest[308, 0] - rest[78, 0]))
-        gap_driver = gap_driver * min(1.3, max(0.75, float(width)))
-        wanted = (
-            gap_source
-            + min(1.0, controls.mouth) * (gap_driver - gap_source)
-            + max(0.0, controls.mouth - 1.0) * gap_driver
+        resting = rest.shape.local
+        gap_source, gap_driver, gap_rest = (
+            np.maximum(face[_LOWER_LIP, 1] - face[_UPPER_LIP, 1], 0.0) for face in (source, driver, resting)
         )
+        width = (source[308, 0] - source[78, 0]) / max(1e-3, float(resting[308, 0] - resting[78, 0]))
+        width = min(1.3, max(0.75, float(width)))
+        settled = _from_rest(gap_source, gap_driver, gap_rest, width)
+        wanted = gap_driver * width + rest.confidence * (settled - gap_driver * width)
+        wanted = gap_source + controls.mouth * (wanted - gap_source)
     local[:, 1] += LIP_PULL @ (np.maximum(wanted, 0.0) - gap).astype(np.float32)
+
+
+def _from_rest(source: F32, driver: F32, rest: F32, width: float) -> F32:
+    """Lip gaps when the driver's rest is known: the source's own there, shut where the driver shuts, and beyond it
+    open by as much. A source that stands open far wider than the driver at rest comes part of the way back."""
+    excess = np.maximum(source - rest - _SMILE_CM, 0.0)
+    own = source - 0.7 * excess
+    return np.asarray(
+        own * np.minimum(1.0, (driver + _TOUCH_CM) / (rest + _TOUCH_CM))
+        + np.maximum(driver - rest, 0.0) * width
+    )
 
 
 def _rigid(

@@ -13,14 +13,29 @@ import numpy as np
 
 from engine.features.au_basis import LIPS
 from engine.compiled import compiled
-from engine.generators.mesh_flow.opening import SAMPLES, STEPS, box, contours, frame_between, over
-from engine.types import F32, U8, FaceShape
+from engine.generators.mesh_flow.opening import (
+    SAMPLES,
+    STEPS,
+    bilinear,
+    box,
+    contours,
+    frame_between,
+    height_at,
+    mix,
+    onto,
+    over,
+    place_of,
+    ramp,
+)
+from engine.types import F32, F64, U8, FaceShape
 
 UPPER = np.array((78, *LIPS[0], 308))
 LOWER = np.array((78, *LIPS[1], 308))
 _ARC_X = np.linspace(-2.6, 2.6, 9)
 _CHEEKS = (50, 280, 205, 425, 117, 346)
 _LUMA = np.array([0.299, 0.587, 0.114])
+_FLESH = np.array([0.76, 0.4, 0.4])
+"""Colour of the tongue for teeth of luma 1."""
 
 TOOTH_EDGES = np.array([0.0, 0.84, 1.46, 2.2, 2.85, 3.5], np.float32)
 """Where one upper tooth ends and the next begins, centimetres from the middle."""
@@ -68,7 +83,6 @@ def _arcs(shape: FaceShape) -> tuple[F32, F32]:
 
 def _colours(picture: U8, points: F32, skin: F32, white: F32) -> F32:
     """Dark, teeth and tongue as this picture would show them: in its light, and only as colourful as its skin."""
-    lips = np.median([_around(picture, points[p]) for p in (0, 17, 37, 267, 84, 314)], axis=0)
     colourful = min(1.0, float(np.ptp(skin)) / 40.0)
     light = float(skin @ _LUMA)
     level = float(white @ _LUMA)
@@ -76,8 +90,8 @@ def _colours(picture: U8, points: F32, skin: F32, white: F32) -> F32:
     teeth = (
         level * (white / max(1.0, float(white @ _LUMA))) * (1.0 + colourful * np.array([0.03, 0.0, -0.09]))
     )
-    tongue = 0.7 * lips * (1.0 + colourful * np.array([0.12, -0.06, -0.04]))
-    return np.array([0.14 * lips, teeth, tongue], np.float32)
+    flesh = float(teeth @ _LUMA) * (0.5 + colourful * (_FLESH - 0.5))
+    return np.array([0.42 * flesh, teeth, 0.85 * flesh], np.float32)
 
 
 def _teeth_seen(picture: U8, frame: F32, lips: F32, teeth: F32) -> float:
@@ -138,70 +152,67 @@ def draw_mouth(
     feather: float,
 ) -> None:
     """Draw the inside of the mouth into `out` (S, S, 3). Arguments as in Cavity and `plan`; picture: the patch."""
-    size, samples = out.shape[0], table.shape[1]
-    x0, y0, ax, ay, width = row[0], row[1], row[2], row[3], row[4]
     down, source_scale, scale, shows = row[5], row[6], row[7], row[8]
-    first_x, last_x, first_y, last_y = box(row, table, size)
+    shades = np.empty(3, np.float64)
+    first_x, last_x, first_y, last_y = box(row, table, out.shape[0])
     for y in range(first_y, last_y + 1):
         for x in range(first_x, last_x + 1):
-            dx, dy = x - x0, y - y0
-            u = (dx * ax + dy * ay) / width
+            u, v = onto(row, x, y)
             if u <= 0.0 or u >= 1.0:
                 continue
-            v = dy * ax - dx * ay
-            place = u * (samples - 1)
-            i = min(int(place), samples - 2)
-            share = place - i
-            upper = table[0, i] + share * (table[0, i + 1] - table[0, i])
-            gap = table[1, i] + share * (table[1, i + 1] - table[1, i]) - upper
-            depth = v - upper
-            if gap <= 0.2 or depth <= -0.5 * feather or gap - depth <= -0.5 * feather:
+            upper = height_at(table, 0, u)
+            gap, depth = height_at(table, 1, u) - upper, v - upper
+            cover = (
+                ramp(depth / feather + 0.5) * ramp((gap - depth) / feather + 0.5) * ramp((gap - 0.6) / 2.0)
+            )
+            if cover <= 0.0:
                 continue
-            cover = min(1.0, depth / feather + 0.5) * min(1.0, (gap - depth) / feather + 0.5)
-            cover *= min(1.0, max(0.0, (gap - 0.6) / 2.0))
-            biting = table[2, i] + share * (table[2, i + 1] - table[2, i])
-            jaw = table[3, i] + share * (table[3, i + 1] - table[3, i])
-            across = abs(table[4, i] + share * (table[4, i + 1] - table[4, i]))
             # The source's own mouth: whole while it is open enough, else what hangs from its upper lip.
-            source_upper = lips[0, i] + share * (lips[0, i + 1] - lips[0, i])
-            source_gap = lips[1, i] + share * (lips[1, i + 1] - lips[1, i]) - source_upper
-            has = min(1.0, max(0.0, source_gap / source_scale / 0.15 - 1.0))
-            whole = min(1.0, max(0.0, (source_gap / (gap * down) - 0.6) / 0.4))
-            t = min(1.0, max(0.0, depth / gap))
+            source_upper = height_at(lips, 0, u)
+            source_gap = height_at(lips, 1, u) - source_upper
+            has = ramp(source_gap / source_scale / 0.15 - 1.0)
+            whole = ramp((source_gap / (gap * down) - 0.6) / 0.4)
+            t = ramp(depth / gap)
             below = depth * down + whole * (source_gap - gap * down) * t * t * (3.0 - 2.0 * t)
-            hanging = min(1.0, max(0.0, (0.95 * source_gap - depth * down) / (0.25 * source_gap + 0.5)))
+            hanging = ramp((0.95 * source_gap - depth * down) / (0.25 * source_gap + 0.5))
             own = has * (whole + (1.0 - whole) * hanging * shows)
-            sv = source_upper + below
-            fx = source[0] + u * source[4] * source[2] - sv * source[3]
-            fy = source[1] + u * source[4] * source[3] + sv * source[2]
-            fx, fy = min(max(fx, 0.0), size - 1.001), min(max(fy, 0.0), size - 1.001)
-            j, k = int(fy), int(fx)
-            a, b = fy - j, fx - k
-            # The drawn mouth.
-            side = abs(2.0 * u - 1.0)
-            open_cm = gap / scale
-            notch = 0.0
-            for n in range(1, edges.shape[0]):
-                notch = max(notch, 1.0 - abs(across - edges[n]) / 0.12)
-            notch = max(notch, 1.0 - across / 0.12)
-            soft = 0.04 * scale + 0.6
-            teeth = min(1.0, max(0.0, (biting - 0.07 * scale * notch - v) / soft + 0.5)) * (1.0 - has * shows)
-            jaw = max(jaw, upper + gap - (0.22 - 0.1 * side) * scale)
-            lower_teeth = min(1.0, max(0.0, (v - jaw) / soft + 0.5)) * (1.0 - teeth)
-            rise = (gap - depth) / scale - min(0.42 * open_cm, 2.0) * (1.0 - 1.2 * side * side)
-            tongue = min(1.0, max(0.0, 0.5 - rise / 0.5)) * min(1.0, max(0.0, open_cm / 0.6 - 0.5))
-            corner = (1.0 - 0.7 * side * side * side) * min(1.0, max(0.35, 1.9 - 0.45 * across))
-            shadow = 0.62 + 0.38 * min(1.0, depth / (0.22 * scale))
-            enamel = corner * shadow * (1.0 - 0.16 * max(0.0, notch))
-            fore = 0.5 + 0.35 * min(1.0, max(0.0, 1.0 - rise))
+            fx, fy = place_of(source, u, source_upper + below)
+            _drawn(shades, colours, edges, table, u, v, depth, gap, scale, 1.0 - has * shows)
             for n in range(3):
-                drawn = colours[0, n] + tongue * (fore * corner * colours[2, n] - colours[0, n])
-                drawn += lower_teeth * (0.62 * corner * colours[1, n] - drawn)
-                drawn += teeth * (enamel * colours[1, n] - drawn)
-                mine = (1 - a) * ((1 - b) * picture[j, k, n] + b * picture[j, k + 1, n]) + a * (
-                    (1 - b) * picture[j + 1, k, n] + b * picture[j + 1, k + 1, n]
-                )
-                value = drawn + own * (mine - drawn)
-                out[y, x, n] = np.uint8(
-                    min(255.0, max(0.0, out[y, x, n] + cover * (value - out[y, x, n]) + 0.5))
-                )
+                value = shades[n] + own * (bilinear(picture, fx, fy, n) - shades[n])
+                mix(out, y, x, n, value, cover)
+
+
+@compiled
+def _drawn(
+    shades: F64,
+    colours: F32,
+    edges: F32,
+    table: F32,
+    u: float,
+    v: float,
+    depth: float,
+    gap: float,
+    scale: float,
+    toothed: float,
+) -> None:
+    """One pixel of the drawn mouth into `shades` (3,). toothed: how much of the upper teeth is drawn at all."""
+    biting, jaw, across = height_at(table, 2, u), height_at(table, 3, u), abs(height_at(table, 4, u))
+    side, open_cm = abs(2.0 * u - 1.0), gap / scale
+    soft = 0.04 * scale + 0.6
+    notch = max(0.0, 1.0 - across / 0.12)
+    for n in range(1, edges.shape[0]):
+        notch = max(notch, 1.0 - abs(across - edges[n]) / 0.12)
+    teeth = ramp((biting - 0.07 * scale * notch - v) / soft + 0.5) * toothed
+    # The lower lip hides all but the edge of the lower teeth.
+    jaw = max(jaw, v - depth + gap - (0.22 - 0.1 * side) * scale)
+    lower = ramp((v - jaw) / soft + 0.5) * (1.0 - teeth) * ramp(2.4 - 3.0 * side)
+    rise = (gap - depth) / scale - min(0.6 * open_cm, 3.0) * (1.0 - 1.2 * side * side)
+    tongue = ramp(2.0 - rise / 1.5) * ramp(open_cm / 0.6 - 0.5)
+    corner = (1.0 - 0.7 * side * side * side) * min(1.0, max(0.35, 1.9 - 0.45 * across))
+    enamel = corner * (0.62 + 0.38 * min(1.0, depth / (0.22 * scale))) * (1.0 - 0.16 * notch)
+    flesh = corner * (0.5 + 0.38 * ramp(depth / gap))
+    for n in range(3):
+        shade = colours[0, n] + tongue * (flesh * colours[2, n] - colours[0, n])
+        shade += lower * (0.62 * corner * colours[1, n] - shade)
+        shades[n] = shade + teeth * (enamel * colours[1, n] - shade)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compiled import compiled
-from engine.types import F32
+from engine.types import F32, U8
 
 SAMPLES = 33
 """Points on each contour."""
@@ -40,6 +40,55 @@ def contours(points: F32, upper: NDArray[np.intp], lower: NDArray[np.intp], fram
         along[0], along[-1] = 0.0, 1.0
         out[k] = np.interp(STEPS, np.maximum.accumulate(along), height)
     return out
+
+
+@compiled
+def onto(row: F32, x: int, y: int) -> tuple[float, float]:
+    """u and height of pixel (x, y) over the frame that `row` starts with."""
+    dx, dy = x - row[0], y - row[1]
+    return (dx * row[2] + dy * row[3]) / row[4], dy * row[2] - dx * row[3]
+
+
+@compiled
+def place_of(frame: F32, u: float, height: float) -> tuple[float, float]:
+    """The pixel place (x, y) of u and height: the inverse of `onto`."""
+    along = u * frame[4]
+    return frame[0] + along * frame[2] - height * frame[3], frame[1] + along * frame[3] + height * frame[2]
+
+
+@compiled
+def height_at(heights: F32, k: int, u: float) -> float:
+    """Contour k of `heights` (K, SAMPLES) at u in 0..1."""
+    place = u * (heights.shape[1] - 1)
+    i = min(int(place), heights.shape[1] - 2)
+    return heights[k, i] + (place - i) * (heights[k, i + 1] - heights[k, i])
+
+
+@compiled
+def bilinear(picture: U8, x: float, y: float, channel: int) -> float:
+    """One channel of `picture` (H, W, C) at a place between its pixels; beyond its border, the border."""
+    x = min(max(x, 0.0), picture.shape[1] - 1.001)
+    y = min(max(y, 0.0), picture.shape[0] - 1.001)
+    i, j = int(y), int(x)
+    a, b = y - i, x - j
+    top = picture[i, j, channel] + b * (np.float64(picture[i, j + 1, channel]) - picture[i, j, channel])
+    below = picture[i + 1, j, channel] + b * (
+        np.float64(picture[i + 1, j + 1, channel]) - picture[i + 1, j, channel]
+    )
+    return top + a * (below - top)
+
+
+@compiled
+def ramp(x: float) -> float:
+    """x held within 0..1."""
+    return min(1.0, max(0.0, x))
+
+
+@compiled
+def mix(out: U8, y: int, x: int, channel: int, value: float, share: float) -> None:
+    """Move one byte of `out` by `share` of the way to `value`."""
+    mixed = out[y, x, channel] + share * (value - out[y, x, channel]) + 0.5
+    out[y, x, channel] = np.uint8(min(255.0, max(0.0, mixed)))
 
 
 @compiled

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine import canonical
 from engine.compiled import compiled
+from engine.generators.mesh_flow.opening import bilinear
 from engine.generators.mesh_flow.raster import rasterise
 from engine.types import F32, U8
 
@@ -123,23 +124,18 @@ def _locate(
 @compiled
 def read_light(rgb: U8, points: F32, corners: NDArray[np.int32], weights: F32, light: F32) -> None:
     """The luma of `rgb` (H, W, 3) on the surface of the face at `points` (478, 2 or 3), into `light` (N, N)."""
-    height, width, size = rgb.shape[0], rgb.shape[1], light.shape[0]
+    size = light.shape[0]
     for v in range(size):
         for u in range(size):
             x, y = 0.0, 0.0
             for k in range(3):
                 x += weights[v, u, k] * points[corners[v, u, k], 0]
                 y += weights[v, u, k] * points[corners[v, u, k], 1]
-            x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
-            i, j = int(y), int(x)
-            a, b = y - i, x - j
-            total = 0.0
-            for k in range(3):
-                value = (1 - a) * ((1 - b) * rgb[i, j, k] + b * rgb[i, j + 1, k]) + a * (
-                    (1 - b) * rgb[i + 1, j, k] + b * rgb[i + 1, j + 1, k]
-                )
-                total += value * (0.299 if k == 0 else 0.587 if k == 1 else 0.114)
-            light[v, u] = total
+            light[v, u] = (
+                0.299 * bilinear(rgb, x, y, 0)
+                + 0.587 * bilinear(rgb, x, y, 1)
+                + 0.114 * bilinear(rgb, x, y, 2)
+            )
 
 
 def wears_glasses(light: F32) -> bool:

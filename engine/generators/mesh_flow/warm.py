@@ -22,14 +22,16 @@ def warm_up() -> None:
     points = shape.points()
     face = Face(np.array([0, 0, size, size], np.float32), points, 1.0, 0)
     rgb = np.full((size, size, 3), 128, np.uint8)
-    frame = Frame(rgb, 0, Fraction(1, 30), 0.0)
+    shared = rgb.copy()
+    shared.setflags(write=False)  # another type to the compiler
+    frames = [Frame(picture, 0, Fraction(1, 30), 0.0) for picture in (rgb, shared)]
     rest = Neutral(fit_shape(points), openness.measure(shape), gaze.measure(shape), 1.0)
     features = Features(0.0, shape=rest.shape, gaze=rest.gaze, openness=rest.openness)
     generator, runner = MeshFlow(), MeshFlowRunner()
     for person in (None, rgb[:, :, 0].copy()):
         state = generator.begin(generator.prepare(Source(rgb, face, person, "", "warm-up"), Mode.PUPPET))
-        for driver_pixels in (False, True):
-            controls = Controls(driver_pixels=driver_pixels, au_offsets={"AU26": 1.0})
+        for frame in (*frames, *frames):  # the first with driver pixels is the reference of the next
+            controls = Controls(driver_pixels=True, au_offsets={"AU26": 1.0})
             answer = runner.run([generator.inputs(state, Drive(frame, face, features, rest, controls))])[0]
             if isinstance(answer, Exception):
                 raise answer
