@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.geometry import apply_affine, invert_affine
-from engine.types import U8, F64, Patch
+from engine.types import F64, U8, Patch
 
 _INTEGRAL = 1e-6
 

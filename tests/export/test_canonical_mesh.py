@@ -7,7 +7,15 @@ pytest.importorskip("scipy", reason="scipy makes the canonical mesh: install the
 
 from engine import canonical
 from engine.geometry import rotation_matrix
-from export.canonical_mesh import CONTOURS, aligned, mirrored, normalised, procrustes_mean, rigidity, triangulate
+from export.canonical_mesh import (
+    CONTOURS,
+    aligned,
+    mirrored,
+    normalised,
+    procrustes_mean,
+    rigidity,
+    triangulate,
+)
 
 RNG = np.random.default_rng(7)
 FACE = canonical.VERTICES.astype(np.float64)
