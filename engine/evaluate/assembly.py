@@ -11,7 +11,7 @@ from urllib.parse import quote
 from engine.evaluate.parts import Parts, write_json, write_text
 from engine.evaluate.report import PROTOCOL_TEXT, page
 from engine.evaluate.rules import MOST_YAW, Exclusion, counted, excluded
-from engine.evaluate.scores import CROSS_KEYS, SELF_KEYS, Scores, mean_scores
+from engine.evaluate.scores import CROSS_KEYS, SELF_KEYS, Scores, mean_scores, without_terms
 from engine.evaluate.sheets import stacked
 from engine.evaluate.work import Task
 from engine.media import read_picture, write_picture
@@ -36,7 +36,11 @@ class Assembly:
         """All files; metrics.json last. Returns its content."""
         metrics = {"self": self._clips(), "cross": self._pairs()}
         apart = {
-            mode: {name: part["scores"] for name, part in raw.items() if part["yaw_range"] > MOST_YAW}
+            mode: {
+                name: without_terms(part["scores"])
+                for name, part in raw.items()
+                if part["yaw_range"] > MOST_YAW
+            }
             for mode, raw in self._raw.items()
         }
         facts = {mode: {name: part["facts"] for name, part in raw.items()} for mode, raw in self._raw.items()}
@@ -96,9 +100,12 @@ class Assembly:
                 "driver_pixels": counted(part["driver_pixels"], rules)
             }
         mean = mean_scores(list(rows.values()), keys)
-        return rows, mean | {
-            "driver_pixels": mean_scores([row["driver_pixels"] for row in rows.values()], keys)
+        pixels = mean_scores([row["driver_pixels"] for row in rows.values()], keys)
+        shown = {
+            name: without_terms(row) | {"driver_pixels": without_terms(row["driver_pixels"])}
+            for name, row in rows.items()
         }
+        return shown, mean | {"driver_pixels": pixels}
 
     def _details(self) -> dict[str, Any]:
         return {

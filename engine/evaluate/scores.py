@@ -29,6 +29,9 @@ SELF_KEYS = (
     "detected",
     "pose_error_deg",
 )
+RATIOS = "ratio_terms"
+"""Beside the scores of a pair: numerator and denominator of each ratio, by key."""
+
 CROSS_KEYS = (*SELF_KEYS, "expression_error_ratio", "identity_shape_ratio")
 
 
@@ -117,19 +120,39 @@ def _shape_scores(source: FaceShape, truth: Course, out: Outputs) -> Scores:
         residues.append(moved.local - change)
         strangers.append(rest.local)
     if not errors:
-        return {"expression_error_ratio": None, "identity_shape_ratio": None}
+        return {"expression_error_ratio": None, "identity_shape_ratio": None, RATIOS: {}}
     own = metrics.shape_distance(np.mean(residues, axis=0), source.local)
     strange = metrics.shape_distance(np.mean(strangers, axis=0), source.local)
-    size = float(np.mean(sizes))
-    return {
-        "expression_error_ratio": float(np.mean(errors)) / size if size > 0 else None,
-        "identity_shape_ratio": own / strange if strange > 0 else None,
+    terms = {
+        "expression_error_ratio": (float(np.mean(errors)), float(np.mean(sizes))),
+        "identity_shape_ratio": (own, strange),
     }
+    return {key: _ratio(*pair) for key, pair in terms.items()} | {RATIOS: terms}
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None
 
 
 def mean_scores(scores: Sequence[Scores], keys: Sequence[str]) -> Scores:
-    """Per key, the mean over those that are not None; None where all are."""
-    return {key: _mean([one[key] for one in scores]) for key in keys}
+    """Per key, the mean over those that are not None; None where all are.
+
+    A ratio of distances is pooled: the sum of its numerators over the sum of its denominators, so that a driver
+    who hardly moves, or who looks like the source, does not decide the mean by dividing by almost nothing.
+    """
+    means = {key: _mean([one[key] for one in scores]) for key in keys}
+    for key in keys:
+        terms = [
+            one[RATIOS][key] for one in scores if one.get(key) is not None and key in (one.get(RATIOS) or {})
+        ]
+        if terms:
+            means[key] = _ratio(*np.sum(terms, axis=0).tolist())
+    return means
+
+
+def without_terms(scores: Scores) -> Scores:
+    """The scores as they are shown."""
+    return {key: value for key, value in scores.items() if key != RATIOS}
 
 
 def _mean(values: Sequence[Any]) -> Any:

@@ -23,7 +23,7 @@ from engine.evaluate import evaluate, run
 from engine.evaluate.clip import Clip, Cut, scored_frames, spread_pairs, window_frames
 from engine.evaluate.reenact import Played, resting
 from engine.evaluate.rules import counted, excluded
-from engine.evaluate.scores import CROSS_KEYS, SELF_KEYS, mean_scores
+from engine.evaluate.scores import CROSS_KEYS, RATIOS, SELF_KEYS, mean_scores
 from engine.geometry import pose_rotation
 from engine.media import VideoWriter, write_picture
 from engine.types import U8, Face, Frame, HeadPose, Outcome, Source
@@ -299,3 +299,13 @@ def test_means_leave_out_what_is_null() -> None:
     rows = [{"a": 1.0, "pose": [1.0, None, 3.0]}, {"a": None, "pose": [3.0, None, 5.0]}]
     assert mean_scores(rows, ("a", "pose")) == {"a": 1.0, "pose": [2.0, None, 4.0]}
     assert mean_scores([{"a": None}], ("a",)) == {"a": None}
+
+
+def test_the_mean_of_a_ratio_is_pooled() -> None:
+    """A pair whose denominator is almost nothing does not decide the mean; one that a rule took out has no say."""
+    rows = [
+        {"r": 0.25, RATIOS: {"r": (1.0, 4.0)}},
+        {"r": 10.0, RATIOS: {"r": (0.1, 0.01)}},
+        {"r": None, RATIOS: {"r": (9.0, 1.0)}},
+    ]
+    assert mean_scores(rows, ("r",))["r"] == pytest.approx(1.1 / 4.01)
