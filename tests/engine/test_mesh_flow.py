@@ -34,9 +34,10 @@ from engine.types import (
 
 NEEDS = frozenset({Signal.SHAPE, Signal.GAZE, Signal.OPENNESS})
 SIDE = 200
+AHEAD = HeadPose(0.0, 0.0, 0.0)
 
 
-def _shape(local=canonical.VERTICES, pose=HeadPose(0.0, 0.0, 0.0), scale=5.0, shift=(0.0, 0.0)):
+def _shape(local=canonical.VERTICES, pose=AHEAD, scale=5.0, shift=(0.0, 0.0)):
     place = np.array([SIDE / 2 + shift[0], SIDE / 2 + shift[1], 0.0])
     return FaceShape(np.asarray(local, np.float32), pose_rotation(pose), scale, place)
 
@@ -224,7 +225,8 @@ def test_the_drivers_light_is_relative_to_its_rest(opened):
     bright[:, SIDE // 2 :] = 200
     controls = Controls(driver_pixels=True)
     pictures = [
-        runner.run([generator.inputs(state, _drive(_shape(), controls, rgb=bright))])[0]["rgb"].copy() for _ in range(2)
+        runner.run([generator.inputs(state, _drive(_shape(), controls, rgb=bright))])[0]["rgb"].copy()
+        for _ in range(2)
     ]
     assert _apart(pictures[1], _render(opened, _drive(_shape())).rgb).max() <= 2
 
@@ -242,7 +244,14 @@ def test_after_the_warm_up_no_frame_compiles(opened):
     from engine.generators.mesh_flow import borrowed, eyes, mouth, opening, raster, shading
 
     warm_up()
-    kernels = [raster.rasterise, raster.composite, eyes.draw_eye, eyes.draw_lashes, mouth.draw_mouth, opening.box]
+    kernels = [
+        raster.rasterise,
+        raster.composite,
+        eyes.draw_eye,
+        eyes.draw_lashes,
+        mouth.draw_mouth,
+        opening.box,
+    ]
     kernels += [borrowed.draw_borrowed_mouth, shading.read_light, shading.shade]
     before = [len(kernel.signatures) for kernel in kernels]
     rgb = np.full((SIDE, SIDE, 3), 128, np.uint8)

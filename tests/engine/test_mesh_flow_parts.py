@@ -154,8 +154,12 @@ def test_outer_rings_rest_with_the_head_and_stand_on_the_rim():
     points = shape.points()
     fitted = fit_shape(points)
     outer = rings.surround(points, fitted, 256)
-    np.testing.assert_allclose(rings.follow_head(outer, points, fitted, fitted.local), outer.places, atol=1e-2)
-    moved = FaceShape(fitted.local, fitted.rotation, fitted.scale, fitted.translation + [12.0, 0, 0])
+    np.testing.assert_allclose(
+        rings.follow_head(outer, points, fitted, fitted.local), outer.places, atol=1e-2
+    )
+    moved = FaceShape(
+        fitted.local, fitted.rotation, fitted.scale, fitted.translation + np.array([12.0, 0, 0])
+    )
     shift = rings.follow_head(outer, moved.points(), moved, fitted.local)[:, 0] - outer.places[:, 0]
     assert shift[:36].min() > 5.0
     np.testing.assert_allclose(shift[-40:], 0.0, atol=1e-4)

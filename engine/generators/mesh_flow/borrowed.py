@@ -1,4 +1,4 @@
-"""What a puppet takes from the driver's picture when the operator asks for it by name: inner mouth and light on the skin.
+"""What a puppet takes from the driver's picture when the operator asks for it by name: inner mouth, light on skin.
 
 None of this is touched, and the driver's picture is not read, unless Controls.driver_pixels is on.
 """
@@ -83,7 +83,7 @@ def ports(drive: Drive, reference: Reference) -> dict[str, np.ndarray]:
     }
 
 
-def add(out: U8, given: Ports) -> None:
+def add(out: U8, given: Ports, feather: float) -> None:
     """Light and inner mouth of the driver into the finished patch `out` (S, S, 3)."""
     points, driver = given["driver_points"], given["driver"]
     face = surface()
@@ -103,7 +103,7 @@ def add(out: U8, given: Ports) -> None:
         _match(given["skin"], skin),
         given["mouth"],
         given["lips"],
-        1.6,
+        feather,
     )
 
 

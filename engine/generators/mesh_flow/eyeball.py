@@ -33,8 +33,8 @@ class Eyeball:
 
     own: uint8 (H, W, 3), the pixels as they are. white: uint8 (H, W, 3), without iris and shadows. iris: uint8
     (H, W, 4), a full disc. corner: float32 (2,), the patch place of their pixel 0, 0. frame: see opening.
-    iris_place: float32 (2,), patch pixels. radius: of the iris, pixels. level: RGB of the white, float32 (3,). lash: how
-    dark the line of a closed eye is, 0..1.
+    iris_place: float32 (2,), patch pixels. radius: of the iris, pixels. level: RGB of the white, float32 (3,).
+    lash: how dark the line of a closed eye is, 0..1.
     """
 
     own: U8
@@ -50,8 +50,8 @@ class Eyeball:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """A cut around an eye. piece: float32 (H, W, 3). seen: (H, W), between the lids. far: (H, W), distance from the
-    iris centre in pixels."""
+    """A cut around an eye. piece: float32 (H, W, 3). seen: (H, W), between the lids; inner: a pixel
+    further in. far: (H, W), distance from the iris centre in pixels."""
 
     piece: F32
     seen: NDArray[np.bool_]
@@ -67,7 +67,10 @@ def take(picture: U8, points: F32, eye: int) -> Eyeball:
     low, high = _bounds(outline, centre, float(frame[4]), picture.shape[0])
     view = _view(picture, outline, centre, low, high)
     radius = _radius(view, max(1.5, float(np.linalg.norm(edge[1:] - centre, axis=1).mean())))
-    skin = _skin_below(picture, points, eye)
+    around = cv2.dilate(view.seen.astype(np.uint8), np.ones((5, 5), np.uint8), iterations=2) > 0
+    lids = np.median(view.piece[around & ~view.seen], axis=0)
+    cheek = _skin_below(picture, points, eye)
+    skin = np.asarray(0.65 * cheek + 0.35 * lids, np.float32)
     level = _level(view, radius, skin)
     white = _white(view, radius, level)
     iris = _iris(view, radius, white)
@@ -80,7 +83,7 @@ def take(picture: U8, points: F32, eye: int) -> Eyeball:
         centre.astype(np.float32),
         radius,
         level,
-        _lash(picture, points, eye, skin),
+        _lash(picture, points, eye, cheek),
     )
 
 
@@ -122,7 +125,7 @@ def _radius(view: _View, guess: float) -> float:
 
 def _level(view: _View, radius: float, skin: F32) -> F32:
     """The colour of the white in this picture's light, RGB: what is seen of it beside the iris where that is bright
-    enough, else what light skin (3,) under the eye is in: lids and lashes shade the little that is seen."""
+    enough, else what light the skin (3,) around the eye is in: lids and lashes shade the little that is seen."""
     light = float(skin @ _LUMA)
     tinted = skin / max(1.0, light)
     expected = min(1.15 * light, 235.0) * (1.0 + 0.5 * (tinted - 1.0))

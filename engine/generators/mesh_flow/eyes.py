@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT
 from engine.compiled import compiled
+from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT
 from engine.generators.mesh_flow.eyeball import CORNERS, Eyeball
 from engine.generators.mesh_flow.opening import (
     SAMPLES,
@@ -25,7 +25,7 @@ from engine.types import F32, U8
 UPPER = np.array([(33, *LIDS_RIGHT[0], 133), (362, *LIDS_LEFT[0][::-1], 263)])
 LOWER = np.array([(33, *LIDS_RIGHT[1], 133), (362, *LIDS_LEFT[1][::-1], 263)])
 
-_SHUT = 0.03
+_SHUT = 0.015
 """Lid gap in eye widths up to which the tracker calls a shut eye open; from twice that on the eyeball is whole."""
 
 
@@ -34,8 +34,8 @@ def plan(
 ) -> tuple[F32, F32]:
     """What the kernel needs for this frame: rows (2, 9) and lid heights (2, 2, SAMPLES), float32.
 
-    points: (478, 3) target places. irises: (2, 2). growth: the face's scale, target over source. rest: lid heights
-    of the source, as returned here for its own points. A row holds the eye's target frame (5), source pixels per
+    points: (478, 3) target places. irises: (2, 2). growth: the face's scale, target over source. rest: the source's
+    lid_heights. A row holds the eye's target frame (5), source pixels per
     target pixel downwards, the iris shift in source pixels (2), and how far the eye is as in the source (0..1).
     """
     rows, lids = np.empty((2, 9), np.float32), np.empty((2, 2, SAMPLES), np.float32)
@@ -48,6 +48,12 @@ def plan(
         rows[k, :5], rows[k, 5], rows[k, 6:8] = frame, 1.0 / growth, shift
         rows[k, 8] = max(0.0, 1.0 - max(stirred, opened))
     return rows, lids
+
+
+def lid_heights(points: F32) -> F32:
+    """The lid contours of a face at `points` (478, 3): float32 (2, 2, SAMPLES), eye and lid first."""
+    frames = [frame_between(*points[corners, :2]) for corners in CORNERS]
+    return np.stack([contours(points, UPPER[k], LOWER[k], frames[k]) for k in range(2)])
 
 
 def _onto(source: F32, target: F32, down: float, place: F32) -> F32:
@@ -68,7 +74,7 @@ def draw_eye(
     Arguments as in Eyeball and `plan`; source: float32 (8,), the source eye's frame, iris place and radius.
     """
     down, width = row[5], row[4]
-    shade = 0.06 * width
+    shade = 0.07 * width
     first_x, last_x, first_y, last_y = box(row, lids, out.shape[0])
     for y in range(first_y, last_y + 1):
         for x in range(first_x, last_x + 1):
@@ -83,7 +89,7 @@ def draw_eye(
                 continue
             fx, fy = place_of(source, u, v * down)
             # Lashes and lid throw a shadow that travels with the lid.
-            lit = (1.0 - 0.5 * np.exp(-max(0.0, depth) / shade)) * (
+            lit = (1.0 - 0.55 * np.exp(-max(0.0, depth) / shade)) * (
                 1.0 - 0.2 * np.exp(-max(0.0, height) / shade)
             )
             _mix_eye(out, y, x, own, white, iris, corner, source, row, fx, fy, lit, cover)

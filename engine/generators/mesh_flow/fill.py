@@ -14,10 +14,11 @@ def push_pull(picture: F32, weight: F32) -> F32:
     picture: float32 (H, W, 3). weight: float32 (H, W) in 0..1. Returns float32 (H, W, 3); where weight is 1 the
     picture itself.
     """
-    colours, weights = [picture * weight[:, :, None]], [weight]
+    colours: list[F32] = [picture * weight[:, :, None]]
+    weights: list[F32] = [weight]
     while min(weights[-1].shape) > 2:
-        colours.append(cv2.pyrDown(colours[-1]))
-        weights.append(cv2.pyrDown(weights[-1]))
+        colours.append(np.asarray(cv2.pyrDown(colours[-1]), np.float32))
+        weights.append(np.asarray(cv2.pyrDown(weights[-1]), np.float32))
     filled = colours[-1] / np.maximum(weights[-1], 1e-6)[:, :, None]
     for colour, known in zip(colours[-2::-1], weights[-2::-1]):
         height, width = known.shape

@@ -27,6 +27,13 @@ _OPEN_LID_GAP_CM = 0.5
 _SMILE_CM = 0.45
 """Lip gap of a smile, which a source may keep while the driver's mouth rests."""
 
+_WIDEST_GAZE = np.array([0.75, 0.45])
+_SQUINT = 0.15
+"""Gaze units: how far an iris goes from the middle of its eye, and one eye from the other."""
+
+_WIDEST_LIDS = 1.4
+"""Share of its own opening to which an eye may be torn open."""
+
 _TOUCH_CM = 0.05
 """Lip gap that the tracker reports between closed lips."""
 
@@ -111,7 +118,9 @@ def _set_lids(local: F32, source: F32, driver: F32, rest: F32, controls: Control
         # A gap seen in a blink says nothing about how wide this eye stands open: then both eyes count as equal.
         sure = np.clip(np.minimum(gap_source, gap_rest) / (_OPEN_LID_GAP_CM * _LID_PROFILE) - 0.5, 0.0, 1.0)
         wanted = np.maximum(gap_driver, 0.0) * (1.0 + sure * (ratio - 1.0))
-        wanted = gap_source + controls.eyes * (wanted - gap_source)
+        awake = np.clip(2.0 * gap_source / (_OPEN_LID_GAP_CM * _LID_PROFILE) - 1.0, 0.0, 1.0)
+        widest = _WIDEST_LIDS * gap_source + (1.0 - awake) * _OPEN_LID_GAP_CM
+        wanted = gap_source + controls.eyes * (np.minimum(wanted, widest) - gap_source)
     else:
         wanted = gap_source + controls.eyes * (gap_driver - gap_rest) * ratio
     excess = np.maximum(wanted, 0.0) - (local[_LOWER_LIDS, 1] - local[_UPPER_LIDS, 1])
@@ -174,10 +183,11 @@ def _gaze(source: Gaze, driver: Gaze, rest: Gaze, controls: Controls) -> F64:
     own, now, still = (
         np.array([[g.right_x, g.right_y], [g.left_x, g.left_y]]) for g in (source, driver, rest)
     )
-    relative = own + controls.gaze * (now - still)
-    if not controls.absolute_gaze:
-        return relative
-    return np.asarray(own + min(1.0, controls.gaze) * (now - own))
+    turn = controls.gaze * (now - (own if controls.absolute_gaze else still))
+    both = turn.mean(0)  # eyes turn together; where they seem not to, one of them was misread
+    look = own + both + np.clip(turn - both, -_SQUINT, _SQUINT)
+    limit = np.maximum(_WIDEST_GAZE, np.abs(own))
+    return np.asarray(np.clip(look, -limit, limit))
 
 
 def _irises(moved: FaceShape, look: F64) -> F32:

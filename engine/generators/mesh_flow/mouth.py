@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.features.au_basis import LIPS
 from engine.compiled import compiled
+from engine.features.au_basis import LIPS
 from engine.generators.mesh_flow.opening import (
     SAMPLES,
     STEPS,
@@ -43,9 +43,12 @@ TOOTH_EDGES = np.array([0.0, 0.84, 1.46, 2.2, 2.85, 3.5], np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cavity:
-    """The source's mouth. frame: float32 (5,): patch place of the left corner, unit axis, width. lips: float32
-    (2, SAMPLES), inner contours over that axis in pixels. gap: mean middle gap in pixels. shows: 0..1, that its teeth are seen. colours: float32 (3, 3): dark,
-    teeth, tongue. skin: float32 (3,). upper_arc, lower_arc: float32 (9, 3), tooth edges in canonical centimetres."""
+    """The source's mouth.
+
+    frame: see opening. lips: float32 (2, SAMPLES), inner contours over it, pixels. gap: mean middle gap in pixels.
+    shows: 0..1, that its teeth are seen. colours: float32 (3, 3): dark, teeth, tongue. skin: float32 (3,), RGB.
+    upper_arc, lower_arc: float32 (9, 3), tooth edges in canonical centimetres.
+    """
 
     frame: F32
     lips: F32
@@ -107,7 +110,7 @@ def _teeth_seen(picture: U8, frame: F32, lips: F32, teeth: F32) -> float:
 
 
 def _around(picture: U8, point: F32) -> F32:
-    x, y = (int(round(float(v))) for v in point[:2])
+    x, y = (round(float(v)) for v in point[:2])
     size = picture.shape[0]
     x, y = min(max(x, 2), size - 3), min(max(y, 2), size - 3)
     return np.asarray(picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0), np.float32)
@@ -116,8 +119,9 @@ def _around(picture: U8, point: F32) -> F32:
 def plan(points: F32, moved: FaceShape, rest: FaceShape, cavity: Cavity) -> tuple[F32, F32]:
     """This frame's mouth: row (9,) float32 and curves (5, SAMPLES) float32.
 
-    Row: target frame (5), source pixels per target pixel, pixels per centimetre of source and target, and `shows`. Curves over the mouth's axis: upper lip, lower lip, upper teeth, lower teeth (pixels down), and the
-    distance from the middle of the upper teeth (centimetres).
+    Row: target frame (5), source pixels per target pixel, pixels per centimetre of source and of target, `shows`.
+    Curves over the mouth's axis: upper lip, lower lip, upper teeth, lower teeth (pixels down), and the distance from
+    the middle of the upper teeth (centimetres).
     """
     frame = frame_between(points[78, :2], points[308, :2])
     table = np.empty((5, SAMPLES), np.float32)

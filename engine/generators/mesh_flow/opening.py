@@ -61,7 +61,8 @@ def height_at(heights: F32, k: int, u: float) -> float:
     """Contour k of `heights` (K, SAMPLES) at u in 0..1."""
     place = u * (heights.shape[1] - 1)
     i = min(int(place), heights.shape[1] - 2)
-    return heights[k, i] + (place - i) * (heights[k, i + 1] - heights[k, i])
+    height: float = heights[k, i] + (place - i) * (heights[k, i + 1] - heights[k, i])
+    return height
 
 
 @compiled
@@ -75,7 +76,8 @@ def bilinear(picture: U8, x: float, y: float, channel: int) -> float:
     below = picture[i + 1, j, channel] + b * (
         np.float64(picture[i + 1, j + 1, channel]) - picture[i + 1, j, channel]
     )
-    return top + a * (below - top)
+    value: float = top + a * (below - top)
+    return value
 
 
 @compiled

@@ -76,7 +76,7 @@ def _lip_pull() -> F32:
 def _neighbours() -> F32:
     """(478, 478): weights of a Gaussian mean over the skin within about a centimetre; rows sum to 1."""
     apart = np.linalg.norm(_V[:, None] - _V[None], axis=2)
-    weights = np.exp(-(apart**2)).astype(np.float32)
+    weights: F32 = np.exp(-(apart**2)).astype(np.float32)
     weights[:, canonical.MESH_POINTS :] = 0.0
     weights /= weights.sum(1, keepdims=True)
     weights.setflags(write=False)

@@ -7,6 +7,7 @@ out they are, and stand still on the rim; downwards, on neck and shoulders, they
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ def _triangles(border: F64, size: int) -> NDArray[np.int32]:
     count, first = len(OVAL), len(canonical.VERTICES)
     rings = [OVAL] + [first + k * count + np.arange(count) for k in range(len(FACTORS) + 1)]
     strips = []
-    for inner, outer in zip(rings[:-1], rings[1:]):
+    for inner, outer in pairwise(rings):
         after_inner, after_outer = np.roll(inner, -1), np.roll(outer, -1)
         strips += [
             np.column_stack([inner, after_inner, outer]),

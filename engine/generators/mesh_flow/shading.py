@@ -60,13 +60,14 @@ def unroll() -> Surface:
     weights = np.zeros((TEXELS, TEXELS, 3), np.float32)
     depth = np.full((TEXELS, TEXELS), np.float32(3e38))
     _locate(places, canonical.VERTICES[:, 2].copy(), canonical.TRIANGLES.copy(), corners, weights, depth)
-    mask = np.zeros((TEXELS, TEXELS), np.uint8)
+    mask: U8 = np.zeros((TEXELS, TEXELS), np.uint8)
     _fill(mask, places, canonical.FACE_OVAL, 1)
-    mask = cv2.erode(mask, np.ones((9, 9), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    openings = np.zeros_like(mask)
+    inner = np.ones((9, 9), np.uint8)
+    mask = np.asarray(cv2.erode(mask, inner, borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8)
+    openings: U8 = np.zeros_like(mask)
     for ring in (canonical.RIGHT_EYE, canonical.LEFT_EYE, canonical.LIPS_INNER):
         _fill(openings, places, ring, 1)
-    openings = cv2.dilate(openings, np.ones((3, 3), np.uint8))
+    openings = np.asarray(cv2.dilate(openings, np.ones((3, 3), np.uint8)), np.uint8)
     soft = cv2.GaussianBlur((mask * (1 - openings)).astype(np.float32), (0, 0), 1.5)
     rows, columns = np.mgrid[:TEXELS, :TEXELS] / TEXELS - 0.5
     basis = np.column_stack([np.ones(TEXELS**2), columns.ravel(), rows.ravel()])

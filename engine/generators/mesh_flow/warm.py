@@ -10,7 +10,8 @@ import numpy as np
 from engine import canonical
 from engine.features import gaze, openness
 from engine.features.shape import fit_shape
-from engine.generators.mesh_flow.generator import MeshFlow, MeshFlowRunner
+from engine.generators.mesh_flow.generator import MeshFlow
+from engine.generators.mesh_flow.runner import MeshFlowRunner
 from engine.types import Controls, Drive, Face, FaceShape, Features, Frame, Mode, Neutral, Source
 
 
