@@ -72,8 +72,14 @@ def _downloads(cache: Path | None) -> Path:
 
 
 def _fetched(cache: Path | None, progress: Progress) -> Path:
+    folder = _downloads(cache)
     try:
-        return fetch(_downloads(cache), progress)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{folder} cannot be made ({error.strerror})"
+        raise ModelError(f"{reason}; name a writable folder with --cache or MAROTTE_CACHE") from error
+    try:
+        return fetch(folder, progress)
     except FileNotFoundError:
         raise
     except OSError as error:

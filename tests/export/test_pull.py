@@ -323,3 +323,10 @@ def test_the_bar_draws_every_step(capsys: pytest.CaptureFixture[str]) -> None:
         progress("fetching", 0, 0)
         progress("fetching", 5, 10)
     assert capsys.readouterr().out == ""
+
+
+def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """The fault is the folder's, and the fix is another folder."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"cannot be made .*--cache"):
+        pull(cache=tmp_path / "file")
