@@ -138,7 +138,7 @@ def test_a_turned_source_shows_its_hidden_cheek_only_so_far():
     start = pose_rotation(HeadPose(50.0, 0.0, 0.0))
     back = head_pose(limits.limit_rotation(pose_rotation(HeadPose(-20.0, 0.0, 0.0)), start))
     away = head_pose(limits.limit_rotation(pose_rotation(HeadPose(90.0, 0.0, 0.0)), start))
-    assert 50.0 - limits.REVEAL[1] <= back.yaw < 50.0 - limits.REVEAL[0]
+    assert 50.0 - limits.reveal(50.0)[1] <= back.yaw < 50.0 - limits.REVEAL[1]
     assert away.yaw <= limits.YAW[1]
 
 
