@@ -215,7 +215,7 @@ def _add_bench(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench"), metavar="DIR")
     parser.add_argument("--driver", type=Path, metavar="D", help="clip that drives (default: the sample)")
     parser.add_argument("--bundle", default="mesh_flow", metavar="B")
-    parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench.json")
+    parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench folders or files")
     _add_backend(parser)
 
 
@@ -235,6 +235,7 @@ def _bench(options: argparse.Namespace) -> None:
                 progress=progress,
             )
         print(bench)
+        print(f"{options.out / 'bench.json'} is written")
 
 
 def _add_models(commands: Any) -> None:

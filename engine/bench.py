@@ -270,7 +270,10 @@ def resident_mb() -> float | None:
 
 
 def compare(a: Path, b: Path) -> str:
-    """Two bench.json side by side: scaled medians and the ratio B / A per stage. Raises ConfigError."""
+    """Two bench.json, or the folders that hold them, side by side: scaled medians and the ratio B / A per stage.
+
+    Raises ConfigError.
+    """
     first, second = _load(a), _load(b)
     lines = [f"{'scaled CPU ms':<14}{'A':>9}{'B':>9}{'B / A':>9}"]
     for stage in STAGES:
@@ -281,6 +284,7 @@ def compare(a: Path, b: Path) -> str:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    path = path / "bench.json" if path.is_dir() else path
     content = Parts(path.parent).load(path.stem)
     stages = None if content is None else content.get("stages")
     if content is None or not isinstance(stages, dict) or not all(stage in stages for stage in STAGES):

@@ -153,7 +153,10 @@ class Row:
 
     def __str__(self) -> str:
         entry = self.model
-        line = f"{entry.name:22} {self.condition.value:8} {entry.title} ({entry.origin}, {entry.licence})"
+        state = self.condition.value
+        if entry.sha256 is None and self.condition is Condition.MISSING:
+            state = "optional"
+        line = f"{entry.name:22} {state:8} {entry.title} ({entry.origin}, {entry.licence})"
         return f"{line}\n{'':22} {entry.sha256 or 'no pinned hash'}" + (
             f"\n  {self.detail}" if self.detail else ""
         )
@@ -214,10 +217,10 @@ def sidecar_path(graph: Path) -> Path:
 def locate(name: str, cache: Path | None = None) -> Path:
     """The ONNX file of a model, ready to be opened.
 
-    cache: the cache's root, the environment's when None. Cheap: it looks at the sidecar and the size, not at
-    the bytes (``verify`` does). Raises ModelError naming the command that mends it.
+    cache: the cache's root, the environment's when None. Its bytes are checked against the hash stated when it was
+    made. Raises ModelError naming the command that mends it.
     """
-    row = inspect(model(name), cache, full=False)
+    row = inspect(model(name), cache, full=True)
     if row.condition is not Condition.READY:
         raise ModelError(row.detail)
     return row.path

@@ -93,9 +93,11 @@ def test_a_broken_sidecar_is_damage(tmp_path: Path, text: str) -> None:
 
 
 def test_verify_reads_every_byte(tmp_path: Path) -> None:
-    """One changed byte passes the cheap look and not the full one."""
+    """One changed byte passes the quick listing, and neither verify nor anybody who would run the graph."""
     put(tmp_path).write_bytes(b"grapH")
-    assert models.locate(NAME, tmp_path).is_file()
+    assert next(row for row in models.list_models(tmp_path) if row.name == NAME).ok
+    with pytest.raises(ModelError, match="SHA-256"):
+        models.locate(NAME, tmp_path)
     rows = {row.model.name: row for row in models.verify(tmp_path)}
     assert rows[NAME].condition is Condition.DAMAGED
     assert "SHA-256" in rows[NAME].detail
