@@ -179,6 +179,16 @@ def test_motion_that_is_not_finite_is_an_error(opened, part):
         opened[0].inputs(opened[0].begin(opened[2]), drive)
 
 
+def test_points_that_are_no_face_are_an_error(opened):
+    """A tracker gone astray holds the last picture too."""
+    drive = _drive(_shape())
+    blob = np.random.default_rng(5).normal(0, 30, (478, 3)).astype(np.float32)
+    shape = dataclasses.replace(drive.features.shape, local=blob)
+    drive = dataclasses.replace(drive, features=dataclasses.replace(drive.features, shape=shape))
+    with pytest.raises(InputError, match="no face"):
+        opened[0].inputs(opened[0].begin(opened[2]), drive)
+
+
 def test_missing_signals_are_an_error_that_names_them(opened):
     """A pipeline that did not compute what is needed is told so."""
     drive = dataclasses.replace(_drive(_shape()), features=Features(0.0))

@@ -37,7 +37,7 @@ _WIDEST_LIDS = 1.4
 _TOUCH_CM = 0.05
 """Lip gap that the tracker reports between closed lips."""
 
-_NOISE_CM = 0.09
+_NOISE_CM = 0.075
 """Motion of a point that the tracker alone makes."""
 
 
@@ -76,6 +76,13 @@ def _check(shape: FaceShape, whose: str) -> None:
     numbers = (shape.local.sum(), shape.rotation.sum(), shape.translation.sum(), shape.scale)
     if not (all(math.isfinite(float(number)) for number in numbers) and shape.scale > 0):
         raise InputError(f"mesh_flow: the {whose} face is not finite or has no size; expected a tracked face")
+    right, left = canonical.OUTER_EYE_CORNERS
+    apart = float(np.linalg.norm(shape.local[right] - shape.local[left])) / canonical.EYE_DISTANCE_CM
+    if not 0.5 < apart < 2.0:
+        raise InputError(
+            f"mesh_flow: the {whose} points are no face (eye corners {apart:.2g} times as far apart as they should be); "
+            "expected a tracked face"
+        )
 
 
 def _expression(source: F32, driver: F32, neutral: Neutral, controls: Controls) -> F32:
@@ -118,7 +125,7 @@ def _set_lids(local: F32, source: F32, driver: F32, rest: F32, controls: Control
         # A gap seen in a blink says nothing about how wide this eye stands open: then both eyes count as equal.
         sure = np.clip(np.minimum(gap_source, gap_rest) / (_OPEN_LID_GAP_CM * _LID_PROFILE) - 0.5, 0.0, 1.0)
         wanted = np.maximum(gap_driver, 0.0) * (1.0 + sure * (ratio - 1.0))
-        awake = np.clip(2.0 * gap_source / (_OPEN_LID_GAP_CM * _LID_PROFILE) - 1.0, 0.0, 1.0)
+        awake = np.clip((gap_source / _LID_PROFILE - 0.35) / 0.3, 0.0, 1.0)
         widest = _WIDEST_LIDS * gap_source + (1.0 - awake) * _OPEN_LID_GAP_CM
         wanted = gap_source + controls.eyes * (np.minimum(wanted, widest) - gap_source)
     else:
@@ -142,7 +149,7 @@ def _set_lips(local: F32, source: F32, driver: F32, rest: Neutral, controls: Con
         width = (source[308, 0] - source[78, 0]) / max(1e-3, float(resting[308, 0] - resting[78, 0]))
         width = min(1.3, max(0.75, float(width)))
         settled = _from_rest(gap_source, gap_driver, gap_rest, width)
-        wanted = gap_driver * width + rest.confidence * (settled - gap_driver * width)
+        wanted = gap_driver * width + math.sqrt(rest.confidence) * (settled - gap_driver * width)
         wanted = gap_source + controls.mouth * (wanted - gap_source)
     local[:, 1] += LIP_PULL @ (np.maximum(wanted, 0.0) - gap).astype(np.float32)
 

@@ -17,10 +17,10 @@ from engine.types import F32, F64, FaceShape
 
 FACTORS = (1.14, 1.32, 1.6, 2.05)
 """Rings in oval radii, where the rim leaves that much room."""
-_DEPTHS = (0.25, 0.45, 0.6, 0.6)
+_DEPTHS = (0.4, 0.65, 0.85, 0.85)
 _FOLLOW_UP = (1.0, 0.8, 0.45, 0.12)
 _FOLLOW_NECK = (0.7, 0.35, 0.1, 0.0)
-_SKIN = (0.55, 0.2, 0.05, 0.0)
+_SKIN = (0.8, 0.4, 0.15, 0.0)
 _RIM_FADE = 0.06
 
 OVAL = np.array(canonical.FACE_OVAL)
