@@ -153,7 +153,13 @@ def _add_render(commands: Any) -> None:
     parser.add_argument("--driver", required=True, metavar="D", help="clip or picture that moves it")
     parser.add_argument("--out", required=True, type=Path, metavar="O", help="clip (.mp4, .webm) or picture")
     parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (default: mesh_flow)")
-    parser.add_argument("--faces", type=int, default=1, metavar="N", help="move up to N faces (default: 1)")
+    parser.add_argument(
+        "--faces",
+        type=int,
+        default=1,
+        metavar="N",
+        help="move up to N faces, main face by main face (default: 1)",
+    )
     parser.add_argument(
         "--driver-pixels", action="store_true", help="take inner mouth and shading from the driver's picture"
     )
@@ -215,7 +221,9 @@ def _add_bench(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench"), metavar="DIR")
     parser.add_argument("--driver", type=Path, metavar="D", help="clip that drives (default: the sample)")
     parser.add_argument("--bundle", default="mesh_flow", metavar="B")
-    parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench folders or files")
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench folders or files"
+    )
     _add_backend(parser)
 
 

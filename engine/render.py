@@ -51,12 +51,15 @@ class Span:
 @dataclass(slots=True)
 class Tally:
     """What a render did, for its report. about: what was rendered by what. spans: the outcomes in order of time.
-    notes: what the user should know about the result. interrupted: it ended before the driver did."""
+    most_faces: moved in one frame. notes: what the user should know about the result. interrupted: it ended before
+    the driver did.
+    """
 
     about: dict[str, Any] = field(default_factory=dict)
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    most_faces: int = 0
     spans: list[Span] = field(default_factory=list)
     seconds: dict[str, array[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -65,6 +68,7 @@ class Tally:
     def add(self, report: FrameReport, time_s: float) -> None:
         """Count the frame at `time_s` of the driver's clock."""
         self.frames += 1
+        self.most_faces = max(self.most_faces, report.faces)
         self.outcomes[report.outcome.value] += 1
         if not self.spans or self.spans[-1].outcome != report.outcome.value:
             self.spans.append(Span(report.outcome.value, time_s))
@@ -74,9 +78,17 @@ class Tally:
         for stage, spent in report.seconds.items():
             self.seconds.setdefault(stage, array("d")).append(spent)
 
-    def conclude(self, media: MediaReader, writer: MediaWriter) -> None:
-        """Put into notes what is not as a user would expect it."""
+    def conclude(self, media: MediaReader, writer: MediaWriter, faces: int, found: int) -> None:
+        """Put into notes what is not as a user would expect it. faces: asked for; found: in the source."""
         self.notes += writer.notes
+        if found < faces:
+            self.notes.append(f"{found} of {faces} faces were found in the source")
+        if 0 < self.most_faces < found:
+            self.notes.append(
+                f"{media.name}: at most {self.most_faces} of {found} faces moved at once; the others stand still"
+            )
+        if media.still and self.frames:
+            self.notes.append(f"{media.name} is a picture: the result is one frame")
         if media.dropped:
             self.notes.append(f"{media.name}: {counted(media.dropped)} left out, being damaged")
         if self.frames and self.reasons[_NO_FACE] == self.frames:
@@ -127,7 +139,9 @@ def render(
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`.
 
-    A driver's picture gives a picture when `out` is named as one. report: a JSON file for the tally. Interrupted
+    The result lasts as long as the driver. A picture as driver gives one frame, as a picture where `out` is named as
+    one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main
+    face, and each further face of the driver one of the others. report: a JSON file for the tally. Interrupted
     (KeyboardInterrupt), what was rendered so far becomes a playable file, the report is written, and the
     interruption goes on to the caller. Raises MarotteError before anything is written when an input, an option or
     a name cannot be used, and leaves an older file of that name alone.
@@ -152,7 +166,7 @@ def render(
         try:
             write_frames(tally, session, frames, writer, media.frame_count, progress)
         finally:
-            tally.conclude(media, writer)
+            tally.conclude(media, writer, faces, len(loaded.sources))
     return tally
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DecodeError
 from engine.media.header import kind_of
 from engine.media.limits import PICTURE_LIMITS, VIDEO_LIMITS, Limits
 from engine.media.picture import PICTURE_SUFFIXES, read_picture, write_picture
@@ -167,6 +167,8 @@ def open_media(
     path: str | os.PathLike[str], pictures: Limits = PICTURE_LIMITS, videos: Limits = VIDEO_LIMITS
 ) -> MediaReader:
     """Open a picture or a video, told by its content. Raises what PictureReader and VideoReader raise."""
+    if "://" in os.fspath(path):
+        raise DecodeError(f"{os.fspath(path)} is an address; expected the path of a file on this machine")
     path = Path(path)
     with videos.open_file(path) as file:
         picture = kind_of(file.read(_MAGIC_BYTES)) is not None

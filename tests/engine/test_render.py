@@ -218,19 +218,24 @@ def report(outcome: Outcome, reason: str | None = None) -> FrameReport:
 class Ends:
     """A reader and a writer that have something to tell at the end."""
 
-    name, dropped = "d.mp4", 2
+    name, dropped, still = "d.mp4", 2, False
     notes = ("the sound is left out",)
 
 
 def test_what_a_user_should_know_is_noted() -> None:
-    """Left-out sound, damaged frames and frames that failed are told; a passing loss of the face is not."""
+    """Left-out sound, damaged frames and frames that failed and faces that could not move are told; a passing
+    loss of the face is not.
+    """
     tally = Tally()
     tally.add(report(Outcome.GENERATED), 0.0)
     tally.add(report(Outcome.HELD, "no face"), 0.1)
     tally.add(report(Outcome.HELD, "RuntimeError: device lost"), 0.2)
-    tally.conclude(Ends(), Ends())  # type: ignore[arg-type]
+    tally.most_faces = 1
+    tally.conclude(Ends(), Ends(), faces=3, found=2)  # type: ignore[arg-type]
     assert tally.notes == [
         "the sound is left out",
+        "2 of 3 faces were found in the source",
+        "d.mp4: at most 1 of 2 faces moved at once; the others stand still",
         "d.mp4: 2 frames left out, being damaged",
         "1 frame failed, where the fallback stands (RuntimeError: device lost)",
     ]
