@@ -87,8 +87,6 @@ class Tally:
             self.notes.append(
                 f"{media.name}: at most {self.most_faces} of {found} faces moved at once; the others stand still"
             )
-        if media.still and self.frames:
-            self.notes.append(f"{media.name} is a picture: the result is one frame")
         if media.dropped:
             self.notes.append(f"{media.name}: {counted(media.dropped)} left out, being damaged")
         if self.frames and self.reasons[_NO_FACE] == self.frames:
@@ -154,6 +152,8 @@ def render(
         media = opened.enter_context(open_media(driver))
         opened.enter_context(_concluded(tally, out, report))
         _check_out(out, still=media.still)
+        if media.still and out.suffix.lower() not in PICTURE_SUFFIXES:
+            tally.notes.append(f"{media.name} is a picture: the result is one frame; name a .png for a picture")
         loaded = load(source, opening, bundle=bundle)
         opened.callback(loaded.runner.close)
         tally.about = _about(source, driver, out, bundle, driver_pixels, opening, loaded)
