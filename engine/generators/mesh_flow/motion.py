@@ -80,7 +80,7 @@ def _check(shape: FaceShape, whose: str) -> None:
     apart = float(np.linalg.norm(shape.local[right] - shape.local[left])) / canonical.EYE_DISTANCE_CM
     if not 0.5 < apart < 2.0:
         raise InputError(
-            f"mesh_flow: the {whose} points are no face (eye corners {apart:.2g} times as far apart as they should be); "
+            f"mesh_flow: the {whose} points are no face (eye corners {apart:.2g} times as far apart as expected); "
             "expected a tracked face"
         )
 

@@ -32,6 +32,7 @@ from engine.types import F32, F64, U8, FaceShape
 UPPER = np.array((78, *LIPS[0], 308))
 LOWER = np.array((78, *LIPS[1], 308))
 _ARC_X = np.linspace(-2.6, 2.6, 9)
+_LIPS = (0, 17, 37, 267, 84, 314)
 _CHEEKS = (50, 280, 205, 425, 117, 346)
 _LUMA = np.array([0.299, 0.587, 0.114])
 _FLESH = np.array([0.76, 0.4, 0.4])
@@ -69,7 +70,7 @@ def take(picture: U8, points: F32, shape: FaceShape, white: F32) -> Cavity:
     skin = np.median([_around(picture, points[p]) for p in _CHEEKS], axis=0).astype(np.float32)
     colours = _colours(picture, points, skin, white)
     return Cavity(
-        frame, lips, gap, _teeth_seen(picture, frame, lips, colours[1]), colours, skin, upper, lower
+        frame, lips, gap, _teeth_seen(picture, points, frame, lips, colours[1]), colours, skin, upper, lower
     )
 
 
@@ -78,7 +79,7 @@ def _arcs(shape: FaceShape) -> tuple[F32, F32]:
     local = shape.local
     closed = max(float(local[13, 1]), float(local[2, 1]) + 1.75)
     depth = float(local[13, 2]) + 0.35 + 0.14 * _ARC_X**2
-    edge = closed + 0.2 - 0.03 * _ARC_X**2
+    edge = closed + 0.32 - 0.03 * _ARC_X**2
     upper = np.column_stack([_ARC_X, edge, depth])
     lower = np.column_stack([_ARC_X, edge - 0.12, depth + 0.25])
     return upper.astype(np.float32), lower.astype(np.float32)
@@ -93,20 +94,23 @@ def _colours(picture: U8, points: F32, skin: F32, white: F32) -> F32:
     teeth = (
         level * (white / max(1.0, float(white @ _LUMA))) * (1.0 + colourful * np.array([0.03, 0.0, -0.09]))
     )
-    flesh = float(teeth @ _LUMA) * (0.5 + colourful * (_FLESH - 0.5))
+    flesh = teeth * (0.5 + colourful * (_FLESH - 0.5))
     return np.array([0.42 * flesh, teeth, 0.85 * flesh], np.float32)
 
 
-def _teeth_seen(picture: U8, frame: F32, lips: F32, teeth: F32) -> float:
-    """How sure it is that the upper half of the source's open mouth is teeth: by its light, 0..1."""
+def _teeth_seen(picture: U8, points: F32, frame: F32, lips: F32, teeth: F32) -> float:
+    """How sure it is that the upper half of the source's open mouth is teeth: brighter than the lips, 0..1."""
     axis, luma = frame[2:4], []
     for k in range(SAMPLES // 4, 3 * SAMPLES // 4):
         height = lips[0, k] + 0.35 * (lips[1, k] - lips[0, k])
         place = frame[:2] + STEPS[k] * frame[4] * axis + height * np.array([-axis[1], axis[0]])
         x, y = (min(max(round(float(value)), 0), picture.shape[0] - 1) for value in place)
         luma.append(float(picture[y, x] @ _LUMA))
-    share = float(np.median(luma)) / max(1.0, float(teeth @ _LUMA))
-    return min(1.0, max(0.0, (share - 0.45) / 0.2))
+    lips = float(np.median([_around(picture, points[p]) @ _LUMA for p in _LIPS]))
+    brightest = float(teeth @ _LUMA)
+    if brightest < lips + 8.0:
+        return 0.0
+    return min(1.0, max(0.0, ((float(np.median(luma)) - lips) / (brightest - lips) - 0.25) / 0.25))
 
 
 def _around(picture: U8, point: F32) -> F32:
@@ -174,7 +178,7 @@ def draw_mouth(
             # The source's own mouth: whole while it is open enough, else what hangs from its upper lip.
             source_upper = height_at(lips, 0, u)
             source_gap = height_at(lips, 1, u) - source_upper
-            has = ramp(source_gap / source_scale / 0.15 - 1.0)
+            has = ramp(source_gap / source_scale / 0.2 - 1.0)
             whole = ramp((source_gap / (gap * down) - 0.6) / 0.4)
             t = ramp(depth / gap)
             below = depth * down + whole * (source_gap - gap * down) * t * t * (3.0 - 2.0 * t)
