@@ -106,11 +106,11 @@ def _teeth_seen(picture: U8, points: F32, frame: F32, lips: F32, teeth: F32) -> 
         place = frame[:2] + STEPS[k] * frame[4] * axis + height * np.array([-axis[1], axis[0]])
         x, y = (min(max(round(float(value)), 0), picture.shape[0] - 1) for value in place)
         luma.append(float(picture[y, x] @ _LUMA))
-    lips = float(np.median([_around(picture, points[p]) @ _LUMA for p in _LIPS]))
+    skin = float(np.median([_around(picture, points[p]) @ _LUMA for p in _LIPS]))
     brightest = float(teeth @ _LUMA)
-    if brightest < lips + 8.0:
+    if brightest < skin + 8.0:
         return 0.0
-    return min(1.0, max(0.0, ((float(np.median(luma)) - lips) / (brightest - lips) - 0.25) / 0.25))
+    return min(1.0, max(0.0, ((float(np.median(luma)) - skin) / (brightest - skin) - 0.25) / 0.25))
 
 
 def _around(picture: U8, point: F32) -> F32:
