@@ -153,7 +153,9 @@ def render(
         opened.enter_context(_concluded(tally, out, report))
         _check_out(out, still=media.still)
         if media.still and out.suffix.lower() not in PICTURE_SUFFIXES:
-            tally.notes.append(f"{media.name} is a picture: the result is one frame; name a .png for a picture")
+            tally.notes.append(
+                f"{media.name} is a picture: the result is one frame; name a .png for a picture"
+            )
         loaded = load(source, opening, bundle=bundle)
         opened.callback(loaded.runner.close)
         tally.about = _about(source, driver, out, bundle, driver_pixels, opening, loaded)
