@@ -316,7 +316,7 @@ def test_an_address_is_no_path(
 ):
     """Addresses and FFmpeg's special names are file names that do not exist, and nobody is called."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="cannot be read|127.* is an address"):
+    with pytest.raises(InputError, match=r"cannot be read|127.* is an address"):
         open_media(name.format(port=ear.getsockname()[1]))
     with pytest.raises(TimeoutError):
         ear.accept()
