@@ -164,6 +164,12 @@ def _add_render(commands: Any) -> None:
         "--driver-pixels", action="store_true", help="take inner mouth and shading from the driver's picture"
     )
     parser.add_argument("--report", type=Path, metavar="R.json", help="write counts and times per stage")
+    parser.add_argument(
+        "--task",
+        type=Path,
+        metavar="FILE",
+        help="track a clip with MediaPipe itself and this face_landmarker.task (extra mediapipe)",
+    )
     _add_backend(parser)
 
 
@@ -181,6 +187,7 @@ def _render(options: argparse.Namespace) -> None:
             driver_pixels=options.driver_pixels,
             report=options.report,
             cache=options.cache,
+            task=options.task,
             progress=progress,
         )
     for note in tally.notes:

@@ -28,6 +28,7 @@ from engine.plug import Generator, Runner
 from engine.source import MAX_SIDE, source_picture, sources_from_picture
 from engine.track.body import BodyTracker
 from engine.track.face import FaceTracker
+from engine.track.mediapipe_tasks import TaskTracker
 from engine.track.person import PersonSegmenter
 from engine.types import AU_NAMES, U8, Controls, Frame, FrameReport, Neutral, Signal, Source
 
@@ -41,18 +42,23 @@ _TICKS = 90000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Opening:
-    """How networks are opened. backend: as in engine.backends. faces: how many are moved. cache: root of the models."""
+    """How networks are opened. backend: as in engine.backends. faces: how many are moved. cache: root of the models.
+    task: a face_landmarker.task with which MediaPipe itself tracks the driver, for comparison.
+    """
 
     backend: str = "auto"
     faces: int = 1
     cache: Path | None = None
+    task: Path | None = None
 
     def __post_init__(self) -> None:
         if self.faces < 1:
             raise ConfigError(f"faces: got {self.faces}, expected 1 or more")
 
-    def tracker(self) -> FaceTracker:
+    def tracker(self) -> FaceTracker | TaskTracker:
         """For a driver's frames."""
+        if self.task is not None:
+            return TaskTracker(self.task, max_faces=self.faces)
         return FaceTracker(backend=self.backend, max_faces=self.faces, cache=self.cache)
 
     def detector(self) -> FaceTracker:
@@ -212,9 +218,10 @@ def open_puppet(
     controls: Controls | None = None,
     neutral: Neutral | None = None,
     cache: Path | None = None,
+    task: Path | None = None,
 ) -> Puppet:
-    """Open everything for one source. Raises MarotteError when the source, a model or a backend cannot be used."""
-    opening = Opening(backend, faces, cache)
+    """Open everything for one source; options as in Opening and open_session. Raises MarotteError when the source, a model or a backend cannot be used."""
+    opening = Opening(backend, faces, cache, task)
     loaded = load(source, opening, bundle=bundle)
     with ExitStack() as opened:
         opened.callback(loaded.runner.close)

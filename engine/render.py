@@ -133,19 +133,21 @@ def render(
     driver_pixels: bool = False,
     report: Path | str | None = None,
     cache: Path | None = None,
+    task: Path | None = None,
     progress: Progress | None = None,
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`.
 
     The result lasts as long as the driver. A picture as driver gives one frame, as a picture where `out` is named as
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main
-    face, and each further face of the driver one of the others. report: a JSON file for the tally. Interrupted
+    face, and each further face of the driver one of the others. report: a JSON file for the tally. task: as in
+    engine.puppet.Opening. Interrupted
     (KeyboardInterrupt), what was rendered so far becomes a playable file, the report is written, and the
     interruption goes on to the caller. Raises MarotteError before anything is written when an input, an option or
     a name cannot be used, and leaves an older file of that name alone.
     """
     out, report = Path(out), None if report is None else Path(report)
-    opening = Opening(backend, faces, cache)
+    opening = Opening(backend, faces, cache, task)
     _check_apart({"source": source, "driver": driver, "out": out, "report": report})
     tally = Tally()
     with ExitStack() as opened:
@@ -284,6 +286,7 @@ def _about(
         "out": str(out),
         "bundle": bundle,
         "backend": {"name": loaded.choice.name, "reason": loaded.choice.reason},
+        "tracker": "Marotte's" if opening.task is None else f"MediaPipe with {opening.task}",
         "faces": opening.faces,
         "driver_pixels": driver_pixels,
         "versions": versions(),

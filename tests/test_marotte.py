@@ -41,6 +41,7 @@ def files(faces_root: Path, tmp_path: Path) -> dict[str, str]:
 
 
 BAD = {
+    "render --source {P} --driver {D} --out {OUT}/o.mp4 --task nowhere.task": "nowhere.task is not there",
     "render --source {P} --driver {D}": "the following arguments are required: --out",
     "render --source {P} --driver nowhere.mp4 --out {OUT}/o.mp4": "'nowhere.mp4' cannot be read",
     "render --source nowhere.jpg --driver {D} --out {OUT}/o.mp4": "'nowhere.jpg' cannot be read",

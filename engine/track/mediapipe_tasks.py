@@ -33,9 +33,9 @@ class TaskTracker:
     def __init__(self, task: Path, *, max_faces: int = 1) -> None:
         if max_faces < 1:
             raise ConfigError(f"max_faces: expected 1 or more, got {max_faces}")
-        self._mediapipe, self._vision, self._base = _import_mediapipe()
         if not task.is_file():
             raise ModelError(f"{task} is not there; name MediaPipe's face_landmarker.task file")
+        self._mediapipe, self._vision, self._base = _import_mediapipe()
         self._task, self._max_faces = task, max_faces
         self._next_id = 0
         self._last: tuple[Face, ...] = ()
