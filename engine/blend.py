@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from engine.compiled import compiled
+from engine.errors import PortError
 from engine.geometry import apply_affine, invert_affine
 from engine.types import F64, U8, Patch
 
@@ -15,12 +16,29 @@ _INTEGRAL = 1e-6
 def paste(patch: Patch) -> U8:
     """A new picture: the patch's canvas with the patch in its place, uint8 (H, W, 3).
 
-    A patch whose crop is a shift by whole pixels is copied; any other is resampled bilinearly.
+    A patch whose crop is a shift by whole pixels is copied; any other is resampled bilinearly. Raises PortError when
+    the patch's arrays do not fit each other: the kernels below trust them.
     """
+    _check(patch)
     out = patch.canvas.copy()
     if not _paste_shifted(out, patch):
         _paste_warped(out, patch)
     return out
+
+
+def _check(patch: Patch) -> None:
+    size = patch.crop.size
+    _check_array("rgb", patch.rgb, (size, size, 3))
+    if patch.mask is not None:
+        _check_array("mask", patch.mask, (size, size))
+    _check_array("canvas", patch.canvas, (*patch.canvas.shape[:2], 3))
+    if patch.crop.matrix.shape != (2, 3) or not np.isfinite(patch.crop.matrix).all():
+        raise PortError(f"patch: expected a finite 2x3 crop matrix, got {patch.crop.matrix.tolist()}")
+
+
+def _check_array(name: str, array: U8, shape: tuple[int, ...]) -> None:
+    if array.shape != shape or array.dtype != np.uint8:
+        raise PortError(f"patch {name}: expected {shape} uint8, got {array.shape} {array.dtype}")
 
 
 def _paste_shifted(out: U8, patch: Patch) -> bool:

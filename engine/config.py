@@ -15,6 +15,8 @@ T = TypeVar("T")
 def known(name: str, choices: Iterable[str], what: str) -> str:
     """`name`, when it is one of `choices`; else a ConfigError that says the nearest one and lists them all."""
     options = sorted(choices)
+    if not isinstance(name, str):
+        raise ConfigError(f"{what}: expected one of {', '.join(options)}, got {name!r}")
     if name in options:
         return name
     near = difflib.get_close_matches(name, options, n=1, cutoff=0.4)

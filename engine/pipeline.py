@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from engine.blend import paste
-from engine.errors import ConfigError, MarotteError
+from engine.errors import ConfigError, MarotteError, PortError
 from engine.fallback import Fallback, FallbackConfig
 from engine.features import extract
 from engine.features.action_units import with_blendshapes
@@ -279,6 +279,8 @@ class Session:
             if isinstance(output, Exception):
                 raise output
             patch = self._generator.patch(self._slots[index].state, output)
+            if patch.canvas.shape != work.frame.rgb.shape and self._config.mode is Mode.EDIT:
+                raise PortError(f"canvas: expected {work.frame.rgb.shape}, got {patch.canvas.shape}")
             if picture is not None:  # a further face goes into the picture that already holds the first
                 patch = type(patch)(patch.rgb, patch.mask, patch.crop, picture)
             picture = paste(patch)
@@ -309,10 +311,15 @@ def step_together(
 
 
 def _run(runner: Runner, batch: Sequence[Ports]) -> list[Ports | Exception]:
+    if not batch:
+        return []
     try:
-        return runner.run(batch) if batch else []
+        outputs = runner.run(batch)
+        if not isinstance(outputs, list) or len(outputs) != len(batch):
+            raise PortError(f"runner: expected {len(batch)} answers in a list, got {type(outputs).__name__}")
     except Exception as error:  # the whole batch failed: every session in it falls back
         return [error] * len(batch)
+    return outputs
 
 
 class _Timed:

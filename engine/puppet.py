@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +38,7 @@ FACES_LOOKED_AT = 32
 """Faces of a still picture among which the most prominent are chosen."""
 
 _TICKS = 90000
+_LONGEST_S = 1e9
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,8 +53,10 @@ class Opening:
     task: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.faces < 1:
-            raise ConfigError(f"faces: got {self.faces}, expected 1 or more")
+        if self.cache is not None:
+            object.__setattr__(self, "cache", Path(self.cache))
+        if not isinstance(self.faces, int) or self.faces < 1:
+            raise ConfigError(f"faces: got {self.faces!r}, expected 1 or more")
 
     def tracker(self) -> FaceTracker | TaskTracker:
         """For a driver's frames."""
@@ -174,7 +177,10 @@ class Puppet:
         (H, W, 3) picture; whatever else fails shows the fallback, and the report says why.
         """
         now = time.perf_counter()
-        pts = round((now if time_s is None else time_s) * _TICKS)
+        media_s = now if time_s is None else time_s
+        if not (isinstance(media_s, (int, float)) and abs(media_s) < _LONGEST_S):
+            raise InputError(f"time_s: got {time_s!r}, expected seconds")
+        pts = round(media_s * _TICKS)
         frame, self.report = self.session.step(Frame(_checked(rgb), pts, Fraction(1, _TICKS), now))
         return frame.rgb
 
@@ -188,7 +194,8 @@ class Puppet:
 
     def set(self, **controls: Any) -> None:
         """Change live controls by name, the fields of engine.types.Controls. Raises ConfigError for a wrong one."""
-        for name in controls.get("au_offsets", ()):
+        offsets = controls.get("au_offsets", {})
+        for name in offsets if isinstance(offsets, Mapping) else ():
             known(name, AU_NAMES, "au_offsets")
         current = {
             field.name: getattr(self.session.controls, field.name) for field in dataclasses.fields(Controls)
@@ -220,7 +227,10 @@ def open_puppet(
     cache: Path | None = None,
     task: Path | None = None,
 ) -> Puppet:
-    """Open everything for one source; options as in Opening and open_session. Raises MarotteError when the source, a model or a backend cannot be used."""
+    """Open everything for one source; options as in Opening and open_session.
+
+    Raises MarotteError when the source, a model or a backend cannot be used.
+    """
     opening = Opening(backend, faces, cache, task)
     loaded = load(source, opening, bundle=bundle)
     with ExitStack() as opened:
@@ -234,7 +244,13 @@ def open_puppet(
 
 
 def _checked(rgb: object) -> U8:
-    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+    if (
+        not isinstance(rgb, np.ndarray)
+        or rgb.dtype != np.uint8
+        or rgb.ndim != 3
+        or rgb.shape[2] != 3
+        or not rgb.size
+    ):
         got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise InputError(f"picture: got {got}, expected uint8 (height, width, 3) in RGB order")
     return rgb

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from engine.errors import NoFaceError, TooSmallError
 from engine.features import openness
 from engine.features.shape import fit_shape
@@ -70,6 +72,8 @@ def sources_from_picture(
             f"expected at least {MIN_EYE_DISTANCE:.0f}: use a larger or tighter picture"
         )
     person = None if segmenter is None else segmenter.mask(rgb)
+    rgb = np.array(rgb, order="C")  # a caller may use its buffer for another picture, the driver's say
+    rgb.setflags(write=False)
     return tuple(Source(rgb, face, person, _key(rgb, face), name) for face in large[:faces])
 
 

@@ -187,9 +187,14 @@ class Neutral:
     confidence: float
 
 
+MOST_GAIN = 4.0
+"""Largest gain of a control."""
+
+
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """The live controls of a session. Gains of 1 transfer the driver's motion as it is; 0 switches a region off.
+    """The live controls of a session. Gains are 0 .. 4: 1 transfers the driver's motion as it is, 0 switches a region
+    off.
 
     absolute_*: take mouth gap, lid opening or gaze as they stand and not relative to the neutral.
     au_offsets: added to the motion, in AU units (-1 .. 1), keys from AU_NAMES.
@@ -206,6 +211,19 @@ class Controls:
     absolute_gaze: bool = True
     au_offsets: Mapping[str, float] = field(default_factory=dict)
     driver_pixels: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("pose", "mouth", "eyes", "brows", "gaze"):
+            gain = getattr(self, name)
+            if not (isinstance(gain, (int, float, np.floating)) and 0.0 <= gain <= MOST_GAIN):
+                raise ValueError(f"{name}: expected a gain in 0 .. {MOST_GAIN:g}, got {gain!r}")
+        if not isinstance(self.au_offsets, Mapping):
+            raise ValueError(f"au_offsets: expected AU names with offsets, got {self.au_offsets!r}")
+        for au, offset in self.au_offsets.items():
+            if au not in AU_NAMES:
+                raise ValueError(f"au_offsets: expected names such as {AU_NAMES[8]}, got {au!r}")
+            if not (isinstance(offset, (int, float, np.floating)) and -1.0 <= offset <= 1.0):
+                raise ValueError(f"au_offsets {au}: expected a number in -1 .. 1, got {offset!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

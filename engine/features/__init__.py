@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.features import action_units, gaze, landmarks68, openness
-from engine.features.shape import fit_shape
+from engine.features.shape import check_face, fit_shape
 from engine.geometry import head_pose
 from engine.types import AU_NAMES, U8, Body, Face, FaceShape, Features, Frame, Neutral, Signal
 
@@ -26,7 +26,8 @@ def extract(
     """Measure one face. The shape is always there, for calibration and smoothing need it.
 
     neutral: what AUs are relative to; without one they are zeros, to be derived again once there is one.
-    person: uint8 (H, W), 255 = person, used by the parsing mask. body: passed through when needed.
+    person: uint8 (H, W), 255 = person, used by the parsing mask. body: passed through when needed. Raises InputError
+    when the points are no face.
     """
     parsing = None
     if Signal.PARSING in needs:
@@ -34,7 +35,9 @@ def extract(
 
         parsing = draw_parsing(face.points, frame.size, person)
     rest = Features(frame.time_s, parsing=parsing, body=body if Signal.BODY in needs else None)
-    return derive(fit_shape(face.points), rest, needs, neutral)
+    shape = fit_shape(face.points)
+    check_face(shape, frame.size)
+    return derive(shape, rest, needs, neutral)
 
 
 def derive(shape: FaceShape, rest: Features, needs: frozenset[Signal], neutral: Neutral | None) -> Features:

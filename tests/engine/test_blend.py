@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engine.blend import paste
+from engine.errors import PortError
 from engine.geometry import square_crop
 from engine.types import Crop, Patch
 
@@ -63,3 +64,19 @@ def test_cutting_and_pasting_a_smooth_picture_gives_it_back() -> None:
     cut = cv2.warpAffine(smooth, crop.matrix, (97, 97), flags=cv2.INTER_LINEAR)
     out = paste(Patch(np.asarray(cut, np.uint8), None, crop, smooth))
     assert np.abs(out.astype(int) - smooth).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        Patch(np.zeros((8, 8, 3), np.uint8), None, Crop(np.eye(2, 3), 16), CANVAS),
+        Patch(np.zeros((16, 16, 3), np.float32), None, Crop(np.eye(2, 3), 16), CANVAS),
+        Patch(np.zeros((16, 16, 3), np.uint8), np.zeros((2, 2), np.uint8), Crop(np.eye(2, 3), 16), CANVAS),
+        Patch(np.zeros((16, 16, 3), np.uint8), None, Crop(np.full((2, 3), np.nan), 16), CANVAS),
+    ],
+    ids=["small rgb", "float rgb", "small mask", "NaN matrix"],
+)
+def test_a_patch_whose_parts_do_not_fit_is_refused(patch: Patch) -> None:
+    """Nothing is read beyond an array's end: what does not fit is a PortError."""
+    with pytest.raises(PortError):
+        paste(patch)

@@ -325,3 +325,34 @@ def test_blendshapes_give_the_aus_that_geometry_cannot_see() -> None:
     assert aus is not None
     assert aus[AU_NAMES.index("AU06")] == pytest.approx(0.6)
     assert aus[AU_NAMES.index("AU12")] == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer", [[], None, 3, [{"level": np.zeros(1)}] * 2], ids=["none", "None", "int", "two"]
+)
+def test_a_runner_that_answers_too_little_or_too_much_falls_back(answer: object) -> None:
+    """Whatever a runner gives back, the session shows its fallback and goes on."""
+
+    class Broken(AddingRunner):
+        def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
+            return answer  # type: ignore[return-value]
+
+    _, report = session_for([(face_at(20, 80),)], Broken()).step(frame_at(0))
+    assert report.outcome is Outcome.WAITING
+    assert report.reason is not None
+    assert "runner" in report.reason
+
+
+def test_points_that_are_no_face_fall_back() -> None:
+    """Random, mirrored, enormous or far-off points move nothing."""
+    face = face_at(80, 80)
+    wrong = [
+        np.random.default_rng(0).random((478, 3)) * SIZE,
+        face.points * [-1, 1, 1] + [SIZE, 0, 0],
+        face.points * 1e20,
+        face.points + [1e5, 0, 0],
+    ]
+    script = [(Face(face.box, points.astype(np.float32), 1.0, 1),) for points in wrong]
+    session = session_for(script, AddingRunner())
+    for number in range(len(wrong)):
+        assert session.step(frame_at(number))[1].outcome is Outcome.WAITING

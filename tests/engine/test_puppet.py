@@ -215,3 +215,38 @@ def test_a_generator_gets_every_signal_that_it_needs(portrait: Path, driver: lis
     assert all_of_it.aus is not None
     assert all_of_it.parsing is not None
     assert all_of_it.landmarks68 is not None
+
+
+def test_a_buffer_that_is_used_again_does_not_show(portrait: Path, driver: list[Frame]) -> None:
+    """The source is copied: a caller's camera buffer, filled with the driver, never comes out as the portrait."""
+    buffer = read_picture(portrait).copy()
+    with marotte.puppet(buffer) as puppet:
+        buffer[:] = (0, 255, 0)
+        for rgb in (driver[0].rgb, np.zeros((240, 320, 3), np.uint8)):
+            for time_s in (0.0, 10.0):
+                picture = puppet(rgb, time_s)
+                assert not (picture == (0, 255, 0)).all(axis=2).any()
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf"), 1e300, "now"])
+def test_a_time_that_is_none_is_refused(puppet: Puppet, driver: list[Frame], time_s: Any) -> None:
+    """Seconds are finite numbers."""
+    with pytest.raises(InputError, match="time_s"):
+        puppet(driver[0].rgb, time_s)
+
+
+@pytest.mark.parametrize(
+    "controls",
+    [
+        {"mouth": float("nan")},
+        {"pose": -1.0},
+        {"eyes": 1e5},
+        {"au_offsets": {"AU12": 1e30}},
+        {"au_offsets": None},
+    ],
+    ids=str,
+)
+def test_a_control_out_of_range_is_refused(puppet: Puppet, controls: dict[str, Any]) -> None:
+    """What would distort every later frame is refused when it is set."""
+    with pytest.raises(ConfigError):
+        puppet.set(**controls)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from engine.errors import MarotteError, PortError
+from engine.errors import PortError
 from engine.generators.mesh_flow import borrowed, eyes, mouth
 from engine.generators.mesh_flow.prepared import EYE_PARTS, SIDES
 from engine.generators.mesh_flow.raster import composite, rasterise
@@ -33,7 +33,7 @@ def _guarded(ports: Ports) -> Ports | Exception:
         return {"rgb": render(ports)}
     except KeyError as error:
         return PortError(f"port {error}: missing, expected one array per port of mesh_flow")
-    except (MarotteError, cv2.error) as error:
+    except Exception as error:  # the frame loop decides; one session's fault must not reach another
         return error
 
 
