@@ -350,7 +350,7 @@ def test_points_that_are_no_face_fall_back() -> None:
         np.random.default_rng(0).random((478, 3)) * SIZE,
         face.points * [-1, 1, 1] + [SIZE, 0, 0],
         face.points * 1e20,
-        face.points + [1e5, 0, 0],
+        face.points + np.array([1e5, 0, 0]),
     ]
     script = [(Face(face.box, points.astype(np.float32), 1.0, 1),) for points in wrong]
     session = session_for(script, AddingRunner())
