@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ CONVERSION: Final = 1
 _WHEEL = "mediapipe 0.10.21 wheel"
 _APACHE = "Apache-2.0"
 _PULL = "run: marotte models pull"
+_SIDECAR_LIMIT: Final = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,12 @@ class Model:
 
     name: what the engine asks for. file: where it lies in its origin. origin: the package that ships it.
     licence: SPDX. sha256: of the TFLite file as shipped (hex), None for one that a user brings. title: what
-    it does.
+    it does. onnx_sha256: of the graph that CONVERSION makes of that file (hex), None for one that a user
+    brings, whose graph is held only against its own sidecar.
+
+    The conversion states every field of the graph itself, in a fixed order and with little-endian weights, so
+    its bytes do not depend on the versions of onnx, protobuf and NumPy: 1.19 with 5.29 and 2.3, and 1.23 with
+    7.36 and 2.4 give the same.
     """
 
     name: str
@@ -43,10 +50,11 @@ class Model:
     licence: str
     sha256: str | None
     title: str
+    onnx_sha256: str | None = None
 
 
-def _shipped(name: str, file: str, sha256: str, title: str) -> Model:
-    return Model(name, f"mediapipe/modules/{file}", _WHEEL, _APACHE, sha256, title)
+def _shipped(name: str, file: str, sha256: str, onnx_sha256: str, title: str) -> Model:
+    return Model(name, f"mediapipe/modules/{file}", _WHEEL, _APACHE, sha256, title, onnx_sha256)
 
 
 def _brought(name: str, file: str, title: str) -> Model:
@@ -58,36 +66,42 @@ _ENTRIES = (
         "face_detection",
         "face_detection/face_detection_short_range.tflite",
         "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
+        "c393636ecf118719436ad7f0aada6290660712b07e962ff787d82c2e180d7da0",
         "faces within about two metres, 128 x 128",
     ),
     _shipped(
         "face_mesh",
         "face_landmark/face_landmark.tflite",
         "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+        "288d458b2d76de2e7d199fe1f25340c60146a77c11e538b3b9ea7dad30ee0c59",
         "468 points of a face, 192 x 192",
     ),
     _shipped(
         "face_mesh_attention",
         "face_landmark/face_landmark_with_attention.tflite",
         "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
+        "f069b0216140e186ef907c9fcea9c5adc42c76bedb8e4ab424f6103e6906d68b",
         "468 points of a face with lips, eyes and irises refined, 192 x 192",
     ),
     _shipped(
         "selfie_segmentation",
         "selfie_segmentation/selfie_segmentation.tflite",
         "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+        "84b36ab8cd56fc2e1741a087e1b36c83cf19e35013d065f9d19d6804b3d8d840",
         "person against background, 256 x 256",
     ),
     _shipped(
         "pose_detection",
         "pose_detection/pose_detection.tflite",
         "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+        "9d9f2daaf97e38e39191af0de87124f16c80be621b0cc1ee638b70811f297280",
         "where a person stands, 224 x 224",
     ),
     _shipped(
         "pose_landmark_full",
         "pose_landmark/pose_landmark_full.tflite",
         "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+        "3b7d2720e8378ec52afc819525fd273e6bc6dc4d91f082683d0fd58c840f6e3c",
         "33 points of a body, also in metres, 256 x 256",
     ),
     _brought("task_face_detector", "face_detector.tflite", "face detector of a task file"),
@@ -217,8 +231,9 @@ def sidecar_path(graph: Path) -> Path:
 def locate(name: str, cache: Path | None = None) -> Path:
     """The ONNX file of a model, ready to be opened.
 
-    cache: the cache's root, the environment's when None. Its bytes are checked against the hash stated when it was
-    made. Raises ModelError naming the command that mends it.
+    cache: the cache's root, the environment's when None. Its bytes are checked against the hash in the
+    registry, those of a user's own model against the hash stated when it was made. Raises ModelError naming
+    the command that mends it.
     """
     row = inspect(model(name), cache, full=True)
     if row.condition is not Condition.READY:
@@ -240,19 +255,45 @@ def inspect(entry: Model, cache: Path | None, *, full: bool) -> Row:
 
 def _condition(entry: Model, path: Path, *, full: bool) -> tuple[Condition, str]:
     try:
-        size = path.stat().st_size
-        sidecar = Sidecar(**json.loads(sidecar_path(path).read_text("utf-8")))
+        size = _plain_size(path)
+        sidecar = _read_sidecar(sidecar_path(path))
+        if sidecar.conversion != CONVERSION:
+            made = f"{path} was made by version {sidecar.conversion!r} of the conversion"
+            return Condition.STALE, f"{made}, expected {CONVERSION}"
+        if entry.sha256 not in (None, sidecar.source_sha256):
+            made = f"{path} was made from a file with the SHA-256 {sidecar.source_sha256!r}"
+            return Condition.STALE, f"{made}, expected {entry.sha256}"
+        if sidecar.size != size:
+            return Condition.DAMAGED, f"{path} has {size} bytes, expected {sidecar.size!r}"
+        if entry.onnx_sha256 not in (None, sidecar.onnx_sha256):
+            return Condition.DAMAGED, f"{path} does not have the SHA-256 {entry.onnx_sha256}, by its sidecar"
+        if full and file_sha256(path) != sidecar.onnx_sha256:
+            return Condition.DAMAGED, f"{path} does not have the SHA-256 that its sidecar states"
     except FileNotFoundError as error:
         return Condition.MISSING, f"{error.filename} is not there"
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
         return Condition.DAMAGED, f"its files cannot be read ({error})"
-    if sidecar.conversion != CONVERSION or sidecar.source_sha256 != (entry.sha256 or sidecar.source_sha256):
-        return Condition.STALE, f"{path} was made by version {sidecar.conversion}, expected {CONVERSION}"
-    if sidecar.size != size:
-        return Condition.DAMAGED, f"{path} has {size} bytes, expected {sidecar.size}"
-    if full and file_sha256(path) != sidecar.onnx_sha256:
-        return Condition.DAMAGED, f"{path} does not have the SHA-256 that its sidecar states"
+    except (ValueError, TypeError, RecursionError):
+        return Condition.DAMAGED, f"{sidecar_path(path)} cannot be read: it is not as Marotte writes it"
     return Condition.READY, ""
+
+
+def _plain_size(path: Path) -> int:
+    """Bytes of a plain file. Raises OSError for anything else: a pipe or a device may never end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is not a plain file")
+    return status.st_size
+
+
+def _read_sidecar(path: Path) -> Sidecar:
+    """Raises OSError, ValueError, TypeError or RecursionError for what is none."""
+    _plain_size(path)
+    with path.open("rb") as file:
+        data = file.read(_SIDECAR_LIMIT + 1)
+    if len(data) > _SIDECAR_LIMIT:
+        raise ValueError("too long")
+    return Sidecar(**json.loads(data.decode()))
 
 
 def file_sha256(path: Path) -> str:

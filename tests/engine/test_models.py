@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from engine.errors import ModelError
 from engine.models import CONVERSION, Condition, Sidecar
 
 NAME = "face_mesh"
+_PINNED = hashlib.sha256(b"graph").hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def known_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The five bytes that ``put`` writes are the pinned graph."""
+    entry = replace(models.model(NAME), onnx_sha256=_PINNED)
+    monkeypatch.setattr(models, "REGISTRY", dict(models.REGISTRY) | {NAME: entry})
 
 
 def put(cache: Path, data: bytes = b"graph", **changes: object) -> Path:
@@ -70,6 +79,7 @@ def test_a_missing_model_names_the_command(tmp_path: Path) -> None:
         ({}, Condition.READY),
         ({"conversion": CONVERSION + 1}, Condition.STALE),
         ({"source_sha256": "0" * 64}, Condition.STALE),
+        ({"onnx_sha256": "0" * 64}, Condition.DAMAGED),
         ({"size": 4}, Condition.DAMAGED),
         ({"surplus": 1}, Condition.DAMAGED),
     ],
@@ -84,7 +94,7 @@ def test_a_model_counts_only_with_a_fitting_sidecar(
     assert bool(row.detail) is (condition is not Condition.READY)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "\x00", "[" * 4000, " " * 5000])
 def test_a_broken_sidecar_is_damage(tmp_path: Path, text: str) -> None:
     """Whatever stands in the sidecar, the answer is a model error and not a crash."""
     models.sidecar_path(put(tmp_path)).write_text(text, "utf-8")
@@ -103,6 +113,37 @@ def test_verify_reads_every_byte(tmp_path: Path) -> None:
     assert "SHA-256" in rows[NAME].detail
 
 
+def test_a_planted_pair_is_not_believed(tmp_path: Path) -> None:
+    """Another graph beside a sidecar that fits it is damage: the hash that counts is the registry's."""
+    put(tmp_path, b"other")
+    assert not models.inspect(models.model(NAME), tmp_path, full=False).ok
+    with pytest.raises(ModelError, match=rf"model {NAME}: .*{_PINNED}.*marotte models pull"):
+        models.locate(NAME, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".json"])
+def test_only_plain_files_are_read(tmp_path: Path, suffix: str) -> None:
+    """A folder, a pipe or a device in a file's place is damage, and nobody waits for its end."""
+    path = put(tmp_path).with_suffix(suffix)
+    path.unlink()
+    path.mkdir()
+    row = models.inspect(models.model(NAME), tmp_path, full=True)
+    assert row.condition is Condition.DAMAGED
+    assert "is not a plain file" in row.detail
+
+
+def test_what_is_stale_says_why(tmp_path: Path) -> None:
+    """Another source is not called another version."""
+    put(tmp_path, source_sha256="0" * 64)
+    assert (
+        "made from a file with the SHA-256" in models.inspect(models.model(NAME), tmp_path, full=False).detail
+    )
+    put(tmp_path, conversion=CONVERSION + 1)
+    assert (
+        f"made by version {CONVERSION + 1}" in models.inspect(models.model(NAME), tmp_path, full=False).detail
+    )
+
+
 def test_a_users_own_models_are_no_fault_when_absent(tmp_path: Path) -> None:
     """Verify complains about pinned models only; the list shows all of them."""
     assert {row.model.name for row in models.verify(tmp_path)} == {entry.name for entry in models.PULLED}
@@ -116,6 +157,7 @@ def test_every_pinned_model_states_where_it_comes_from() -> None:
         assert entry.licence == "Apache-2.0"
         assert entry.origin
         assert len(bytes.fromhex(entry.sha256 or "")) == 32
+        assert len(bytes.fromhex(entry.onnx_sha256 or "")) == 32
 
 
 def test_a_row_reads_well(tmp_path: Path) -> None:

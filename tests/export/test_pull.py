@@ -9,6 +9,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,16 @@ def test_a_failed_write_leaves_the_old_graph(house: House, monkeypatch: pytest.M
         store(house.entries[0], house.files["mediapipe/one.tflite"], house.cache)
     assert path.read_bytes() == before
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["one.json", "one.onnx"]
+
+
+def test_a_conversion_is_held_against_the_pinned_graph(house: House) -> None:
+    """Two conversions give equal bytes; a graph with another hash than the registry's is not stored."""
+    data = house.files["mediapipe/one.tflite"]
+    made = store(house.entries[0], data, house.cache).read_bytes()
+    pinned = replace(house.entries[0], onnx_sha256=hashlib.sha256(made).hexdigest())
+    assert store(pinned, data, house.cache).read_bytes() == made
+    with pytest.raises(ModelError, match=r"made a graph with the SHA-256 .*pip install onnx=="):
+        store(replace(pinned, onnx_sha256="0" * 64), data, house.cache)
 
 
 def test_a_task_file_brings_its_three_networks(tmp_path: Path) -> None:
