@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
 import av
+from av import Codec
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
@@ -19,6 +20,7 @@ from av.packet import Packet
 from engine.errors import InputError
 from engine.media.container import audio_codec_of, clock_start, open_container
 from engine.media.limits import VIDEO_LIMITS
+from engine.media.wording import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class AudioTrack(Protocol):
     """Sound being written beside a picture."""
 
     def write_until(self, time_s: Fraction) -> None:
-        """Write the sound that begins before `time_s` and was not yet written."""
+        """Write the sound that begins before `time_s` and was not yet written.
+
+        Raises av.FFmpegError or ValueError when the sound cannot go on; what was written stays.
+        """
         ...
 
     def finish(self, time_s: Fraction) -> None:
@@ -56,15 +61,16 @@ def open_audio(
     Returns the track, or None and a note that says why; both None when the source has no sound. The sound is
     copied when the container takes its codec, else coded anew.
     """
-    name = Path(source).name
+    name = one_line(Path(source).name)
     try:
         container, file = open_container(Path(source), VIDEO_LIMITS)
     except InputError as error:
         return None, f"the sound is left out: {error}"
     try:
         track, note = _track_of(container, file, output, kind)
-    except av.FFmpegError as error:
-        track, note = None, f"the sound of {name} is left out: {error.strerror}"
+    except (av.FFmpegError, ValueError) as error:
+        words = getattr(error, "strerror", None) or error
+        track, note = None, f"the sound of {name} is left out: {words}"
     if track is None:
         container.close()
         file.close()
@@ -120,7 +126,7 @@ class _CodedAudio:
     ) -> None:
         self._source = (container, file)
         self._output = output
-        rate = kind.rate or stream.codec_context.sample_rate
+        rate = kind.rate or _nearest_rate(kind.encoder, stream.codec_context.sample_rate)
         layout = "mono" if stream.codec_context.channels == 1 else "stereo"
         target = output.add_stream(kind.encoder, rate=rate, layout=layout)
         self._target = target
@@ -130,6 +136,7 @@ class _CodedAudio:
         )
         self._frames = _frames(container, stream)
         self._next = next(self._frames, None)
+        self._form = None if self._next is None else _form_of(self._next)
 
     def write_until(self, time_s: Fraction) -> None:
         while self._next is not None and _time_of(self._next) < time_s:
@@ -146,8 +153,20 @@ class _CodedAudio:
             held.close()
 
     def _encode(self, frame: AudioFrame | None) -> None:
+        if frame is not None and _form_of(frame) != self._form:
+            # The resampler was made for one form; what it does with another differs by case.
+            raise ValueError(f"it changes from {self._form} to {_form_of(frame)}")
         for resampled in self._resampler.resample(frame):
             self._output.mux(self._target.encode(resampled))
+
+
+def _form_of(frame: AudioFrame) -> str:
+    return f"{frame.sample_rate} Hz {frame.layout.name} {frame.format.name}"
+
+
+def _nearest_rate(encoder: str, rate: int) -> int:
+    taken = Codec(encoder, "w").audio_rates or [rate]
+    return min(taken, key=lambda candidate: abs(candidate - rate))
 
 
 def _time_of(timed: Packet[AudioStream] | AudioFrame) -> Fraction:

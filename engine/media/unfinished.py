@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from engine.errors import ConfigError, InputError
+from engine.media.wording import one_line
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a write failed because the disk, the quota or the largest size of a file is used up."""
+    return getattr(error, "errno", None) in _FULL
 
 
 class Unfinished:
     """A temporary file in the folder of `target`, renamed to it by `finish`, removed by `discard`.
 
-    An older file of that name stays until then. As a context it finishes, or discards on any exception.
-    Raises ConfigError when the folder is missing or cannot be written to, or `target` is a folder.
+    An older file of that name stays until then, and hands on its permissions; a link stays, what it points to
+    is replaced. As a context it finishes, or discards on any exception.
+    Raises ConfigError when the folder is missing or cannot be written to, or `target` is a folder,
+    a device or a pipe.
     """
 
     def __init__(self, target: Path) -> None:
-        self.target = target
-        if target.is_dir():
-            raise ConfigError(f"{target} is a folder: name a file in it")
-        self.path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        shown = one_line(target)
         try:
+            self.target = target.resolve()
+            self._mode = _mode_of(self.target, shown)
+            self.path = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.part")
             self.path.open("xb").close()
-        except OSError as error:
+        except (OSError, RuntimeError, ValueError) as error:
+            words = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"{target} cannot be written ({error.strerror}): name a file in a folder of yours"
+                f"{shown} cannot be written ({words}): name a file in a folder of yours"
             ) from error
 
     def write(self, data: bytes) -> None:
@@ -35,21 +49,24 @@ class Unfinished:
         try:
             self.path.write_bytes(data)
         except OSError as error:
-            raise self.failed(error.strerror) from error
+            raise self.failed(error) from error
 
-    def failed(self, strerror: str | None) -> InputError:
-        """The error to raise when a write to this file failed."""
-        return InputError(
-            f"{self.target.name} could not be written ({strerror}): free some space or choose another folder"
-        )
+    def failed(self, error: Exception) -> InputError:
+        """The error to raise when a write to this file failed with `error`."""
+        words = getattr(error, "strerror", None) or error
+        way = "free some space or choose another folder" if is_full(error) else "try another folder or input"
+        return InputError(f"{one_line(self.target.name)} could not be written ({words}): {way}")
 
     def finish(self) -> None:
         """Give the file its name, in place of an older one."""
         try:
+            if self._mode is not None:
+                with contextlib.suppress(OSError):  # some file systems have no modes
+                    self.path.chmod(self._mode)
             os.replace(self.path, self.target)
         except OSError as error:
             self.discard()
-            raise self.failed(error.strerror) from error
+            raise self.failed(error) from error
 
     def discard(self) -> None:
         """Remove what was written; an older file of the target's name stays."""
@@ -65,3 +82,16 @@ class Unfinished:
             self.finish()
         else:
             self.discard()
+
+
+def _mode_of(target: Path, shown: str) -> int | None:
+    """Permission bits of the file that is to be replaced, None when there is none."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise ConfigError(f"{shown} is a folder: name a file in it")
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{shown} is no plain file (a device or a pipe): name a file")
+    return stat.S_IMODE(mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,7 @@ from engine.errors import ConfigError
 from engine.media.audio import AudioKind, AudioTrack, open_audio
 from engine.media.interrupts import deferred
 from engine.media.planes import i420_of
-from engine.media.unfinished import Unfinished
+from engine.media.unfinished import Unfinished, is_full
 from engine.types import U8, Frame
 
 # What the planes are made with: BT.601 matrix, limited range. The other two are sRGB's nearest names.
@@ -87,14 +88,7 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._format = kind.odd_format if size[0] % 2 or size[1] % 2 else "yuv420p"
         try:
-            self._output = av.open(
-                f"file:{self._unfinished.path}",
-                "w",
-                format=kind.container,
-                container_options=kind.container_options,
-            )
-            self._stream = self._add_video(kind)
-            self._audio = self._add_audio(audio_from, kind.audio)
+            self._begin(kind, audio_from)
         except BaseException:
             self._unfinished.discard()
             raise
@@ -114,11 +108,10 @@ class VideoWriter:
                 self._output.mux(self._stream.encode(coded))
                 self._last_pts = pts
                 self.frames += 1
-                if self._audio is not None:
-                    self._audio.write_until(pts * self.time_base)
+                self._with_audio(lambda audio: audio.write_until(pts * self.time_base))
         except av.FFmpegError as error:
             self.discard()
-            raise self._unfinished.failed(error.strerror) from error
+            raise self._unfinished.failed(error) from error
 
     def close(self) -> None:
         """Make the file whole and give it its name; without a frame nothing is left behind. Idempotent."""
@@ -134,7 +127,7 @@ class VideoWriter:
                 self._unfinished.finish()
         except av.FFmpegError as error:
             self.discard()
-            raise self._unfinished.failed(error.strerror) from error
+            raise self._unfinished.failed(error) from error
         except BaseException:
             self.discard()
             raise
@@ -158,6 +151,28 @@ class VideoWriter:
             self.close()
         else:
             self.discard()
+
+    def _begin(self, kind: _Kind, audio_from: str | os.PathLike[str] | None) -> None:
+        self._open_output(kind)
+        self._audio = self._add_audio(audio_from, kind.audio)
+        if not self._output.streams.audio:
+            return
+        if self._audio is not None:
+            self._with_audio(lambda _: self._output.start_encoding())
+        if self._audio is None:
+            # A header that does not take the sound would take no picture either: begin again without it.
+            with contextlib.suppress(av.FFmpegError):
+                self._output.close()
+            self._open_output(kind)
+
+    def _open_output(self, kind: _Kind) -> None:
+        self._output = av.open(
+            f"file:{self._unfinished.path}",
+            "w",
+            format=kind.container,
+            container_options=kind.container_options,
+        )
+        self._stream = self._add_video(kind)
 
     def _add_video(self, kind: _Kind) -> VideoStream:
         stream = self._output.add_stream(kind.codec, rate=self.rate, options=kind.options)
@@ -188,9 +203,26 @@ class VideoWriter:
 
     def _complete(self, end_s: Fraction) -> None:
         self._output.mux(self._stream.encode(None))
-        if self._audio is not None:
-            self._audio.finish(end_s)
+        self._with_audio(lambda audio: audio.finish(end_s))
         self._release()
+
+    def _with_audio(self, step: Callable[[AudioTrack], None]) -> None:
+        """Do this to the sound; when it fails, the picture goes on without sound."""
+        if self._audio is None:
+            return
+        try:
+            step(self._audio)
+        except (av.FFmpegError, ValueError) as error:
+            if is_full(error):
+                raise  # the picture would not be written either
+            self._drop_audio(error)
+
+    def _drop_audio(self, error: Exception) -> None:
+        if self._audio is not None:
+            self._audio.close()
+        self._audio = None
+        words = getattr(error, "strerror", None) or error
+        self.notes.append(f"the sound ends early or is left out: it cannot be written ({words})")
 
     def _release(self) -> None:
         if self._audio is not None:
