@@ -18,12 +18,16 @@ Each sub-command, and each function of the API, imports what it needs only when 
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from engine.puppet import Puppet
@@ -68,14 +72,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns 0, 1 (a check found faults), 2 (bad input, one line) or 130 (interrupted)."""
+    """Run the command. Returns 0, 1 (a check found faults), 2 (bad input, one line) or 130 (interrupted, also by
+    SIGTERM and SIGHUP). Where the reader of its output is gone, it ends with 0 and says nothing.
+    """
     options = _parser().parse_args(arguments)
     _tell_log()
     try:
-        return int(options.run(options) or 0)
+        with _interrupted_by_signals(), _output():
+            return int(options.run(options) or 0)
     except KeyboardInterrupt:
         print("marotte: interrupted", file=sys.stderr)
         return 130
+    except MemoryError:
+        print("marotte: not enough memory for this input: use a smaller one, or free some", file=sys.stderr)
+        return 2
+    except _OutputError as error:
+        return _end_output(error.__cause__)
     except OSError as error:  # a disk that is full or read-only, where nothing more can be said about it
         print(f"marotte: {error}: name another folder, or free some space", file=sys.stderr)
         return 2
@@ -86,6 +98,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"marotte: {error}", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """What ends a process from outside is an interruption, as Ctrl+C is: what was done until then is kept.
+
+    A signal that is ignored, as under nohup, or that the caller handles stays as it is.
+    """
+    older: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere no handler can be set
+        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        older = {number: _interrupt for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell
+            older[signal.SIGINT] = _interrupt_unless_typed
+    for number, handler in older.items():
+        older[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in older.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, at: Any) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(number, at)  # the one of Ctrl+C, which waits while a packet of a file is being written
+
+
+def _interrupt_unless_typed(number: int, at: Any) -> None:
+    if number != signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+class _OutputError(Exception):
+    """Standard output takes nothing more."""
+
+
+class _Output(io.TextIOBase):
+    """Standard output, whose faults can be told from those of the files that are written."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+
+    def isatty(self) -> bool:
+        return self._inner.isatty()
+
+    def write(self, text: str) -> int:
+        try:
+            return self._inner.write(text)
+        except (OSError, ValueError) as error:
+            raise _OutputError from error
+
+    def flush(self) -> None:
+        try:
+            self._inner.flush()
+        except (OSError, ValueError) as error:
+            raise _OutputError from error
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    if sys.stdout is None:  # closed by who started this: there is nobody to tell anything
+        yield
+        return
+    with redirect_stdout(_Output(sys.stdout)) as output:
+        yield
+        output.flush()
+
+
+def _end_output(error: BaseException | None) -> int:
+    """Lead what is left of standard output to nowhere, so that its end is quiet. Returns the exit status."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if isinstance(error, BrokenPipeError):
+        return 0
+    print(
+        f"marotte: standard output could not be written ({getattr(error, 'strerror', error)})",
+        file=sys.stderr,
+    )
+    return 2
 
 
 class _Told(logging.Handler):

@@ -11,11 +11,13 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import marotte
 from engine.media import open_media
+from engine.media.interrupts import deferred
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -121,6 +123,65 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "No space left on device: 'bench.json'" in line
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are raised as POSIX has them here")
+@pytest.mark.parametrize("typed", [signal.default_int_handler, signal.SIG_IGN])
+def test_the_callers_signal_handlers_come_back(typed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM interrupts even where Ctrl+C is ignored or waits for a packet; afterwards all is as before."""
+    numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+    older = signal.signal(signal.SIGINT, typed)
+    try:
+        before = [signal.getsignal(number) for number in numbers]
+
+        def terminated(*_: object) -> None:
+            with deferred():
+                signal.raise_signal(signal.SIGTERM)
+            pytest.fail("was not interrupted")
+
+        monkeypatch.setattr("engine.bench.compare", terminated)
+        assert marotte.main(["bench", "--compare", "a", "b"]) == 130
+        assert [signal.getsignal(number) for number in numbers] == before
+    finally:
+        signal.signal(signal.SIGINT, older)
+
+
+def test_too_little_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An input that does not fit is told as such, with status 2 and without a traceback."""
+
+    def large(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("engine.bench.compare", large)
+    assert marotte.main(["bench", "--compare", "a", "b"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not enough memory for this input" in line
+
+
+_LIST = [sys.executable, "-m", "marotte", "models", "list"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a closed pipe is told otherwise elsewhere")
+@pytest.mark.parametrize("options", [[], ["-u"]])
+def test_a_reader_that_is_gone_ends_it_quietly(options: list[str]) -> None:
+    """`marotte models list | head` says nothing of the pipe, whether output is buffered or not."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [_LIST[0], *options, *_LIST[1:]]
+    done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=PROJECT, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_standard_output_is_told_as_such() -> None:
+    """The fault is not looked for in the output folder."""
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(_LIST, stdout=full, stderr=subprocess.PIPE, text=True, cwd=PROJECT, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "marotte: standard output could not be written (No space left on device)\n"
+
+
 def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only errors that Marotte raises on purpose become one line; a bug keeps its traceback."""
 
@@ -153,8 +214,9 @@ def test_a_bar_is_drawn_on_a_terminal_only(kind: type[io.StringIO], monkeypatch:
 
 @pytest.mark.usefixtures("models")
 @pytest.mark.skipif(os.name != "posix", reason="interruptions are sent as POSIX signals here")
-def test_an_interruption_leaves_a_playable_clip(faces_root: Path, tmp_path: Path) -> None:
-    """Ctrl-C in mid-render: status 130, the frames so far as a whole file, the report, and nothing unfinished."""
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interruption_leaves_a_playable_clip(name: str, faces_root: Path, tmp_path: Path) -> None:
+    """Ctrl-C or the end of a session: status 130, the frames so far as a whole file, the report, no more."""
     out, report = tmp_path / "out.mp4", tmp_path / "out.json"
     line = [sys.executable, "-W", "error", "-c", _START, "render", "--out", str(out), "--report", str(report)]
     line += ["--source", str(faces_root / "training" / "female_01.jpg")]
@@ -165,7 +227,7 @@ def test_an_interruption_leaves_a_playable_clip(faces_root: Path, tmp_path: Path
             assert running.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(getattr(signal, name))
         _, told = running.communicate(timeout=60)
     assert running.returncode == 130
     assert told.splitlines()[-1] == "marotte: interrupted"
