@@ -7,6 +7,7 @@ other work on the machine counts little and a hidden thread counts in full.
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 import time
@@ -24,7 +25,8 @@ import numpy as np
 from engine import backends
 from engine.errors import ConfigError, DecodeError, InputError
 from engine.evaluate.clip import Cut, first_face
-from engine.evaluate.parts import Parts, write_json
+from engine.evaluate.parts import write_json
+from engine.evaluate.soundness import is_number
 from engine.generators import open_generator
 from engine.media import open_media, read_picture
 from engine.pipeline import Session
@@ -277,18 +279,22 @@ def compare(a: Path, b: Path) -> str:
     first, second = _load(a), _load(b)
     lines = [f"{'scaled CPU ms':<14}{'A':>9}{'B':>9}{'B / A':>9}"]
     for stage in STAGES:
-        one, other = (content["stages"][stage]["median_scaled_ms"] for content in (first, second))
+        one, other = first[stage], second[stage]
         ratio = f"{other / one:>9.3f}" if one > 0 else f"{'-':>9}"
         lines.append(f"{stage:<14}{one:>9.2f}{other:>9.2f}{ratio}")
     return "\n".join(lines)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> dict[str, float]:
+    """The scaled median per stage."""
     path = path / "bench.json" if path.is_dir() else path
-    content = Parts(path.parent).load(path.stem)
-    stages = None if content is None else content.get("stages")
-    if content is None or not isinstance(stages, dict) or not all(stage in stages for stage in STAGES):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        medians = {stage: content["stages"][stage]["median_scaled_ms"] for stage in STAGES}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        medians = {}
+    if not medians or not all(is_number(value) and value >= 0 for value in medians.values()):
         raise ConfigError(
             f"{path}: no bench.json of this version; expected a file that `marotte bench` wrote"
         )
-    return content
+    return medians

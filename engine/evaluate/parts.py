@@ -20,8 +20,12 @@ def write_text(path: Path, text: str) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -42,12 +46,15 @@ class Parts:
         """A part, or None when it is not there or not whole."""
         try:
             content = json.loads(self.path(key).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return content if isinstance(content, dict) else None
 
     def save(self, key: str, content: dict[str, Any]) -> None:
         write_json(self.path(key), content)
+
+    def discard(self, key: str) -> None:
+        self.path(key).unlink(missing_ok=True)
 
     def there(self, keys: Iterable[str]) -> int:
         """How many of these parts are written."""

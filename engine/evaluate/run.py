@@ -11,6 +11,7 @@ from engine.errors import ConfigError
 from engine.evaluate.assembly import Assembly, Metrics
 from engine.evaluate.clip import spread_pairs
 from engine.evaluate.parts import PROTOCOL, Parts, code_digest, digest, folder_digest
+from engine.evaluate.soundness import discard_damaged
 from engine.evaluate.survey import Driver, Portrait, survey_drivers, survey_portraits
 from engine.evaluate.work import Pair, Settings, ShippedStage, Stage, Task, carry_out, work_in_processes
 
@@ -57,6 +58,8 @@ def evaluate(
         if not clips:
             raise ConfigError(f"{drivers}: no clip with a face in it; expected at least one")
         tasks = _tasks(clips, pictures, DEFAULT_PAIRS if pairs is None else pairs, digest(*about.values()))
+        pair_keys = [pair.key for task in tasks for pair in task.pairs]
+        discard_damaged(parts, [task.key for task in tasks], pair_keys)
         looked = _counter(parts, tasks, progress)
         looked()
         alone = stage is not None or jobs < 2 or len(tasks) < 2

@@ -13,6 +13,7 @@ from engine.evaluate.clip import Cut, Tracker, first_face
 from engine.evaluate.measure import cut_portrait
 from engine.evaluate.parts import Parts, digest, file_digest
 from engine.evaluate.rules import Exclusion
+from engine.evaluate.soundness import are_numbers, is_refusal
 
 _NO_MEDIA = {".json", ".csv", ".md", ".txt", ".html", ".toml", ".yaml", ".yml"}
 
@@ -59,7 +60,7 @@ def survey_drivers(
         first, cut = first_face(path, tracker)
         return {"first": first, "cut": astuple(cut)}
 
-    found, refused = _survey(media_files(folder), "driver", look, parts, code)
+    found, refused = _survey(media_files(folder), "driver", look, _is_driver, parts, code)
     return [
         Driver(name, path, sha, row["first"], Cut(*row["cut"])) for name, path, sha, row in found
     ], refused
@@ -74,12 +75,30 @@ def survey_portraits(
         cut_portrait(path, tracker)
         return {}
 
-    found, refused = _survey(media_files(folder), "portrait", look, parts, code)
+    found, refused = _survey(media_files(folder), "portrait", look, _is_portrait, parts, code)
     return [Portrait(name, path, sha) for name, path, sha, _ in found], refused
 
 
+def _is_driver(row: dict[str, Any]) -> bool:
+    first, cut = row.get("first"), row.get("cut")
+    if not are_numbers([first], 1) or not isinstance(cut, list) or not are_numbers(cut, 5):
+        return False
+    left, top, right, bottom, factor = cut
+    whole = all(isinstance(one, int) and one >= 0 for one in (first, left, top, right, bottom))
+    return whole and left < right and top < bottom and factor > 0
+
+
+def _is_portrait(row: dict[str, Any]) -> bool:
+    return not row
+
+
 def _survey(
-    files: dict[str, Path], kind: str, look: Callable[[Path], dict[str, Any]], parts: Parts, code: str
+    files: dict[str, Path],
+    kind: str,
+    look: Callable[[Path], dict[str, Any]],
+    is_whole: Callable[[dict[str, Any]], bool],
+    parts: Parts,
+    code: str,
 ) -> tuple[Sequence[tuple[str, Path, str, dict[str, Any]]], list[Exclusion]]:
     found: list[tuple[str, Path, str, dict[str, Any]]] = []
     refused: list[Exclusion] = []
@@ -87,7 +106,7 @@ def _survey(
         content = file_digest(path)
         key = digest("survey", kind, content, code)
         row = parts.load(key)
-        if row is None:
+        if row is None or not (is_refusal(row) or is_whole(row)):
             try:
                 row = look(path)
             except InputError as error:

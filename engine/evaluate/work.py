@@ -204,8 +204,16 @@ def _serve(tasks: Sequence[Task], settings: Settings, waiting: Any, failures: An
     try:
         with ShippedStage(settings) as stage:
             while (place := waiting.get()) is not None:
-                carry_out(tasks[place], stage, settings.folder, lambda: None)
+                _stop_alone()
+                carry_out(tasks[place], stage, settings.folder, _stop_alone)
     except MarotteError as error:
         failures.put(str(error))
     except Exception:
         failures.put(f"a measuring process failed: {traceback.format_exc()}")
+
+
+def _stop_alone() -> None:
+    """End this process where its parent was killed, which could not stop it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit(1)

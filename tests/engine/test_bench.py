@@ -58,6 +58,28 @@ def test_comparing_something_else_is_refused(tmp_path: Path) -> None:
         bench.run_bench(tmp_path, frames=3)
 
 
+@pytest.mark.parametrize("median", ['"4"', "null", "NaN", "-1", "true", "[]", "1" + "0" * 400])
+def test_comparing_what_is_damaged_is_refused(median: str, tmp_path: Path) -> None:
+    """What is no figure, or no table of them, is one line of error whatever it is instead."""
+    damaged = written(tmp_path / "damaged.json", 4.0)
+    damaged.write_text(damaged.read_text().replace("4.0", median))
+    good = written(tmp_path / "good.json", 4.0)
+    for name, text in (("deep", "[" * 100_000), ("flat", '{"stages": 3}'), ("list", "[]"), ("none", "null")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ConfigError, match=name):
+            bench.compare(good, tmp_path / name)
+    with pytest.raises(ConfigError, match="damaged"):
+        bench.compare(damaged, damaged)
+
+
+def test_comparing_reads_the_file_that_was_named(tmp_path: Path) -> None:
+    """d.txt is d.txt, even beside a d.json."""
+    good = written(tmp_path / "d.json", 4.0)
+    (tmp_path / "d.txt").write_text("text")
+    with pytest.raises(ConfigError, match=r"d\.txt"):
+        bench.compare(good, tmp_path / "d.txt")
+
+
 def test_memory_is_known_here_or_none() -> None:
     """Resident memory is in megabytes where the system tells it."""
     memory = bench.resident_mb()

@@ -8,7 +8,8 @@ green how far it is turned.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +20,9 @@ import pytest
 
 from engine import canonical
 from engine.errors import ConfigError, TooSmallError
-from engine.evaluate import evaluate, run
+from engine.evaluate import evaluate, run, work
 from engine.evaluate.clip import Clip, Cut, scored_frames, spread_pairs, window_frames
+from engine.evaluate.parts import write_text
 from engine.evaluate.reenact import Played, resting
 from engine.evaluate.rules import counted, excluded
 from engine.evaluate.scores import CROSS_KEYS, RATIOS, SELF_KEYS, mean_scores
@@ -231,6 +233,60 @@ def test_a_second_run_measures_nothing_again(folders: tuple[Path, Path], tmp_pat
     assert evaluate(*folders, tmp_path, stage=again) == metrics
     assert again.reenactor.played == 0
     assert (tmp_path / "metrics.json").read_bytes() == first
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda part: part.write_text("{}"),
+    "cut off": lambda part: part.write_bytes(part.read_bytes()[:40]),
+    "deep": lambda part: part.write_text("[" * 100_000),
+    "wrong types": lambda part: part.write_text(
+        json.dumps(dict.fromkeys(json.loads(part.read_text()), "one") | {"scores": {"akd": []}})
+    ),
+    "no picture": lambda part: part.with_suffix(".png").write_bytes(b"none"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_results_are_measured_again(
+    damage: str, perfect: tuple[dict, Path], folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A result on disk that is not whole is made anew, and the figures are those of an undamaged run."""
+    shutil.copytree(perfect[1], tmp_path, dirs_exist_ok=True)
+    for part in (tmp_path / "parts").glob("*.json"):
+        DAMAGE[damage](part)
+    stage = FlatStage()
+    assert evaluate(*folders, tmp_path, stage=stage) == perfect[0]
+    assert stage.reenactor.played > 0
+
+
+def test_a_process_whose_parent_is_gone_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who measures for nobody stops before the next result; with a parent, or as it itself, it goes on."""
+
+    class Parent:
+        def __init__(self, alive: bool) -> None:
+            self.is_alive = lambda: alive
+
+    for parent in (None, Parent(True)):
+        monkeypatch.setattr("multiprocessing.parent_process", lambda parent=parent: parent)
+        work._stop_alone()
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: Parent(False))
+    with pytest.raises(SystemExit):
+        work._stop_alone()
+
+
+def test_a_full_disk_leaves_nothing_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is whole or not there, and the older one stays."""
+    (tmp_path / "one.json").write_text("older")
+
+    def full(path: Path, text: str, **_: object) -> None:
+        path.write_bytes(text.encode()[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        write_text(tmp_path / "one.json", "newer")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.json"]
+    assert (tmp_path / "one.json").read_text() == "older"
 
 
 def test_a_folder_without_clips_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
