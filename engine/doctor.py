@@ -41,7 +41,7 @@ def examine(*, cache: Path | None = None, backend: str = "auto") -> list[Finding
     checks: dict[str, Callable[[], list[Finding]]] = {
         "python": _python,
         "packages": _packages,
-        "cache": lambda: _cache(models.models_folder(cache)),
+        "cache": lambda: _cache(models.models_folder(cache), _complete(cache)),
         "models": lambda: _models(cache),
         "backend": lambda: _backend(backend, cache),
         "kernels": _kernels,
@@ -74,7 +74,13 @@ def _packages() -> list[Finding]:
     return [Finding("packages", True, found)]
 
 
-def _cache(folder: Path) -> list[Finding]:
+def _complete(cache: Path | None) -> bool:
+    """Whether nothing has to be pulled; whether it is whole is for the models' own findings."""
+    return all(row.ok for row in models.list_models(cache) if row.model.sha256)
+
+
+def _cache(folder: Path, complete: bool) -> list[Finding]:
+    """complete: every model is there, so that rendering works though nothing can be written."""
     elsewhere = "name another folder with --cache DIR or MAROTTE_CACHE"
     standing = _standing(folder)
     if not standing.is_dir():
@@ -83,13 +89,14 @@ def _cache(folder: Path) -> list[Finding]:
         ]
     fault = _unwritable(standing)
     if fault:
-        detail = f"{folder} cannot be written ({fault})"
-        return [Finding("cache", False, detail, f"make it writable, or {elsewhere}")]
+        detail = f"{folder} cannot be written ({fault})" + (", and holds every model" if complete else "")
+        fix = "" if complete else f"make it writable, or {elsewhere}"
+        return [Finding("cache", complete, detail, fix)]
     free = shutil.disk_usage(standing).free
-    if free < _ROOM_BYTES:
+    if free < _ROOM_BYTES and not complete:
         detail = f"{folder} has {free >> 20} MB left, expected {_ROOM_BYTES >> 20}"
         return [Finding("cache", False, detail, f"free some space, or {elsewhere}")]
-    return [Finding("cache", True, f"{folder}, {free >> 30} GB left")]
+    return [Finding("cache", True, f"{folder}, {free >> 20} MB left")]
 
 
 def _standing(folder: Path) -> Path:

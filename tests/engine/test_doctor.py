@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -15,7 +17,9 @@ import pytest
 import marotte
 from engine import backends, doctor
 from engine.doctor import Finding, examine
+from engine.errors import ModelError
 from engine.models import PULLED, models_folder
+from engine.track.face import FaceTracker
 
 
 def bad(findings: list[Finding]) -> dict[str, Finding]:
@@ -98,16 +102,50 @@ def test_a_broken_backend_is_named(models: None, monkeypatch: pytest.MonkeyPatch
     check_named(finding, "libtbb.so.12 is missing", "--backend onnxruntime")
 
 
-def test_a_read_only_cache_is_named(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only disk is found by trying to write, and the fix is another folder."""
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk on which nothing can be written."""
 
-    def read_only(*_: Any, **__: Any) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+
+
+def test_a_read_only_cache_is_named(read_only: None, tmp_path: Path) -> None:
+    """A read-only disk is found by trying to write, and the fix is another folder."""
+    finding = bad(examine(cache=tmp_path))["cache"]
+    check_named(finding, f"cannot be written ({os.strerror(errno.EROFS)})", "--cache DIR")
+
+
+def test_a_complete_read_only_cache_is_sound(read_only: None, copied: Path) -> None:
+    """Nothing has to be written there any more: it is ok, with a remark."""
+    findings = examine(cache=copied)
+    assert bad(findings) == {}
+    (cache,) = (finding for finding in findings if finding.piece == "cache")
+    assert "cannot be written" in cache.detail
+    assert "holds every model" in cache.detail
+
+
+def test_another_graph_under_a_models_name_is_named(copied: Path) -> None:
+    """A sound graph with a sidecar that fits is still not the model: the doctor and the tracker both say so."""
+    folder = models_folder(copied)
+    graph = (folder / "face_mesh.onnx").read_bytes()
+    planted = folder / "face_mesh_attention.onnx"
+    planted.write_bytes(graph)
+    sidecar = json.loads(planted.with_suffix(".json").read_text())
+    sidecar |= {"size": len(graph), "onnx_sha256": hashlib.sha256(graph).hexdigest()}
+    planted.with_suffix(".json").write_text(json.dumps(sidecar))
     found = bad(examine(cache=copied))
-    assert list(found) == ["cache"]
-    check_named(found["cache"], f"cannot be written ({os.strerror(errno.EROFS)})", "--cache DIR")
+    check_named(found["model face_mesh_attention"], "does not have the SHA-256", "run: marotte models pull")
+    with pytest.raises(ModelError, match=r"model face_mesh_attention: .*run: marotte models pull"):
+        FaceTracker(cache=copied)
+
+
+def test_a_hint_is_told_whole(tmp_path: Path) -> None:
+    """A slip in a backend's name is answered with the name that was meant."""
+    finding = bad(examine(cache=tmp_path, backend="openvin"))["backend"]
+    check_named(finding, "backend 'openvin' is not known", "did you mean openvino?")
 
 
 @pytest.mark.parametrize("place", ["cache", "cache/models"])
