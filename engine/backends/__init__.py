@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.backends.graph import Arrays, Graph, Port
-from engine.errors import BackendError, ModelError
+from engine.errors import BackendError, ModelError, PortError
 
 __all__ = ["BACKENDS", "Arrays", "Choice", "Graph", "Port", "choose", "open_graph"]
 
@@ -84,5 +84,8 @@ def open_graph(
     except (ImportError, OSError) as error:
         raise BackendError(f"backend {choice.name} is broken ({error}); install it again") from error
     wanted = None if outputs is None else tuple(outputs)
-    graph: Graph = getattr(module, _CLASSES[choice.name])(path, threads, wanted)
+    try:
+        graph: Graph = getattr(module, _CLASSES[choice.name])(path, threads, wanted)
+    except PortError as error:
+        raise PortError(f"{path.name}: {error}") from error
     return graph
