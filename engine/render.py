@@ -132,8 +132,8 @@ def render(
     faces: int = 1,
     driver_pixels: bool = False,
     report: Path | str | None = None,
-    cache: Path | None = None,
-    task: Path | None = None,
+    cache: Path | str | None = None,
+    task: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`.
@@ -143,11 +143,18 @@ def render(
     face, and each further face of the driver one of the others. report: a JSON file for the tally. task: as in
     engine.puppet.Opening. Interrupted
     (KeyboardInterrupt), what was rendered so far becomes a playable file, the report is written, and the
-    interruption goes on to the caller. Raises MarotteError before anything is written when an input, an option or
+    interruption goes on to the caller; before the first frame nothing is written.
+    Raises MarotteError before anything is written when an input, an option or
     a name cannot be used, and leaves an older file of that name alone.
     """
-    out, report = Path(out), None if report is None else Path(report)
-    opening = Opening(backend, faces, cache, task)
+    _check_types(bundle=bundle, backend=backend, faces=faces)
+    out, report = _path("out", out), None if report is None else _path("report", report)
+    opening = Opening(
+        backend,
+        faces,
+        None if cache is None else _path("cache", cache),
+        None if task is None else _path("task", task),
+    )
     _check_apart({"source": source, "driver": driver, "out": out, "report": report})
     tally = Tally()
     with ExitStack() as opened:
@@ -221,6 +228,24 @@ class _Found:
         return (self._face,)
 
 
+def _check_types(bundle: object, backend: object, faces: object) -> None:
+    for name, value in (("bundle", bundle), ("backend", backend)):
+        if not isinstance(value, str):
+            raise ConfigError(f"{name}: got {value!r}, expected a name, as text")
+    if not isinstance(faces, int) or isinstance(faces, bool):
+        raise ConfigError(f"faces: got {faces!r}, expected a whole number, 1 or more")
+
+
+def _path(role: str, name: object) -> Path:
+    """A name that every system, and the report, can hold."""
+    if not isinstance(name, (str, Path)):
+        raise ConfigError(f"{role}: got {name!r}, expected the name of a file")
+    text = str(name)
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ConfigError(f"{role}: {text!a} is no name of a file; expected one in UTF-8, without NUL")
+    return Path(name)
+
+
 def _check_apart(paths: dict[str, Path | str | U8 | None]) -> None:
     """No file that is read may be written to, and no two outputs may be one."""
     files = {role: Path(path) for role, path in paths.items() if isinstance(path, (str, Path))}
@@ -256,11 +281,11 @@ def _concluded(tally: Tally, out: Path, report: Path | None) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            tally.interrupted = True
-            _write(file, tally)
-            if file is not None:
-                file.finish()
             if tally.frames:
+                tally.interrupted = True
+                _write(file, tally)
+                if file is not None:
+                    file.finish()
                 _log.warning("%s holds the %s done until then", out, counted(tally.frames))
             raise
         _write(file, tally)

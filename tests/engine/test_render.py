@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from engine.errors import ConfigError, InputError, NoFaceError
+from engine.errors import ConfigError, InputError, MarotteError, NoFaceError
 from engine.media import open_media, read_picture
 from engine.render import Tally, render
 from engine.types import FrameReport, Outcome
@@ -126,6 +127,47 @@ def test_an_interruption_keeps_what_was_rendered(portrait: Path, clip: Path, out
     told = json.loads(report.read_text())
     assert (told["interrupted"], told["frames"]) == (True, 6)
     assert left(out.parent) == {"out.mp4", "out.json"}
+
+
+def test_an_interruption_before_the_first_frame_leaves_older_files_alone(
+    portrait: Path, clip: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What shows nothing yet does not take the place of what an earlier render made."""
+    report = out.with_suffix(".json")
+    out.write_text("older clip")
+    report.write_text("older report")
+    for step in ("load", "write_frames"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"engine.render.{step}", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                render(portrait, clip, out, report=report)
+        assert (out.read_text(), report.read_text()) == ("older clip", "older report")
+        assert left(out.parent) == {"out.mp4", "out.json"}
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("faces", 2.5), ("faces", "2"), ("faces", True), ("bundle", None), ("backend", None), ("cache", 3),
+        ("report", "a\0.json"), ("report", "a\ud800.json"), ("out", "a\0.mp4"), ("out", "a\udcff.mp4"), ("out", None),
+    ],
+)  # fmt: skip
+def test_an_argument_of_another_kind_is_refused_by_name(option: str, value: object) -> None:
+    """The caller reads which argument was wrong, in one line, before any file is opened."""
+    arguments: dict[str, Any] = {"source": "none.jpg", "driver": "none.mp4", "out": "o.mp4"}
+    with pytest.raises(ConfigError, match=f"^{option}: ") as refused:
+        render(**(arguments | {option: value}))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_cache_may_be_named_as_text(portrait: Path, clip: Path, out: Path) -> None:
+    """A name is a name, as text or as a path."""
+    with pytest.raises(MarotteError, match="models pull"):
+        render(portrait, clip, out, cache=str(out.parent / "no models"))
 
 
 def test_a_failure_leaves_older_files_alone(portrait: Path, clip: Path, out: Path) -> None:
