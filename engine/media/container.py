@@ -14,8 +14,9 @@ from engine.errors import DecodeError
 from engine.media.limits import Limits
 
 # Containers that hold their own data. Playlists (hls, dash, concat), picture sequences and devices
-# open further files or addresses, so they are not among them.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,mpegvideo,avi,gif"
+# open further files or addresses, so they are not among them. Nor are bare MPEG streams (mpegvideo), whose
+# parser spends minutes on a run of zeros.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,avi,gif"
 _VIDEO_CODECS = """
     h264 hevc av1 libdav1d vp8 vp9 libvpx libvpx-vp9 mpeg1video mpeg2video mpegvideo mpeg4 mjpeg gif prores
 """

@@ -17,7 +17,9 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_READ = frozenset({0xC0, 0xC1, 0xC2})
 # Each scan costs a pass over all pixels; encoders make about ten.
 _JPEG_MOST_SCANS = 100
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_JPEG_MARKER = re.compile(rb"\xff++([^\x00\xff\xd0-\xd7])")
+# For searching: fill bytes before the last FF are passed over once, not once from each of them.
+_JPEG_NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ def check_whole(data: bytes, kind: str) -> None:
 
     Decoders fill what is missing with grey, so the end is looked for here.
     """
-    _CHECKS[kind](data)
+    try:
+        _CHECKS[kind](data)
+    except (struct.error, IndexError) as error:
+        raise DecodeError(f"its {kind} header is cut or damaged: get the whole file again") from error
 
 
 def essential_png(data: bytes) -> bytes:
@@ -153,7 +158,7 @@ def _check_jpeg_kind(marker: int, bits: int) -> None:
 
 def _check_jpeg(data: bytes) -> None:
     at, scans = 2, 0
-    while found := _JPEG_MARKER.search(data, at):
+    while found := _JPEG_NEXT_MARKER.search(data, at):
         if found[1] == b"\xd9":
             return
         scans += found[1] == b"\xda"
@@ -213,7 +218,7 @@ def _check_bmp(data: bytes) -> None:
 
 
 def _read_tiff(data: bytes) -> PictureHeader:
-    tags = tiff.read_directory(data)
+    tags = tiff.read_directory(data, tiff.OF_PICTURE)
     if tiff.WIDTH not in tags or tiff.HEIGHT not in tags:
         raise DecodeError("its TIFF does not state its size: get the file again")
     if set(tags.get(tiff.BITS, (1,))) - {1, 2, 4, 8, 16} or set(tags.get(tiff.SAMPLE_FORMAT, (1,))) != {1}:
@@ -223,7 +228,7 @@ def _read_tiff(data: bytes) -> PictureHeader:
 
 
 def _check_tiff(data: bytes) -> None:
-    tags = tiff.read_directory(data)
+    tags = tiff.read_directory(data, tiff.OF_DATA)
     pairs = ((tiff.STRIP_OFFSETS, tiff.STRIP_COUNTS), (tiff.TILE_OFFSETS, tiff.TILE_COUNTS))
     ends = [
         offset + count

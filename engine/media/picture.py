@@ -22,6 +22,9 @@ _Stored = NDArray[np.integer[Any] | np.floating[Any]]
 GROUND = 128
 """Transparent pixels are laid on this grey (0..255, all three channels)."""
 
+# Widening samples of a whole picture at once takes several times its size.
+_STRIP_ROWS = 128
+
 _SUFFIX_OPTIONS: dict[str, list[int]] = {
     ".png": [],
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -96,6 +99,14 @@ def _decode(data: bytes) -> _Stored | None:
 
 
 def _to_rgb(stored: _Stored) -> U8:
+    rgb = np.empty((*stored.shape[:2], 3), np.uint8)
+    for top in range(0, len(rgb), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        rgb[rows] = _strip_to_rgb(stored[rows])
+    return rgb
+
+
+def _strip_to_rgb(stored: _Stored) -> U8:
     if stored.dtype == np.uint16:
         stored = cv2.convertScaleAbs(stored, alpha=1 / 257)
     if stored.ndim == 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from engine.errors import DecodeError
 
@@ -11,13 +11,16 @@ WIDTH, HEIGHT, BITS, PHOTOMETRIC = 256, 257, 258, 262
 STRIP_OFFSETS, ORIENTATION, SAMPLES, STRIP_COUNTS = 273, 274, 277, 279
 TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 324, 325, 339
 
+OF_PICTURE = frozenset({WIDTH, HEIGHT, BITS, SAMPLES, SAMPLE_FORMAT})
+OF_DATA = frozenset({STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS})
+
 _SIZES = {1: (1, "B"), 3: (2, "H"), 4: (4, "I")}
 _MAX_ENTRIES = 4096
-_MAX_VALUES = 1 << 20
+_MAX_VALUES = 1 << 18  # tiles of 16 pixels of the largest picture that is read
 
 
-def read_directory(data: bytes) -> Mapping[int, tuple[int, ...]]:
-    """The unsigned integer tags of the first directory: tag number to values.
+def read_directory(data: bytes, wanted: Set[int]) -> Mapping[int, tuple[int, ...]]:
+    """The `wanted` unsigned integer tags of the first directory: tag number to values.
 
     data: a TIFF file or the payload of an EXIF block, from its byte order mark on. Tags of other types are
     left out. Raises DecodeError when the directory lies outside of `data`.
@@ -31,7 +34,12 @@ def read_directory(data: bytes) -> Mapping[int, tuple[int, ...]]:
         entries = (start + 2 + 12 * index for index in range(min(count, _MAX_ENTRIES)))
         tags: dict[int, tuple[int, ...]] = {}
         for at in entries:
-            _read_entry(data, at, order, tags)
+            tag = struct.unpack_from(order + "H", data, at)[0]
+            if tag in tags:
+                # Two readers could take two different sizes from it.
+                raise DecodeError(f"the tag {tag} stands twice in the directory: save it again")
+            if tag in wanted:
+                _read_entry(data, at, order, tags)
         return tags
     except struct.error as error:
         raise DecodeError("the tag directory is cut: get the whole file again") from error
@@ -41,9 +49,6 @@ def _read_entry(data: bytes, at: int, order: str, tags: dict[int, tuple[int, ...
     tag, kind, count = struct.unpack_from(order + "HHI", data, at)
     if kind not in _SIZES or count > _MAX_VALUES:
         return
-    if tag in tags:
-        # Two readers could take two different sizes from it.
-        raise DecodeError(f"the tag {tag} stands twice in the directory: save it again")
     size, letter = _SIZES[kind]
     place = at + 8
     if size * count > 4:
@@ -54,7 +59,7 @@ def _read_entry(data: bytes, at: int, order: str, tags: dict[int, tuple[int, ...
 def orientation_of_exif(block: bytes) -> int:
     """EXIF orientation 1..8 of an EXIF block; 1 when it is missing or damaged, as that spoils no pixel."""
     try:
-        values = read_directory(block.removeprefix(b"Exif\0\0")).get(ORIENTATION, (1,))
+        values = read_directory(block.removeprefix(b"Exif\0\0"), {ORIENTATION}).get(ORIENTATION, (1,))
     except DecodeError:
         return 1
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1

@@ -130,19 +130,16 @@ def test_mpeg_streams_start_at_zero(clip: Path, tmp_path: Path):
     np.testing.assert_allclose(times, np.arange(10) * 0.04, atol=1e-3)
 
 
-def test_a_bare_stream_gets_times(tmp_path: Path):
-    """A stream without a container has no times of its own: its frames come in order, near its rate."""
-    with av.open(str(tmp_path / "bare.m1v"), "w", format="mpeg1video") as bare:
-        stream = bare.add_stream("mpeg1video", rate=25)
+def test_a_bare_stream_is_refused(tmp_path: Path):
+    """A stream without a container is not read, as its parser spends minutes on a few megabytes of zeros."""
+    with av.open(str(tmp_path / "bare.m2v"), "w", format="mpeg2video") as bare:
+        stream = bare.add_stream("mpeg2video", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
         for index in range(8):
             bare.mux(stream.encode(av.VideoFrame.from_ndarray(picture(20 + 10 * index), "rgb24")))
         bare.mux(stream.encode(None))
-    with VideoReader(tmp_path / "bare.m1v") as reader:
-        times = [frame.time_s for frame in reader]
-    assert len(times) == 8
-    assert (np.diff(times) > 0).all()
-    assert times[-1] == pytest.approx(0.28, abs=0.05)
+    with pytest.raises(DecodeError, match="cannot be opened"):
+        VideoReader(tmp_path / "bare.m2v")
 
 
 def test_times_that_run_back_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
