@@ -121,7 +121,8 @@ def _models(cache: Path | None) -> list[Finding]:
 def _model(row: models.Row) -> Finding:
     piece = f"model {row.model.name}"
     if row.condition is models.Condition.READY:
-        return Finding(piece, True, "its SHA-256 is right")
+        known = row.model.onnx_sha256 is not None
+        return Finding(piece, True, "its SHA-256 is right" if known else "it is as it was when it was added")
     return Finding(piece, False, *_parted(row.detail.removeprefix(f"{piece}: ")))
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import pytest
 
 import marotte
 from engine import backends, doctor
+from engine import models as models_registry
 from engine.doctor import Finding, examine
 from engine.errors import ModelError
 from engine.models import PULLED, models_folder
@@ -140,6 +142,13 @@ def test_another_graph_under_a_models_name_is_named(copied: Path) -> None:
     check_named(found["model face_mesh_attention"], "does not have the SHA-256", "run: marotte models pull")
     with pytest.raises(ModelError, match=r"model face_mesh_attention: .*run: marotte models pull"):
         FaceTracker(cache=copied)
+
+
+def test_a_users_own_model_is_not_said_to_be_the_right_one() -> None:
+    """There is no pinned hash to hold it against, so only that it did not change is claimed."""
+    row = models_registry.inspect(models_registry.model("task_face_detector"), Path("none"), full=False)
+    ready = replace(row, condition=models_registry.Condition.READY)
+    assert "SHA-256" not in doctor._model(ready).detail
 
 
 def test_a_hint_is_told_whole(tmp_path: Path) -> None:
