@@ -12,6 +12,7 @@ from av.container import InputContainer
 
 from engine.errors import DecodeError
 from engine.media.limits import Limits
+from engine.media.wording import one_line
 
 # Containers that hold their own data. Playlists (hls, dash, concat), picture sequences and devices
 # open further files or addresses, so they are not among them. Nor are bare MPEG streams (mpegvideo), whose
@@ -46,7 +47,7 @@ def open_container(path: Path, limits: Limits) -> tuple[InputContainer, BinaryIO
     except (av.FFmpegError, ValueError) as error:
         file.close()
         raise DecodeError(
-            f"{path.name} cannot be opened as a picture or video ({_words(error)}): it is cut, damaged or of "
+            f"{one_line(path.name)} cannot be opened as a picture or video ({_words(error)}): it is cut, damaged or of "
             "an unknown kind; give a whole MP4, MOV, WebM, MKV, AVI, MPEG or GIF file"
         ) from error
     return container, file

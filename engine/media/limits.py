@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import DecodeError, InputError, TooLargeError, TooSmallError
+from engine.media.wording import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class Limits:
             words = getattr(error, "strerror", None) or error
             raise InputError(f"{str(path)!r} cannot be read ({words}): check the path") from error
         if file is None:
-            raise InputError(f"{path} is not a plain file: give a picture or video file")
+            raise InputError(f"{one_line(path)} is not a plain file: give a picture or video file")
         try:
-            self._check_bytes(path.name, status.st_size)
+            self._check_bytes(one_line(path.name), status.st_size)
         except InputError:
             file.close()
             raise

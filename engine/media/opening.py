@@ -15,6 +15,7 @@ from engine.media.limits import PICTURE_LIMITS, VIDEO_LIMITS, Limits
 from engine.media.picture import PICTURE_SUFFIXES, read_picture, write_picture
 from engine.media.video_reader import DEFAULT_RATE, VideoReader
 from engine.media.video_writer import VideoWriter
+from engine.media.wording import one_line
 from engine.types import Frame
 
 _MAGIC_BYTES = 32
@@ -110,7 +111,7 @@ class PictureReader:
 
     def __init__(self, path: str | os.PathLike[str], limits: Limits = PICTURE_LIMITS) -> None:
         self.path = Path(path)
-        self.name = self.path.name
+        self.name = one_line(self.path.name)
         self._rgb = read_picture(path, limits)
 
     @property
@@ -144,7 +145,9 @@ class PictureWriter:
     def write(self, frame: Frame) -> None:
         """Write the file at once."""
         if self.frames:
-            raise ConfigError(f"{self.path.name} is a picture and holds one frame: name an .mp4 for a video")
+            raise ConfigError(
+                f"{one_line(self.path.name)} is a picture and holds one frame: name an .mp4 for a video"
+            )
         write_picture(self.path, frame.rgb)
         self.frames = 1
 
@@ -168,7 +171,9 @@ def open_media(
 ) -> MediaReader:
     """Open a picture or a video, told by its content. Raises what PictureReader and VideoReader raise."""
     if "://" in os.fspath(path):
-        raise DecodeError(f"{os.fspath(path)} is an address; expected the path of a file on this machine")
+        raise DecodeError(
+            f"{one_line(os.fspath(path))} is an address; expected the path of a file on this machine"
+        )
     path = Path(path)
     with videos.open_file(path) as file:
         picture = kind_of(file.read(_MAGIC_BYTES)) is not None

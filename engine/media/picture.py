@@ -15,6 +15,7 @@ from engine.media.header import check_whole, essential_png, read_header
 from engine.media.limits import PICTURE_LIMITS, Limits
 from engine.media.orientation import upright
 from engine.media.unfinished import Unfinished
+from engine.media.wording import one_line
 from engine.types import U8
 
 _Stored = NDArray[np.integer[Any] | np.floating[Any]]
@@ -53,6 +54,7 @@ def decode_picture(data: bytes, name: str, limits: Limits = PICTURE_LIMITS) -> U
     transparent pixels are laid on grey `GROUND`, of an animation the first picture is taken. Raises
     DecodeError (no such picture, cut or damaged), TooLargeError, TooSmallError.
     """
+    name = one_line(name)
     try:
         header = read_header(data)
         limits.check_size(name, header.width, header.height)
@@ -83,7 +85,9 @@ def write_picture(path: str | os.PathLike[str], rgb: U8) -> None:
     path = Path(path)
     options = _SUFFIX_OPTIONS.get(path.suffix.lower())
     if options is None:
-        raise ConfigError(f"{path.name} is no picture name: end it in {', '.join(PICTURE_SUFFIXES)}")
+        raise ConfigError(
+            f"{one_line(path.name)} is no picture name: end it in {', '.join(PICTURE_SUFFIXES)}"
+        )
     _, coded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     with Unfinished(path) as unfinished:
         unfinished.write(coded.tobytes())

@@ -21,6 +21,7 @@ from engine.errors import DecodeError
 from engine.media.container import clock_start, open_container, video_codec_is_read
 from engine.media.limits import VIDEO_LIMITS, Limits
 from engine.media.orientation import code_of_matrix, upright, upright_size
+from engine.media.wording import one_line
 from engine.types import U8, Frame
 
 DEFAULT_RATE = Fraction(25)
@@ -49,7 +50,7 @@ class VideoReader:
 
     def __init__(self, path: str | os.PathLike[str], limits: Limits = VIDEO_LIMITS) -> None:
         self.path = Path(path)
-        self.name = self.path.name
+        self.name = one_line(self.path.name)
         self.dropped = 0
         """Frames left out until now because they were damaged."""
         self._container, self._file = open_container(self.path, limits)

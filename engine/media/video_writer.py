@@ -21,6 +21,7 @@ from engine.media.audio import AudioKind, AudioTrack, open_audio
 from engine.media.interrupts import deferred
 from engine.media.planes import i420_of
 from engine.media.unfinished import Unfinished, is_full
+from engine.media.wording import one_line
 from engine.types import U8, Frame
 
 # What the planes are made with: BT.601 matrix, limited range. The other two are sRGB's nearest names.
@@ -82,7 +83,9 @@ class VideoWriter:
         self.notes: list[str] = []
         kind = _KINDS.get(self.path.suffix.lower())
         if kind is None:
-            raise ConfigError(f"{self.path.name} is no video name: end it in {', '.join(VIDEO_SUFFIXES)}")
+            raise ConfigError(
+                f"{one_line(self.path.name)} is no video name: end it in {', '.join(VIDEO_SUFFIXES)}"
+            )
         self._unfinished = Unfinished(self.path)
         self._open = True
         self._last_pts: int | None = None
