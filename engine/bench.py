@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from engine.source import sources_from_picture
 from engine.track.face import FaceTracker
 from engine.track.person import PersonSegmenter
 from engine.types import U8, Frame, Source
+from engine.versions import versions
 
 Progress = Callable[[int, int | None], None]
 
@@ -53,7 +53,6 @@ _SIDE = 512
 _WARM = 30
 _BLOCK = 25
 _DETECT_EVERY = 10
-_PACKAGES = ("marotte", "numpy", "opencv-python-headless", "numba", "av", "openvino", "onnxruntime")
 
 # On Windows the process clock ticks every 15.6 ms: too coarse for one stage of one frame.
 cpu_clock = time.perf_counter if sys.platform == "win32" else time.process_time
@@ -229,12 +228,8 @@ def _content(
         "calibration": {"remap_ms": remap_ms, "reference_ms": REFERENCE_REMAP_MS},
         "stages": {stage: _figures(rows[stage], REFERENCE_REMAP_MS / remap_ms) for stage in STAGES},
         "memory": {"resident_mb": resident_mb()},
-        "machine": {
-            "system": platform.system(),
-            "processor": platform.machine(),
-            "python": platform.python_version(),
-        },
-        "versions": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
+        "machine": {"system": platform.system(), "processor": platform.machine()},
+        "versions": versions(),
     }
 
 
@@ -246,13 +241,6 @@ def _figures(seconds: Sequence[float], scale: float) -> dict[str, float]:
         "median_scaled_ms": median * scale,
         "p95_scaled_ms": p95 * scale,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def resident_mb() -> float | None:
