@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from engine.errors import ConfigError
@@ -16,12 +17,22 @@ def known(name: str, choices: Iterable[str], what: str) -> str:
     """`name`, when it is one of `choices`; else a ConfigError that says the nearest one and lists them all."""
     options = sorted(choices)
     if not isinstance(name, str):
-        raise ConfigError(f"{what}: expected one of {', '.join(options)}, got {name!r}")
+        raise ConfigError(f"{what}: got {name!r}, expected one of {', '.join(options)}")
     if name in options:
         return name
     near = difflib.get_close_matches(name, options, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(f"{what}: got {name!r}; {hint}expected one of {', '.join(options)}")
+
+
+def file_path(role: str, name: object) -> Path:
+    """`name` as a path that every system, and a report, can hold. Raises ConfigError naming its `role`."""
+    if not isinstance(name, (str, Path)):
+        raise ConfigError(f"{role}: got {name!r}, expected the name of a file")
+    text = str(name)
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ConfigError(f"{role}: {text!a} is no name of a file; expected one in UTF-8, without NUL")
+    return Path(name)
 
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -282,7 +282,7 @@ class Session:
             if patch.canvas.shape != work.frame.rgb.shape and self._config.mode is Mode.EDIT:
                 raise PortError(f"canvas: expected {work.frame.rgb.shape}, got {patch.canvas.shape}")
             if picture is not None:  # a further face goes into the picture that already holds the first
-                patch = type(patch)(patch.rgb, patch.mask, patch.crop, picture)
+                patch = replace(patch, canvas=picture)
             picture = paste(patch)
         if picture is None:
             raise MarotteError("the runner gave back nothing; expected one answer per face")

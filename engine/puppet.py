@@ -16,7 +16,7 @@ import numpy as np
 
 from engine import backends, blend
 from engine.backends import Choice
-from engine.config import from_mapping, known
+from engine.config import file_path, from_mapping, known
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
@@ -53,10 +53,13 @@ class Opening:
     task: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.cache is not None:
-            object.__setattr__(self, "cache", Path(self.cache))
-        if not isinstance(self.faces, int) or self.faces < 1:
-            raise ConfigError(f"faces: got {self.faces!r}, expected 1 or more")
+        if not isinstance(self.backend, str):
+            raise ConfigError(f"backend: got {self.backend!r}, expected a name, as text")
+        if not isinstance(self.faces, int) or isinstance(self.faces, bool) or self.faces < 1:
+            raise ConfigError(f"faces: got {self.faces!r}, expected 1 or more, as a whole number")
+        for role in ("cache", "task"):
+            if (named := getattr(self, role)) is not None:
+                object.__setattr__(self, role, file_path(role, named))
 
     def tracker(self) -> FaceTracker | TaskTracker:
         """For a driver's frames."""

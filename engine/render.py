@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from engine.config import file_path, known
 from engine.errors import ConfigError, NoFaceError
 from engine.features.still import still_neutral
+from engine.generators import NAMES
 from engine.media import MediaReader, MediaWriter, open_media, open_writer
 from engine.media.picture import PICTURE_SUFFIXES
 from engine.media.unfinished import Unfinished
@@ -132,8 +134,8 @@ def render(
     faces: int = 1,
     driver_pixels: bool = False,
     report: Path | str | None = None,
-    cache: Path | str | None = None,
-    task: Path | str | None = None,
+    cache: Path | None = None,
+    task: Path | None = None,
     progress: Progress | None = None,
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`.
@@ -147,14 +149,9 @@ def render(
     Raises MarotteError before anything is written when an input, an option or
     a name cannot be used, and leaves an older file of that name alone.
     """
-    _check_types(bundle=bundle, backend=backend, faces=faces)
-    out, report = _path("out", out), None if report is None else _path("report", report)
-    opening = Opening(
-        backend,
-        faces,
-        None if cache is None else _path("cache", cache),
-        None if task is None else _path("task", task),
-    )
+    known(bundle, NAMES, "bundle")
+    out, report = file_path("out", out), None if report is None else file_path("report", report)
+    opening = Opening(backend, faces, cache, task)
     _check_apart({"source": source, "driver": driver, "out": out, "report": report})
     tally = Tally()
     with ExitStack() as opened:
@@ -226,24 +223,6 @@ class _Found:
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
         return (self._face,)
-
-
-def _check_types(bundle: object, backend: object, faces: object) -> None:
-    for name, value in (("bundle", bundle), ("backend", backend)):
-        if not isinstance(value, str):
-            raise ConfigError(f"{name}: got {value!r}, expected a name, as text")
-    if not isinstance(faces, int) or isinstance(faces, bool):
-        raise ConfigError(f"faces: got {faces!r}, expected a whole number, 1 or more")
-
-
-def _path(role: str, name: object) -> Path:
-    """A name that every system, and the report, can hold."""
-    if not isinstance(name, (str, Path)):
-        raise ConfigError(f"{role}: got {name!r}, expected the name of a file")
-    text = str(name)
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ConfigError(f"{role}: {text!a} is no name of a file; expected one in UTF-8, without NUL")
-    return Path(name)
 
 
 def _check_apart(paths: dict[str, Path | str | U8 | None]) -> None:

@@ -250,3 +250,22 @@ def test_a_control_out_of_range_is_refused(puppet: Puppet, controls: dict[str, A
     """What would distort every later frame is refused when it is set."""
     with pytest.raises(ConfigError):
         puppet.set(**controls)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"faces": 2.5},
+        {"faces": "2"},
+        {"faces": True},
+        {"backend": None},
+        {"cache": "a\0b"},
+        {"task": 3},
+        {"bundle": None},
+    ],
+    ids=str,
+)
+def test_an_option_of_a_wrong_type_is_refused(portrait: Path, options: dict[str, Any]) -> None:
+    """Each option that opens something is checked in one place, for the API and the command alike."""
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        marotte.puppet(portrait, **options)
