@@ -14,6 +14,7 @@
     │   ├── VersionError
     │   └── PortError         an array does not fit the graph's port
     ├── BackendError          an inference runtime is absent or failed
+    ├── WorkerError           the worker is away, busy, or cannot be started
     └── TrainingError
 
 A message says what, got, expected and the next step, on one line.
@@ -76,6 +77,10 @@ class PortError(BundleError):
 
 class BackendError(MarotteError):
     """An inference runtime is not installed, refused the graph, or failed while running it."""
+
+
+class WorkerError(MarotteError):
+    """The process that tracks and generates is away, busy, or cannot be started."""
 
 
 class TrainingError(MarotteError):

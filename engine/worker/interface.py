@@ -1,0 +1,184 @@
+"""What passes between the network's side and the side that tracks and generates, whichever process that is in.
+
+`LocalWorker` does the work in threads of this process; `ProcessWorker` joins a process of its own by one-slot
+mailboxes, and replaces it when it hangs, stops or dies. Both are a `Worker`.
+
+All times are seconds of `time.perf_counter`, which one machine's processes share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.errors import ConfigError
+from engine.fallback import FallbackConfig
+from engine.types import U8, FrameReport
+
+TICKS = 90_000
+"""Presentation times count in 1/90000 s, the clock of RTP video."""
+TIME_BASE = Fraction(1, TICKS)
+
+NO_MARK = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What goes into the worker with a driver's frame and comes back on the picture rendered from that very frame.
+
+    pts: in 1/90000 s. arrived_s: when its first packet arrived. mark: number read from the strip in the frame
+    (0 .. 2**24 - 1), NO_MARK where there was none.
+    """
+
+    pts: int
+    arrived_s: float
+    mark: int = NO_MARK
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """One picture that leaves the worker.
+
+    planes: uint8 (H * 3 / 2, W), I420 as in engine.media.planes, sides even; the receiver's own. changes: number of
+    the last change (see Worker.change) that was in force. source: id of the source that it shows.
+    """
+
+    session: str
+    planes: U8
+    stamp: Stamp
+    report: FrameReport
+    changes: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceInfo:
+    """A source that was accepted. id: SHA-256 (hex) of its bytes. size: (width, height) of the picture that leaves,
+    both even. faces: how many of them are moved. still: its I420 planes, what is safe to show before any frame."""
+
+    id: str
+    name: str
+    size: tuple[int, int]
+    faces: int
+    still: U8
+
+
+class DriverKind(Enum):
+    """CAMERA: frames are posted. DEMO: the worker performs the scripted driver by itself, 30 frames a second."""
+
+    CAMERA = "camera"
+    DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """What one session is opened with. source: id of an added source. controls, smoothing: as in `Worker.change`."""
+
+    source: str
+    driver: DriverKind = DriverKind.CAMERA
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    smoothing: float = 1.0
+    fallback: FallbackConfig = field(default_factory=FallbackConfig)
+
+
+class State(Enum):
+    """STARTING: not yet ready for the first time. READY. REPLACING: the old one is gone, the next is on its way.
+    FAILED: it cannot be started (detail says why). CLOSED."""
+
+    STARTING = "starting"
+    READY = "ready"
+    REPLACING = "replacing"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """state; restarts by reason ("crashed", "hung", "overdue"); detail: one line for people; pid of the process."""
+
+    state: State
+    restarts: Mapping[str, int]
+    detail: str = ""
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """bundle, backend, cache, faces: as in engine.puppet. side: longest side in pixels of the pictures that leave.
+    sessions: most at once. spare: keep a second process ready, so that a replacement takes a moment and not a start.
+    hang_s: a stage busy for longer, or a process silent for longer, counts as hung. add_s: longest that a source may
+    take. driver_pixels: the operator asked by name for the driver's inner mouth and shading."""
+
+    bundle: str = "mesh_flow"
+    backend: str = "auto"
+    cache: Path | None = None
+    faces: int = 1
+    side: int = 720
+    sessions: int = 4
+    spare: bool = True
+    hang_s: float = 2.0
+    add_s: float = 15.0
+    driver_pixels: bool = False
+
+    def __post_init__(self) -> None:
+        if not 128 <= self.side <= 1280:
+            raise ConfigError(f"side: got {self.side}, expected 128 .. 1280 pixels")
+        if not 1 <= self.sessions <= 64:
+            raise ConfigError(f"sessions: got {self.sessions}, expected 1 .. 64")
+
+
+class Worker(Protocol):
+    """Every method may be called from any thread, and none but `close` blocks for longer than a copy.
+
+    A session and a source outlive the process behind them: after a replacement they are opened again by themselves,
+    with the changes made so far.
+    """
+
+    def start(self) -> None:
+        """Begin to start; `status` tells when it is ready."""
+        ...
+
+    def status(self) -> WorkerStatus: ...
+
+    def on_status(self, told: Callable[[WorkerStatus], None]) -> None:
+        """Call `told` at each change of state, from a thread of the worker's."""
+        ...
+
+    def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
+        """Decode a picture (or a clip's best frame), find its faces and prepare them, beside the running sessions.
+
+        The future fails with an InputError (what is wrong with it) or a WorkerError (busy with another one, overdue,
+        or away).
+        """
+        ...
+
+    def drop_source(self, source: str) -> None:
+        """Forget a source that no session shows."""
+        ...
+
+    def open(self, session: str, spec: SessionSpec, deliver: Callable[[Delivery], None]) -> None:
+        """Open a session under a new name. `deliver` is called from one thread and must be quick. Raises WorkerError
+        when there are too many, or the source is unknown."""
+        ...
+
+    def post(self, session: str, rgb: U8, stamp: Stamp) -> bool:
+        """Give the driver's newest frame, uint8 (H, W, 3). It replaces one that waits: the return value says whether
+        it did. An unknown session, or a worker that is away, drops it (returns True)."""
+        ...
+
+    def change(self, session: str, change: Mapping[str, Any]) -> int:
+        """Change a session from its next frame on; numbers count up from 1. Keys: controls (fields of
+        engine.types.Controls), smoothing (0 = none, 1 = as tuned, up to 4 = calmer), source (id), recalibrate (True),
+        driver ("camera", "demo"). Raises ConfigError for a wrong one, and changes nothing."""
+        ...
+
+    def close_session(self, session: str) -> None: ...
+
+    def close(self) -> None:
+        """End every session, thread and process, and free the shared memory. More than once is allowed."""
+        ...

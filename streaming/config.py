@@ -1,0 +1,59 @@
+"""What a server is set to, checked at its start."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import ConfigError
+from engine.worker.interface import WorkerConfig
+
+DEFAULT_PORT = 8765
+MOST_UPLOAD_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """host, port: where the page is served; port 0 takes a free one. token: empty makes a new one at each start.
+    source: portrait or clip; None is the sample. statement: one line, who allows the use of `source`; None records the
+    operator's start of the server as such. hosts: further names by which browsers may reach this server.
+    metrics_port: a second door for /metrics alone, on loopback, without a token. in_process: no worker process.
+    pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
+    back); nothing is generated then. public_ice: also try remote candidates with public addresses.
+    ice_servers: STUN and TURN urls."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    token: str = ""
+    source: Path | None = None
+    statement: str | None = None
+    hosts: tuple[str, ...] = ()
+    metrics_port: int | None = None
+    in_process: bool = False
+    pass_through: bool = False
+    public_ice: bool = False
+    ice_servers: tuple[str, ...] = ()
+    codec: str = "auto"
+    worker: WorkerConfig = field(default_factory=WorkerConfig)
+
+    def __post_init__(self) -> None:
+        for name, port in (("port", self.port), ("metrics_port", self.metrics_port)):
+            if port is not None and not 0 <= port <= 65535:
+                raise ConfigError(f"{name}: got {port}, expected 0 .. 65535")
+        if self.token and (len(self.token) < 16 or not self.token.isascii() or not self.token.isprintable()):
+            raise ConfigError(
+                "token: expected at least 16 printable ASCII characters, or none to get a new one"
+            )
+        if self.codec not in ("auto", "vp8", "h264"):
+            raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether nobody but this machine can reach the page."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,82 @@
+"""What the live path tells whoever counts: streaming/metrics.py exports it, the page shows it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engine.types import FrameReport
+
+
+class Recorder(Protocol):
+    """Called from several threads, once per event; never blocks and never raises."""
+
+    def session_opened(self, driver: str) -> None: ...
+
+    def session_closed(self, reason: str) -> None:
+        """reason: "page", "stopped", "connection", "replaced", "shutdown"."""
+        ...
+
+    def frame_received(self) -> None:
+        """A driver's frame was decoded."""
+        ...
+
+    def frame_dropped(self, reason: str) -> None:
+        """reason: "replaced" (a newer one came), "worker away", "paused", "stopped", "late", "unsent"."""
+        ...
+
+    def frame_left(self, report: FrameReport, age_s: float, stages: dict[str, float]) -> None:
+        """A picture was handed to the encoder at `age_s` after its frame's first packet. stages: seconds by name, those
+        of the report and those around it (decode, post, deliver), each a stage of the table in docs/metrics.md."""
+        ...
+
+    def fallback_left(self, outcome: str, reason: str) -> None:
+        """The network's side sent a held, faded or still picture, because nothing came from the worker."""
+        ...
+
+    def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None: ...
+
+    def bitrate(self, session: str, codec: str, bits_per_s: int) -> None:
+        """The encoder's target. A session's series ends with it."""
+        ...
+
+    def encoder_opened(self, codec: str, reason: str) -> None:
+        """reason: "first", "size", "bitrate"."""
+        ...
+
+    def round_trip(self, seconds: float) -> None: ...
+
+    def source_added(self, outcome: str) -> None:
+        """outcome: "accepted" or the error's kind."""
+        ...
+
+    def refused(self, reason: str) -> None:
+        """A request was turned away. reason: "token", "host", "origin", "size", "busy", "request"."""
+        ...
+
+
+class NoRecorder:
+    """Counts nothing."""
+
+    def session_opened(self, driver: str) -> None: ...
+
+    def session_closed(self, reason: str) -> None: ...
+
+    def frame_received(self) -> None: ...
+
+    def frame_dropped(self, reason: str) -> None: ...
+
+    def frame_left(self, report: FrameReport, age_s: float, stages: dict[str, float]) -> None: ...
+
+    def fallback_left(self, outcome: str, reason: str) -> None: ...
+
+    def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None: ...
+
+    def bitrate(self, session: str, codec: str, bits_per_s: int) -> None: ...
+
+    def encoder_opened(self, codec: str, reason: str) -> None: ...
+
+    def round_trip(self, seconds: float) -> None: ...
+
+    def source_added(self, outcome: str) -> None: ...
+
+    def refused(self, reason: str) -> None: ...
