@@ -15,6 +15,7 @@
     │   └── PortError         an array does not fit the graph's port
     ├── BackendError          an inference runtime is absent or failed
     ├── WorkerError           the worker is away, busy, or cannot be started
+    ├── StateError            what has to be recorded cannot be
     └── TrainingError
 
 A message says what, got, expected and the next step, on one line.
@@ -81,6 +82,10 @@ class BackendError(MarotteError):
 
 class WorkerError(MarotteError):
     """The process that tracks and generates is away, busy, or cannot be started."""
+
+
+class StateError(MarotteError):
+    """What has to be recorded could not be written."""
 
 
 class TrainingError(MarotteError):
