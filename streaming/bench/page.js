@@ -1,0 +1,236 @@
+// One camera, drawn with a numbered strip into one canvas, and calls that carry that canvas's track.
+//
+// What is sent, how it is limited and how it is read back is the same for every call; only the far end differs:
+// another connection of this page, or a server. Times are performance.now() in milliseconds.
+import * as strip from "./strip.js";
+
+const MAX_BITRATE = 2_500_000;
+const REMEMBERED = 1024;
+const REFRESH_MS = 1000 / 60;
+const SWEEP_MS = 2000;
+
+/**
+ * Milliseconds from a camera's frame until it is drawn: to and fro over one refresh of the display. Pictures are
+ * presented at a refresh; without this a whole run would stand at one distance from it, and so by luck.
+ */
+function phase(now) {
+  const turn = (now / SWEEP_MS) % 2;
+  return REFRESH_MS * (turn < 1 ? turn : 2 - turn);
+}
+
+const bench = {
+  calls: new Map(),
+  drawn: new Map(),
+  number: 0,
+  kept: null,
+
+  /** Open the camera and number its frames. */
+  async start({ width, height, rate }) {
+    const camera = await navigator.mediaDevices.getUserMedia({ video: { width, height, frameRate: rate } });
+    const video = document.createElement("video");
+    video.muted = true;
+    video.srcObject = camera;
+    document.body.append(video);
+    await video.play();
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d", { alpha: false });
+    bench.track = canvas.captureStream(0).getVideoTracks()[0];
+    const next = () => {
+      setTimeout(() => bench.sendFrame(video, context), phase(performance.now()));
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+  },
+
+  sendFrame(video, context) {
+    const number = ++bench.number;
+    bench.drawn.set(number, performance.now());
+    bench.drawn.delete(number - REMEMBERED);
+    context.drawImage(video, 0, 0, context.canvas.width, context.canvas.height);
+    if (bench.kept) bench.keep("sent", number, context.canvas, context.canvas.width, context.canvas.height);
+    strip.draw(context, context.canvas.width, context.canvas.height, number);
+    bench.track.requestFrame();
+  },
+
+  /** A smaller copy of a picture, with its number, as JPEG; encoded beside this thread. */
+  keep(kind, number, picture, width, height) {
+    const kept = bench.kept;
+    const canvas = document.createElement("canvas");
+    canvas.width = kept.width;
+    canvas.height = Math.round((kept.width * height) / width);
+    canvas.getContext("2d", { alpha: false }).drawImage(picture, 0, 0, canvas.width, canvas.height);
+    kept[kind].push([number, performance.now(), new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92))]);
+  },
+
+  /** A connection that sends the canvas's track with the codec and the limits that all calls have. */
+  async connection(codec, direction) {
+    const pc = new RTCPeerConnection();
+    const transceiver = pc.addTransceiver(bench.track, { direction, streams: [new MediaStream()] });
+    bench.prefer(transceiver, codec);
+    const parameters = transceiver.sender.getParameters();
+    parameters.encodings = [{ ...parameters.encodings[0], maxBitrate: MAX_BITRATE }];
+    parameters.degradationPreference = "maintain-resolution";
+    await transceiver.sender.setParameters(parameters);
+    return pc;
+  },
+
+  prefer(transceiver, codec) {
+    const mime = `video/${codec}`.toLowerCase();
+    const all = RTCRtpReceiver.getCapabilities("video").codecs;
+    transceiver.setCodecPreferences([
+      ...all.filter((one) => one.mimeType.toLowerCase() === mime),
+      ...all.filter((one) => one.mimeType.toLowerCase() === "video/rtx"),
+    ]);
+  },
+
+  /** Browser to browser: two connections of this page. */
+  async callLocal(name, codec) {
+    const near = await bench.connection(codec, "sendonly");
+    const far = new RTCPeerConnection();
+    const call = bench.register(name, near, far);
+    near.onicecandidate = ({ candidate }) => candidate && far.addIceCandidate(candidate);
+    far.onicecandidate = ({ candidate }) => candidate && near.addIceCandidate(candidate);
+    await near.setLocalDescription();
+    await far.setRemoteDescription(near.localDescription);
+    await far.setLocalDescription();
+    await near.setRemoteDescription(far.localDescription);
+    await call.playing;
+  },
+
+  /** To a server, in two steps: the offer with all its candidates, then the answer. */
+  async offer(name, codec) {
+    const pc = await bench.connection(codec, "sendrecv");
+    const call = bench.register(name, pc, pc);
+    call.channel = pc.createDataChannel("marotte", { ordered: true });
+    call.channel.onopen = () => call.channel.send(JSON.stringify({ measure: true }));
+    call.channel.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.report) call.reports.push([performance.now(), message.report]);
+      else call.messages.push([performance.now(), message]);
+    };
+    await pc.setLocalDescription();
+    await new Promise((done) => {
+      const look = () => pc.iceGatheringState === "complete" && done();
+      pc.addEventListener("icegatheringstatechange", look);
+      look();
+    });
+    return { sdp: pc.localDescription.sdp, type: pc.localDescription.type };
+  },
+
+  async answer(name, description) {
+    const call = bench.calls.get(name);
+    await call.sending.setRemoteDescription(description);
+    await call.playing;
+  },
+
+  say(name, message) {
+    bench.calls.get(name).channel.send(JSON.stringify(message));
+  },
+
+  register(name, sending, receiving) {
+    const video = document.createElement("video");
+    video.muted = true;
+    video.autoplay = true;
+    document.body.append(video);
+    const call = { sending, receiving, video, rows: [], reports: [], messages: [], last: 0, frames: 0 };
+    call.playing = new Promise((done) => {
+      receiving.ontrack = ({ track, receiver }) => {
+        receiver.jitterBufferTarget = 0;
+        video.srcObject = new MediaStream([track]);
+      };
+      const look = (now, about) => {
+        done();
+        bench.shown(call, about);
+        video.requestVideoFrameCallback(look);
+      };
+      video.requestVideoFrameCallback(look);
+    });
+    bench.calls.set(name, call);
+    return call;
+  },
+
+  /** Read the number of a received picture, and note when its frame was drawn and when it was presented. */
+  shown(call, about) {
+    const { videoWidth: width, videoHeight: height } = call.video;
+    const rows = strip.stripHeight(height);
+    if (!call.reader || call.reader.canvas.width !== width || call.reader.canvas.height !== rows) {
+      const canvas = document.createElement("canvas");
+      canvas.width = width;
+      canvas.height = rows;
+      call.reader = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+    }
+    call.reader.drawImage(call.video, 0, 0, width, rows, 0, 0, width, rows);
+    const number = strip.read(call.reader.getImageData(0, 0, width, rows));
+    call.frames++;
+    if (bench.kept && bench.kept.call === call) bench.keep("received", number, call.video, width, height);
+    if (number <= call.last) return;
+    call.last = number;
+    const drawn = bench.drawn.get(number);
+    if (drawn !== undefined) call.rows.push([number, drawn, about.presentationTime, about.expectedDisplayTime]);
+  },
+
+  /** What a call does in the next `ms`. */
+  async measure(name, ms) {
+    const call = bench.calls.get(name);
+    const before = await bench.stats(call);
+    const [sent, frames, from] = [bench.number, call.frames, performance.now()];
+    call.rows.length = call.reports.length = 0;
+    await new Promise((done) => setTimeout(done, ms));
+    const seconds = (performance.now() - from) / 1000;
+    const after = await bench.stats(call);
+    return {
+      seconds,
+      from,
+      sent: bench.number - sent,
+      presented: call.frames - frames,
+      rows: call.rows.slice(),
+      reports: call.reports.map(([, report]) => report),
+      before,
+      after,
+      size: [call.video.videoWidth, call.video.videoHeight],
+    };
+  },
+
+  async stats(call) {
+    const found = {};
+    for (const [pc, kind] of [[call.sending, "outbound-rtp"], [call.receiving, "inbound-rtp"]]) {
+      for (const one of (await pc.getStats()).values()) {
+        if (one.type === kind && one.kind === "video") {
+          for (const [key, value] of Object.entries(one)) {
+            if (typeof value === "number" || typeof value === "string") found[`${kind.split("-")[0]}.${key}`] = value;
+          }
+        }
+      }
+    }
+    return found;
+  },
+
+  /** For `ms`, smaller copies of every sent and received picture: [number, time, base64 JPEG] each. */
+  async record(name, ms, width) {
+    const kept = (bench.kept = { call: bench.calls.get(name), width, sent: [], received: [] });
+    await new Promise((done) => setTimeout(done, ms));
+    bench.kept = null;
+    const text = async (blob) => {
+      const bytes = new Uint8Array(await blob.arrayBuffer());
+      let binary = "";
+      for (const byte of bytes) binary += String.fromCharCode(byte);
+      return btoa(binary);
+    };
+    const all = (list) => Promise.all(list.map(async ([n, t, blob]) => [n, t, await text(await blob)]));
+    return { sent: await all(kept.sent), received: await all(kept.received) };
+  },
+
+  hangUp(name) {
+    const call = bench.calls.get(name);
+    if (!call) return;
+    call.sending.close();
+    call.receiving.close();
+    call.video.srcObject = null;
+    call.video.remove();
+    bench.calls.delete(name);
+  },
+};
+
+window.bench = bench;

@@ -1,0 +1,74 @@
+"""Fixtures of the browser tests; tests/streaming/browser.py says how they are used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from streaming.bench.server import ServerProcess
+    from tests.streaming.browser import Opened
+
+LIVE_SERVER = Path(__file__).with_name("live_server.py")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """A browser that can be driven; skips, with the reason, where there is none."""
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
+    from playwright.sync_api import sync_playwright
+
+    from streaming.bench.chromium import find_chromium
+
+    if find_chromium() is not None:
+        return
+    with sync_playwright() as playwright:
+        if not Path(playwright.chromium.executable_path).is_file():
+            pytest.skip("no Chromium or Chrome is installed; marotte doctor tells how to get one")
+
+
+@pytest.fixture(scope="session")
+def camera(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Path]]:
+    """Fake cameras' files by clip and options, each made once in a run; gone at its end, for they are large."""
+    from streaming.bench.clip import camera_clip
+
+    folder = tmp_path_factory.mktemp("cameras")
+
+    def make(name: str | Path | None, **options: Any) -> Path:
+        driver = name
+        if name is None:
+            request.getfixturevalue("models")
+        elif isinstance(name, str):
+            below = name if "/" in name else f"drivers/{name}"
+            driver = request.getfixturevalue("faces_root") / below
+        return camera_clip(driver, folder, **options)
+
+    yield make
+    for path in folder.glob("*.y4m"):
+        path.unlink()
+
+
+@pytest.fixture
+def serving(models: None) -> Callable[..., AbstractContextManager[ServerProcess]]:
+    """For `with serving(**options) as server`: a real server in a process of its own, with a real worker."""
+    from streaming.bench.server import ServerProcess
+
+    def serve(**options: Any) -> ServerProcess:
+        return ServerProcess(options, (sys.executable, str(LIVE_SERVER)))
+
+    return serve
+
+
+@pytest.fixture
+def pages(chromium: None) -> Callable[..., AbstractContextManager[Opened]]:
+    """For `with pages(clip) as opened`: a real Chromium whose camera is that file."""
+    from tests.streaming.browser import open_pages
+
+    return open_pages

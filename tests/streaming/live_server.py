@@ -1,0 +1,105 @@
+"""A real server as a process of its own, for tests: `python tests/streaming/live_server.py OPTIONS`.
+
+OPTIONS is JSON: fields of ServeConfig ("worker" holds those of WorkerConfig), and two of its own:
+
+- "tools": the dotted name of a class or factory of engine.worker.tools.Tools, "tests.streaming.faults:SlowTracker";
+- "tools_with": its keyword arguments.
+
+When it is ready it prints a line of JSON: url (with the token), token, port, pid, metrics_url. Then it reads lines:
+"counts" is answered with what the network's process and its workers hold (see `counts`), "stop" ends it, and so does
+the end of its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[2])
+)  # started as a file; its spawned workers look here too
+
+from streaming.bench.server import config_of, family
+
+
+def tools_of(options: dict):
+    named, arguments = options.pop("tools", None), options.pop("tools_with", {})
+    if named is None:
+        return None
+    module, name = named.split(":")
+    return getattr(import_module(module), name)(**arguments)
+
+
+def counts(loop: asyncio.AbstractEventLoop | None) -> dict:
+    """threads, fds and rss_mb of this process; tasks of its loop; processes below it with their pids; fds, threads and
+    rss_mb of all together under "all"; shm: this user's shared-memory segments by name."""
+    gc.collect()
+    one = _of(os.getpid())
+    below = [pid for pid in family(os.getpid()) if pid != os.getpid()]
+    together = [one, *(found for pid in below if (found := _of(pid)))]
+    return one | {
+        "tasks": None if loop is None else _tasks(loop),
+        "below": below,
+        "all": {key: sum(found[key] for found in together) for key in one},
+        "shm": sorted(path.name for path in Path("/dev/shm").iterdir()),
+    }
+
+
+def _tasks(loop: asyncio.AbstractEventLoop) -> int | None:
+    async def count() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    return asyncio.run_coroutine_threadsafe(count(), loop).result(5)
+
+
+def _of(pid: int) -> dict:
+    """Empty for a process that has just ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        fds = len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return {}
+    field = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if len(line.split()) > 1}
+    if "VmRSS" not in field:
+        return {}
+    return {"threads": int(field["Threads"]), "fds": fds, "rss_mb": int(field["VmRSS"]) / 1024}
+
+
+def main() -> None:
+    from streaming.serve import Served, serve  # not above: a spawned worker imports this file too
+
+    options = json.loads(sys.argv[1])
+    tools = tools_of(options)
+
+    def ready(served: Served) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        about = {"url": served.url, "token": served.token, "port": served.port, "pid": os.getpid()}
+        say(about | {"metrics_url": served.metrics_url})
+        threading.Thread(target=answer, args=(served, loop), daemon=True, name="answers").start()
+
+    def answer(served: Served, loop: asyncio.AbstractEventLoop | None) -> None:
+        for line in sys.stdin:
+            if line.strip() == "counts":
+                say(counts(loop))
+            elif line.strip() == "stop":
+                break
+        served.stop()
+
+    serve(config_of(options), tools=tools, ready=ready)
+
+
+def say(content: dict) -> None:
+    print(json.dumps(content), flush=True)
+
+
+if __name__ == "__main__":
+    main()
