@@ -1,0 +1,274 @@
+"""What the live path measured, as Prometheus metrics; docs/metrics.md is their table.
+
+No label takes a value that came from outside: what is not in a list below counts as "other". No series grows with the
+number of sessions.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from engine.types import FrameReport, Outcome
+from engine.versions import versions
+from engine.worker.interface import State, WorkerStatus
+from streaming.measured import Recorder
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OTHER = "other"
+
+STAGES = (
+    "decode", "convert", "post", "track", "features", "queue", "inputs", "render", "paste", "planes", "deliver",
+)  # fmt: skip
+"""The stages of a frame, in their order."""
+OUTCOMES = tuple(outcome.value for outcome in Outcome)
+NOT_GENERATED = ("no face", "error", "no frames", "no picture", "worker away", "paused")
+DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused")
+CLOSED = ("page", "stopped", "connection", "replaced", "shutdown")
+RESTARTED = ("crashed", "hung", "overdue")
+REFUSED = ("token", "host", "origin", "size", "busy", "request")
+ADDED = (
+    "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError", "ConfigError",
+    "ModelError", "BackendError", "WorkerError", "BusyError",
+)  # fmt: skip
+DRIVERS = ("camera", "demo")
+CODECS = ("vp8", "h264")
+OPENED = ("first", "size", "bitrate")
+
+SECONDS = (
+    0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1,
+    0.15, 0.2, 0.3, 0.5, 1.0,
+)  # fmt: skip
+"""Upper bounds of the buckets, closest together where a frame's own time lies."""
+
+_MOST_SESSIONS = (
+    256  # whose bitrate is kept: above what any server takes, so that a lost end cannot grow for ever
+)
+_RAISED = re.compile(r"\w+: ")
+
+
+class Metrics(Recorder):
+    """Counts for one server, in a registry of its own. Every method may be called from any thread and never raises; a
+    duration that is no finite number is not counted, a negative one counts as 0."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._lock = threading.Lock()
+        self._open = 0
+        self._bits: dict[str, tuple[str, int]] = {}
+        self._restarts: dict[str, int] = {}
+        self._make_frames()
+        self._make_sending()
+        self._make_doors()
+        self._make_processes()
+
+    def render(self) -> bytes:
+        """Everything so far, in Prometheus' text format (CONTENT_TYPE)."""
+        text = generate_latest(self._registry).decode()
+        return "".join(_without_birthdays(text.splitlines(keepends=True))).encode()
+
+    # --- frames ------------------------------------------------------------------------------------
+
+    def _make_frames(self) -> None:
+        self._received = self._counter("frames_received", "Driver's frames that were decoded.")
+        self._sent = self._counter(
+            "frames_sent", "Pictures handed to an encoder, by what they show.", outcome=OUTCOMES
+        )
+        self._fallbacks = self._counter(
+            "fallback_frames", "Pictures that left without being generated, by cause.", reason=NOT_GENERATED
+        )
+        self._dropped = self._counter(
+            "frames_dropped", "Frames that were not used, by cause.", reason=DROPPED
+        )
+        self._stages = self._histogram("stage_seconds", "Time that a frame spent in a stage.", stage=STAGES)
+        self._age = self._histogram(
+            "frame_age_seconds", "From a frame's first packet until its picture goes to the encoder."
+        )
+        self._lag = self._histogram(
+            "filter_lag_seconds", "Delay that smoothing added to the motion of a generated picture."
+        )
+
+    def frame_received(self) -> None:
+        self._received.inc()
+
+    def frame_dropped(self, reason: str) -> None:
+        self._dropped.of(reason).inc()
+
+    def frame_left(self, report: FrameReport, age_s: float, stages: dict[str, float]) -> None:
+        self._sent.of(report.outcome.value).inc()
+        _observe(self._age, age_s)
+        for stage, seconds in stages.items():
+            _observe(self._stages.of(stage), seconds)
+        if report.outcome is Outcome.GENERATED:
+            _observe(self._lag, report.filter_lag_s)
+        else:
+            self._fallbacks.of(_cause(report.reason)).inc()
+
+    def fallback_left(self, outcome: str, reason: str) -> None:
+        self._sent.of(outcome).inc()
+        self._fallbacks.of(_cause(reason)).inc()
+
+    # --- sending -----------------------------------------------------------------------------------
+
+    def _make_sending(self) -> None:
+        self._encode = self._histogram("encode_seconds", "Time to encode one picture.", codec=CODECS)
+        self._bytes = self._counter("encoded_bytes", "Encoded pictures, without headers.", codec=CODECS)
+        self._keyframes = self._counter("keyframes", "Pictures encoded as key frames.", codec=CODECS)
+        self._encoders = self._counter(
+            "encoders_opened", "Encoders that were opened, by cause.", codec=CODECS, reason=OPENED
+        )
+        self._targets = self._gauge(
+            "encoder_target_bytes_per_second",
+            "What the open encoders aim at, all sessions together.",
+            codec=(*CODECS, OTHER),
+        )
+        self._round_trip = self._histogram(
+            "round_trip_seconds", "Round trip to a viewer, from its receiver reports."
+        )
+
+    def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None:
+        _observe(self._encode.of(codec), seconds)
+        self._bytes.of(codec).inc(max(0, size_bytes))
+        if keyframe:
+            self._keyframes.of(codec).inc()
+
+    def bitrate(self, session: str, codec: str, bits_per_s: int) -> None:
+        with self._lock:
+            self._bits.pop(session, None)
+            if bits_per_s > 0:
+                self._bits[session] = (codec if codec in CODECS else OTHER), bits_per_s
+                if len(self._bits) > _MOST_SESSIONS:
+                    del self._bits[next(iter(self._bits))]
+            self._tell_targets()
+
+    def _tell_targets(self) -> None:
+        for codec in (*CODECS, OTHER):
+            self._targets.of(codec).set(sum(bits for used, bits in self._bits.values() if used == codec) / 8)
+
+    def encoder_opened(self, codec: str, reason: str) -> None:
+        self._encoders.of(codec, reason).inc()
+
+    def round_trip(self, seconds: float) -> None:
+        _observe(self._round_trip, seconds)
+
+    # --- sessions, sources and doors -----------------------------------------------------------------
+
+    def _make_doors(self) -> None:
+        self._sessions = self._gauge("sessions", "Sessions that are open.")
+        self._opened = self._counter(
+            "sessions_opened", "Sessions that were opened, by their driver.", driver=DRIVERS
+        )
+        self._closed = self._counter("sessions_closed", "Sessions that ended, by cause.", reason=CLOSED)
+        self._sources = self._counter(
+            "sources", "Sources that were offered, by what became of them.", outcome=ADDED
+        )
+        self._refused = self._counter(
+            "requests_refused", "Requests that were turned away, by cause.", reason=REFUSED
+        )
+
+    def session_opened(self, driver: str) -> None:
+        self._opened.of(driver).inc()
+        with self._lock:
+            self._open += 1
+            self._sessions.set(self._open)
+
+    def session_closed(self, reason: str) -> None:
+        self._closed.of(reason).inc()
+        with self._lock:
+            self._open = max(0, self._open - 1)
+            self._sessions.set(self._open)
+            if not self._open:
+                self._bits.clear()
+                self._tell_targets()
+
+    def source_added(self, outcome: str) -> None:
+        self._sources.of(outcome).inc()
+
+    def refused(self, reason: str) -> None:
+        self._refused.of(reason).inc()
+
+    # --- the processes -------------------------------------------------------------------------------
+
+    def _make_processes(self) -> None:
+        self._state = self._gauge(
+            "worker_state",
+            "1 for the state that the worker is in, 0 for the others.",
+            state=tuple(state.value for state in State),
+        )
+        self._restarted = self._counter(
+            "worker_restarts", "Workers that were replaced, by cause.", reason=RESTARTED
+        )
+        build = {"version": versions().get("marotte", ""), "python": platform.python_version()}
+        about = Gauge("marotte_build_info", "What runs here; always 1.", list(build), registry=self._registry)
+        about.labels(**build).set(1)
+        ProcessCollector(registry=self._registry)
+
+    def worker(self, status: WorkerStatus) -> None:
+        """Take over the worker's state, and what its restarts rose by."""
+        with self._lock:
+            for state in State:
+                self._state.of(state.value).set(state is status.state)
+            for reason, count in status.restarts.items():
+                known = self._restarts.get(reason, 0)
+                self._restarted.of(reason).inc(max(0, count - known))
+                self._restarts[reason] = max(count, known)
+
+    # --- making them ---------------------------------------------------------------------------------
+
+    def _counter(self, name: str, text: str, **labels: tuple[str, ...]) -> Any:
+        counter = Counter(f"marotte_{name}", text, tuple(labels), registry=self._registry)
+        return _Labelled(counter, *((*known, OTHER) for known in labels.values())) if labels else counter
+
+    def _gauge(self, name: str, text: str, **labels: tuple[str, ...]) -> Any:
+        gauge = Gauge(f"marotte_{name}", text, tuple(labels), registry=self._registry)
+        return _Labelled(gauge, *labels.values()) if labels else gauge
+
+    def _histogram(self, name: str, text: str, **labels: tuple[str, ...]) -> Any:
+        histogram = Histogram(
+            f"marotte_{name}", text, tuple(labels), buckets=SECONDS, registry=self._registry
+        )
+        return _Labelled(histogram, *((*known, OTHER) for known in labels.values())) if labels else histogram
+
+
+class _Labelled:
+    """A metric's series, one for each value that its labels may take, all there from the start."""
+
+    def __init__(self, metric: MetricWrapperBase, *known: tuple[str, ...]) -> None:
+        self._known = tuple(frozenset(values) for values in known)
+        self._series: dict[tuple[str, ...], Any] = {row: metric.labels(*row) for row in product(*known)}
+
+    def of(self, *values: str) -> Any:
+        """The series of these values, or of OTHER where one is not known."""
+        found = self._series.get(values)
+        if found is None:
+            row = (value if value in known else OTHER for value, known in zip(values, self._known))
+            found = self._series[tuple(row)]
+        return found
+
+
+def _observe(histogram: Histogram, seconds: float) -> None:
+    if math.isfinite(seconds):
+        histogram.observe(max(0.0, seconds))
+
+
+def _cause(reason: str | None) -> str:
+    """The kind of a frame report's reason, which for a raised error is its type and its words."""
+    if reason and _RAISED.match(reason):
+        return "error"
+    return reason or OTHER
+
+
+def _without_birthdays(lines: Iterable[str]) -> Iterator[str]:
+    """When a series was made is of no use to anybody, and would be an eighth of the text."""
+    for line in lines:
+        name = line.split(" ", 3)[2] if line.startswith("#") else re.split(r"[{ ]", line, maxsplit=1)[0]
+        if not name.endswith("_created"):
+            yield line
