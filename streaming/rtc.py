@@ -1,0 +1,287 @@
+"""Where aiortc is told to wait less. The one module that reaches into it, for one version series, with a check.
+
+Only objects that are handed in are touched; nothing of aiortc's is replaced for everybody.
+
+- aiortc gives a frame to its decoder when the next frame's first packet comes: 33 ms late. Here: at its own last one.
+- aiortc queues decoded frames without end. Here: each is handed on from the decoder's thread, nothing waits.
+- aiortc makes its own encoder. Here: one is given to it before it asks.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import av
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock, rtcrtpreceiver
+from aiortc.codecs.base import Encoder
+from aiortc.mediastreams import VIDEO_TIME_BASE
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtp import RtpPacket
+from av.video.codeccontext import VideoCodecContext
+
+from engine.errors import BackendError, ConfigError
+from streaming.assembly import ASK_AGAIN_S, Assembly, EncodedFrame
+
+logger = logging.getLogger(__name__)
+
+SERIES = "1.16."
+MOST_WAITING = 12
+"""Encoded frames that may wait for the decoder; then the next key frame is asked for."""
+UPLINK_BITS = 1_500_000
+"""What the browser is told at first that the way carries: else aiortc is silent for 3 s, it stays at 300 kb/s."""
+
+H264_SPS, H264_STAP_A = 7, 24
+
+
+def check_aiortc() -> None:
+    """Whether aiortc is the one that this module knows; BackendError says what is not."""
+    version = importlib.metadata.version("aiortc")
+    if not version.startswith(SERIES):
+        raise BackendError(
+            f"aiortc: got version {version}, expected {SERIES}x: install the version that marotte asks for"
+        )
+    for function, names in _USED:
+        code = inspect.unwrap(function).__code__
+        known = {*code.co_names, *code.co_varnames, *code.co_cellvars, *code.co_freevars}
+        missing = [name for name in names.split() if name not in known]
+        if missing:
+            raise BackendError(
+                f"aiortc {version}: {function.__qualname__} no longer uses {', '.join(missing)}: "
+                "install the version that marotte was tested with"
+            )
+
+
+_receiver: Any = RTCRtpReceiver
+_sender: Any = RTCRtpSender
+_USED: tuple[tuple[Any, str], ...] = (
+    (
+        _receiver.__init__,
+        "_RTCRtpReceiver__jitter_buffer _RTCRtpReceiver__decoder_queue _RTCRtpReceiver__decoder_error "
+        "_RTCRtpReceiver__codecs _RTCRtpReceiver__remote_bitrate_estimator",
+    ),
+    (_receiver.receive, "_RTCRtpReceiver__decoder_queue _track _queue _RTCRtpReceiver__codecs"),
+    (
+        _receiver._handle_rtp_packet,
+        "_RTCRtpReceiver__jitter_buffer add timestamp _RTCRtpReceiver__decoder_queue put _data "
+        "_RTCRtpReceiver__decoder_error is_set clear pli_flag encoded_frame",
+    ),
+    (_receiver._RTCRtpReceiver__stop_decoder, "_RTCRtpReceiver__decoder_queue put"),
+    (rtcrtpreceiver.decoder_worker, "loop input_q output_q get put run_coroutine_threadsafe"),
+    (_sender._next_encoded_frame, "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
+    (_sender._handle_rtcp_packet, "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
+)
+
+
+def tune_receiver(
+    receiver: RTCRtpReceiver,
+    arrived: Callable[[av.VideoFrame, float], None],
+    ended: Callable[[], None],
+    passed_over: Callable[[int], None] = lambda frames: None,
+) -> None:
+    """Have every frame decoded as soon as its last packet is there. Call it between setRemoteDescription and
+    setLocalDescription.
+
+    arrived: called with each decoded frame and the time (perf_counter) of its first packet. passed_over: so many frames
+    were not, because newer ones waited. ended: called once, after the last of them. All three in aiortc's decoder
+    thread; they must never wait for the event loop, which waits for that thread when the call is closed. A call that
+    never came to be ends without `ended`.
+    """
+    inner: Any = receiver
+    if inner._track is None:
+        raise ConfigError("receiver: got one without a track, expected it after setRemoteDescription")
+    inbox = _Inbox(inner._RTCRtpReceiver__decoder_error, arrived, ended, passed_over)
+    codecs: dict[int, RTCRtpCodecParameters] = inner._RTCRtpReceiver__codecs
+    inner._RTCRtpReceiver__jitter_buffer = _Buffer(codecs)
+    inner._RTCRtpReceiver__decoder_queue = inbox
+    inner._track._queue = _End(inner._track)
+    inner._RTCRtpReceiver__remote_bitrate_estimator.rate_control.set_estimate(UPLINK_BITS, clock.current_ms())
+
+
+def use_encoder(transceiver: RTCRtpTransceiver, make: Callable[[str], Encoder]) -> str:
+    """Give the sender the encoder made by `make(codec)`. Call it between setRemoteDescription and setLocalDescription.
+
+    Returns the codec in use, "vp8" or "h264".
+    """
+    inner: Any = transceiver
+    codec = str(inner._codecs[0].name).lower() if inner._codecs else "none"
+    if codec not in ("vp8", "h264"):
+        raise ConfigError(f"codec: got {codec}, expected the other side to take vp8 or h264")
+    inner.sender._RTCRtpSender__encoder = make(codec)
+    return codec
+
+
+def prefer_codec(transceiver: RTCRtpTransceiver, codec: str) -> None:
+    """Negotiate "vp8" or "h264" first, the other where that cannot be had; "auto" leaves the choice to the browser.
+
+    Call it before setRemoteDescription, on the transceiver that the offer's video will meet.
+    """
+    if codec not in ("auto", "vp8", "h264"):
+        raise ConfigError(f"codec: got {codec!r}, expected auto, vp8 or h264")
+    if codec == "auto":
+        return
+    able = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences(sorted(able, key=lambda c: c.mimeType.lower() != f"video/{codec}"))
+
+
+def begins_key_frame(codec: str, packet: RtpPacket) -> bool:
+    """Whether an RTP packet, its codec's bytes in `_data`, is the first of a key frame. codec: "VP8" or "H264"."""
+    payload, data = packet.payload, packet._data  # type: ignore[attr-defined]
+    if not payload or not data:
+        return False
+    if codec == "VP8":
+        return payload[0] & 0x1F == 0x10 and not data[0] & 1  # first of partition 0, and no inter frame
+    kind = payload[0] & 0x1F
+    return kind == H264_SPS or (kind == H264_STAP_A and H264_SPS in _aggregated(payload))
+
+
+def _aggregated(payload: bytes) -> Iterable[int]:
+    """The kinds of the units in a STAP-A."""
+    at = 1
+    while at + 2 < len(payload):
+        yield payload[at + 2] & 0x1F
+        at += 2 + int.from_bytes(payload[at : at + 2], "big")
+
+
+class _Ready:
+    """What the receiver passes from its jitter buffer to its decoder: every frame that one packet completed."""
+
+    def __init__(self, frames: list[EncodedFrame]) -> None:
+        self.frames = frames
+        self.timestamp = 0  # the receiver maps it; each frame has its own
+
+
+class _Buffer:
+    """Stands where the receiver has its JitterBuffer."""
+
+    def __init__(self, codecs: dict[int, RTCRtpCodecParameters]) -> None:
+        self._codecs = codecs
+        self._assembly = Assembly(self._begins_key)
+
+    def add(self, packet: RtpPacket) -> tuple[bool, _Ready | None]:
+        ask, frames = self._assembly.add(packet)
+        return ask, _Ready(frames) if frames else None
+
+    def _begins_key(self, packet: RtpPacket) -> bool:
+        return begins_key_frame(self._codecs[packet.payload_type].name, packet)
+
+
+class _Inbox:
+    """Stands where the receiver has the queue to its decoder thread: `get` decodes, and returns when all is over."""
+
+    def __init__(
+        self,
+        ask: threading.Event,
+        arrived: Callable[[av.VideoFrame, float], None],
+        ended: Callable[[], None],
+        passed_over: Callable[[int], None],
+    ) -> None:
+        self._ask = ask  # the receiver asks for a key frame with its next packet, and clears it
+        self._arrived = arrived
+        self._ended = ended
+        self._passed_over = passed_over
+        self._waiting: deque[tuple[str, EncodedFrame]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._needs_key = False
+        self._asked_s = float("-inf")
+        self._decoder: tuple[str, VideoCodecContext] | None = None
+        self._told = False
+
+    def put(self, task: tuple[RTCRtpCodecParameters, _Ready] | None) -> None:
+        with self._changed:
+            if task is None:
+                self._closed = True
+                self._waiting.clear()
+            else:
+                codec, ready = task
+                for frame in ready.frames:
+                    self._add(codec.name, frame)
+            self._changed.notify()
+
+    def get(self) -> None:
+        while (task := self._next()) is not None:
+            self._decode(*task)
+        self._decoder = None
+        self._ended()
+
+    def _add(self, codec: str, frame: EncodedFrame) -> None:
+        if self._needs_key and not frame.key:
+            self._ask_for_key()
+            self._passed_over(1)
+            return
+        if frame.key and (self._needs_key or len(self._waiting) >= MOST_WAITING):
+            self._drop_waiting()
+        self._needs_key = False
+        self._waiting.append((codec, frame))
+        if len(self._waiting) > MOST_WAITING:
+            self._drop_waiting()
+            self._needs_key = True
+            self._ask_for_key()
+
+    def _drop_waiting(self) -> None:
+        if self._waiting:
+            self._passed_over(len(self._waiting))
+            self._waiting.clear()
+
+    def _ask_for_key(self) -> None:
+        now = time.perf_counter()
+        if now - self._asked_s >= ASK_AGAIN_S:
+            self._asked_s = now
+            self._ask.set()
+
+    def _next(self) -> tuple[str, EncodedFrame] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return None if self._closed else self._waiting.popleft()
+
+    def _decode(self, codec: str, frame: EncodedFrame) -> None:
+        if self._decoder is None or self._decoder[0] != codec:
+            self._decoder = codec, _open_decoder(codec)
+        packet = av.Packet(frame.data)
+        packet.pts, packet.time_base = frame.pts, VIDEO_TIME_BASE
+        try:
+            pictures = self._decoder[1].decode(packet)
+        except av.FFmpegError as error:
+            logger.warning("%s frame not decoded: %s", codec, error)
+            with self._changed:
+                self._needs_key = True
+                self._ask_for_key()
+            return
+        if len(self._waiting) > 1:  # two newer ones are there already
+            self._passed_over(1)
+            return
+        for picture in pictures:
+            self._hand_on(picture, frame.first_packet_s)
+
+    def _hand_on(self, picture: av.VideoFrame, first_packet_s: float) -> None:
+        """The call outlives one frame that nobody could use."""
+        try:
+            self._arrived(picture, first_packet_s)
+        except Exception:
+            if not self._told:
+                self._told = True
+                logger.exception("a received frame was not taken")
+
+
+def _open_decoder(codec: str) -> VideoCodecContext:
+    context = av.CodecContext.create("h264" if codec == "H264" else "libvpx", "r")
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1  # a frame takes 1 ms; FFmpeg would start a thread for every core
+    return context
+
+
+class _End:
+    """Stands where the remote track has its queue; only its end comes here."""
+
+    def __init__(self, track: Any) -> None:
+        self._track = track
+
+    async def put(self, frame: None) -> None:
+        self._track.stop()
