@@ -1,8 +1,13 @@
 """One session: from a driver's frame to the picture that leaves, in pure steps.
 
-    observe: track -> features -> calibrate -> smooth -> inputs      (this session's own work)
+    measure: track -> features -> calibrate -> smooth      (the driver)
+    feed:    inputs                                        (the source's state)
     a Runner executes the graph, for one session or for several at once
     show:    patch -> paste -> picture and report, or the fallback
+
+A session's `measure` may run in one thread while `feed`, the runner and `show` are at work on an earlier frame in
+another: a frame keeps the picture that was set when it was measured, and a generator's state is touched by the second
+thread alone.
 
 The frame loop is one of the three places that catch errors: whatever fails, the session shows its fallback, the
 reason stands in the report, and each kind of error is logged once.
@@ -86,11 +91,13 @@ class PipelineConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """What `observe` leaves for the runner and for `show`. ports: one entry per driven face."""
+    """One frame on its way. drives: one per driven face, beside the slot that it moves. ports: the same for the graph,
+    empty until they were fed. scene: the picture that was set when the frame was measured."""
 
     frame: Frame
+    scene: _Scene
+    drives: tuple[tuple[_Slot, Drive], ...]
     ports: tuple[Ports, ...]
-    slots: tuple[int, ...]
     seconds: dict[str, float]
     reason: str | None
     filter_lag_s: float
@@ -106,6 +113,11 @@ class _Slot:
         self.calibration = Calibration()
         self.smoother = FeatureSmoother(config.smoothing)
 
+    def forget(self) -> None:
+        """The driver is another one."""
+        self.track_id, self.calibration = None, Calibration()
+        self.smoother.reset()
+
     def succeed(self, old: _Slot) -> None:
         """Take over what was learnt about the driver, who stays when the source changes."""
         self.track_id, self.calibration, self.smoother = old.track_id, old.calibration, old.smoother
@@ -113,9 +125,8 @@ class _Slot:
     def follow(self, face: Face) -> None:
         """A new track is a new person: nothing of the last one may colour its motion."""
         if face.track_id != self.track_id:
+            self.forget()
             self.track_id = face.track_id
-            self.calibration = Calibration()
-            self.smoother.reset()
 
     def neutral(self, features: Features) -> Neutral:
         if self.pinned is not None:
@@ -124,13 +135,25 @@ class _Slot:
         return self.calibration.neutral()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scene:
+    """One picture that is moved: its faces, main face first, and what is shown where nothing can be generated."""
+
+    slots: tuple[_Slot, ...]
+    fallback: Fallback
+
+
 class Session:
     """Moves one picture's faces (or edits one driver) frame by frame.
 
     sources: the faces of one picture, main face first. body and segmenter serve Signal.BODY and Signal.PARSING; a
     generator that needs one which is not given is refused. expressions: gives the AUs that geometry sees badly.
+    prepared: the sources, where they were prepared before.
     neutral: pins the driver's resting face in place of calibration. clock: monotonic seconds, on the same clock as
     Frame.arrived_s.
+
+    controls and smoothing (see engine.smooth.FeatureSmoother.strength) may be set between two frames, by the thread
+    that measures.
     """
 
     def __init__(
@@ -146,6 +169,7 @@ class Session:
         body: BodyTracker | None = None,
         segmenter: Segmenter | None = None,
         expressions: Expressions | None = None,
+        prepared: Sequence[Prepared] | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
         self._tracker, self._generator, self._runner = tracker, generator, runner
@@ -163,10 +187,14 @@ class Session:
         self._body, self._segmenter, self._expressions = body, segmenter, expressions
         self._mask_smoother = MaskSmoother(self._config.smoothing)
         self.controls = controls or Controls()
+        self.smoothing = 1.0
         self._neutral, self._clock = neutral, clock
         self._logged: set[type[BaseException]] = set()
-        self._slots: list[_Slot] = []
-        self.swap(sources)
+        self._scene = _Scene((), Fallback(self._config.fallback, None))
+        if prepared is None:
+            self.swap(sources)
+        else:
+            self.use(prepared)
 
     def swap(self, sources: Sequence[Source]) -> None:
         """Another picture from the next frame on. When it cannot be used this raises, and the old one goes on."""
@@ -180,39 +208,61 @@ class Session:
         for slot, old in zip(slots, self._slots):
             slot.succeed(old)
         still = prepared[0].source.rgb if self._config.mode is Mode.PUPPET else None
-        self._slots, self._fallback = slots, Fallback(self._config.fallback, still)
+        self._scene = _Scene(tuple(slots), Fallback(self._config.fallback, still))
+
+    def follow(self, tracker: Tracker) -> None:
+        """Another driver from the next frame on: nothing of the last one colours its motion."""
+        self._tracker = tracker
+        self._mask_smoother.reset()
+        for slot in self._slots:
+            slot.forget()
 
     def recalibrate(self) -> None:
         """Take the driver's next stable second as the new neutral."""
         for slot in self._slots:
             slot.calibration.restart()
 
+    @property
+    def _slots(self) -> tuple[_Slot, ...]:
+        return self._scene.slots
+
     def step(self, frame: Frame) -> tuple[Frame, FrameReport]:
         """One frame of the driver to one frame of the result, with the same pts."""
         return step_together([self], [frame], self._runner)[0]
 
     def observe(self, frame: Frame) -> Work:
-        """Everything before the graph. Never raises for what a frame may hold: see Work.reason."""
-        seconds: dict[str, float] = {}
+        """Everything before the graph, for callers with one thread. Never raises for what a frame may hold."""
+        return self.feed(self.measure(frame))
+
+    def measure(self, frame: Frame, seconds: dict[str, float] | None = None) -> Work:
+        """The driver's side of a frame. Never raises for what a frame may hold: see Work.reason.
+
+        seconds: what the frame has spent before; the stages are added to it.
+        """
+        seconds = {} if seconds is None else seconds
+        scene = self._scene
         try:
             with _Timed(seconds, "track", self._clock):
                 faces = self._tracker.track(frame)
             with _Timed(seconds, "features", self._clock):
-                driven = self._assign(faces)
+                driven = self._assign(faces, scene.slots)
                 person, body = self._surroundings(frame)
-                drives = [
-                    (index, self._drive(self._slots[index], face, frame, person, body))
-                    for index, face in driven
-                ]
-            with _Timed(seconds, "inputs", self._clock):
-                ports = tuple(
-                    self._generator.inputs(self._slots[index].state, drive) for index, drive in drives
-                )
-            lag = max((self._slots[index].smoother.lag_s for index, _ in driven), default=0.0)
+                drives = tuple((slot, self._drive(slot, face, frame, person, body)) for slot, face in driven)
+            lag = max((slot.smoother.lag_s for slot, _ in driven), default=0.0)
         except Exception as error:
-            return Work(frame, (), (), seconds, self._reason(error), 0.0)
-        reason = None if driven else "no face"
-        return Work(frame, ports, tuple(index for index, _ in driven), seconds, reason, lag)
+            return Work(frame, scene, (), (), seconds, self._reason(error), 0.0)
+        return Work(frame, scene, drives, (), seconds, None if driven else "no face", lag)
+
+    def feed(self, work: Work) -> Work:
+        """The same work with its ports. Never raises either."""
+        if not work.drives:
+            return work
+        try:
+            with _Timed(work.seconds, "inputs", self._clock):
+                ports = tuple(self._generator.inputs(slot.state, drive) for slot, drive in work.drives)
+        except Exception as error:
+            return replace(work, drives=(), reason=self._reason(error), filter_lag_s=0.0)
+        return replace(work, ports=ports)
 
     def show(
         self, work: Work, outputs: Sequence[Ports | Exception], render_s: float
@@ -226,33 +276,33 @@ class Session:
                     picture = self._picture(work, outputs)
                 except Exception as error:
                     reason = self._reason(error)
-        time_s = work.frame.time_s
+        time_s, fallback = work.frame.time_s, work.scene.fallback
         if picture is not None:
-            self._fallback.generated(picture, time_s)
+            fallback.generated(picture, time_s)
             outcome = Outcome.GENERATED
         else:
-            picture, outcome = self._fallback.picture(time_s, work.frame.size)
+            picture, outcome = fallback.picture(time_s, work.frame.size)
         age_s = self._clock() - work.frame.arrived_s
         report = FrameReport(
             work.frame.pts, outcome, seconds, age_s, work.filter_lag_s, faces=len(work.ports), reason=reason
         )
         return Frame(picture, work.frame.pts, work.frame.time_base, work.frame.arrived_s), report
 
-    def _assign(self, faces: Sequence[Face]) -> list[tuple[int, Face]]:
+    def _assign(self, faces: Sequence[Face], slots: Sequence[_Slot]) -> list[tuple[_Slot, Face]]:
         """Main face to the main face of the source; the others stay where they are while they are followed.
 
         While the main face is out of sight and its seat is held, nobody else moves the main face of the source.
         """
         main_id = self._tracker.main_id
-        free = dict(enumerate(self._slots))
+        free = dict(enumerate(slots))
         del free[0]
-        driven = [(0, face) for face in faces if face.track_id == main_id]
+        driven = [(slots[0], face) for face in faces if face.track_id == main_id]
         known = {slot.track_id: index for index, slot in free.items()}
         others = [face for face in faces if face.track_id != main_id]
         for face in sorted(others, key=lambda face: face.track_id not in known)[: len(free)]:
             index = known.get(face.track_id, min(free))
             del free[index]
-            driven.append((index, face))
+            driven.append((slots[index], face))
         return driven
 
     def _surroundings(self, frame: Frame) -> tuple[U8 | None, Body | None]:
@@ -265,6 +315,7 @@ class Session:
 
     def _drive(self, slot: _Slot, face: Face, frame: Frame, person: U8 | None, body: Body | None) -> Drive:
         slot.follow(face)
+        slot.smoother.strength = self.smoothing
         raw = extract(face, frame, self._generator.needs, person=person, body=body)
         neutral = slot.neutral(raw)
         features = slot.smoother.smooth(raw, neutral)
@@ -275,12 +326,13 @@ class Session:
 
     def _picture(self, work: Work, outputs: Sequence[Ports | Exception]) -> U8:
         picture: U8 | None = None
-        for index, output in zip(work.slots, outputs):
+        for (slot, _), output in zip(work.drives, outputs):
             if isinstance(output, Exception):
                 raise output
-            patch = self._generator.patch(self._slots[index].state, output)
-            if patch.canvas.shape != work.frame.rgb.shape and self._config.mode is Mode.EDIT:
-                raise PortError(f"canvas: expected {work.frame.rgb.shape}, got {patch.canvas.shape}")
+            patch = self._generator.patch(slot.state, output)
+            expected = work.frame if self._config.mode is Mode.EDIT else slot.state.prepared.source
+            if patch.canvas.shape != expected.rgb.shape:
+                raise PortError(f"canvas: expected {expected.rgb.shape}, got {patch.canvas.shape}")
             if picture is not None:  # a further face goes into the picture that already holds the first
                 patch = replace(patch, canvas=picture)
             picture = paste(patch)
@@ -302,7 +354,7 @@ def step_together(
     works = [session.observe(frame) for session, frame in zip(sessions, frames)]
     batch = [ports for work in works for ports in work.ports]
     started = time.perf_counter()
-    outputs = iter(_run(runner, batch))
+    outputs = iter(run_batch(runner, batch))
     render_s = time.perf_counter() - started
     return [
         session.show(work, [next(outputs) for _ in work.ports], render_s)
@@ -310,7 +362,8 @@ def step_together(
     ]
 
 
-def _run(runner: Runner, batch: Sequence[Ports]) -> list[Ports | Exception]:
+def run_batch(runner: Runner, batch: Sequence[Ports]) -> list[Ports | Exception]:
+    """One answer per entry; a runner that fails as a whole answers its error for each."""
     if not batch:
         return []
     try:

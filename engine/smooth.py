@@ -97,6 +97,7 @@ _SHARES = np.stack([g == GROUP_INDEX for g in range(len(GROUPS))]).astype(np.flo
 _SHARES /= _SHARES.sum(1, keepdims=True)
 _POINT_SHARE = np.bincount(GROUP_INDEX, minlength=len(GROUPS)) / len(GROUP_INDEX)
 _CENTRE: F64 = canonical.UPPER_FACE @ canonical.VERTICES.astype(np.float64) / canonical.UPPER_FACE.sum()
+_STRENGTH_PER_S = 4.0
 _LEVER_CM = 5.0  # distance at which a typical point is moved by a turn or by growth
 
 
@@ -113,10 +114,15 @@ def delay_s(share: float, dt: float) -> float:
 
 
 class FeatureSmoother:
-    """Smooths one face's features over time. One per face and track; `reset` when the track changes."""
+    """Smooths one face's features over time. One per face and track; `reset` when the track changes.
+
+    strength: 0 = none, 1 = as tuned, above = calmer: every cutoff is divided by it. It may be set at any time and is
+    reached at `_STRENGTH_PER_S`, so that the face does not jump to where another filter would have it.
+    """
 
     def __init__(self, config: SmoothingConfig | None = None) -> None:
         self._config = config or SmoothingConfig()
+        self.strength = self._strength = 1.0
         bands = [getattr(self._config, name) for name in GROUPS]
         self._bands = np.array([(band.min_cutoff, band.beta) for band in bands], np.float32)
         self.reset()
@@ -125,6 +131,7 @@ class FeatureSmoother:
         """Forget the past: the next features pass unchanged."""
         self._time_s: float | None = None
         self._lag_s = 0.0
+        self._strength = self.strength
 
     @property
     def lag_s(self) -> float:
@@ -164,6 +171,8 @@ class FeatureSmoother:
 
     def _step(self, shape: FaceShape, dt: float) -> FaceShape:
         follow = alpha(self._config.speed_cutoff, dt)
+        change = self.strength - self._strength
+        self._strength += math.copysign(min(abs(change), _STRENGTH_PER_S * dt), change)
         turn = self._turn(shape.rotation, follow, dt)
         growth = self._grow(math.log(shape.scale), follow, dt)
         move = self._move(_centre(shape), shape.scale, follow, dt)
@@ -177,14 +186,14 @@ class FeatureSmoother:
     def _turn(self, rotation: F64, follow: float, dt: float) -> tuple[float, float]:
         self._turning += follow * (rotation_vector(self._raw_rotation.T @ rotation) / dt - self._turning)
         speed = math.sqrt(float(self._turning @ self._turning))
-        share = _share(self._config.rotation, speed, dt)
+        share = self._share(self._config.rotation, speed, dt)
         ahead = rotation_vector(self._rotation.T @ rotation)
         self._rotation, self._raw_rotation = self._rotation @ rotation_matrix(share * ahead), rotation
         return _LEVER_CM * speed, delay_s(share, dt)
 
     def _grow(self, log_scale: float, follow: float, dt: float) -> tuple[float, float]:
         self._growing += follow * ((log_scale - self._raw_log_scale) / dt - self._growing)
-        share = _share(self._config.scale, abs(self._growing), dt)
+        share = self._share(self._config.scale, abs(self._growing), dt)
         self._log_scale += share * (log_scale - self._log_scale)
         self._raw_log_scale = log_scale
         return _LEVER_CM * abs(self._growing), delay_s(share, dt)
@@ -192,7 +201,7 @@ class FeatureSmoother:
     def _move(self, centre: F64, scale: float, follow: float, dt: float) -> tuple[float, float]:
         self._moving += follow * ((centre - self._raw_centre) / (dt * scale) - self._moving)
         speed = math.sqrt(float(self._moving @ self._moving))
-        share = _share(self._config.translation, speed, dt)
+        share = self._share(self._config.translation, speed, dt)
         self._centre = self._centre + share * (centre - self._centre)
         self._raw_centre = centre
         return speed, delay_s(share, dt)
@@ -201,15 +210,15 @@ class FeatureSmoother:
         self._velocity += follow * ((local - self._raw_local) / np.float32(dt) - self._velocity)
         speeds = np.sqrt(_SHARES @ np.einsum("ij,ij->i", self._velocity, self._velocity))
         ratio = (2.0 * math.pi * dt) * (self._bands[:, 0] + self._bands[:, 1] * speeds)
-        shares = ratio / (1.0 + ratio)
+        shares = ratio / (self._strength + ratio)
         self._local += shares[GROUP_INDEX, None] * (local - self._local)
         self._raw_local = local
         weights = speeds * _POINT_SHARE
         return [(float(weight), delay_s(float(share), dt)) for weight, share in zip(weights, shares)]
 
-
-def _share(band: Band, speed: float, dt: float) -> float:
-    return alpha(band.min_cutoff + band.beta * speed, dt)
+    def _share(self, band: Band, speed: float, dt: float) -> float:
+        ratio = 2.0 * math.pi * (band.min_cutoff + band.beta * speed) * dt
+        return ratio / (self._strength + ratio)
 
 
 def _centre(shape: FaceShape) -> F64:

@@ -51,7 +51,7 @@ class Segmenter(Protocol):
 
 def source_picture(media: MediaReader, detector: Detector) -> U8:
     """The picture itself, or the best frame of a clip, uint8 (H, W, 3). Raises NoFaceError for a clip without one."""
-    return next(iter(media)).rgb if media.still else _best_frame(media, detector, media.name)
+    return next(iter(media)).rgb if media.still else best_frame(media, detector, media.name)
 
 
 def sources_from_picture(
@@ -94,7 +94,7 @@ def _square(face: Face) -> Region:
     return Region((x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0), 0.0)
 
 
-def _best_frame(frames: Iterable[Frame], detector: Detector, name: str) -> U8:
+def best_frame(frames: Iterable[Frame], detector: Detector, name: str) -> U8:
     """The most neutral, frontal and open-eyed frame of the first seconds in which somebody is seen."""
     best: tuple[float, U8] | None = None
     end_s: float | None = None

@@ -28,13 +28,13 @@ _ANY_START = frozenset({"mpeg", "mpegts"})
 _BUFFER_BYTES = 1 << 16
 
 
-def open_container(path: Path, limits: Limits) -> tuple[InputContainer, BinaryIO]:
-    """Open a local media file: the demuxer, and the file that it reads from (close both).
+def open_container(path: Path, limits: Limits, data: bytes | None = None) -> tuple[InputContainer, BinaryIO]:
+    """Open a local media file, or its bytes: the demuxer, and the file that it reads from (close both).
 
     FFmpeg gets an opened file and an empty list of protocols, so neither a name nor the file's content
     can make it open anything else. Raises DecodeError when it is none of the known containers.
     """
-    file = limits.open_file(path)
+    file = limits.open_file(path) if data is None else limits.open_bytes(data, path.name)
     try:
         container = av.open(
             file,

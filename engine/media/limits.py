@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +52,19 @@ class Limits:
         if file is None:
             raise InputError(f"{one_line(path)} is not a plain file: give a picture or video file")
         try:
-            self._check_bytes(one_line(path.name), status.st_size)
+            self.check_bytes(one_line(path.name), status.st_size)
         except InputError:
             file.close()
             raise
         return file
 
-    def _check_bytes(self, name: str, count: int) -> None:
+    def open_bytes(self, data: bytes, name: str) -> BinaryIO:
+        """The same for bytes that are at hand. Raises DecodeError or TooLargeError by their number."""
+        self.check_bytes(one_line(name), len(data))
+        return io.BytesIO(data)
+
+    def check_bytes(self, name: str, count: int) -> None:
+        """Raise DecodeError when there is nothing, TooLargeError when there is too much to be read."""
         if count == 0:
             raise DecodeError(f"{name} is empty: give a picture or video file that holds data")
         if count > self.file_bytes:

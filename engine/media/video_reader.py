@@ -33,7 +33,8 @@ _LONGEST_GAP_S = 3600
 
 
 class VideoReader:
-    """A video file as a stream of frames; iterate it once, then close it.
+    """A video file as a stream of frames; iterate it once, then close it. data: the file's bytes, where they are at
+    hand; `path` is its name then.
 
     Opening checks the headers and decodes the first frame. Frames are uint8 (H, W, 3) RGB, turned as the
     file's display matrix says; the shape of its pixels (sample aspect ratio) is not applied. A frame whose
@@ -48,12 +49,14 @@ class VideoReader:
 
     still = False
 
-    def __init__(self, path: str | os.PathLike[str], limits: Limits = VIDEO_LIMITS) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], limits: Limits = VIDEO_LIMITS, *, data: bytes | None = None
+    ) -> None:
         self.path = Path(path)
         self.name = one_line(self.path.name)
         self.dropped = 0
         """Frames left out until now because they were damaged."""
-        self._container, self._file = open_container(self.path, limits)
+        self._container, self._file = open_container(self.path, limits, data)
         try:
             self._stream = self._choose_stream(limits)
             self._decoded = self._decode()

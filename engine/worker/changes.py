@@ -1,0 +1,151 @@
+"""What may be changed on a running session: checked as a whole before any of it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from types import MappingProxyType
+from typing import Any
+
+from engine.config import from_mapping, known
+from engine.errors import ConfigError
+from engine.types import AU_NAMES, MOST_GAIN, Controls
+from engine.worker.interface import DriverKind, SessionSpec
+
+MOST_SMOOTHING = 4.0
+_KEYS = ("controls", "smoothing", "source", "recalibrate", "driver")
+_GAINS = ("pose", "mouth", "eyes", "brows", "gaze")
+_CONTROLS = tuple(field.name for field in dataclasses.fields(Controls))
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A checked change; None stays as it is. controls: only those that were named, each a field of Controls."""
+
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    smoothing: float | None = None
+    source: str | None = None
+    driver: DriverKind | None = None
+    recalibrate: bool = False
+
+
+def parse(change: object, *, driver_pixels: bool = False) -> Change:
+    """What `Worker.change` was given, checked. driver_pixels: the operator allows them.
+
+    Raises ConfigError, naming the part, for anything else than what the interface states.
+    """
+    parts = _mapping("change", change)
+    for key in parts:
+        _named(key, _KEYS, "change")
+    recalibrate = parts.get("recalibrate", False)
+    if not isinstance(recalibrate, bool):
+        raise ConfigError(f"recalibrate: got {_brief(recalibrate)}, expected true")
+    return Change(
+        controls=_controls(parts["controls"], driver_pixels) if "controls" in parts else {},
+        smoothing=_number("smoothing", parts["smoothing"], 0.0, MOST_SMOOTHING)
+        if "smoothing" in parts
+        else None,
+        source=_text("source", parts["source"]) if "source" in parts else None,
+        driver=_driver(parts["driver"]) if "driver" in parts else None,
+        recalibrate=recalibrate,
+    )
+
+
+def checked(spec: SessionSpec, *, driver_pixels: bool = False) -> SessionSpec:
+    """A spec whose controls and smoothing are right, and its own. Raises ConfigError."""
+    change = parse({"controls": spec.controls, "smoothing": spec.smoothing}, driver_pixels=driver_pixels)
+    return merged(dataclasses.replace(spec, controls={}), change)
+
+
+def merged(spec: SessionSpec, change: Change) -> SessionSpec:
+    """What a session is set to after a change: opening one with it makes all changes so far at once. Controls that
+    the change does not name stay; au_offsets are replaced as a whole."""
+    return dataclasses.replace(
+        spec,
+        controls=MappingProxyType({**spec.controls, **change.controls}),
+        smoothing=spec.smoothing if change.smoothing is None else change.smoothing,
+        source=change.source or spec.source,
+        driver=change.driver or spec.driver,
+    )
+
+
+def controls_of(spec: SessionSpec, *, driver_pixels: bool = False) -> Controls:
+    """The controls in force. driver_pixels: the operator asked for them, so they are on until they are switched off;
+    the scripted driver has none."""
+    wanted = {"driver_pixels": driver_pixels, **spec.controls}
+    wanted["driver_pixels"] &= spec.driver is DriverKind.CAMERA
+    return Controls(**wanted)
+
+
+def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
+    given = _mapping("controls", value)
+    checked: dict[str, Any] = {}
+    for name, setting in given.items():
+        _named(name, _CONTROLS, "controls")
+        if name in _GAINS:
+            checked[name] = _number(name, setting, 0.0, MOST_GAIN)
+        elif name == "au_offsets":
+            checked[name] = _offsets(setting)
+        elif isinstance(setting, bool):
+            checked[name] = setting
+        else:
+            raise ConfigError(f"{name}: got {_brief(setting)}, expected true or false")
+    if checked.get("driver_pixels") and not driver_pixels:
+        raise ConfigError(
+            "driver_pixels: the operator has not allowed them; start the server with them to use them"
+        )
+    from_mapping(Controls, checked, "controls")
+    return checked
+
+
+def _offsets(value: object) -> Mapping[str, float]:
+    given = _mapping("au_offsets", value)
+    return {
+        _named(name, AU_NAMES, "au_offsets"): _number(f"au_offsets {name}", offset, -1.0, 1.0)
+        for name, offset in given.items()
+    }
+
+
+def _driver(value: object) -> DriverKind:
+    if isinstance(value, DriverKind):
+        return value
+    return DriverKind(_named(value, [kind.value for kind in DriverKind], "driver"))
+
+
+def _mapping(what: str, value: object) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{what}: got {_brief(value)}, expected names with values")
+    return value
+
+
+def _named(name: object, choices: tuple[str, ...] | list[str], what: str) -> str:
+    return known(_text(what, name), choices, what)
+
+
+def _text(what: str, value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NAME:
+        raise ConfigError(f"{what}: got {_brief(value)}, expected a name")
+    return value
+
+
+def _number(what: str, value: object, low: float, high: float) -> float:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:  # type: ignore[operator]  # NaN and huge whole numbers fail here too
+        raise ConfigError(f"{what}: got {_brief(value)}, expected a number in {low:g} .. {high:g}")
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        raise ConfigError(f"{what}: got {_brief(value)}, expected a number in {low:g} .. {high:g}")
+    return number
+
+
+def _brief(value: object) -> str:
+    """The value in a few words, however large or deep it is."""
+    try:
+        return reprlib.repr(value)
+    except Exception:  # a number of too many digits, say
+        return f"a {type(value).__name__}"

@@ -1,0 +1,320 @@
+"""A worker in threads of this process: what a worker process runs, and what `--in-process` uses.
+
+marotte-side             opens everything, then finds sources, one at a time
+marotte-observe-NAME     one per session
+marotte-generate         one for all sessions
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from engine import blend
+from engine.errors import ConfigError, NoFaceError, WorkerError
+from engine.media import read_picture
+from engine.media.planes import i420_of
+from engine.pipeline import Session
+from engine.puppet import Opening
+from engine.sample import sample_portrait
+from engine.types import U8, Frame
+from engine.worker.changes import checked, parse
+from engine.worker.interface import (
+    Delivery,
+    SessionSpec,
+    SourceInfo,
+    Stamp,
+    State,
+    Worker,
+    WorkerConfig,
+    WorkerStatus,
+)
+from engine.worker.latest import Latest
+from engine.worker.live import Live, Stock, Trackers
+from engine.worker.sources import Finder, Sources, id_of
+from engine.worker.stages import Busy, Generating
+from engine.worker.tools import Tools
+
+_log = logging.getLogger("marotte.worker")
+
+_JOIN_S = 2.0
+_WARM_FRAMES = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    data: bytes
+    name: str
+    found: Future[SourceInfo]
+
+
+class _ClosedError(Exception):
+    """The worker is being closed: leave off."""
+
+
+class LocalWorker(Worker):
+    """See Worker. A frame that is posted is not copied: leave it alone afterwards. What hangs cannot be ended from
+    inside one process; `busy_s` tells it to whoever can."""
+
+    def __init__(self, config: WorkerConfig, tools: Tools | None = None) -> None:
+        self._config, self._tools = config, tools or Tools()
+        self._opening = Opening(config.backend, config.faces, config.cache)
+        self._lock = threading.RLock()
+        self._status = WorkerStatus(State.STARTING, {}, pid=os.getpid())
+        self._told: list[Callable[[WorkerStatus], None]] = []
+        self._sessions: dict[str, Live] = {}
+        self._ended: list[threading.Thread] = []
+        self._sources = Sources()
+        self._stock: Stock | None = None
+        self._generating: Generating | None = None
+        self._jobs: Latest[_Job] = Latest()
+        self._job: _Job | None = None
+        self._adding = Busy()
+        self._closing = False
+        self._side: threading.Thread | None = None
+
+    def start(self) -> None:
+        with self._lock:
+            if self._side is None and not self._closing:
+                self._side = threading.Thread(target=self._serve, name="marotte-side", daemon=True)
+                self._side.start()
+
+    def status(self) -> WorkerStatus:
+        return self._status
+
+    def on_status(self, told: Callable[[WorkerStatus], None]) -> None:
+        with self._lock:
+            self._told.append(told)
+
+    def busy_s(self) -> float:
+        """Seconds for which the stage that is longest at work has been at it; 0 when all wait."""
+        with self._lock:
+            stages = [live.busy for live in self._sessions.values()]
+            if self._generating is not None:
+                stages.append(self._generating.busy)
+        return max((stage.seconds() for stage in stages), default=0.0)
+
+    def adding_s(self) -> float:
+        """Seconds for which a source has been looked at; 0 when none is."""
+        return self._adding.seconds()
+
+    def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
+        found: Future[SourceInfo] = Future()
+        with self._lock:
+            known = self._sources.again(id_of(data), name)
+            refusal = self._refusal()
+            if known is not None and refusal is None:
+                found.set_result(known)
+            elif refusal is None and self._job is None:
+                self._job = _Job(data, name, found)
+                self._jobs.put(self._job)
+            else:
+                found.set_exception(
+                    WorkerError(refusal or "busy with another source: try again when it is done")
+                )
+        return found
+
+    def drop_source(self, source: str) -> None:
+        self._sources.drop(source)
+
+    def open(
+        self, session: str, spec: SessionSpec, deliver: Callable[[Delivery], None], *, changes: int = 0
+    ) -> None:
+        """See Worker. changes: number of the last change that the spec holds already."""
+        spec = checked(spec, driver_pixels=self._config.driver_pixels)
+        with self._lock:
+            if self._stock is None or self._generating is None or self._status.state is not State.READY:
+                raise WorkerError(self._refusal() or "the worker is still starting: try again in a moment")
+            if session in self._sessions:
+                raise WorkerError(f"session {session}: it is open already")
+            if len(self._sessions) >= self._config.sessions:
+                raise WorkerError(f"busy: {self._config.sessions} sessions at most; end one first")
+            ready = self._sources.show(spec.source)
+            self._sessions[session] = Live(
+                session, spec, deliver, ready, self._stock, self._generating, changes
+            )
+
+    def post(self, session: str, rgb: U8, stamp: Stamp) -> bool:
+        live = self._sessions.get(session)
+        return True if live is None else live.post(rgb, stamp)
+
+    def change(self, session: str, change: Mapping[str, Any]) -> int:
+        parsed = parse(change, driver_pixels=self._config.driver_pixels)
+        with self._lock:
+            live = self._sessions.get(session)
+            if live is None:
+                raise ConfigError(f"session {session}: it is not open")
+            try:
+                ready = None if parsed.source is None else self._sources.show(parsed.source)
+            except WorkerError as error:
+                raise ConfigError(str(error)) from error
+            return live.change(parsed, ready)
+
+    def close_session(self, session: str) -> None:
+        with self._lock:
+            live = self._sessions.pop(session, None)
+            if live is not None:
+                live.close()
+                self._ended = [thread for thread in self._ended if thread.is_alive()] + live.threads()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            for session in list(self._sessions):
+                self.close_session(session)
+            job, self._job = self._job, None
+            threads = list(self._ended)
+            generating, stock = self._generating, self._stock
+        self._jobs.close()
+        if generating is not None:
+            generating.close()
+            threads.append(generating.thread)
+        if self._side is not None:
+            threads.append(self._side)
+        if job is not None and not job.found.done():
+            _fail(job.found, WorkerError("the worker was closed"))
+        if _join(threads) and stock is not None:
+            stock.runner.close()
+        self._tell(State.CLOSED)
+
+    def _refusal(self) -> str | None:
+        status = self._status
+        if self._closing or status.state is State.CLOSED:
+            return "the worker was closed"
+        return f"the worker cannot be started: {status.detail}" if status.state is State.FAILED else None
+
+    def _tell(self, state: State, detail: str = "") -> None:
+        with self._lock:
+            if self._closing and state is not State.CLOSED:
+                return
+            self._status = WorkerStatus(state, {}, detail, os.getpid())
+            told = list(self._told)
+        for one in told:
+            try:
+                one(self._status)
+            except Exception as error:  # whoever listens must not stop the worker
+                _log.warning("a listener of the worker's state failed: %s", error, exc_info=error)
+
+    # The side thread.
+
+    def _serve(self) -> None:
+        with ExitStack() as opened:
+            try:
+                finder = self._open(opened)
+            except _ClosedError:
+                return
+            except Exception as error:
+                _log.debug("the worker cannot be started", exc_info=error)
+                self._tell(State.FAILED, _line(error))
+                self._fail_job(WorkerError(f"the worker cannot be started: {_line(error)}"))
+                return
+            self._tell(State.READY)
+            while (job := self._jobs.take()) is not None:
+                self._adding.begin()
+                self._add(finder, job)
+                self._adding.end()
+
+    def _open(self, opened: ExitStack) -> Finder:
+        """Everything that a first session would wait for."""
+        tools, opening, config = self._tools, self._opening, self._config
+        generator, runner = tools.open_generator(config.bundle)
+        undo = opened.enter_context(ExitStack())
+        undo.callback(runner.close)
+        blend.warm_up()
+        self._go_on()
+        detector = opened.enter_context(closing(tools.detector(opening)))
+        self._go_on()
+        segmenter = opened.enter_context(closing(tools.segmenter(opening)))
+        self._go_on()
+        trackers = Trackers(tools, opening)
+        opened.callback(trackers.close)
+        finder = Finder(generator, detector, segmenter, side=config.side, faces=config.faces)
+        stock = Stock(tools, opening, generator, runner, self._sources, trackers, config.driver_pixels)
+        self._warm(stock, finder)
+        with self._lock:
+            self._go_on()
+            self._stock, self._generating = stock, Generating(runner)
+            undo.pop_all()  # from here on the runner is closed after the thread that uses it
+        return finder
+
+    def _warm(self, stock: Stock, finder: Finder) -> None:
+        """The sample through every stage once, so that no frame of a session is the first of its kind."""
+        path = sample_portrait()
+        tracker = stock.trackers.take()
+        try:
+            ready = finder.find(path.read_bytes(), path.name, self._go_on)
+        except NoFaceError as error:
+            _log.warning("the sample portrait was not found, so nothing was warmed up: %s", error)
+            stock.trackers.give(tracker)
+            return
+        self._sources.add(ready)
+        session = Session(tracker, stock.generator, stock.runner, (), prepared=ready.prepared)
+        rgb = read_picture(path)
+        for number in range(_WARM_FRAMES):
+            self._go_on()
+            frame, _ = session.step(Frame(rgb, number, Fraction(1, 30), time.perf_counter()))
+            i420_of(frame.rgb)
+        stock.trackers.give(tracker)
+
+    def _add(self, finder: Finder, job: _Job) -> None:
+        until = time.perf_counter() + self._config.add_s
+
+        def go_on() -> None:
+            self._go_on()
+            if time.perf_counter() > until:
+                raise WorkerError(
+                    f"{job.name}: overdue, it took more than {self._config.add_s:g} s; give a smaller one"
+                )
+
+        try:
+            ready = finder.find(job.data, job.name, go_on)
+        except _ClosedError:
+            return
+        except Exception as error:  # whatever it is, it is told to whoever sent the source
+            self._fail_job(error)
+            return
+        self._sources.add(ready)
+        self._end_job(lambda found: found.set_result(ready.info))
+
+    def _go_on(self) -> None:
+        if self._closing:
+            raise _ClosedError
+
+    def _fail_job(self, error: Exception) -> None:
+        self._end_job(lambda found: _fail(found, error))
+
+    def _end_job(self, end: Callable[[Future[SourceInfo]], None]) -> None:
+        with self._lock:
+            job, self._job = self._job, None
+        if job is not None and job.found.set_running_or_notify_cancel():
+            end(job.found)
+
+
+def _fail(found: Future[SourceInfo], error: Exception) -> None:
+    found.set_exception(error)
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _join(threads: list[threading.Thread]) -> bool:
+    """Wait for threads, two seconds for all of them; whether all have ended."""
+    until = time.perf_counter() + _JOIN_S
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.perf_counter()))
+    left = [thread.name for thread in threads if thread.is_alive()]
+    if left:
+        _log.warning("still at work while the worker closed: %s", ", ".join(left))
+    return not left

@@ -1,0 +1,159 @@
+"""Sources as a worker keeps them: found once, prepared, and shared by the sessions that show them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import cv2
+import numpy as np
+
+from engine.errors import WorkerError
+from engine.media import Limits, VideoReader, decode_picture
+from engine.media.header import kind_of
+from engine.media.planes import i420_of
+from engine.media.wording import one_line
+from engine.plug import Generator, Prepared
+from engine.source import Detector, Segmenter, best_frame, sources_from_picture
+from engine.types import U8, Frame, Mode
+from engine.worker.interface import SourceInfo
+
+PICTURES = Limits(pixels=64_000_000, file_bytes=32 << 20)
+CLIPS = Limits(pixels=8192 * 4320, side=8192, file_bytes=32 << 20)
+"""What is read of what somebody sends in."""
+
+KEPT = 8
+"""Sources that no session shows and that are kept all the same, the last used ones."""
+
+_LONGEST_NAME = 120
+_MAGIC_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A source that can be shown. prepared: its faces, main face first."""
+
+    info: SourceInfo
+    prepared: tuple[Prepared, ...]
+
+
+class Finder:
+    """From bytes to a source. Not for several threads at once. side: longest side of the picture in pixels."""
+
+    def __init__(
+        self, generator: Generator, detector: Detector, segmenter: Segmenter | None, *, side: int, faces: int
+    ) -> None:
+        self._generator, self._detector, self._segmenter = generator, detector, segmenter
+        self._side, self._faces = side, faces
+
+    def find(self, data: bytes, name: str, go_on: Callable[[], None]) -> Ready:
+        """go_on: called every now and then; what it raises ends the search.
+
+        Raises InputError (DecodeError, TooLargeError, TooSmallError, NoFaceError), or what a network raises.
+        """
+        name = shown_name(name)
+        PICTURES.check_bytes(name, len(data))
+        rgb = fitted(self._picture(data, name, go_on), self._side)
+        go_on()
+        sources = sources_from_picture(rgb, self._detector, self._segmenter, name=name, faces=self._faces)
+        prepared = []
+        for source in sources:
+            go_on()
+            prepared.append(self._generator.prepare(source, Mode.PUPPET))
+        still = i420_of(sources[0].rgb)
+        still.setflags(write=False)
+        size = (rgb.shape[1], rgb.shape[0])
+        return Ready(SourceInfo(id_of(data), name, size, len(sources), still), tuple(prepared))
+
+    def _picture(self, data: bytes, name: str, go_on: Callable[[], None]) -> U8:
+        if kind_of(data[:_MAGIC_BYTES]) is not None:
+            return decode_picture(data, name, PICTURES)
+        with closing(VideoReader(name, CLIPS, data=data)) as clip:
+            return best_frame(_watched(clip, go_on), self._detector, clip.name)
+
+
+def _watched(frames: Iterable[Frame], go_on: Callable[[], None]) -> Iterator[Frame]:
+    for frame in frames:
+        go_on()
+        yield frame
+
+
+def id_of(data: bytes) -> str:
+    """What a source is called: SHA-256 (hex) of its bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def shown_name(name: str) -> str:
+    """A name from outside as it may stand in a message: one line, no folders, not longer than a line."""
+    return one_line(PurePath(name[-4 * _LONGEST_NAME :]).name[:_LONGEST_NAME]) or "upload"
+
+
+def fitted(rgb: U8, side: int) -> U8:
+    """The picture (H, W, 3) with both sides even, the longer one at most `side`: shrunk, never enlarged."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = (max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2))
+    if scale == 1.0:  # a row less costs nothing, another grid would blur
+        return np.ascontiguousarray(rgb[: size[1], : size[0]])
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class Sources:
+    """The prepared sources by id. For any thread."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._lock = threading.Lock()
+        self._ready: OrderedDict[str, Ready] = OrderedDict()
+        self._shown: dict[str, int] = {}
+        self._kept = kept
+
+    def add(self, ready: Ready) -> None:
+        """Keep a source as the last used one."""
+        with self._lock:
+            self._ready[ready.info.id] = ready
+            self._ready.move_to_end(ready.info.id)
+            self._forget()
+
+    def again(self, source: str, name: str) -> SourceInfo | None:
+        """A source that is here already, under the name it has now."""
+        with self._lock:
+            ready = self._ready.get(source)
+            if ready is None:
+                return None
+            self._ready.move_to_end(source)
+            return dataclasses.replace(ready.info, name=shown_name(name))
+
+    def show(self, source: str) -> Ready:
+        """A source for a session: it stays until `unshow`. Raises WorkerError when it is not here."""
+        with self._lock:
+            ready = self._ready.get(source)
+            if ready is None:
+                raise WorkerError("source: it is not known here (any more); add it again")
+            self._ready.move_to_end(source)
+            self._shown[source] = self._shown.get(source, 0) + 1
+            return ready
+
+    def unshow(self, source: str) -> None:
+        """A session no longer shows it."""
+        with self._lock:
+            left = self._shown.pop(source, 0) - 1
+            if left > 0:
+                self._shown[source] = left
+            self._forget()
+
+    def drop(self, source: str) -> None:
+        """Forget a source, unless a session shows it."""
+        with self._lock:
+            if source not in self._shown:
+                self._ready.pop(source, None)
+
+    def _forget(self) -> None:
+        idle = [source for source in self._ready if source not in self._shown]
+        for source in idle[: max(0, len(idle) - self._kept)]:
+            del self._ready[source]

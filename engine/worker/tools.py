@@ -1,0 +1,65 @@
+"""What a worker opens by itself. It crosses into the worker's process by spawn, so it holds no opened thing."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engine import pipeline, source
+from engine.generators import open_generator
+from engine.pipeline import BodyTracker, Expressions, Tracker
+from engine.plug import Generator, Runner
+from engine.puppet import Opening
+
+
+class Closable(Protocol):
+    """What holds networks until it is closed."""
+
+    def close(self) -> None: ...
+
+
+class ClosableTracker(Tracker, Closable, Protocol):
+    """A tracker that also offers `reset()`, forgetting every face, serves one session after the other."""
+
+
+class ClosableDetector(source.Detector, Closable, Protocol):
+    """A detector that is closed at the end."""
+
+
+class ClosableSegmenter(pipeline.Segmenter, Closable, Protocol):
+    """A segmenter, likewise."""
+
+
+class ClosableBody(BodyTracker, Closable, Protocol):
+    """A body tracker, likewise."""
+
+
+class ClosableExpressions(Expressions, Closable, Protocol):
+    """Expressions, likewise."""
+
+
+class Tools:
+    """Opens what tracks and generates. Each call opens a new one; each may raise MarotteError."""
+
+    def open_generator(self, bundle: str) -> tuple[Generator, Runner]:
+        """By name, compiled before the first frame."""
+        return open_generator(bundle)
+
+    def tracker(self, opening: Opening) -> ClosableTracker:
+        """For one session's driver."""
+        return opening.tracker()
+
+    def detector(self, opening: Opening) -> ClosableDetector:
+        """For sources."""
+        return opening.detector()
+
+    def segmenter(self, opening: Opening) -> ClosableSegmenter:
+        """For sources, and for the drivers of a generator that needs Signal.PARSING."""
+        return opening.segmenter()
+
+    def body(self, opening: Opening) -> ClosableBody:
+        """For the drivers of a generator that needs Signal.BODY."""
+        return opening.body()
+
+    def expressions(self, opening: Opening) -> ClosableExpressions | None:
+        """For a generator that needs Signal.AUS; None where the user has not added the network."""
+        return opening.expressions()
