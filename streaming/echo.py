@@ -1,0 +1,47 @@
+"""The driver's own picture sent back, which the operator asks for by name to measure the way there and back.
+
+There is no badge on it: nothing is generated. There is no worker behind it either, and no still: it ends with the
+frames that come. A strip in the frames is in what goes back, as it is in the picture itself.
+"""
+
+from __future__ import annotations
+
+import time
+
+import av
+
+from engine.worker.interface import TICKS, TIME_BASE
+from streaming.reports import Tally
+from streaming.tracks import PictureTrack
+
+
+class Echo:
+    """Stands where the intake and the outlet stand otherwise."""
+
+    def __init__(self, track: PictureTrack, tally: Tally) -> None:
+        self.paused = False
+        self.size: tuple[int, int] | None = None
+        """(width, height) of the last frame."""
+        self._track = track
+        self._tally = tally
+        self._begun_s = time.perf_counter()
+        self._pts = -1
+
+    def arrived(self, frame: av.VideoFrame, first_packet_s: float) -> None:
+        """Send one decoded frame back, in the decoder's thread."""
+        self._tally.frame_received()
+        if self.paused:
+            self._tally.frame_dropped("paused")
+            return
+        self.size = frame.width, frame.height
+        if frame.format.name != "yuv420p":
+            frame = frame.reformat(format="yuv420p")
+        self._pts = max(self._pts + 1, int((time.perf_counter() - self._begun_s) * TICKS))
+        frame.pts, frame.time_base = self._pts, TIME_BASE
+        frame.pict_type = 0  # the decoder's choice must not become the encoder's
+        if self._track.show(frame, lambda: self._tally.echo_left(time.perf_counter() - first_packet_s)):
+            self._tally.frame_dropped("unsent")
+
+    def stop(self) -> None:
+        """End the output now."""
+        self._track.end()

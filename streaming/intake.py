@@ -1,0 +1,109 @@
+"""The driver's frames on their way in: from aiortc's decoder thread to the worker, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from engine.types import U8
+from engine.worker.interface import NO_MARK, Stamp, State, Worker
+from streaming import strip
+from streaming.outlet import Outlet
+from streaming.reports import Tally
+
+MOST_SIDES = (1280, 720)
+"""Longer and shorter side in pixels of what the worker gets; larger frames are reduced."""
+
+_QUIET_S = 0.5
+_LUMA_FIRST = ("yuv420p", "yuvj420p")
+_log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Converts and posts one session's frames. `camera`, `measuring` and `paused` may be set from any thread.
+
+    camera: whether the camera is the driver; its frames are let fall where it is not. measuring: read the strip.
+    """
+
+    def __init__(self, session: str, worker: Worker, outlet: Outlet, tally: Tally, *, camera: bool) -> None:
+        self.camera = camera
+        self.measuring = False
+        self.paused = False
+        self._session = session
+        self._worker = worker
+        self._outlet = outlet
+        self._tally = tally
+        self._reformatter = VideoReformatter()
+        self._last_s = -np.inf
+        self._told = False
+        self._stopped = False
+
+    def arrived(self, frame: av.VideoFrame, first_packet_s: float) -> None:
+        """Take one decoded frame, in the decoder's thread. Never raises and never waits."""
+        try:
+            if not self._stopped:
+                self._take(frame, first_packet_s)
+        except Exception as error:
+            self._tally.frame_dropped("refused")
+            if not self._told:
+                self._told = True
+                _log.error("session %s: a frame of the driver was dropped: %r", self._session, error)
+
+    def stop(self) -> None:
+        """Take nothing from now on."""
+        self._stopped = True
+
+    def why(self) -> str:
+        """Why no picture comes out of the worker, in one of few words."""
+        if self._worker.status().state is not State.READY:
+            return "worker away"
+        quiet = time.perf_counter() - self._last_s > _QUIET_S
+        return "no frames" if self.camera and quiet else "no picture"
+
+    def _take(self, frame: av.VideoFrame, first_packet_s: float) -> None:
+        decoded = time.perf_counter()
+        self._last_s = decoded
+        self._tally.frame_received()
+        if not self.camera:
+            return
+        if self.paused:
+            self._tally.frame_dropped("paused")
+            return
+        mark = strip.read(_luma(frame)) if self.measuring and frame.format.name in _LUMA_FIRST else NO_MARK
+        rgb = self._converted(frame)
+        converted = time.perf_counter()
+        stamp = Stamp(frame.pts or 0, first_packet_s, mark)
+        stages = {"decode": decoded - first_packet_s, "convert": converted - decoded, "post": 0.0}
+        self._outlet.entered(first_packet_s, stages)
+        if self._worker.post(self._session, rgb, stamp):
+            away = self._worker.status().state is not State.READY
+            self._tally.frame_dropped("worker away" if away else "replaced")
+        stages["post"] = time.perf_counter() - converted
+
+    def _converted(self, frame: av.VideoFrame) -> U8:
+        """uint8 (H, W, 3), reduced where it is larger than MOST_SIDES; not copied where its rows have no padding."""
+        longer, shorter = max(frame.width, frame.height), min(frame.width, frame.height)
+        share = min(1.0, MOST_SIDES[0] / longer, MOST_SIDES[1] / shorter)
+        width, height = max(2, round(frame.width * share)), max(2, round(frame.height * share))
+        rgb = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            "rgb24",
+            interpolation=Interpolation.AREA if share < 1.0 else None,
+            threads=1,
+        )
+        plane = rgb.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        packed: U8 = np.ascontiguousarray(rows[:, : width * 3])
+        return packed.reshape(height, width, 3)
+
+
+def _luma(frame: av.VideoFrame) -> U8:
+    plane = frame.planes[0]
+    rows: U8 = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return rows[: frame.height, : frame.width]

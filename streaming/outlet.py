@@ -1,0 +1,229 @@
+"""The only way out: every picture that a viewer gets passes here, with the badge on it.
+
+It runs in the network's process, so that a worker that hangs or dies leaves a safe picture behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import av
+import numpy as np
+
+from engine.badge import Badge
+from engine.fallback import Fallback, FallbackConfig
+from engine.types import U8, FrameReport, Outcome
+from engine.worker.interface import NO_MARK, TICKS, TIME_BASE, Delivery, SourceInfo
+from streaming import strip
+from streaming.reports import Tally
+from streaming.tracks import PictureTrack
+
+LATEST_S = 1.0
+"""A picture that is older than this when it comes out of the worker is not shown."""
+
+_ALIVE_S = 0.5  # a picture at least this often: for a keyframe that was asked for, and a decoder that begins
+_FADE_STEP_S = 0.04
+_MOST_ENTRIES = 64
+_log = logging.getLogger(__name__)
+
+
+class Outlet:
+    """Takes one session's pictures from the worker and gives frames to the track.
+
+    When nothing comes it holds the last picture, then fades to the still portrait, by a thread of its own; it shows
+    the still before the first picture. What is not certainly this session's picture, in its source's size and in
+    time, is refused. Whatever fails in here, the still is shown.
+
+    info: the source that is shown first. sources: finds another one by id, from any thread. why: one of few words,
+    why nothing comes.
+    """
+
+    def __init__(
+        self,
+        session: str,
+        info: SourceInfo,
+        track: PictureTrack,
+        tally: Tally,
+        sources: Callable[[str], SourceInfo | None],
+        why: Callable[[], str],
+        config: FallbackConfig | None = None,
+    ) -> None:
+        self._session = session
+        self._track = track
+        self._tally = tally
+        self._sources = sources
+        self._why = why
+        self._config = config or FallbackConfig()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self.paused = False
+        """Set by `pause`."""
+        self._told = False
+        self._entered: OrderedDict[float, Mapping[str, float]] = OrderedDict()
+        self._last_arrived_s = -np.inf
+        self._shown_s = -np.inf
+        self._begun_s = time.perf_counter()
+        self._pts = -1
+        self.changes = 0
+        """Number of the change that was in force in the last picture that came."""
+        self._show_source(info)
+        self._ticker = threading.Thread(target=self._tick_on, name=f"outlet-{session}", daemon=True)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of what is shown."""
+        return self._info.size
+
+    def start(self) -> None:
+        """Show the still, and begin to watch that something is shown."""
+        self._ticker.start()
+
+    def entered(self, arrived_s: float, stages: Mapping[str, float]) -> None:
+        """Remember what a driver's frame cost before it was posted, in seconds by stage, for the picture it becomes."""
+        with self._lock:
+            self._entered[arrived_s] = stages
+            if len(self._entered) > _MOST_ENTRIES:
+                self._entered.popitem(last=False)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Show a picture of the worker's; called in its thread. Never raises."""
+        if self._stopped.is_set():
+            self._tally.frame_dropped("stopped")
+            return
+        with self._lock:
+            try:
+                self._take(delivery, time.perf_counter())
+            except Exception as error:
+                self._rest(error)
+
+    def pause(self, paused: bool) -> None:
+        """Hold the picture that is shown, for as long as it takes; or go on."""
+        with self._lock:
+            if self.paused and not paused and self._last is not None:
+                self._hold(self._last, time.perf_counter())
+            self.paused = paused
+
+    def stop(self) -> None:
+        """End the output now: nothing leaves after it."""
+        self._track.end()
+        self._stopped.set()
+
+    def join(self) -> None:
+        """Wait for the thread's end, after `stop`."""
+        if self._ticker.ident is not None:
+            self._ticker.join()
+
+    def _take(self, delivery: Delivery, now: float) -> None:
+        stamp = delivery.stamp
+        if not 0.0 <= now - stamp.arrived_s <= LATEST_S or stamp.arrived_s < self._last_arrived_s:
+            self._tally.frame_dropped("late")
+            return
+        if self.paused:
+            self._tally.frame_dropped("paused")
+            return
+        info = self._info if delivery.source == self._info.id else self._sources(delivery.source)
+        wrong = _wrong(delivery, self._session, info)
+        if info is None or wrong:
+            self._log_once(f"refused {wrong}")
+            self._tally.frame_dropped("refused")
+            return
+        if info is not self._info:
+            self._show_source(info)
+        planes = np.require(delivery.planes, requirements=["C", "W"])
+        self._badge.compose(planes)
+        self._last_arrived_s, self.changes = stamp.arrived_s, delivery.changes
+        self._hold(planes, now)
+        if stamp.mark != NO_MARK:
+            planes = planes.copy()
+            strip.draw(planes, stamp.mark)
+        entered = self._entered.pop(stamp.arrived_s, {})
+        self._send(planes, now, lambda: self._left(delivery.report, stamp.arrived_s, entered))
+
+    def _show_source(self, info: SourceInfo) -> None:
+        """Its still is what is safe now."""
+        still = info.still.copy()
+        badge = Badge(info.size)
+        badge.compose(still)
+        self._info, self._badge, self._still = info, badge, still
+        self._fallback = Fallback(self._config, still)
+        self._last: U8 | None = None
+        self._fading_s = np.inf
+
+    def _hold(self, planes: U8, now: float) -> None:
+        """What is shown until `now` and hold_s, if nothing comes."""
+        self._last = planes
+        self._fading_s = now + self._config.hold_s
+        self._fallback.generated(planes, now)
+
+    def _rest(self, error: Exception) -> None:
+        """Something is wrong in here: the still, until a picture passes again."""
+        self._log_once(f"shows the still portrait: {type(error).__name__}: {error}")
+        self._fallback = Fallback(self._config, self._still)
+        self._last, self._fading_s, self._shown_s = None, np.inf, -np.inf
+
+    def _log_once(self, message: str) -> None:
+        if not self._told:
+            self._told = True
+            _log.error("session %s: %s", self._session, message)
+
+    def _left(self, report: FrameReport, arrived_s: float, entered: Mapping[str, float]) -> None:
+        """On the event loop: the encoder has the picture."""
+        age = time.perf_counter() - arrived_s
+        stages = {**entered, **report.seconds, "deliver": max(0.0, age - report.age_s)}
+        self._tally.frame_left(report, age, stages)
+
+    def _send(self, planes: U8, now: float, left: Callable[[], None]) -> None:
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        self._pts = max(self._pts + 1, int((now - self._begun_s) * TICKS))
+        frame.pts, frame.time_base = self._pts, TIME_BASE
+        self._shown_s = now
+        if self._track.show(frame, left):
+            self._tally.frame_dropped("unsent")
+
+    def _tick_on(self) -> None:
+        wait = 0.0
+        while not self._stopped.wait(wait):
+            with self._lock:
+                try:
+                    wait = self._tick(time.perf_counter())
+                except Exception as error:
+                    self._rest(error)
+                    wait = _ALIVE_S
+
+    def _tick(self, now: float) -> float:
+        """Show what is due, if anything is; returns seconds until the next look."""
+        if now >= self._due():
+            picture, outcome = self._resting(now)
+            if picture is self._still:
+                self._fading_s = np.inf  # it has arrived
+            reason = "paused" if self.paused else self._why()
+            self._send(picture, now, lambda: self._tally.fallback_left(outcome.value, reason))
+        return max(0.0, self._due() - now)
+
+    def _due(self) -> float:
+        """When the next picture leaves if nothing comes: steps of the fade, or else signs of life."""
+        alive = self._shown_s + _ALIVE_S
+        if self.paused:
+            return alive
+        return min(alive, max(self._fading_s, self._shown_s + _FADE_STEP_S))
+
+    def _resting(self, now: float) -> tuple[U8, Outcome]:
+        if self.paused and self._last is not None:
+            return self._last, Outcome.HELD
+        return self._fallback.picture(now, self._info.size)
+
+
+def _wrong(delivery: Delivery, session: str, info: SourceInfo | None) -> str:
+    """What keeps a delivery from being shown, or nothing."""
+    if delivery.session != session:
+        return "a picture of another session"
+    if info is None:
+        return "a picture of an unknown source"
+    planes = delivery.planes
+    if planes.shape != info.still.shape or planes.dtype != np.uint8:
+        return f"a picture of {planes.dtype} {planes.shape}, expected uint8 {info.still.shape}"
+    return ""

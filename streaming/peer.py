@@ -1,0 +1,362 @@
+"""One browser's call: its connection, its session of the worker, and their common end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
+from aiortc.sdp import SessionDescription
+
+from engine.errors import ConfigError, InputError
+from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
+from streaming.config import ServeConfig
+from streaming.control import Control
+from streaming.echo import Echo
+from streaming.encoders import open_encoder
+from streaming.intake import Intake
+from streaming.measured import Recorder
+from streaming.outlet import Outlet
+from streaming.reports import REPORT_S, Tally
+from streaming.rtc import tune_receiver, use_encoder
+from streaming.tracks import PictureTrack
+
+CHANNEL = "marotte"
+CONNECT_S = 15.0
+"""A call that is not connected so long after its answer is ended."""
+
+_NEGOTIATE_S = 10.0
+_CLOSE_S = 5.0
+_FAREWELL_S = 0.25
+_ROUND_TRIP_EVERY = 5  # reports
+_MOST_BUFFERED = 1 << 16
+_MIME = {"vp8": "video/vp8", "h264": "video/h264"}
+_ORDER = {"auto": ("h264", "vp8"), "vp8": ("vp8",), "h264": ("h264",)}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a page asks for: sdp with one video section (sendrecv with a camera, recvonly without) and one data
+    channel; type "offer"; id of a source; driver "camera" or "demo"; codec "auto", "vp8" or "h264"."""
+
+    sdp: str
+    type: str
+    source: str
+    driver: str = "camera"
+    codec: str = "auto"
+
+
+class Peer:
+    """A call, from its answer to its end. All of it runs on the event loop unless it says otherwise.
+
+    It tells the recorder of the session's beginning and end.
+    """
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        worker: Worker,
+        recorder: Recorder,
+        still: SourceInfo,
+        sources: Callable[[str], SourceInfo | None],
+        closed: Callable[[str, str], None],
+    ) -> None:
+        self.session = secrets.token_hex(12)
+        self.answer: RTCSessionDescription
+        self._config = config
+        self._worker = worker
+        self._sources = sources
+        self._closed = closed
+        self._still = still
+        self._tally = Tally(recorder)
+        self._control = Control(self)
+        self._channel: RTCDataChannel | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._opened = False
+        self._has_camera = False
+        self._outlet: Outlet | None = None
+        self._intake: Intake | None = None
+        self._echo: Echo | None = None
+        self._track = PictureTrack()
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=[RTCIceServer(url) for url in config.ice_servers])
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        offer: Offer,
+        *,
+        config: ServeConfig,
+        worker: Worker,
+        recorder: Recorder,
+        still: SourceInfo,
+        sources: Callable[[str], SourceInfo | None],
+        closed: Callable[[str, str], None],
+    ) -> Peer:
+        """Open a session of the worker, and answer the offer with every candidate in it.
+
+        still: the source that is shown first. sources: finds another by id, from any thread. closed: called once with
+        (session, reason) when the call ended by itself and everything of it was freed: "stopped", "connection".
+        Raises InputError for an offer that cannot be answered and WorkerError where the worker takes no session;
+        nothing is left then.
+        """
+        driver = _driver(offer)
+        has_camera = _check_sdp(offer, driver)
+        peer = cls(config, worker, recorder, still, sources, closed)
+        peer._has_camera = has_camera
+        try:
+            async with asyncio.timeout(_NEGOTIATE_S):
+                await peer._negotiate(offer, driver)
+        except TimeoutError:
+            await peer.close("connection")
+            raise InputError(f"sdp: no answer within {_NEGOTIATE_S:g} s; try again") from None
+        except BaseException:
+            await peer.close("connection")
+            raise
+        return peer
+
+    async def close(self, reason: str) -> None:
+        """End the call and free all of it; returns when it is done. More than once is allowed. reason: one of
+        measured.Recorder.session_closed."""
+        await asyncio.shield(self._end(reason))
+
+    def change(self, change: object) -> int:
+        """Called by the control channel, as the three below are."""
+        if not isinstance(change, dict):
+            raise ConfigError("change: expected an object")
+        if self._intake is None:
+            raise ConfigError("change: nothing is generated in pass-through")
+        driver = change.get("driver")
+        if driver == DriverKind.CAMERA.value and not self._has_camera:
+            raise ConfigError("driver: this call was opened without a camera; start it again with one")
+        source = change.get("source")
+        if source is not None and (not isinstance(source, str) or self._sources(source) is None):
+            raise ConfigError("source: not one that was accepted; send the picture first")
+        number = self._worker.change(self.session, change)
+        if driver is not None:
+            self._intake.camera = driver == DriverKind.CAMERA.value
+        return number
+
+    def measure(self, on: bool) -> None:
+        if self._intake is not None:
+            self._intake.measuring = on
+
+    def pause(self, on: bool) -> None:
+        if self._echo is not None:
+            self._echo.paused = on
+        if self._intake is not None:
+            self._intake.paused = on
+        if self._outlet is not None:
+            self._outlet.pause(on)
+
+    def stop(self) -> None:
+        self._end_by_itself("stopped")
+
+    async def _negotiate(self, offer: Offer, driver: DriverKind) -> None:
+        connection = self._connection
+        connection.addTrack(self._track)
+        (transceiver,) = connection.getTransceivers()
+        codec = offer.codec if offer.codec != "auto" else self._config.codec
+        transceiver.setCodecPreferences(_preferences(codec))
+        connection.on("connectionstatechange", self._connection_changed)
+        connection.on("datachannel", self._channel_opened)
+        await self._describe(offer, codec)
+        arrived = await self._open_session(driver)
+        if self._has_camera:
+            tune_receiver(transceiver.receiver, arrived, lambda: None)
+        use_encoder(transceiver, lambda name: open_encoder(name, self.session, self._tally))
+        await connection.setLocalDescription(await connection.createAnswer())
+        self.answer = connection.localDescription
+        self._deadline = asyncio.get_running_loop().call_later(CONNECT_S, self._end_by_itself, "connection")
+
+    async def _describe(self, offer: Offer, codec: str) -> None:
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, offer.type))
+        except OperationError:
+            raise InputError(f"codec: the offer has no {codec}; try another codec or browser") from None
+        except (ValueError, LookupError, InternalError, InvalidAccessError, InvalidStateError) as error:
+            raise InputError(f"sdp: it cannot be read ({error}); reload the page") from None
+
+    async def _open_session(self, driver: DriverKind) -> Callable[..., None]:
+        """Returns what takes the driver's frames."""
+        if self._config.pass_through:
+            self._echo = Echo(self._track, self._tally)
+            arrived = self._echo.arrived
+        else:
+            self._outlet = outlet = await asyncio.to_thread(
+                Outlet, self.session, self._still, self._track, self._tally, self._sources, self._why
+            )
+            self._intake = Intake(
+                self.session, self._worker, outlet, self._tally, camera=driver is DriverKind.CAMERA
+            )
+            arrived = self._intake.arrived
+            self._worker.open(self.session, SessionSpec(self._still.id, driver), outlet.deliver)
+            outlet.start()
+        self._opened = True
+        self._tally.session_opened(driver.value)
+        return arrived
+
+    def _why(self) -> str:
+        return self._intake.why() if self._intake is not None else "no picture"
+
+    def _connection_changed(self) -> None:
+        state = self._connection.connectionState
+        if state == "connected" and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        elif state in ("failed", "closed"):
+            self._end_by_itself("connection")
+
+    def _channel_opened(self, channel: RTCDataChannel) -> None:
+        if channel.label != CHANNEL or self._channel is not None:
+            channel.close()
+            return
+        self._channel = channel
+        channel.on("message", self._message)
+        self._keep(self._report_on())
+
+    def _message(self, message: str | bytes) -> None:
+        answer = self._control.answer(message)
+        if answer is not None:
+            self._tell(answer)
+
+    def _tell(self, text: str) -> None:
+        channel = self._channel
+        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < _MOST_BUFFERED:
+            channel.send(text)
+
+    async def _report_on(self) -> None:
+        count = 0
+        while self._ending is None:
+            if count % _ROUND_TRIP_EVERY == 0:
+                await self._ask_round_trip()
+            self._tell(json.dumps({"report": self.report()}, separators=(",", ":")))
+            count += 1
+            await asyncio.sleep(REPORT_S)
+
+    def report(self) -> dict[str, Any]:
+        """What docs/live.md calls a report."""
+        status = self._worker.status()
+        size = self._outlet.size if self._outlet is not None else self._echo.size if self._echo else None
+        return self._tally.report() | {
+            "size": None if size is None else list(size),
+            "worker": status.state.value,
+            "restarts": sum(status.restarts.values()),
+            "changes": self._outlet.changes if self._outlet is not None else 0,
+            "measuring": self._intake is not None and self._intake.measuring,
+            "paused": self._outlet.paused
+            if self._outlet is not None
+            else bool(self._echo and self._echo.paused),
+            "pass_through": self._config.pass_through,
+            "driver_pixels": self._config.worker.driver_pixels,
+        }
+
+    async def _ask_round_trip(self) -> None:
+        for sender in self._connection.getSenders():
+            for stats in (await sender.getStats()).values():
+                seconds = getattr(stats, "roundTripTime", None)
+                if seconds is not None:
+                    self._tally.round_trip(seconds)
+
+    def _end_by_itself(self, reason: str) -> None:
+        if self._ending is None:
+            self._end(reason).add_done_callback(lambda _: self._closed(self.session, reason))
+
+    def _end(self, reason: str) -> asyncio.Task[None]:
+        """The output ends here and now; the rest is freed by the task that is returned."""
+        if self._ending is None:
+            self._end_output()
+            self._ending = asyncio.get_running_loop().create_task(self._free(reason))
+        return self._ending
+
+    def _end_output(self) -> None:
+        self._track.end()
+        for part in (self._outlet, self._intake, self._echo):
+            if part is not None:
+                part.stop()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._opened and not self._config.pass_through:
+            self._worker.close_session(self.session)
+
+    async def _free(self, reason: str) -> None:
+        try:
+            await self._say_farewell(reason)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            async with asyncio.timeout(_CLOSE_S):
+                await self._connection.close()
+        except Exception as error:
+            _log.error("session %s: its connection did not close: %r", self.session, error)
+        finally:
+            if self._outlet is not None:
+                await asyncio.to_thread(self._outlet.join)
+            if self._opened:
+                self._tally.session_closed(reason)
+
+    async def _say_farewell(self, reason: str) -> None:
+        channel = self._channel
+        if channel is None or channel.readyState != "open" or self._connection.connectionState != "connected":
+            return
+        self._tell(json.dumps({"stopped": reason}))
+        async with asyncio.timeout(_FAREWELL_S):
+            while channel.bufferedAmount:
+                await asyncio.sleep(0.005)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _driver(offer: Offer) -> DriverKind:
+    try:
+        return DriverKind(offer.driver)
+    except ValueError:
+        raise ConfigError(f"driver: got {offer.driver[:40]!r}, expected camera or demo") from None
+
+
+def _check_sdp(offer: Offer, driver: DriverKind) -> bool:
+    """Whether the offer sends a camera. Raises InputError."""
+    if offer.codec not in _ORDER:
+        raise ConfigError(f"codec: got {offer.codec[:40]!r}, expected auto, vp8 or h264")
+    if offer.type != "offer":
+        raise InputError(f"type: got {offer.type[:40]!r}, expected offer")
+    try:
+        media = SessionDescription.parse(offer.sdp).media
+    except Exception as error:  # its parser raises whatever it stumbles over
+        raise InputError(f"sdp: it cannot be read ({type(error).__name__}); reload the page") from None
+    if sorted(section.kind for section in media) != ["application", "video"]:
+        kinds = ", ".join(section.kind for section in media)[:60] or "nothing"
+        raise InputError(f"sdp: got {kinds}, expected one video section and one data channel")
+    direction = next(section.direction for section in media if section.kind == "video")
+    if direction not in ("sendrecv", "recvonly"):
+        raise InputError(f"sdp: the video is {direction}, expected sendrecv, or recvonly without a camera")
+    if driver is DriverKind.CAMERA and direction != "sendrecv":
+        raise InputError("driver: the offer sends no camera; choose the demo, or allow the camera")
+    return direction == "sendrecv"
+
+
+def _preferences(codec: str) -> list[Any]:
+    """What aiortc offers of the codec, then what repairs losses. H.264 before VP8: it costs half as much time."""
+    known = RTCRtpSender.getCapabilities("video").codecs
+    named = [each for name in _ORDER[codec] for each in known if each.mimeType.lower() == _MIME[name]]
+    return named + [each for each in known if each.mimeType.lower() == "video/rtx"]
