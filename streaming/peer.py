@@ -15,6 +15,7 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
@@ -30,7 +31,7 @@ from streaming.intake import Intake
 from streaming.measured import Recorder
 from streaming.outlet import Outlet
 from streaming.reports import REPORT_S, Tally
-from streaming.rtc import prefer_codec, tune_receiver, use_encoder
+from streaming.rtc import tune_receiver, use_encoder
 from streaming.tracks import PictureTrack
 
 CHANNEL = "marotte"
@@ -174,7 +175,7 @@ class Peer:
         connection.addTrack(self._track)
         (transceiver,) = connection.getTransceivers()
         codec = offer.codec if offer.codec != "auto" else self._config.codec
-        prefer_codec(transceiver, _PREFERRED if codec == "auto" else codec)
+        transceiver.setCodecPreferences(_preferring(_PREFERRED if codec == "auto" else codec))
         connection.on("connectionstatechange", self._connection_changed)
         connection.on("datachannel", self._channel_opened)
         await self._describe(offer)
@@ -358,3 +359,9 @@ def _check_sdp(offer: Offer, driver: DriverKind) -> bool:
     if driver is DriverKind.CAMERA and direction != "sendrecv":
         raise InputError("driver: the offer sends no camera; choose the demo, or allow the camera")
     return direction == "sendrecv"
+
+
+def _preferring(codec: str) -> list[Any]:
+    """What aiortc is able to do, with this codec first: where the browser has it not, the other is better than none."""
+    able = RTCRtpSender.getCapabilities("video").codecs
+    return sorted(able, key=lambda each: each.mimeType.lower() != f"video/{codec}")
