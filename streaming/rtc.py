@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import av
-from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock, rtcrtpreceiver
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock, rate, rtcrtpreceiver
 from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtpPacket
+from aiortc.utils import uint16_gt
 from av.video.codeccontext import VideoCodecContext
 
 from engine.errors import BackendError, ConfigError
@@ -37,6 +38,9 @@ MOST_WAITING = 12
 UPLINK_BITS = 1_500_000
 """What the browser is told at first that the way carries: else aiortc is silent for 3 s, it stays at 300 kb/s."""
 
+REPAIR_S = 0.05
+"""A packet that is still missing is asked for again."""
+
 H264_SPS, H264_STAP_A = 7, 24
 
 
@@ -47,35 +51,43 @@ def check_aiortc() -> None:
         raise BackendError(
             f"aiortc: got version {version}, expected {SERIES}x: install the version that marotte asks for"
         )
-    for function, names in _USED:
-        code = inspect.unwrap(function).__code__
-        known = {*code.co_names, *code.co_varnames, *code.co_cellvars, *code.co_freevars}
-        missing = [name for name in names.split() if name not in known]
+    for owner, name, used in _USED:
+        function = getattr(owner, name, None)
+        known = _names(function) if callable(function) else set()
+        missing = [each for each in used.split() if each not in known]
         if missing:
             raise BackendError(
-                f"aiortc {version}: {function.__qualname__} no longer uses {', '.join(missing)}: "
+                f"aiortc {version}: {owner.__name__}.{name} no longer uses {', '.join(missing)}: "
                 "install the version that marotte was tested with"
             )
 
 
-_receiver: Any = RTCRtpReceiver
-_sender: Any = RTCRtpSender
-_USED: tuple[tuple[Any, str], ...] = (
+def _names(function: Any) -> set[str]:
+    code = inspect.unwrap(function).__code__
+    return {*code.co_names, *code.co_varnames}
+
+
+_USED: tuple[tuple[Any, str, str], ...] = (
     (
-        _receiver.__init__,
-        "_RTCRtpReceiver__jitter_buffer _RTCRtpReceiver__decoder_queue _RTCRtpReceiver__decoder_error "
-        "_RTCRtpReceiver__codecs _RTCRtpReceiver__remote_bitrate_estimator",
+        RTCRtpReceiver,
+        "__init__",
+        "_RTCRtpReceiver__jitter_buffer _RTCRtpReceiver__nack_generator _RTCRtpReceiver__decoder_queue "
+        "_RTCRtpReceiver__decoder_error _RTCRtpReceiver__codecs _RTCRtpReceiver__remote_bitrate_estimator",
     ),
-    (_receiver.receive, "_RTCRtpReceiver__decoder_queue _track _queue _RTCRtpReceiver__codecs"),
+    (RTCRtpReceiver, "receive", "_RTCRtpReceiver__decoder_queue _track _queue _RTCRtpReceiver__codecs"),
     (
-        _receiver._handle_rtp_packet,
-        "_RTCRtpReceiver__jitter_buffer add timestamp _RTCRtpReceiver__decoder_queue put _data "
-        "_RTCRtpReceiver__decoder_error is_set clear pli_flag encoded_frame",
+        RTCRtpReceiver,
+        "_handle_rtp_packet",
+        "_RTCRtpReceiver__jitter_buffer add timestamp _RTCRtpReceiver__decoder_queue put _data payload "
+        "_RTCRtpReceiver__decoder_error is_set clear pli_flag encoded_frame _RTCRtpReceiver__nack_generator missing",
     ),
-    (_receiver._RTCRtpReceiver__stop_decoder, "_RTCRtpReceiver__decoder_queue put"),
-    (rtcrtpreceiver.decoder_worker, "loop input_q output_q get put run_coroutine_threadsafe"),
-    (_sender._next_encoded_frame, "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
-    (_sender._handle_rtcp_packet, "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
+    (RTCRtpReceiver, "_RTCRtpReceiver__stop_decoder", "_RTCRtpReceiver__decoder_queue put"),
+    (rtcrtpreceiver, "decoder_worker", "loop input_q output_q get put run_coroutine_threadsafe"),
+    (rtcrtpreceiver.NackGenerator, "add", "self packet missed missing max_seq"),
+    (rate.AimdRateControl, "set_estimate", "self bitrate now_ms current_bitrate_initialized"),
+    (RTCRtpSender, "__init__", "_RTCRtpSender__encoder"),
+    (RTCRtpSender, "_next_encoded_frame", "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
+    (RTCRtpSender, "_handle_rtcp_packet", "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
 )
 
 
@@ -98,7 +110,8 @@ def tune_receiver(
         raise ConfigError("receiver: got one without a track, expected it after setRemoteDescription")
     inbox = _Inbox(inner._RTCRtpReceiver__decoder_error, arrived, ended, passed_over)
     codecs: dict[int, RTCRtpCodecParameters] = inner._RTCRtpReceiver__codecs
-    inner._RTCRtpReceiver__jitter_buffer = _Buffer(codecs)
+    inner._RTCRtpReceiver__jitter_buffer = buffer = _Buffer(codecs)
+    inner._RTCRtpReceiver__nack_generator = _Nacks(buffer.assembly)
     inner._RTCRtpReceiver__decoder_queue = inbox
     inner._track._queue = _End(inner._track)
     inner._RTCRtpReceiver__remote_bitrate_estimator.rate_control.set_estimate(UPLINK_BITS, clock.current_ms())
@@ -115,19 +128,6 @@ def use_encoder(transceiver: RTCRtpTransceiver, make: Callable[[str], Encoder]) 
         raise ConfigError(f"codec: got {codec}, expected the other side to take vp8 or h264")
     inner.sender._RTCRtpSender__encoder = make(codec)
     return codec
-
-
-def prefer_codec(transceiver: RTCRtpTransceiver, codec: str) -> None:
-    """Negotiate "vp8" or "h264" first, the other where that cannot be had; "auto" leaves the choice to the browser.
-
-    Call it before setRemoteDescription, on the transceiver that the offer's video will meet.
-    """
-    if codec not in ("auto", "vp8", "h264"):
-        raise ConfigError(f"codec: got {codec!r}, expected auto, vp8 or h264")
-    if codec == "auto":
-        return
-    able = RTCRtpSender.getCapabilities("video").codecs
-    transceiver.setCodecPreferences(sorted(able, key=lambda c: c.mimeType.lower() != f"video/{codec}"))
 
 
 def begins_key_frame(codec: str, packet: RtpPacket) -> bool:
@@ -162,14 +162,34 @@ class _Buffer:
 
     def __init__(self, codecs: dict[int, RTCRtpCodecParameters]) -> None:
         self._codecs = codecs
-        self._assembly = Assembly(self._begins_key)
+        self.assembly = Assembly(self._begins_key)
 
     def add(self, packet: RtpPacket) -> tuple[bool, _Ready | None]:
-        ask, frames = self._assembly.add(packet)
+        ask, frames = self.assembly.add(packet)
         return ask, _Ready(frames) if frames else None
 
     def _begins_key(self, packet: RtpPacket) -> bool:
         return begins_key_frame(self._codecs[packet.payload_type].name, packet)
+
+
+class _Nacks(rtcrtpreceiver.NackGenerator):
+    """Asks for a missing packet again, where aiortc asks once for each gap; and no more for what was given up."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        super().__init__()
+        self._assembly = assembly
+        self._asked_s = float("-inf")
+
+    def add(self, packet: RtpPacket) -> bool:
+        missed = super().add(packet)
+        needed_from = self._assembly.needed_from
+        if needed_from is not None:
+            self.missing = {n for n in self.missing if not uint16_gt(needed_from, n)}
+        now = time.perf_counter()
+        if self.missing and (missed or now - self._asked_s > REPAIR_S):
+            self._asked_s = now
+            return True
+        return False
 
 
 class _Inbox:
