@@ -11,6 +11,7 @@
         puppet.recalibrate()
 
     marotte.render("portrait.jpg", "driver.mp4", "moved.mp4")
+    marotte.serve("portrait.jpg")                        # the live page, until it is interrupted
 
 Each sub-command, and each function of the API, imports what it needs only when it is called.
 """
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from engine.puppet import Puppet
     from engine.render import Progress, Tally
     from engine.types import U8, Frame
+    from engine.worker.tools import Tools
+    from streaming.serve import Served
 
-__all__ = ["frames", "main", "puppet", "render"]
+__all__ = ["frames", "main", "puppet", "render", "serve"]
 __version__ = "0.1.0"
 
 
@@ -58,6 +61,26 @@ def render(source: Path | str | U8, driver: Path | str, out: Path | str, **optio
     from engine.render import render as run
 
     return run(source, driver, out, **options)
+
+
+def serve(
+    source: Path | str | None = None,
+    *,
+    ready: Callable[[Served], None] | None = None,
+    tools: Tools | None = None,
+    **options: Any,
+) -> None:
+    """Serve the live page until interrupted, or until `stop()` of what `ready` is given.
+
+    source: portrait or clip, the sample when None. options: the fields of streaming.config.ServeConfig and of
+    engine.worker.interface.WorkerConfig by name. Prints the address. Without in_process=True the engine runs in a
+    process of its own, which imports the calling script again: call this below `if __name__ == "__main__":`.
+    Raises MarotteError when it cannot start, KeyboardInterrupt when interrupted before it could be opened.
+    """
+    from streaming.serve import serve as run
+    from streaming.serve import served_as
+
+    run(served_as(source, options), ready=ready, tools=tools)
 
 
 # --- the command -----------------------------------------------------------------------------------
@@ -201,7 +224,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="marotte", description="Real-time streaming face reenactment.")
     parser.add_argument("--version", action="version", version=f"marotte {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_run, _add_render, _add_evaluate, _add_bench, _add_models, _add_doctor):
+    for add in (
+        _add_run,
+        _add_serve,
+        _add_sample,
+        _add_render,
+        _add_evaluate,
+        _add_bench,
+        _add_models,
+        _add_doctor,
+    ):
         add(commands)
     return parser
 
@@ -224,23 +256,141 @@ def _add_backend(parser: Any) -> None:
     )
 
 
-def _add_run(commands: Any) -> None:
-    parser = _command(commands, "run", _run, "render the sample portrait with the demo driver and open it")
-    parser.add_argument("--out", type=Path, default=Path("out/sample.mp4"), metavar="FILE")
-    parser.add_argument("--no-open", action="store_true", help="write the clip without opening it")
+def _add_serving(parser: Any) -> None:
+    """What `serve` and `run` share."""
+    parser.add_argument("--statement", metavar="TEXT", help="one line: who allows the use of the source")
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve on (127.0.0.1)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token (or MAROTTE_TOKEN)")
+    parser.add_argument(
+        "--host-name", action="append", default=[], metavar="NAME", help="further name of this server"
+    )
+    parser.add_argument("--metrics-port", type=int, metavar="N", help="/metrics without a token, on loopback")
+    parser.add_argument("--in-process", action="store_true", help="no process of its own for the engine")
+    parser.add_argument(
+        "--pass-through", action="store_true", help="send the camera's own picture back: nothing is generated"
+    )
+    parser.add_argument(
+        "--driver-pixels", action="store_true", help="take inner mouth and shading from the driver's picture"
+    )
+    parser.add_argument("--codec", default="auto", metavar="C", help="vp8, h264 or auto (default)")
+    parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
+    parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
+    parser.add_argument("--no-spare", action="store_true", help="keep no second process ready")
+    parser.add_argument("--public-ice", action="store_true", help="also reach browsers at public addresses")
+    parser.add_argument(
+        "--ice-server", action="append", default=[], metavar="URL", help="STUN or TURN server"
+    )
     _add_backend(parser)
 
 
+def _add_serve(commands: Any) -> None:
+    parser = _command(commands, "serve", _serve, "serve the live page; status 0 when it is stopped")
+    parser.add_argument("--source", type=Path, metavar="S", help="portrait or clip (default: the sample)")
+    parser.add_argument(
+        "--port", type=int, default=None, metavar="N", help="default: 8765; 0 takes a free one"
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    _add_serving(parser)
+
+
+def _add_run(commands: Any) -> None:
+    parser = _command(commands, "run", _run, "serve the live page, with the sample or SOURCE, and open it")
+    parser.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="default: the sample")
+    parser.add_argument("--port", type=int, default=None, metavar="N", help="default: 8765, or a free one")
+    parser.add_argument("--no-open", action="store_true", help="do not open the page in the browser")
+    _add_serving(parser)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    _serve_page(options, options.open, None)
+
+
 def _run(options: argparse.Namespace) -> None:
+    from streaming.listen import PortTakenError
+
+    opens = not options.no_open and _has_display()
+    try:
+        _serve_page(options, opens, None)
+    except PortTakenError:
+        if options.port is not None:
+            raise
+        print("marotte: the usual port is taken by another program: a free one is used", file=sys.stderr)
+        _serve_page(options, opens, 0)
+
+
+def _serve_page(options: argparse.Namespace, opens: bool, port: int | None) -> None:
+    from streaming.config import DEFAULT_PORT
+
+    def ready(served: Served) -> None:
+        if opens:
+            import webbrowser
+
+            threading.Thread(target=webbrowser.open, args=(served.url,), daemon=True).start()
+
+    if port is None:
+        port = DEFAULT_PORT if options.port is None else options.port
+    serve(
+        options.source,
+        ready=ready,
+        statement=options.statement,
+        host=options.host,
+        port=port,
+        token=_token(options.token_file),
+        hosts=tuple(options.host_name),
+        metrics_port=options.metrics_port,
+        in_process=options.in_process,
+        pass_through=options.pass_through,
+        public_ice=options.public_ice,
+        ice_servers=tuple(options.ice_server),
+        codec=options.codec,
+        side=options.side,
+        sessions=options.sessions,
+        spare=not options.no_spare,
+        backend=options.backend,
+        driver_pixels=options.driver_pixels,
+        cache=options.cache,
+    )
+    print("marotte: stopped", file=sys.stderr)
+
+
+def _token(file: Path | None) -> str:
+    """From the file or the environment, never from the command line, which other users can read."""
+    if file is None:
+        return os.environ.get("MAROTTE_TOKEN", "")
+    from engine.errors import ConfigError
+    from engine.media.limits import Limits
+
+    try:
+        with Limits(file_bytes=4096).open_file(file) as opened:
+            token = opened.read().decode().strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"token-file: {file} holds no text; expected one line, the token") from error
+    if not token:
+        raise ConfigError(f"token-file: {file} holds no token; expected one line of 16 characters or more")
+    return token
+
+
+def _has_display() -> bool:
+    """Whether a browser's window could be seen."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _add_sample(commands: Any) -> None:
+    parser = _command(
+        commands, "sample", _sample, "render the sample portrait with the demo driver, to a file"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/sample.mp4"), metavar="FILE")
+    _add_backend(parser)
+
+
+def _sample(options: argparse.Namespace) -> None:
     from engine.sample.play import play_sample
 
     with _progress("sample") as progress:
         play_sample(options.out, backend=options.backend, cache=options.cache, progress=progress)
     print(f"the moving sample is {options.out}")
-    if not options.no_open:
-        import webbrowser
-
-        webbrowser.open(options.out.resolve().as_uri())
 
 
 def _add_render(commands: Any) -> None:

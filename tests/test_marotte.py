@@ -68,7 +68,7 @@ BAD = {
     "evaluate --drivers {HARD} --portraits {HARD} --out {OUT}/e --pairs -1": "pairs: got -1",
     "evaluate --drivers {OUT}/no --portraits {HARD} --out {OUT}/e": "expected",
     "bench --compare {P} {P}": "no bench.json",
-    "run --out {OUT}/old.mp4/sample.mp4 --no-open": "cannot be made",
+    "sample --out {OUT}/old.mp4/sample.mp4": "cannot be made",
     "models pull nothing": "model 'nothing' is not known",
     "models": "the following arguments are required: VERB",
     "renderr": "invalid choice: 'renderr'",

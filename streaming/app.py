@@ -1,0 +1,214 @@
+"""The routes of docs/live.md, joined to the worker, the sources and the sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any, Final
+
+import av
+from aiohttp import hdrs, web
+
+from engine.errors import ConfigError, InputError, TooLargeError
+from engine.worker.interface import DriverKind, SourceInfo, Worker
+from streaming import attest
+from streaming.calls import Calls, OpenPeer
+from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
+from streaming.doors import Allowance, Doors, RefusedError, add_headers, busy, read_body
+from streaming.health import Health, healthz, readyz
+from streaming.measured import Recorder
+from streaming.metrics import CONTENT_TYPE
+from streaming.pages import Pages
+from streaming.peer import Offer, Peer
+from streaming.sources import Sources
+
+_OFFER_BYTES: Final = 160 << 10  # the session description's own limit, and its quoting as JSON
+_OFFER_S: Final = 10.0
+_UPLOAD_S: Final = 60.0
+_CODECS: Final = {"vp8": "libvpx", "h264": "libx264"}
+_OFFER_FIELDS: Final = frozenset({"sdp", "type", "source", "driver", "codec"})
+
+
+def create_app(
+    config: ServeConfig,
+    worker: Worker,
+    recorder: Recorder,
+    sources: Sources,
+    token: str,
+    *,
+    render: Callable[[], bytes] | None = None,
+    open_peer: OpenPeer = Peer.open,
+) -> web.Application:
+    """One server's application. config.port: the port that is really bound. render: what /metrics gives.
+
+    Its shutdown ends every session; the worker is the caller's.
+    """
+    doors = Doors(token, config.port, config.hosts, recorder, loopback=config.loopback)
+    calls = Calls(config, worker, recorder, sources, open_peer)
+    sources.in_use = calls.shown
+    api = Api(config, worker, sources, calls)
+    pages = Pages()
+    app = _guarded(doors)
+    app.on_shutdown.append(lambda _: calls.close_all())
+    app.add_routes(
+        [
+            web.get("/", pages.first),
+            web.get("/static/{name:.+}", pages.named),
+            web.get("/api/info", api.info),
+            web.post("/api/sources", api.add_source),
+            web.get("/api/sources/{id}/still.jpg", api.still),
+            web.post("/api/sessions", api.open_session),
+            web.delete("/api/sessions/{id}", api.close_session),
+            web.get("/healthz", api.alive),
+            web.get("/readyz", api.ready),
+        ]
+    )
+    if render is not None:
+        app.add_routes([web.get("/metrics", _metrics(render))])
+    return app
+
+
+def create_metrics_app(port: int, recorder: Recorder, render: Callable[[], bytes]) -> web.Application:
+    """The second door, on loopback: /metrics alone, without a token."""
+    app = _guarded(Doors(None, port, (), recorder))
+    app.add_routes([web.get("/metrics", _metrics(render))])
+    return app
+
+
+def _guarded(doors: Doors) -> web.Application:
+    app = web.Application(middlewares=[doors.middleware])
+    app.on_response_prepare.append(add_headers)
+    return app
+
+
+def _metrics(render: Callable[[], bytes]) -> Callable[[web.Request], Any]:
+    async def give(request: web.Request) -> web.Response:
+        body = await asyncio.to_thread(render)
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+
+    return give
+
+
+def _told(health: Health) -> web.Response:
+    return web.Response(status=health.status, text=f"{health.text}\n")
+
+
+class Api:
+    """What stands under /api, and /readyz."""
+
+    def __init__(self, config: ServeConfig, worker: Worker, sources: Sources, calls: Calls) -> None:
+        self._config, self._worker, self._sources, self._calls = config, worker, sources, calls
+        self._offers = Allowance(30, 1.0)
+        self._codecs = [name for name, library in _CODECS.items() if library in av.codecs_available]
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """200 when a session could be opened now, else 503 and why not."""
+        found = readyz(self._worker.status(), closing=self._calls.closing)
+        if found.status == 200 and not self._sources.started:
+            found = Health(503, "the first source is being prepared")
+        return _told(found)
+
+    async def alive(self, request: web.Request) -> web.Response:
+        """503 when nothing but a new process helps."""
+        return _told(healthz(self._worker.status(), closing=self._calls.closing))
+
+    async def info(self, request: web.Request) -> web.Response:
+        """What a page has to know before it can ask for anything."""
+        config = self._config
+        return web.json_response(
+            {
+                "version": _version(),
+                "source": _source(self._sources.first),
+                "sources": [_source(source) for source in self._sources.all()],
+                "codecs": self._codecs,
+                "codec": config.codec,
+                "drivers": [kind.value for kind in DriverKind],
+                "pass_through": config.pass_through,
+                "driver_pixels": config.worker.driver_pixels,
+                "ice_servers": [{"urls": [url]} for url in config.ice_servers],
+                "limits": {
+                    "upload_bytes": MOST_UPLOAD_BYTES,
+                    "statement": attest.MOST_STATEMENT,
+                    "sessions": config.worker.sessions,
+                },
+                "worker": self._worker.status().state.value,
+            }
+        )
+
+    async def add_source(self, request: web.Request) -> web.Response:
+        """A picture or clip from the page; one at a time, so that memory is bounded."""
+        name = attest.shown_name(request.query.get("name"))
+        try:
+            statement = attest.checked_statement(request.query.get("statement"))
+        except ConfigError as error:
+            raise RefusedError(422, "ConfigError", str(error)) from error
+        with self._sources.reserve():
+            data = await read_body(request, MOST_UPLOAD_BYTES, _UPLOAD_S, name)
+            try:
+                source = await self._sources.add_reserved(data, name, statement, "page")
+            except InputError as error:
+                status = 413 if isinstance(error, TooLargeError) else 422
+                raise RefusedError(status, type(error).__name__, str(error)) from error
+        return web.json_response(_source(source), status=201)
+
+    async def still(self, request: web.Request) -> web.Response:
+        data = await self._sources.still(request.match_info["id"])
+        if data is None:
+            raise RefusedError(404, "RequestError", "that source is not there any more; add it again")
+        return web.Response(body=data, content_type="image/jpeg")
+
+    async def open_session(self, request: web.Request) -> web.Response:
+        """Answer an offer."""
+        if not self._offers.take(request.remote):
+            raise busy("too many offers came from this address; wait a little", wait_s=2)
+        body = await read_body(request, _OFFER_BYTES, _OFFER_S, "offer")
+        fields = _fields(body)
+        source = self._sources.first
+        if fields["source"] is not None:
+            named = self._sources.get(fields["source"])
+            if named is None:
+                raise RefusedError(422, "ConfigError", "that source is not there any more; add it again")
+            source = named
+        offer = Offer(fields["sdp"], fields["type"], source.id, fields["driver"], fields["codec"])
+        peer = await self._calls.open(offer, source)
+        answer = {"session": peer.session, "sdp": peer.answer.sdp, "type": peer.answer.type}
+        return web.json_response(answer, status=201)
+
+    async def close_session(self, request: web.Request) -> web.Response:
+        await self._calls.close(request.match_info["id"], "page")
+        return web.Response(status=204)
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    """Of an offer, which is one flat object. Raises InputError."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InputError("offer: expected JSON") from error
+    if not isinstance(fields, dict) or not _OFFER_FIELDS.issuperset(fields):
+        raise InputError(f"offer: expected an object of {', '.join(sorted(_OFFER_FIELDS))}")
+    fields = {"source": None, "driver": "camera", "codec": "auto"} | fields
+    if not all(isinstance(fields.get(name), str) for name in ("sdp", "type", "driver", "codec")):
+        raise InputError("offer: expected sdp, type, driver and codec as text")
+    if fields["type"] != "offer":
+        raise InputError("type: expected 'offer'")
+    if fields["driver"] not in {kind.value for kind in DriverKind}:
+        raise InputError("driver: expected 'camera' or 'demo'")
+    if fields["codec"] not in ("auto", *_CODECS):
+        raise InputError("codec: expected 'auto', 'vp8' or 'h264'")
+    if not isinstance(fields["source"], str | None):
+        raise InputError("source: expected the id of a source, or null")
+    return fields
+
+
+def _source(source: SourceInfo) -> dict[str, Any]:
+    return {"id": source.id, "name": source.name, "size": list(source.size), "faces": source.faces}
+
+
+def _version() -> str:
+    try:
+        return metadata.version("marotte")
+    except metadata.PackageNotFoundError:
+        return ""

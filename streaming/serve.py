@@ -1,0 +1,280 @@
+"""One server, from its start to its end: the loop, the worker, the first source, the sockets and the signals."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from engine.config import file_path, known
+from engine.errors import WorkerError
+from engine.media.limits import Limits
+from engine.sample import sample_portrait
+from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
+from engine.worker.tools import Tools
+from streaming import attest
+from streaming.app import create_app, create_metrics_app
+from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
+from streaming.doors import RefusedError
+from streaming.listen import bind, listening
+from streaming.metrics import Metrics
+from streaming.rtc import check_aiortc
+from streaming.sources import Sources
+
+_log = logging.getLogger("marotte.serve")
+_LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that can be opened. url: with the token in it. metrics_url: None without a port of its own.
+    stop: ends it, from any thread."""
+
+    url: str
+    token: str
+    port: int
+    metrics_url: str | None
+    stop: Callable[[], None]
+
+
+def serve(
+    config: ServeConfig, *, tools: Tools | None = None, ready: Callable[[Served], None] | None = None
+) -> None:
+    """Serve until SIGINT, SIGTERM, SIGHUP or `Served.stop`; then everything is ended and freed.
+
+    Prints the address once it can be opened, and calls `ready` then, on the event loop. In a thread that is not the
+    main one signals are left to the caller. Raises PortTakenError or another MarotteError where it cannot start, and
+    KeyboardInterrupt where it was interrupted before it could be opened; nothing is left running then either.
+    """
+    check_aiortc()
+    data = _read_source(config)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        loop, stopped = runner.get_loop(), asyncio.Event()
+
+        def stop() -> None:
+            _call(loop, stopped.set)
+
+        # Before the runner takes SIGINT for itself, which it leaves to a handler that is there already.
+        with _stopped_by_signals(stop):
+            was_open = runner.run(_Server(config, tools, ready).run(data, stopped, stop))
+    if not was_open:
+        raise KeyboardInterrupt
+
+
+def served_as(source: object, options: Mapping[str, Any]) -> ServeConfig:
+    """The configuration of a server from the fields of ServeConfig and of WorkerConfig by name. Raises ConfigError."""
+    own, workers = ({field.name for field in fields(kind)} for kind in (ServeConfig, WorkerConfig))
+    own -= {"worker", "source"}
+    for name in options:
+        known(name, own | workers, "option")
+    worker = WorkerConfig(**{name: value for name, value in options.items() if name in workers})
+    picture = None if source is None else file_path("source", source)
+    return ServeConfig(
+        source=picture, worker=worker, **{name: value for name, value in options.items() if name in own}
+    )
+
+
+def _read_source(config: ServeConfig) -> bytes:
+    """Before anything is started for it."""
+    with Limits(file_bytes=MOST_UPLOAD_BYTES).open_file(config.source or sample_portrait()) as file:
+        return file.read()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # it does not exist for Windows
+        return None
+    return uvloop.new_event_loop
+
+
+class _Server:
+    """What one call of `serve` holds."""
+
+    def __init__(
+        self, config: ServeConfig, tools: Tools | None, ready: Callable[[Served], None] | None
+    ) -> None:
+        self._config, self._tools, self._ready = config, tools, ready
+        self._token = config.token or secrets.token_urlsafe(32)
+        self._metrics = Metrics()
+
+    async def run(self, data: bytes, stopped: asyncio.Event, stop: Callable[[], None]) -> bool:
+        """Whether it could be opened before it was stopped."""
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(4 + 2 * self._config.worker.sessions, thread_name_prefix="marotte-net")
+        )
+        async with AsyncExitStack() as opened:
+            served = await _unless(stopped, self._open(opened, data, stop))
+            if served is None:
+                return False
+            self._tell(served)
+            await stopped.wait()
+        return True
+
+    async def _open(self, opened: AsyncExitStack, data: bytes, stop: Callable[[], None]) -> Served:
+        opened_socket = bind(self._config.host, self._config.port)
+        opened.callback(opened_socket.close)
+        config = replace(self._config, port=opened_socket.getsockname()[1], token=self._token)
+        metrics_socket = None if config.metrics_port is None else bind(_LOOPBACK, config.metrics_port)
+        if metrics_socket is not None:
+            opened.callback(metrics_socket.close)
+        worker = _worker(config, self._tools)
+        opened.push_async_callback(asyncio.to_thread, worker.close)
+        sources = Sources(worker, self._metrics, within_s=config.worker.add_s)
+        app = create_app(config, worker, self._metrics, sources, self._token, render=self._metrics.render)
+        await opened.enter_async_context(listening(app, opened_socket))
+        metrics_url = None
+        if metrics_socket is not None:
+            port = metrics_socket.getsockname()[1]
+            metrics_app = create_metrics_app(port, self._metrics, self._metrics.render)
+            await opened.enter_async_context(listening(metrics_app, metrics_socket))
+            metrics_url = f"http://{_LOOPBACK}:{port}/metrics"
+        await self._start(worker)
+        await _add_first(sources, config, data)
+        host = _reachable(config)
+        url = f"http://{host}:{config.port}/?token={quote(self._token, safe='')}"
+        return Served(url, self._token, config.port, metrics_url, stop)
+
+    async def _start(self, worker: Worker) -> None:
+        """Until it is ready. Raises WorkerError when it cannot be."""
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+
+        def told(status: WorkerStatus) -> None:
+            self._metrics.worker(status)
+            _call(loop, changed.set)
+
+        worker.on_status(told)
+        worker.start()
+        while (status := worker.status()).state is not State.READY:
+            if status.state in (State.FAILED, State.CLOSED):
+                raise WorkerError(status.detail or "the worker could not be started; run: marotte doctor")
+            await changed.wait()
+            changed.clear()
+        self._metrics.worker(status)
+
+    def _tell(self, served: Served) -> None:
+        if not self._config.loopback:
+            _log.warning(
+                "this server can be reached from other machines by whoever has its token; what passes is not "
+                "encrypted, and browsers give their camera only to localhost or https: put a proxy with TLS before "
+                "it, and name that with --host-name"
+            )
+        if self._config.pass_through:
+            _log.warning("pass-through: the driver's own picture is sent back, nothing is generated")
+        if served.metrics_url:
+            _log.info("metrics on %s", served.metrics_url)
+        print(f"marotte: open {served.url}", flush=True)
+        if self._ready is not None:
+            self._ready(served)
+
+
+def _worker(config: ServeConfig, tools: Tools | None) -> Worker:
+    if config.in_process:
+        from engine.worker.local import LocalWorker
+
+        return LocalWorker(config.worker, tools)
+    from engine.worker.supervisor import ProcessWorker
+
+    return ProcessWorker(config.worker, tools)
+
+
+async def _add_first(sources: Sources, config: ServeConfig, data: bytes) -> None:
+    path = config.source or sample_portrait()
+    own = attest.SAMPLES if config.source is None else attest.OPERATORS
+    try:
+        await sources.add(data, Path(path).name, config.statement or own, "operator")
+    except RefusedError as error:
+        raise WorkerError(str(error)) from error
+
+
+def _reachable(config: ServeConfig) -> str:
+    """As it stands in an address that this or another machine can open."""
+    host = config.host
+    if host in ("", "0.0.0.0", "::"):
+        host = _own_address()
+    return f"[{host}]" if _is_v6(host) else host
+
+
+def _own_address() -> str:
+    """Of the interface towards the net; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking, suppress(OSError):
+        asking.connect(("192.0.2.1", 9))  # reserved for documentation
+        return str(asking.getsockname()[0])
+    return _LOOPBACK
+
+
+def _is_v6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Served]) -> Served | None:
+    """The result of `work`; None when `stop` came first, and then `work` was cancelled."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+        return None
+    return working.result()
+
+
+def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
+    """From any thread or signal handler; a loop that has ended needs no telling."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(what)
+
+
+@contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """What interrupts this process stops the server, and no traceback is raised out of the midst of a callback.
+
+    Handlers that the caller set are asked first: SIGTERM's may come here through that of SIGINT, and one that lets
+    an interruption fall is heeded.
+    """
+    older: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            before = None if number is None else signal.getsignal(number)
+            if number is None or before in (None, signal.SIG_IGN):
+                continue
+            if before == signal.SIG_DFL or number == signal.SIGINT:
+                older[number] = before
+                signal.signal(number, _handler(before, stop))
+    try:
+        yield
+    finally:
+        for number, before in older.items():
+            signal.signal(number, before)
+
+
+def _handler(before: Any, stop: Callable[[], None]) -> Callable[[int, Any], None]:
+    def handle(number: int, at: Any) -> None:
+        try:
+            if callable(before):
+                before(number, at)
+            else:
+                stop()
+        except KeyboardInterrupt:
+            stop()
+
+    return handle

@@ -1,0 +1,195 @@
+"""The sources that a server may show: accepted by the worker, attested by somebody, few."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from typing import Final
+
+import cv2
+
+from engine.errors import InputError, MarotteError, WorkerError
+from engine.types import U8
+from engine.worker.interface import SourceInfo, Worker
+from streaming import attest
+from streaming.doors import RefusedError, busy
+from streaming.measured import Recorder
+
+MOST_SOURCES: Final = 8
+_SLACK_S = 2.0  # the worker has a deadline of its own, and says better what it was at
+_JPEG_QUALITY = 90
+
+
+class Sources:
+    """For one event loop, but for `get`, which any thread may call. The bytes and the faces stay with the worker; here
+    is what can be shown, and that somebody allowed it.
+
+    in_use: the ids that sessions show now, which are not forgotten.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        recorder: Recorder,
+        *,
+        within_s: float,
+        most: int = MOST_SOURCES,
+        in_use: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        self._worker, self._recorder = worker, recorder
+        self._within_s, self._most = within_s, most
+        self.in_use = in_use
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, SourceInfo] = OrderedDict()
+        self._first: SourceInfo | None = None
+        self._adding = False
+
+    @property
+    def first(self) -> SourceInfo:
+        """The operator's source. Raises WorkerError before there is one."""
+        if self._first is None:
+            raise WorkerError("there is no source yet: the server is starting")
+        return self._first
+
+    @property
+    def started(self) -> bool:
+        """Whether the operator's source is there."""
+        return self._first is not None
+
+    def all(self) -> list[SourceInfo]:
+        """The operator's first, then the newest last."""
+        first = self.first
+        with self._lock:
+            return [first, *(source for source in self._kept.values() if source.id != first.id)]
+
+    def get(self, source: str) -> SourceInfo | None:
+        """An accepted source, which counts as used now."""
+        with self._lock:
+            found = self._kept.get(source)
+            if found is not None:
+                self._kept.move_to_end(source)
+            return found
+
+    def reserve(self) -> Reservation:
+        """The one place for an upload, taken before its bytes are read. Raises RefusedError (429) when it is taken."""
+        if self._adding:
+            raise busy("another source is being added; try again in a moment")
+        return Reservation(self)
+
+    async def add(self, data: bytes, name: str, statement: str | None, who: str) -> SourceInfo:
+        """Have a source prepared, record who allowed it, and keep it.
+
+        Raises InputError (what is wrong with it, or with the statement), RefusedError (429, 503, 504), WorkerError or
+        StateError; then it is not shown to anybody.
+        """
+        with self.reserve():
+            return await self.add_reserved(data, name, statement, who)
+
+    async def add_reserved(self, data: bytes, name: str, statement: str | None, who: str) -> SourceInfo:
+        """The same for who holds the reservation."""
+        try:
+            statement = attest.checked_statement(statement)
+            name = attest.shown_name(name)
+            self._check_room()
+            source = await self._prepared(data, name)
+            try:
+                # Fail closed: what could not be recorded is not shown.
+                await asyncio.to_thread(attest.record, attest.Attestation(source.id, name, statement, who))
+                self._keep(source)
+            except BaseException:
+                self._forget(source)
+                raise
+        except RefusedError as error:
+            self._recorder.source_added(error.kind)
+            raise
+        except MarotteError as error:
+            self._recorder.source_added(type(error).__name__)
+            raise
+        self._recorder.source_added("accepted")
+        return source
+
+    async def still(self, source: str) -> bytes | None:
+        """The source as it is shown, as JPEG; None for an unknown one."""
+        found = self.get(source)
+        return None if found is None else await asyncio.to_thread(_jpeg, found.still)
+
+    async def _prepared(self, data: bytes, name: str) -> SourceInfo:
+        started_s = time.monotonic()
+        future = self._worker.add_source(data, name)
+        try:
+            return await asyncio.wait_for(
+                asyncio.shield(asyncio.wrap_future(future)), self._within_s + _SLACK_S
+            )
+        except TimeoutError as error:
+            future.add_done_callback(self._late)
+            raise _overdue(name, self._within_s) from error
+        except WorkerError as error:
+            if time.monotonic() - started_s >= self._within_s:
+                raise _overdue(name, self._within_s) from error
+            raise
+
+    def _late(self, future: Future[SourceInfo]) -> None:
+        """Nobody waits for it any more. Called in a thread of the worker's."""
+        if not future.cancelled() and future.exception() is None:
+            self._forget(future.result())
+
+    def _forget(self, source: SourceInfo) -> None:
+        if source.id not in self._kept:
+            self._worker.drop_source(source.id)
+
+    def _check_room(self) -> None:
+        if len(self._kept) >= self._most and not self._unused():
+            raise busy(f"{self._most} sources are in use, and no more are kept; end a session first")
+
+    def _unused(self) -> list[str]:
+        """Ids that could be forgotten, the one that was not used for longest first."""
+        shown = {self.first.id, *self.in_use()}
+        with self._lock:
+            return [kept for kept in self._kept if kept not in shown]
+
+    def _keep(self, source: SourceInfo) -> None:
+        self._first = self._first or source
+        if source.id not in self._kept:
+            self._check_room()
+        unused = self._unused()
+        with self._lock:
+            self._kept[source.id] = source
+            self._kept.move_to_end(source.id)
+            leaving = [kept for kept in unused if kept != source.id][: max(0, len(self._kept) - self._most)]
+            for kept in leaving:
+                del self._kept[kept]
+        for kept in leaving:
+            self._worker.drop_source(kept)
+
+
+class Reservation:
+    """The place for the one upload at a time, as a context."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def __enter__(self) -> None:
+        self._sources._adding = True
+
+    def __exit__(self, *_: object) -> None:
+        self._sources._adding = False
+
+
+def _overdue(name: str, within_s: float) -> RefusedError:
+    return RefusedError(
+        504, "WorkerError", f"{name} took longer than {within_s:g} s; try a smaller picture or a shorter clip"
+    )
+
+
+def _jpeg(planes: U8) -> bytes:
+    """Of I420 planes."""
+    done, coded = cv2.imencode(
+        ".jpg", cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    )
+    if not done:
+        raise InputError("the still picture could not be written as JPEG")
+    return coded.tobytes()
