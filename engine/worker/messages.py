@@ -1,0 +1,171 @@
+"""What the two processes tell each other beside pictures: JSON, checked on arrival.
+
+Both sides treat what they get as data: a message that does not read as one is a WorkerError.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from engine import errors
+from engine.errors import InputError, MarotteError, WorkerError
+from engine.fallback import FallbackConfig
+from engine.types import U8, FrameReport, Outcome
+from engine.worker.changes import Change
+from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Stamp
+
+MOST_BYTES = 1 << 16
+"""Longest message."""
+
+NO_STAMP = Stamp(0, 0.0)
+"""For a picture that stands for no frame."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. kind: what it tells. fields: its values, of JSON's types."""
+
+    kind: str
+    fields: Mapping[str, Any]
+
+    def get(self, name: str, kind: type[T]) -> T:
+        """A field of that type (an int also serves as a float). Raises WorkerError."""
+        value = self.fields.get(name)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise WorkerError(f"message {self.kind}: {name}: got {value!r:.80}, expected {kind.__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise WorkerError(f"message {self.kind}: {name}: got {value!r}, expected a finite number")
+        return value
+
+
+def pack(kind: str, **fields: Any) -> bytes:
+    """One message as it travels."""
+    return json.dumps([kind, fields], separators=(",", ":"), default=_number).encode()
+
+
+def _number(value: object) -> float:
+    """NumPy's numbers are allowed in controls."""
+    return float(value)  # type: ignore[arg-type]
+
+
+def unpack(data: bytes) -> Message:
+    """Raises WorkerError."""
+    try:
+        kind, fields = json.loads(data)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WorkerError(f"message: got {data[:80]!r}, expected a kind and its fields") from error
+    if not isinstance(kind, str) or not isinstance(fields, dict):
+        raise WorkerError(f"message: got {data[:80]!r}, expected a kind and its fields")
+    return Message(kind, fields)
+
+
+def spec_fields(spec: SessionSpec) -> dict[str, Any]:
+    """See read_spec."""
+    return {
+        "source": spec.source,
+        "driver": spec.driver.value,
+        "controls": dict(spec.controls),
+        "smoothing": spec.smoothing,
+        "fallback": asdict(spec.fallback),
+    }
+
+
+def read_spec(message: Message) -> SessionSpec:
+    """What a session is to be opened with; it was checked where it was asked for."""
+    fallback = message.get("fallback", dict)
+    return SessionSpec(
+        message.get("source", str),
+        DriverKind(message.get("driver", str)),
+        message.get("controls", dict),
+        message.get("smoothing", float),
+        FallbackConfig(**fallback),
+    )
+
+
+def report_fields(report: FrameReport, stamp: Stamp) -> dict[str, Any]:
+    """See read_report."""
+    return {
+        "stamp": (stamp.pts, stamp.arrived_s, stamp.mark),
+        "pts": report.pts,
+        "outcome": report.outcome.value,
+        "seconds": dict(report.seconds),
+        "age_s": report.age_s,
+        "filter_lag_s": report.filter_lag_s,
+        "faces": report.faces,
+        "reason": report.reason,
+    }
+
+
+def read_report(message: Message) -> tuple[FrameReport, Stamp]:
+    """Raises WorkerError."""
+    stamp = message.get("stamp", list)
+    seconds = message.get("seconds", dict)
+    reason = message.fields.get("reason")
+    try:
+        pts, arrived_s, mark = stamp
+        outcome = Outcome(message.get("outcome", str))
+        report = FrameReport(
+            message.get("pts", int),
+            outcome,
+            {str(stage): float(value) for stage, value in seconds.items()},
+            message.get("age_s", float),
+            message.get("filter_lag_s", float),
+            message.get("faces", int),
+            None if reason is None else str(reason),
+        )
+        return report, Stamp(int(pts), float(arrived_s), int(mark))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise WorkerError(f"message {message.kind}: {error}") from error
+
+
+def error_fields(error: BaseException) -> dict[str, Any]:
+    """For an error that crosses: what is not Marotte's own crosses as a WorkerError."""
+    kind = type(error).__name__ if isinstance(error, MarotteError) else WorkerError.__name__
+    text = str(error) if isinstance(error, MarotteError) else f"{type(error).__name__}: {error}"
+    return {"error": kind, "text": text[:2000]}
+
+
+def read_error(message: Message) -> MarotteError:
+    """The error itself, of the class that it had."""
+    kind = getattr(errors, message.get("error", str), WorkerError)
+    if not (isinstance(kind, type) and issubclass(kind, (InputError, MarotteError))):
+        kind = WorkerError
+    return kind(message.get("text", str))
+
+
+def change_fields(change: Change) -> dict[str, Any]:
+    """As Worker.change takes it."""
+    fields: dict[str, Any] = {"controls": dict(change.controls)}
+    if change.smoothing is not None:
+        fields["smoothing"] = change.smoothing
+    if change.source is not None:
+        fields["source"] = change.source
+    if change.driver is not None:
+        fields["driver"] = change.driver.value
+    if change.recalibrate:
+        fields["recalibrate"] = True
+    return fields
+
+
+def source_fields(info: SourceInfo) -> dict[str, Any]:
+    """Without its still, which goes through a mailbox."""
+    return {"source": info.id, "name": info.name, "size": info.size, "faces": info.faces}
+
+
+def read_source(message: Message, still: U8 | None) -> SourceInfo:
+    """Raises WorkerError."""
+    size = message.get("size", list)
+    sound = len(size) == 2 and all(isinstance(side, int) and side > 0 and side % 2 == 0 for side in size)
+    if not sound or still is None or still.shape != (size[1] * 3 // 2, size[0]):
+        raise WorkerError(f"message {message.kind}: size: got {size!r:.40}, expected that of its still")
+    still.setflags(write=False)
+    name, faces = message.get("name", str), message.get("faces", int)
+    return SourceInfo(message.get("source", str), name, (size[0], size[1]), faces, still)
