@@ -1,0 +1,117 @@
+/** @import {Answer, Driver, Info, SourceInfo} from "./messages.js" */
+
+/** A refusal by the server, or (status 0) no answer at all. */
+export class Refusal extends Error {
+  /**
+   * @param {number} status
+   * @param {string} kind
+   * @param {string} message
+   */
+  constructor(status, kind, message) {
+    super(message);
+    this.status = status;
+    this.kind = kind;
+  }
+
+  /** Whether the same request may succeed later: nobody answered, busy, no worker, or a server's fault. */
+  get passing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+const UNREACHABLE = "The server does not answer. Is it still running?";
+const NO_TOKEN = "This server does not know this page any more. Open the address that it printed when it started.";
+
+/**
+ * @param {number} status
+ * @param {string} body
+ */
+function refusal(status, body) {
+  if (status === 0) return new Refusal(0, "Unreachable", UNREACHABLE);
+  if (status === 401) return new Refusal(401, "NoToken", NO_TOKEN);
+  try {
+    const { kind, message } = JSON.parse(body).error;
+    return new Refusal(status, String(kind), String(message));
+  } catch {
+    return new Refusal(status, "HTTP", body.trim().slice(0, 200) || `The server answered with status ${status}.`);
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<string>}
+ */
+async function ask(path, options) {
+  /** @type {Response} */
+  let response;
+  /** @type {string} */
+  let body;
+  try {
+    response = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
+    body = await response.text();
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw refusal(0, "");
+  }
+  if (!response.ok) throw refusal(response.status, body);
+  return body;
+}
+
+/** @returns {Promise<Info>} */
+export async function readInfo() {
+  return JSON.parse(await ask("/api/info"));
+}
+
+/**
+ * @param {{sdp: string, type: string, source: string, driver: Driver, codec: string}} offer
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ */
+export async function openSession(offer, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return JSON.parse(await ask("/api/sessions", { method: "POST", headers, body: JSON.stringify(offer), signal }));
+}
+
+/**
+ * Ends a session; also from a page that is being left. That it is gone already is no fault.
+ *
+ * @param {string} session
+ */
+export async function endSession(session) {
+  try {
+    await ask(`/api/sessions/${encodeURIComponent(session)}`, { method: "DELETE", keepalive: true });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+  }
+}
+
+/** @param {string} source */
+export const stillOf = (source) => `/api/sources/${encodeURIComponent(source)}/still.jpg`;
+
+/**
+ * Sends a picture. XMLHttpRequest, because fetch does not tell how far an upload is.
+ *
+ * @param {Blob} file
+ * @param {string} name
+ * @param {string} statement one line: who allows the use of this picture
+ * @param {(share: number) => void} sent 0 .. 1
+ * @param {AbortSignal} signal
+ * @returns {Promise<SourceInfo>}
+ */
+export function uploadSource(file, name, statement, sent, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", `/api/sources?${new URLSearchParams({ name, statement })}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.upload.onprogress = (event) => sent(event.total ? event.loaded / event.total : 0);
+    request.onload = () => {
+      if (request.status !== 201) reject(refusal(request.status, request.responseText));
+      else resolve(JSON.parse(request.responseText));
+    };
+    request.onerror = () => reject(refusal(0, ""));
+    request.onabort = () => reject(new DOMException("The upload was stopped.", "AbortError"));
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.send(file);
+  });
+}

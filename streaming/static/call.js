@@ -1,0 +1,164 @@
+import { Refusal } from "./api.js";
+import { Link } from "./link.js";
+
+/** @import {Message} from "./messages.js" */
+/** @import {Plan} from "./link.js" */
+
+/**
+ * @typedef {"connecting" | "live" | "reconnecting" | "ended"} CallPhase
+ *
+ * @typedef {object} CallEvents
+ * @property {(phase: CallPhase, why: string) => void} phase "ended" comes last; why is empty when the user ended it
+ * @property {(stream: MediaStream) => void} picture
+ * @property {() => void} open a control channel is open, for the first time or again: say all that is set
+ * @property {(message: Message) => void} message
+ */
+
+const WAITS_MS = [300, 700, 1500, 3000, 6000, 10_000];
+const STEADY_MS = 5000;
+
+/** Reasons with which a server ends a session for good, because this page asked for it. */
+const WANTED_ENDS = new Set(["page", "stopped"]);
+
+/** A call that stays up: when its link is lost it makes another one, with growing pauses, until `stop`. */
+export class Call {
+  /** @type {Link | null} */
+  #link = null;
+  #over = new AbortController();
+  #losses = 0;
+  #openedAt = 0;
+  /** @type {(() => void) | null} */
+  #hurry = null;
+
+  /**
+   * @param {Plan} plan
+   * @param {CallEvents} told
+   */
+  constructor(plan, told) {
+    this.plan = plan;
+    this.told = told;
+    const hurry = () => this.#hurry?.();
+    const { signal } = this.#over;
+    window.addEventListener("online", hurry, { signal });
+    window.addEventListener("pageshow", hurry, { signal });
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && hurry(), { signal });
+    window.addEventListener("pagehide", () => this.#link?.close(), { signal });
+  }
+
+  /** Begins; what happens is told. */
+  start() {
+    this.told.phase("connecting", "");
+    void this.#connect();
+  }
+
+  /** Ends the call here and at the server, at once. */
+  stop() {
+    this.#end("");
+  }
+
+  /**
+   * @param {object} message
+   * @returns {boolean} whether it went out
+   */
+  send(message) {
+    return this.#link?.send(message) ?? false;
+  }
+
+  /**
+   * Sends another track, also over links to come.
+   *
+   * @param {MediaStreamTrack} track
+   */
+  async replaceTrack(track) {
+    this.plan.track = track;
+    await this.#link?.replaceTrack(track);
+  }
+
+  /** The browser's own figures, or null between two links. */
+  async stats() {
+    return this.#link ? await this.#link.peer.getStats() : null;
+  }
+
+  async #connect() {
+    const { signal } = this.#over;
+    const link = new Link(
+      { ...this.plan },
+      {
+        picture: (stream) => this.told.picture(stream),
+        open: () => {
+          this.#openedAt = performance.now();
+          this.told.phase("live", "");
+          this.told.open();
+        },
+        message: (message) => this.#heard(message),
+        lost: (why) => this.#again(why),
+      },
+    );
+    this.#link = link;
+    try {
+      await link.open(signal);
+    } catch (error) {
+      link.close();
+      if (signal.aborted) return;
+      this.#failed(error);
+      return;
+    }
+    if (signal.aborted) link.close();
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    if (error instanceof Refusal && !error.passing) {
+      this.#end(error.message);
+      return;
+    }
+    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof Refusal)) console.warn(error);
+    this.#again(error.message);
+  }
+
+  /** @param {Message} message */
+  #heard(message) {
+    if (message.stopped === undefined) {
+      this.told.message(message);
+      return;
+    }
+    if (WANTED_ENDS.has(message.stopped)) {
+      this.#end("The server ended the output.");
+      return;
+    }
+    this.#link?.close();
+    this.#again(`the server ended the session (${message.stopped})`);
+  }
+
+  /**
+   * Waits and connects again. A link that held for a while starts the pauses anew.
+   *
+   * @param {string} why
+   */
+  #again(why) {
+    if (this.#over.signal.aborted) return;
+    this.#link = null;
+    if (this.#openedAt && performance.now() - this.#openedAt > STEADY_MS) this.#losses = 0;
+    this.#openedAt = 0;
+    const wait = WAITS_MS[Math.min(this.#losses, WAITS_MS.length - 1)] * (0.8 + 0.4 * Math.random());
+    this.#losses += 1;
+    this.told.phase("reconnecting", why);
+    const timer = window.setTimeout(() => this.#hurry?.(), wait);
+    this.#hurry = () => {
+      this.#hurry = null;
+      window.clearTimeout(timer);
+      if (!this.#over.signal.aborted) void this.#connect();
+    };
+  }
+
+  /** @param {string} why */
+  #end(why) {
+    if (this.#over.signal.aborted) return;
+    this.#over.abort();
+    this.#hurry = null;
+    this.#link?.close();
+    this.#link = null;
+    this.told.phase("ended", why);
+  }
+}

@@ -1,0 +1,226 @@
+import { button, make, part } from "./elements.js";
+
+/** @import {Change, Controls, Message} from "./messages.js" */
+
+/** @typedef {"pose" | "mouth" | "eyes" | "brows" | "gaze"} Gain */
+/** @typedef {"absolute_mouth" | "absolute_eyes" | "absolute_gaze"} Absolute */
+
+/** @type {[Gain, string][]} */
+const GAINS = [
+  ["pose", "Head"],
+  ["mouth", "Mouth"],
+  ["eyes", "Eyelids"],
+  ["brows", "Brows"],
+  ["gaze", "Gaze"],
+];
+
+/** @type {[Absolute, string][]} */
+const ABSOLUTES = [
+  ["absolute_mouth", "Mouth opening"],
+  ["absolute_eyes", "Eyelids"],
+  ["absolute_gaze", "Gaze"],
+];
+
+/** @type {[string, [string, string][]][]} */
+export const ACTION_UNITS = [
+  ["Brows", [["AU01", "Inner brows up"], ["AU02", "Outer brows up"], ["AU04", "Frown"]]],
+  ["Eyes", [["AU05", "Eyes wide"], ["AU07", "Lids tight"], ["AU45", "Eyes closed"]]],
+  ["Nose and cheeks", [["AU06", "Cheeks up"], ["AU09", "Wrinkled nose"]]],
+  ["Mouth", [
+    ["AU12", "Smile"], ["AU15", "Sad corners"], ["AU10", "Upper lip up"], ["AU14", "Dimples"], ["AU17", "Chin up"],
+    ["AU20", "Lips stretched"], ["AU23", "Lips tight"], ["AU25", "Lips apart"], ["AU26", "Jaw drop"],
+  ]],
+];
+
+const LEAST_GAP_MS = 33; // the server hears 60 messages a second; half of them leaves room for all others
+
+/** @returns {Controls} */
+export function neutralControls() {
+  return {
+    pose: 1, mouth: 1, eyes: 1, brows: 1, gaze: 1,
+    absolute_mouth: true, absolute_eyes: true, absolute_gaze: true,
+    au_offsets: Object.fromEntries(ACTION_UNITS.flatMap(([, units]) => units.map(([name]) => [name, 0]))),
+  };
+}
+
+/**
+ * One labelled slider.
+ *
+ * @param {{label: string, code?: string, least: number, most: number, step: number, rest: number}} shape
+ * @param {(value: string) => string} spell
+ * @param {(value: number) => void} moved
+ */
+function slider({ label, code, least, most, step, rest }, spell, moved) {
+  const row = make("label", "slider");
+  const name = make("span", "", label);
+  if (code) name.append(make("small", "", code));
+  const range = make("input");
+  Object.assign(range, { type: "range", min: String(least), max: String(most), step: String(step), value: String(rest) });
+  const value = make("output");
+  const show = () => {
+    value.textContent = spell(range.value);
+    range.setAttribute("aria-valuetext", spell(range.value));
+    row.dataset.set = String(Number(range.value) !== rest);
+  };
+  range.oninput = () => {
+    show();
+    moved(Number(range.value));
+  };
+  row.append(...(code ? [name, range, value] : [name, value, range]));
+  const reset = () => {
+    range.value = String(rest);
+    show();
+  };
+  range.ondblclick = () => {
+    reset();
+    moved(rest);
+  };
+  show();
+  return { row, reset };
+}
+
+/** The live controls: what is set, and how it gets to the server, at most one change per animation frame. */
+export class ControlDesk {
+  controls = neutralControls();
+  smoothing = 1;
+  #seq = 0;
+  #asked = false;
+  #sentAt = 0;
+  /** @type {Set<"controls" | "smoothing">} */
+  #dirty = new Set();
+  /** @type {(() => void)[]} */
+  #resets = [];
+
+  /**
+   * @param {(message: object) => boolean} send
+   * @param {(error: string) => void} refused a change was not taken
+   */
+  constructor(send, refused) {
+    this.send = send;
+    this.refused = refused;
+    this.#buildMotion();
+    this.#buildOffsets();
+  }
+
+  /** Everything that is set, for a channel that has just opened. */
+  announce() {
+    const rest = JSON.stringify(neutralControls());
+    if (JSON.stringify(this.controls) !== rest) this.#mark("controls");
+    if (this.smoothing !== 1) this.#mark("smoothing");
+  }
+
+  /**
+   * Sends a change that is no slider's.
+   *
+   * @param {Change} change
+   * @returns {boolean} whether it went out
+   */
+  change(change) {
+    this.#seq += 1;
+    return this.send({ seq: this.#seq, change });
+  }
+
+  /** @param {Message} message */
+  heard(message) {
+    if (message.error) this.refused(message.error);
+  }
+
+  /** @param {"controls" | "smoothing"} what */
+  #mark(what) {
+    this.#dirty.add(what);
+    if (this.#asked) return;
+    this.#asked = true;
+    requestAnimationFrame((now) => this.#flush(now));
+  }
+
+  /** @param {number} now */
+  #flush(now) {
+    if (now - this.#sentAt < LEAST_GAP_MS) {
+      requestAnimationFrame((later) => this.#flush(later));
+      return;
+    }
+    this.#asked = false;
+    this.#sentAt = now;
+    /** @type {Change} */
+    const change = {};
+    if (this.#dirty.has("controls")) change.controls = this.controls;
+    if (this.#dirty.has("smoothing")) change.smoothing = this.smoothing;
+    this.#dirty.clear();
+    this.change(change);
+  }
+
+  #buildMotion() {
+    const resets = GAINS.map(([gain, label]) => {
+      const { row, reset } = slider({ label, least: 0, most: 4, step: 0.05, rest: 1 }, spellGain, (value) => {
+        this.controls[gain] = value;
+        this.#mark("controls");
+      });
+      part("gains").append(row);
+      return reset;
+    });
+    const calm = slider({ label: "Calmness", least: 0, most: 4, step: 0.05, rest: 1 }, spellCalm, (value) => {
+      this.smoothing = value;
+      this.#mark("smoothing");
+    });
+    part("smoothing").append(calm.row);
+    resets.push(calm.reset, ...ABSOLUTES.map(([name, label]) => this.#toggle(name, label)));
+    button("reset-motion").onclick = () => {
+      const rest = neutralControls();
+      this.controls = { ...rest, au_offsets: this.controls.au_offsets };
+      this.smoothing = 1;
+      for (const reset of resets) reset();
+      this.#mark("controls");
+      this.#mark("smoothing");
+    };
+  }
+
+  /**
+   * @param {Absolute} name
+   * @param {string} label
+   */
+  #toggle(name, label) {
+    const row = make("label", "switch");
+    const box = make("input");
+    box.type = "checkbox";
+    box.checked = true;
+    box.onchange = () => {
+      this.controls[name] = box.checked;
+      this.#mark("controls");
+    };
+    row.append(box, make("span", "", label));
+    part("absolutes").append(row);
+    return () => {
+      box.checked = true;
+    };
+  }
+
+  #buildOffsets() {
+    for (const [title, units] of ACTION_UNITS) {
+      const group = make("div", "sliders");
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", title);
+      group.append(make("h4", "", title));
+      for (const [name, label] of units) {
+        const { row, reset } = slider({ label, code: name, least: -1, most: 1, step: 0.05, rest: 0 }, spellOffset, (value) => {
+          this.controls.au_offsets[name] = value;
+          this.#mark("controls");
+        });
+        this.#resets.push(reset);
+        group.append(row);
+      }
+      part("offsets").append(group);
+    }
+    button("reset-expression").onclick = () => {
+      this.controls.au_offsets = neutralControls().au_offsets;
+      for (const reset of this.#resets) reset();
+      this.#mark("controls");
+    };
+  }
+}
+
+/** @param {string} value */
+const spellGain = (value) => (Number(value) === 0 ? "off" : `× ${Number(value).toFixed(2)}`);
+/** @param {string} value */
+const spellCalm = (value) => (Number(value) === 0 ? "none" : Number(value) === 1 ? "as tuned" : `× ${Number(value).toFixed(2)}`);
+/** @param {string} value */
+const spellOffset = (value) => (Number(value) === 0 ? "0" : `${Number(value) > 0 ? "+" : "−"}${Math.abs(Number(value)).toFixed(2)}`);

@@ -1,0 +1,175 @@
+import { make, need, part, say } from "./elements.js";
+import { ms, quantile } from "./statistics.js";
+
+/** @import {Report} from "./messages.js" */
+/** @import {Picked} from "./rtcstats.js" */
+
+const MINUTE_MS = 60_000;
+const TINTS = 10;
+const TRIPS = 9;
+const SPARK = { width: 300, height: 60 };
+
+/** The latency panel, and the few figures in the page's head. */
+export class LatencyPanel {
+  /** @type {{at: number, p50: number, p95: number}[]} */
+  #ages = [];
+  /** @type {number[]} */
+  #trips = [];
+  /** @type {Map<string, {row: HTMLElement, piece: HTMLElement, value: HTMLElement}>} */
+  #stages = new Map();
+  #server = new Figures("server-figures");
+  #browser = new Figures("browser-figures");
+
+  /** A new call begins with nothing. */
+  clear() {
+    this.#ages = [];
+    this.#trips = [];
+    this.#stages.clear();
+    part("stack").replaceChildren();
+    part("legend").replaceChildren();
+    this.#server.clear();
+    this.#browser.clear();
+    for (const id of ["age", "trip", "lag", "readout-age", "readout-trip", "readout-rate"]) say(part(id), "–");
+    say(part("stage-sum"), "");
+    this.#drawAges(0);
+  }
+
+  /**
+   * @param {Report} report
+   * @param {number} now milliseconds
+   */
+  show(report, now) {
+    const age = report.age_ms;
+    say(part("age"), age ? `${ms(age.p50).replace(" ms", "")} · ${ms(age.p95)}` : "–");
+    say(part("readout-age"), ms(age?.p50));
+    say(part("readout-rate"), report.fps_out.toFixed(0));
+    say(part("lag"), ms(report.filter_lag_ms));
+    if (age) this.#ages.push({ at: now, ...age });
+    while (this.#ages.length && this.#ages[0].at < now - MINUTE_MS) this.#ages.shift();
+    this.#drawAges(now);
+    this.#drawStages(report.stages);
+    this.#server.show([
+      ["Frames in, out", `${report.fps_in.toFixed(1)}, ${report.fps_out.toFixed(1)} per second`],
+      ["Dropped", spellCounts(report.dropped)],
+      ["Codec, rate", report.codec ? `${spellCodec(report.codec)}, ${report.kbps} kbit/s` : "–"],
+      ["Picture", report.size ? `${report.size[0]} × ${report.size[1]}` : "–"],
+      ["Engine", report.restarts ? `${report.worker}, replaced ${report.restarts} ×` : report.worker],
+    ]);
+  }
+
+  /** @param {number} trip milliseconds there and back over the control channel */
+  showTrip(trip) {
+    this.#trips.push(trip);
+    if (this.#trips.length > TRIPS) this.#trips.shift();
+    const middle = ms(quantile(this.#trips, 0.5));
+    say(part("trip"), middle);
+    say(part("readout-trip"), middle);
+  }
+
+  /** @param {Picked} picked */
+  showBrowser(picked) {
+    const { sent, received } = picked;
+    this.#browser.show([
+      ["Sent", sent ? `${sent.width} × ${sent.height}, ${sent.rate.toFixed(0)} per second, ${sent.kbps} kbit/s` : "nothing"],
+      ["Encoding", sent ? `${ms(sent.encodeMs)} a frame` : "–"],
+      ["Held back by", sent ? spellLimit(sent.limit) : "–"],
+      ["Received", received ? `${received.rate.toFixed(0)} per second, ${received.kbps} kbit/s` : "nothing yet"],
+      ["Jitter buffer", ms(received?.bufferMs)],
+      ["Decoding", received ? `${ms(received.decodeMs)} a frame` : "–"],
+      ["Frames dropped", received ? String(received.dropped) : "–"],
+      ["Packets lost", received ? String(received.lost) : "–"],
+    ]);
+  }
+
+  /** @param {Record<string, number>} stages */
+  #drawStages(stages) {
+    const entries = Object.entries(stages);
+    if (entries.length === 0) return;
+    for (const name of [...this.#stages.keys()]) if (!(name in stages)) this.#forget(name);
+    let sum = 0;
+    for (const [name, time] of entries) {
+      sum += time;
+      const { piece, value } = this.#stages.get(name) ?? this.#stage(name);
+      piece.style.flexGrow = String(Math.max(time, 0.01));
+      piece.title = `${name}: ${ms(time)}`;
+      say(value, ms(time));
+    }
+    say(part("stage-sum"), ms(sum));
+    part("stack").setAttribute("aria-label", entries.map(([name, time]) => `${name} ${ms(time)}`).join(", "));
+  }
+
+  /** @param {string} name */
+  #stage(name) {
+    const tint = `tint-${this.#stages.size % TINTS}`;
+    const row = make("li");
+    const value = make("b");
+    row.append(make("i", tint), make("span", "", name), value);
+    const piece = make("span", tint);
+    part("legend").append(row);
+    part("stack").append(piece);
+    const made = { row, piece, value };
+    this.#stages.set(name, made);
+    return made;
+  }
+
+  /** @param {string} name */
+  #forget(name) {
+    this.#stages.get(name)?.row.remove();
+    this.#stages.get(name)?.piece.remove();
+    this.#stages.delete(name);
+  }
+
+  /** @param {number} now */
+  #drawAges(now) {
+    const most = Math.max(40, ...this.#ages.map((age) => age.p95));
+    const x = (/** @type {number} */ at) => (SPARK.width * (1 - (now - at) / MINUTE_MS)).toFixed(1);
+    const y = (/** @type {number} */ age) => (SPARK.height * (1 - age / (1.1 * most))).toFixed(1);
+    const low = this.#ages.map(({ at, p50 }) => `${x(at)} ${y(p50)}`);
+    const high = this.#ages.map(({ at, p95 }) => `${x(at)} ${y(p95)}`);
+    const line = low.length ? `M${low.join("L")}` : "";
+    need("spark-line", SVGPathElement).setAttribute("d", line);
+    need("spark-band", SVGPathElement).setAttribute("d", line && `${line}L${high.reverse().join("L")}Z`);
+    say(part("spark-most"), this.#ages.length ? `p95 at most ${ms(Math.max(...this.#ages.map((age) => age.p95)))}` : "");
+  }
+}
+
+/** A list of names and values that is changed in place. */
+class Figures {
+  /** @type {Map<string, HTMLElement>} */
+  #values = new Map();
+
+  /** @param {string} id */
+  constructor(id) {
+    this.list = part(id);
+  }
+
+  clear() {
+    this.#values.clear();
+    this.list.replaceChildren();
+  }
+
+  /** @param {[string, string][]} figures */
+  show(figures) {
+    for (const [name, text] of figures) {
+      let value = this.#values.get(name);
+      if (!value) {
+        value = make("dd");
+        this.list.append(make("dt", "", name), value);
+        this.#values.set(name, value);
+      }
+      say(value, text);
+    }
+  }
+}
+
+/** @param {Record<string, number>} counts */
+function spellCounts(counts) {
+  const named = Object.entries(counts).filter(([, count]) => count > 0);
+  return named.length ? named.map(([reason, count]) => `${count} ${reason}`).join(", ") : "none";
+}
+
+/** @param {string} codec */
+const spellCodec = (codec) => ({ h264: "H.264", vp8: "VP8" })[codec.toLowerCase()] ?? codec;
+
+/** @param {string} limit */
+const spellLimit = (limit) => ({ none: "nothing", cpu: "this machine", bandwidth: "the line" })[limit] ?? limit;

@@ -1,0 +1,224 @@
+import { endSession, openSession } from "./api.js";
+
+/** @import {Driver, Message} from "./messages.js" */
+
+/**
+ * @typedef {object} Plan what a call is made with
+ * @property {string} source
+ * @property {Driver} driver
+ * @property {string} codec "auto", "vp8" or "h264"
+ * @property {MediaStreamTrack | null} track what is sent; null with the demo driver
+ * @property {RTCDegradationPreference} keep what a slow line keeps
+ * @property {number} bitrate most that is sent, bits per second
+ * @property {RTCIceServer[]} iceServers
+ *
+ * @typedef {object} LinkEvents
+ * @property {(stream: MediaStream) => void} picture the returned picture has begun
+ * @property {() => void} open the control channel is open
+ * @property {(message: Message) => void} message
+ * @property {(why: string) => void} lost once, when the link ended by itself
+ */
+
+const GATHER_MS = 3000;
+const CONNECT_MS = 12_000;
+const DISCONNECTED_MS = 2500;
+const LABEL = "marotte";
+const MOST_BYTES = 4096;
+const START_KBPS = 1000;
+
+/** One peer connection with its control channel, from offer to end. It is never mended: `lost` is told once. */
+export class Link {
+  /** @type {string | null} */
+  session = null;
+  /** @type {RTCRtpSender | null} */
+  #sender = null;
+  /** @type {number | undefined} */
+  #patience;
+  #ended = false;
+
+  /**
+   * @param {Plan} plan
+   * @param {LinkEvents} told
+   */
+  constructor(plan, told) {
+    this.plan = plan;
+    this.told = told;
+    this.peer = new RTCPeerConnection({ iceServers: plan.iceServers, bundlePolicy: "max-bundle" });
+    this.channel = this.peer.createDataChannel(LABEL, { ordered: true });
+    this.channel.onopen = () => told.open();
+    this.channel.onclose = () => this.#lose("the control channel closed");
+    this.channel.onmessage = (event) => this.#heard(event.data);
+    this.peer.onconnectionstatechange = () => this.#watch();
+    this.peer.ontrack = ({ receiver, streams, track }) => {
+      playAtOnce(receiver);
+      told.picture(streams[0] ?? new MediaStream([track]));
+    };
+  }
+
+  /**
+   * Offers and takes the answer. Throws what `openSession` throws, or an AbortError.
+   *
+   * @param {AbortSignal} signal
+   */
+  async open(signal) {
+    const { plan, peer } = this;
+    const transceiver = plan.track
+      ? peer.addTransceiver(plan.track, { direction: "sendrecv", sendEncodings: [{ maxBitrate: plan.bitrate }] })
+      : peer.addTransceiver("video", { direction: "recvonly" });
+    preferCodec(transceiver, plan.codec);
+    if (plan.track) this.#sender = transceiver.sender;
+    await peer.setLocalDescription();
+    await gathered(peer);
+    signal.throwIfAborted();
+    const offer = peer.localDescription;
+    if (!offer) throw new Error("the browser made no offer");
+    const answer = await openSession(
+      { sdp: offer.sdp, type: offer.type, source: plan.source, driver: plan.driver, codec: plan.codec },
+      signal,
+    );
+    this.session = answer.session;
+    await peer.setRemoteDescription({ type: answer.type, sdp: startFaster(answer.sdp) });
+    await this.#shape();
+    this.#patience ??= window.setTimeout(() => {
+      if (peer.connectionState !== "connected") this.#lose("no route to the server was found");
+    }, CONNECT_MS);
+  }
+
+  /**
+   * @param {object} message
+   * @returns {boolean} whether it went out
+   */
+  send(message) {
+    if (this.channel.readyState !== "open") return false;
+    const text = JSON.stringify(message);
+    if (text.length > MOST_BYTES) throw new Error(`a message has ${text.length} characters, more than ${MOST_BYTES}`);
+    this.channel.send(text);
+    return true;
+  }
+
+  /**
+   * Sends another track from the next frame on.
+   *
+   * @param {MediaStreamTrack} track
+   */
+  async replaceTrack(track) {
+    this.plan.track = track;
+    await this.#sender?.replaceTrack(track);
+  }
+
+  /** Ends it here and at the server; `lost` is not told. */
+  close() {
+    if (this.#ended) return;
+    this.#ended = true;
+    window.clearTimeout(this.#patience);
+    this.send({ stop: true });
+    this.peer.close();
+    if (this.session) void endSession(this.session);
+  }
+
+  /** What a slow line keeps, told to the sender once the codec is known. */
+  async #shape() {
+    if (!this.#sender) return;
+    const parameters = this.#sender.getParameters();
+    parameters.degradationPreference = this.plan.keep;
+    for (const encoding of parameters.encodings) encoding.maxBitrate = this.plan.bitrate;
+    await this.#sender.setParameters(parameters);
+  }
+
+  #watch() {
+    const state = this.peer.connectionState;
+    window.clearTimeout(this.#patience);
+    if (state === "failed") this.#lose("the connection failed");
+    if (state === "closed") this.#lose("the connection was closed");
+    if (state === "disconnected") {
+      this.#patience = window.setTimeout(() => this.#lose("nothing arrives any more"), DISCONNECTED_MS);
+    }
+  }
+
+  /** @param {unknown} data */
+  #heard(data) {
+    if (this.#ended || typeof data !== "string") return;
+    /** @type {unknown} */
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      console.warn("a message of the server's is no JSON", data.slice(0, 80));
+      return;
+    }
+    if (message && typeof message === "object") this.told.message(/** @type {Message} */ (message));
+  }
+
+  /** @param {string} why */
+  #lose(why) {
+    if (this.#ended) return;
+    this.close();
+    this.told.lost(why);
+  }
+}
+
+/**
+ * No buffer for smoothness: a late picture is worth less than the newest.
+ *
+ * @param {RTCRtpReceiver} receiver
+ */
+function playAtOnce(receiver) {
+  if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+  if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
+}
+
+/**
+ * Puts the chosen codec first, so that both directions use it.
+ *
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {string} codec
+ */
+function preferCodec(transceiver, codec) {
+  const known = RTCRtpReceiver.getCapabilities("video")?.codecs;
+  if (codec === "auto" || !known || !transceiver.setCodecPreferences) return;
+  /** @param {{mimeType: string}} entry */
+  const chosen = (entry) => entry.mimeType.toLowerCase() === `video/${codec}`;
+  if (!known.some(chosen)) return;
+  transceiver.setCodecPreferences([...known.filter(chosen), ...known.filter((entry) => !chosen(entry))]);
+}
+
+/** @param {string} codec */
+export function playable(codec) {
+  const known = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  return known.some((entry) => entry.mimeType.toLowerCase() === `video/${codec}`);
+}
+
+/**
+ * Lets Chromium's sender begin at a bitrate that fits a face, where it would climb to it for half a minute: the
+ * server gives no transport-wide feedback. Other browsers ignore it.
+ *
+ * @param {string} sdp
+ */
+export function startFaster(sdp) {
+  const hint = `x-google-start-bitrate=${START_KBPS}`;
+  const types = [...sdp.matchAll(/^a=rtpmap:(\d+) (?:VP8|H264)\/90000\r?$/gim)].map((match) => match[1]);
+  return types.reduce((text, type) => {
+    const parameters = new RegExp(`^(a=fmtp:${type} [^\\r\\n]*)`, "m");
+    if (parameters.test(text)) return text.replace(parameters, `$1;${hint}`);
+    return text.replace(new RegExp(`^(a=rtpmap:${type} [^\\r\\n]*)(\\r?\\n)`, "m"), `$1$2a=fmtp:${type} ${hint}$2`);
+  }, sdp);
+}
+
+/**
+ * The server takes no trickle: every candidate goes with the offer.
+ *
+ * @param {RTCPeerConnection} peer
+ * @returns {Promise<void>}
+ */
+function gathered(peer) {
+  return new Promise((resolve) => {
+    const late = window.setTimeout(resolve, GATHER_MS);
+    const look = () => {
+      if (peer.iceGatheringState !== "complete") return;
+      window.clearTimeout(late);
+      resolve();
+    };
+    peer.addEventListener("icegatheringstatechange", look);
+    look();
+  });
+}

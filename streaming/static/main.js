@@ -1,0 +1,340 @@
+import { Refusal, readInfo, stillOf } from "./api.js";
+import { Call } from "./call.js";
+import { Camera, CameraTrouble, listCameras, trouble } from "./camera.js";
+import { ControlDesk } from "./controls.js";
+import { button, make, need, part, say, select, video } from "./elements.js";
+import { LatencyPanel } from "./latency.js";
+import { playable } from "./link.js";
+import { MeasureButton } from "./measure.js";
+import { notice } from "./notices.js";
+import { describePrivacy, describeServer } from "./notes.js";
+import { Recorder } from "./recorder.js";
+import { StatsPicker } from "./rtcstats.js";
+import { Sources } from "./source.js";
+import { tell } from "./status.js";
+import { setUpTabs } from "./tabs.js";
+import { View } from "./view.js";
+
+/** @import {CallPhase} from "./call.js" */
+/** @import {Driver, Info, Message, Report} from "./messages.js" */
+/** @import {Phase} from "./status.js" */
+
+const SILENT_MS = 2500;
+const BITRATE = 2_500_000;
+const LARGE_BITRATE = 4_000_000;
+
+/** The page once it knows its server: what is shown, what runs, and what the buttons do. */
+class Page {
+  /** @type {Call | null} */
+  #call = null;
+  /** @type {Driver} */
+  #driver = "camera";
+  /** @type {Phase} */
+  #phase = "idle";
+  /** @type {Report | null} */
+  #report = null;
+  #heardAt = 0;
+  #why = "";
+  /** @type {MediaStream | null} */
+  #picture = null;
+  #stats = new StatsPicker();
+  #view = new View();
+  #latency = new LatencyPanel();
+  #camera = new Camera(() => this.#lostCamera());
+  #recorder = new Recorder(() => this.#showRecording());
+
+  /** @param {Info} info */
+  constructor(info) {
+    this.info = info;
+    this.desk = new ControlDesk(
+      (message) => this.#call?.send(message) ?? false,
+      (error) => notice(error, "bad"),
+    );
+    this.sources = new Sources(info, () => this.#showSource());
+    this.measure = new MeasureButton({
+      ready: () => this.#phase === "live" && this.#driver === "camera" && !this.#report?.pass_through,
+      plain: () => this.#camera.track,
+      sendTrack: async (track) => this.#call?.replaceTrack(track),
+      send: (message) => this.#call?.send(message) ?? false,
+      camera: video("camera"),
+      result: video("result"),
+    });
+    this.#setUpButtons();
+    this.#setUpChoices();
+    describeServer(info);
+    describePrivacy(info);
+    this.#view.showCamera(null);
+    this.#view.showStill(stillOf(info.source.id), info.source.size);
+    this.#enter("idle");
+    window.setInterval(() => void this.#everySecond(), 1000);
+  }
+
+  #setUpButtons() {
+    for (const id of ["start", "retry"]) button(id).onclick = () => void this.#startCamera();
+    for (const id of ["demo", "trouble-demo"]) button(id).onclick = () => this.#startDemo();
+    button("stop").onclick = () => this.#stop();
+    button("pause").onclick = () => this.#pause(button("pause").getAttribute("aria-pressed") !== "true");
+    button("recalibrate").onclick = () => {
+      if (this.desk.change({ recalibrate: true })) notice("Rest your face and look into the camera for a second.");
+    };
+    button("record").onclick = () => this.#record();
+  }
+
+  #setUpChoices() {
+    const codec = select("codec");
+    for (const option of codec.options) {
+      if (option.value === "auto") continue;
+      const missing = !this.info.codecs.includes(option.value) ? "not on this server" : !playable(option.value) ? "not in this browser" : "";
+      option.disabled = missing !== "";
+      if (missing) option.textContent += ` (${missing})`;
+    }
+    if ([...codec.options].some((option) => option.value === this.info.codec && !option.disabled)) codec.value = this.info.codec ?? "auto";
+    codec.onchange = () => this.#redial();
+    select("keep").onchange = () => this.#redial();
+    for (const id of ["device", "size"]) select(id).onchange = () => void this.#changeCamera();
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => void this.#listCameras());
+    void this.#listCameras();
+  }
+
+  async #listCameras() {
+    const device = select("device");
+    const cameras = await listCameras();
+    const chosen = device.value;
+    device.replaceChildren(
+      new Option("The browser's choice", ""),
+      ...cameras.map(({ id, label }) => new Option(label, id)),
+    );
+    device.value = cameras.some(({ id }) => id === chosen) ? chosen : "";
+  }
+
+  /** @returns {Promise<boolean>} whether the camera is on */
+  async #openCamera() {
+    try {
+      this.#view.showCamera(await this.#camera.start(select("device").value, select("size").value));
+    } catch (error) {
+      if (!(error instanceof CameraTrouble)) throw error;
+      this.#view.showCamera(null);
+      this.#showTrouble(error);
+      return false;
+    }
+    void this.#listCameras();
+    return true;
+  }
+
+  async #startCamera() {
+    if (this.#phase === "asking") return;
+    this.#hangUp();
+    part("trouble").hidden = true;
+    this.#enter("asking");
+    if (await this.#openCamera()) this.#dial("camera");
+  }
+
+  #startDemo() {
+    this.#hangUp();
+    part("trouble").hidden = true;
+    this.#dial("demo");
+  }
+
+  /** @param {Driver} driver */
+  #dial(driver) {
+    this.#driver = driver;
+    this.#report = null;
+    this.#latency.clear();
+    /** @type {Call} */
+    const call = new Call(
+      {
+        source: this.sources.current.id,
+        driver,
+        codec: select("codec").value,
+        track: driver === "camera" ? this.#camera.track : null,
+        keep: /** @type {RTCDegradationPreference} */ (select("keep").value),
+        bitrate: select("size").value === "1280x720" ? LARGE_BITRATE : BITRATE,
+        iceServers: this.info.ice_servers ?? [],
+      },
+      {
+        phase: (phase, why) => this.#call === call && this.#followCall(phase, why),
+        picture: (stream) => this.#call === call && this.#showPicture(stream),
+        open: () => this.desk.announce(),
+        message: (message) => this.#call === call && this.#heard(message),
+      },
+    );
+    this.#call = call;
+    call.start();
+  }
+
+  /** The same call again with what is set now, without asking for the camera. */
+  #redial() {
+    if (!this.#call) return;
+    void this.measure.stop();
+    const call = this.#call;
+    this.#call = null;
+    call.stop();
+    this.#dial(this.#driver);
+  }
+
+  async #changeCamera() {
+    if (!this.#call || this.#driver !== "camera") return;
+    await this.measure.stop();
+    if (!(await this.#openCamera())) return;
+    if (this.#camera.track) await this.#call.replaceTrack(this.#camera.track);
+  }
+
+  #lostCamera() {
+    this.#hangUp();
+    this.#showTrouble(trouble("gone"));
+  }
+
+  /** Ends whatever runs; nothing of it stays on the page. */
+  #hangUp() {
+    const call = this.#call;
+    this.#call = null;
+    call?.stop();
+    this.#recorder.stop();
+    void this.measure.stop();
+    this.#view.clearResult();
+    this.#view.showCamera(null);
+    this.#camera.stop();
+    this.#picture = null;
+    this.#report = null;
+    this.#pause(false);
+  }
+
+  #stop() {
+    this.#hangUp();
+    this.#enter("stopped");
+    button("start").focus();
+  }
+
+  /**
+   * @param {CallPhase} phase
+   * @param {string} why
+   */
+  #followCall(phase, why) {
+    this.#why = why;
+    if (phase === "ended") {
+      this.#hangUp();
+      this.#enter("failed");
+      this.#why = why;
+      if (why) notice(why, "bad");
+      this.#tell();
+      return;
+    }
+    if (phase === "reconnecting") void this.measure.stop();
+    if (phase === "live") {
+      this.#heardAt = performance.now();
+      if (button("pause").getAttribute("aria-pressed") === "true") this.#call?.send({ pause: true });
+      if (this.#report && this.sources.current.id) this.desk.change({ source: this.sources.current.id });
+    }
+    this.#enter(phase);
+  }
+
+  /** @param {MediaStream} stream */
+  #showPicture(stream) {
+    this.#picture = stream;
+    this.#view.showResult(stream);
+  }
+
+  /** @param {Message} message */
+  #heard(message) {
+    this.#heardAt = performance.now();
+    if (message.report) {
+      this.#report = message.report;
+      this.#latency.show(message.report, this.#heardAt);
+      this.#tell();
+    }
+    if (message.pong !== undefined) this.#latency.showTrip(this.#heardAt - message.pong);
+    this.desk.heard(message);
+  }
+
+  #showSource() {
+    const { id, name, size } = this.sources.current;
+    if (this.#call) this.#call.plan.source = id;
+    if (this.#phase === "live") this.desk.change({ source: id });
+    this.#view.showStill(stillOf(id), size);
+    notice(`Portrait: ${name}`);
+  }
+
+  /** @param {boolean} on */
+  #pause(on) {
+    const pause = button("pause");
+    if (pause.getAttribute("aria-pressed") === String(on)) return;
+    pause.setAttribute("aria-pressed", String(on));
+    say(need("pause-text", HTMLElement), on ? "Resume" : "Pause");
+    this.#call?.send({ pause: on });
+  }
+
+  #record() {
+    if (this.#recorder.running) this.#recorder.stop();
+    else if (this.#picture) this.#recorder.start(this.#picture, this.sources.current.name);
+  }
+
+  #showRecording() {
+    button("record").setAttribute("aria-pressed", String(this.#recorder.running));
+    const { seconds } = this.#recorder;
+    say(part("record-text"), this.#recorder.running ? `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : "Record");
+  }
+
+  /** @param {CameraTrouble} found */
+  #showTrouble(found) {
+    this.#enter("stopped");
+    say(part("trouble-title"), found.title);
+    part("trouble-steps").replaceChildren(...found.steps.map((step) => make("li", "", step)));
+    part("trouble").hidden = false;
+    part("welcome").hidden = true;
+    document.documentElement.dataset.trouble = found.kind;
+    button("trouble-demo").focus();
+  }
+
+  /** @param {Phase} phase */
+  #enter(phase) {
+    this.#phase = phase;
+    const calling = !["idle", "stopped", "failed", "asking"].includes(phase);
+    document.documentElement.dataset.phase = phase;
+    part("welcome").hidden = calling || !part("trouble").hidden;
+    part("bar").hidden = !calling;
+    part("readout").hidden = phase !== "live";
+    for (const id of ["recalibrate", "pause", "record"]) button(id).disabled = phase !== "live";
+    button("recalibrate").disabled ||= this.#driver === "demo";
+    button("record").hidden = !Recorder.possible;
+    this.measure.refresh();
+    this.#tell();
+  }
+
+  #tell() {
+    const silent = this.#phase === "live" && performance.now() - this.#heardAt > SILENT_MS;
+    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo" });
+    part("state").dataset.tone = told.tone;
+    say(part("state-text"), told.line);
+    part("chip").hidden = !told.chip;
+    say(part("chip-text"), told.chip);
+    part("veil").hidden = !told.veil;
+    say(part("veil-text"), told.veil);
+    document.documentElement.dataset.outcome = this.#report?.outcome ?? "";
+  }
+
+  async #everySecond() {
+    if (this.#phase !== "live") return;
+    this.#call?.send({ ping: performance.now() });
+    const stats = await this.#call?.stats();
+    if (stats) this.#latency.showBrowser(this.#stats.pick(stats));
+    this.#tell();
+  }
+}
+
+async function main() {
+  setUpTabs();
+  for (;;) {
+    try {
+      new Page(await readInfo());
+      return;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      part("state").dataset.tone = "bad";
+      say(part("state-text"), error.message);
+      if (!error.passing) return;
+    }
+    await new Promise((resolve) => window.setTimeout(resolve, 2000));
+  }
+}
+
+void main();

@@ -1,0 +1,36 @@
+import { need, part, say } from "./elements.js";
+
+/** @import {Info} from "./messages.js" */
+
+/**
+ * What the operator allowed and a person before the camera should know.
+ *
+ * @param {Info} info
+ */
+export function describeServer(info) {
+  const text = info.pass_through
+    ? "Pass-through: this server sends your own camera picture back. Nothing is generated."
+    : info.driver_pixels
+      ? "This server copies the inside of your mouth and your shading into the portrait: pixels of your camera are in the picture."
+      : "";
+  part("banner").hidden = !text;
+  say(need("banner-text", HTMLElement), text);
+  say(part("version"), info.version ? `Marotte ${info.version}` : "");
+}
+
+/**
+ * What leaves the browser, and where it goes.
+ *
+ * @param {Info} info
+ */
+export function describePrivacy(info) {
+  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  const where = here ? `this machine's own server (${location.host})` : location.host;
+  const helpers = (info.ice_servers ?? []).flatMap((server) => server.urls);
+  const route = helpers.length ? ` ${helpers.join(", ")} may help to find the way, or carry the encrypted call.` : "";
+  say(
+    part("privacy"),
+    `While a call runs, your camera goes to ${where} by encrypted WebRTC; it is not stored. A portrait that you drop goes ` +
+      `there too and stays in its memory; the line about who allows it is recorded. Nothing goes anywhere else.${route}`,
+  );
+}

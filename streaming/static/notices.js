@@ -1,0 +1,24 @@
+import { make, part } from "./elements.js";
+
+const STAYS_MS = 5000;
+const FAULT_STAYS_MS = 12_000;
+
+/**
+ * A line at the bottom of the page that goes away by itself.
+ *
+ * @param {string} text
+ * @param {"plain" | "bad"} [tone]
+ */
+export function notice(text, tone = "plain") {
+  const box = part("notices");
+  for (const other of box.children) if (other.firstChild?.textContent === text) other.remove();
+  const line = make("div", `notice ${tone}`);
+  line.append(make("span", "", text));
+  const close = make("button", "", "✕");
+  close.type = "button";
+  close.setAttribute("aria-label", "Close this notice");
+  close.onclick = () => line.remove();
+  line.append(close);
+  box.append(line);
+  window.setTimeout(() => line.remove(), tone === "bad" ? FAULT_STAYS_MS : STAYS_MS);
+}

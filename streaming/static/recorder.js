@@ -1,0 +1,80 @@
+import { make } from "./elements.js";
+
+const KINDS = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
+const SLICE_MS = 1000;
+
+/** Records the returned picture, with its mark, and hands it over as a file. Nothing is sent anywhere. */
+export class Recorder {
+  /** @type {MediaRecorder | null} */
+  #recorder = null;
+  #startedAt = 0;
+
+  /** @param {() => void} changed it began, ended or went on for a second */
+  constructor(changed) {
+    this.changed = changed;
+  }
+
+  static get possible() {
+    return typeof MediaRecorder !== "undefined" && KINDS.some((kind) => MediaRecorder.isTypeSupported(kind));
+  }
+
+  get running() {
+    return this.#recorder !== null;
+  }
+
+  get seconds() {
+    return this.running ? Math.floor((performance.now() - this.#startedAt) / 1000) : 0;
+  }
+
+  /**
+   * @param {MediaStream} stream
+   * @param {string} name of the portrait
+   */
+  start(stream, name) {
+    const mimeType = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
+    const recorder = new MediaRecorder(stream, { mimeType });
+    const parts = /** @type {Blob[]} */ ([]);
+    recorder.ondataavailable = (event) => {
+      if (event.data.size) parts.push(event.data);
+      this.changed();
+    };
+    // also when the stream ended, with the connection or by stop
+    recorder.onstop = () => {
+      if (this.#recorder === recorder) this.#recorder = null;
+      if (parts.length) save(new Blob(parts, { type: recorder.mimeType }), fileName(name, recorder.mimeType));
+      this.changed();
+    };
+    this.#recorder = recorder;
+    this.#startedAt = performance.now();
+    recorder.start(SLICE_MS);
+    this.changed();
+  }
+
+  /** Ends it; the file follows. */
+  stop() {
+    if (this.#recorder?.state !== "inactive") this.#recorder?.stop();
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string} kind
+ */
+export function fileName(name, kind) {
+  const plain = name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 40);
+  const when = new Date().toISOString().slice(0, 19).replace("T", "_").replaceAll(":", "");
+  return `marotte-${plain || "portrait"}-${when}.${kind.startsWith("video/mp4") ? "mp4" : "webm"}`;
+}
+
+/**
+ * @param {Blob} file
+ * @param {string} name
+ */
+function save(file, name) {
+  const address = URL.createObjectURL(file);
+  const link = make("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  window.setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}

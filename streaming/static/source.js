@@ -1,0 +1,224 @@
+import { Refusal, stillOf, uploadSource } from "./api.js";
+import { button, input, make, need, part, say } from "./elements.js";
+
+/** @import {Info, SourceInfo} from "./messages.js" */
+
+const SUGGESTIONS = ["It is me", "The person shown agreed", "A drawing, nobody real"];
+const PREVIEW_PX = 240;
+
+/** The portraits: those that the server holds, and the way for a new one. */
+export class Sources {
+  /** @type {SourceInfo} */
+  current;
+  /** @type {Map<string, SourceInfo>} */
+  #known = new Map();
+  /** @type {File | null} */
+  #file = null;
+  /** @type {AbortController | null} */
+  #upload = null;
+  #dialog = need("attest", HTMLDialogElement);
+  #statement = input("statement");
+  #error = part("attest-error");
+  #progress = need("attest-progress", HTMLProgressElement);
+  #most;
+
+  /**
+   * @param {Info} info
+   * @param {(source: SourceInfo) => void} chosen
+   */
+  constructor(info, chosen) {
+    this.current = info.source;
+    this.chosen = chosen;
+    this.#most = info.limits?.upload_bytes ?? Infinity;
+    for (const source of [info.source, ...(info.sources ?? [])]) this.#known.set(source.id, source);
+    this.#statement.maxLength = info.limits?.statement ?? 300;
+    this.#listen();
+    this.#list();
+  }
+
+  #listen() {
+    const file = input("file");
+    for (const choose of document.querySelectorAll("[data-choose]")) choose.addEventListener("click", () => file.click());
+    file.onchange = () => {
+      if (file.files?.length) void this.#take(file.files[0]);
+      file.value = "";
+    };
+    need("attest-form", HTMLFormElement).onsubmit = (event) => {
+      event.preventDefault();
+      void this.#send();
+    };
+    button("attest-cancel").onclick = () => this.#dialog.close();
+    this.#dialog.onclose = () => {
+      this.#upload?.abort();
+      this.#file = null;
+    };
+    for (const text of SUGGESTIONS) {
+      const offer = make("button", "small", text);
+      offer.type = "button";
+      offer.onclick = () => {
+        this.#statement.value = text;
+        this.#statement.focus();
+      };
+      part("suggestions").append(offer);
+    }
+    this.#listenToDrops();
+  }
+
+  #listenToDrops() {
+    const page = document.documentElement;
+    let depth = 0;
+    /** @param {DragEvent} event */
+    const carriesFile = (event) => event.dataTransfer?.types.includes("Files") ?? false;
+    const dragging = (/** @type {number} */ now) => {
+      depth = Math.max(0, now);
+      page.dataset.dragging = String(depth > 0);
+    };
+    window.addEventListener("dragenter", (event) => carriesFile(event) && dragging(depth + 1));
+    window.addEventListener("dragleave", (event) => carriesFile(event) && dragging(depth - 1));
+    window.addEventListener("dragover", (event) => carriesFile(event) && event.preventDefault());
+    window.addEventListener("drop", (event) => {
+      if (!carriesFile(event)) return;
+      event.preventDefault();
+      dragging(0);
+      const file = event.dataTransfer?.files[0];
+      if (file) void this.#take(file);
+    });
+  }
+
+  /**
+   * Asks who allows its use; a portrait that was accepted before is shown without asking again.
+   *
+   * @param {File} file
+   */
+  async #take(file) {
+    this.#upload?.abort();
+    const known = file.size <= this.#most ? this.#known.get(await idOf(file)) : undefined;
+    if (known) {
+      this.#choose(known);
+      return;
+    }
+    this.#file = file;
+    say(part("attest-name"), file.name);
+    this.#statement.value = "";
+    this.#complain("");
+    this.#busy(false);
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#statement.focus();
+    if (file.size > this.#most) {
+      this.#complain(`This file has ${megabytes(file.size)}; the server takes ${megabytes(this.#most)} at most.`);
+    }
+    await preview(file, need("attest-preview", HTMLCanvasElement));
+  }
+
+  async #send() {
+    const file = this.#file;
+    if (!file || this.#upload) return;
+    const statement = this.#statement.value.trim();
+    if (!statement) {
+      this.#complain("One line is needed: who allows the use of this picture?");
+      this.#statement.focus();
+      return;
+    }
+    this.#complain("");
+    this.#busy(true);
+    const upload = new AbortController();
+    this.#upload = upload;
+    const sent = (/** @type {number} */ share) => {
+      this.#progress.value = share;
+      if (share >= 1) say(button("attest-send"), "Looking for the face…");
+    };
+    try {
+      const source = await uploadSource(file, file.name, statement, sent, upload.signal);
+      this.#known.set(source.id, source);
+      this.#choose(source);
+      this.#upload = null;
+      this.#dialog.close();
+    } catch (error) {
+      if (error instanceof Refusal) this.#complain(error.message);
+      else if (!upload.signal.aborted) throw error;
+    } finally {
+      if (this.#upload === upload) this.#upload = null;
+      this.#busy(false);
+    }
+  }
+
+  /** @param {boolean} on */
+  #busy(on) {
+    button("attest-send").disabled = on;
+    say(button("attest-send"), on ? "Uploading…" : "Use this portrait");
+    this.#statement.disabled = on;
+    this.#progress.hidden = !on;
+    this.#progress.value = 0;
+  }
+
+  /** @param {string} text what is wrong; empty takes it back */
+  #complain(text) {
+    this.#error.hidden = !text;
+    this.#error.textContent = text && `${text}${this.#file && text.endsWith(".") ? " " : " · "}Your present portrait goes on.`;
+  }
+
+  /** @param {SourceInfo} source */
+  #choose(source) {
+    this.current = source;
+    this.#list();
+    this.chosen(source);
+  }
+
+  #list() {
+    const gallery = part("gallery");
+    gallery.replaceChildren(
+      ...[...this.#known.values()].map((source) => {
+        const tile = make("button");
+        tile.type = "button";
+        tile.title = source.name;
+        tile.setAttribute("aria-pressed", String(source.id === this.current.id));
+        tile.onclick = () => this.#choose(source);
+        const picture = make("img");
+        picture.src = stillOf(source.id);
+        picture.alt = source.name;
+        tile.append(picture);
+        return tile;
+      }),
+    );
+  }
+}
+
+/**
+ * The id that the server gives to these bytes. Empty where the browser has no SHA-256 (an insecure address).
+ *
+ * @param {Blob} file
+ */
+async function idOf(file) {
+  if (!window.crypto?.subtle) return "";
+  try {
+    const sum = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
+    return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  } catch (error) {
+    if (error instanceof DOMException) return ""; // the file cannot be read: the upload will say so
+    throw error;
+  }
+}
+
+/**
+ * @param {Blob} file
+ * @param {HTMLCanvasElement} canvas
+ */
+async function preview(file, canvas) {
+  canvas.hidden = true;
+  /** @type {ImageBitmap} */
+  let picture;
+  try {
+    picture = await createImageBitmap(file);
+  } catch {
+    return; // no picture that this browser reads: the server says what it thinks of it
+  }
+  const side = Math.min(picture.width, picture.height);
+  canvas.width = canvas.height = PREVIEW_PX;
+  const [left, top] = [(picture.width - side) / 2, (picture.height - side) / 3];
+  canvas.getContext("2d")?.drawImage(picture, left, top, side, side, 0, 0, PREVIEW_PX, PREVIEW_PX);
+  picture.close();
+  canvas.hidden = false;
+}
+
+/** @param {number} bytes */
+const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MB`;

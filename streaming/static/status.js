@@ -1,0 +1,82 @@
+/** @import {Report} from "./messages.js" */
+
+/**
+ * @typedef {"loading" | "idle" | "asking" | "connecting" | "live" | "reconnecting" | "stopped" | "failed"} Phase
+ * @typedef {"quiet" | "busy" | "good" | "warn" | "bad"} Tone
+ *
+ * @typedef {object} Situation
+ * @property {Phase} phase
+ * @property {string} why what ended or broke it, empty where nothing did
+ * @property {Report | null} report the newest, null before the first
+ * @property {boolean} silent live, but nothing was heard for a while
+ * @property {boolean} demo
+ *
+ * @typedef {{tone: Tone, line: string, chip: string, veil: string}} Telling
+ * line: beside the name. chip: on the picture. veil: over the picture, while there is none to trust.
+ */
+
+const NO_FACE = /face|lost|nobody/i;
+
+/** @type {Record<Exclude<Phase, "live">, [Tone, string, string]>} */
+const PHASES = {
+  loading: ["busy", "Loading", ""],
+  idle: ["quiet", "Ready", ""],
+  asking: ["busy", "Asking for the camera", "Please allow the camera"],
+  connecting: ["busy", "Connecting", "Connecting"],
+  reconnecting: ["warn", "Connection lost, reconnecting", "Connection lost, reconnecting"],
+  stopped: ["quiet", "Stopped", ""],
+  failed: ["bad", "Ended", ""],
+};
+
+/**
+ * What to tell a person about the situation.
+ *
+ * @param {Situation} situation
+ * @returns {Telling}
+ */
+export function tell(situation) {
+  const { phase, why } = situation;
+  if (phase === "live") return tellLive(situation);
+  const [tone, line, veil] = PHASES[phase];
+  return { tone, line: phase === "failed" && why ? why : line, chip: "", veil };
+}
+
+/**
+ * @param {Situation} situation
+ * @returns {Telling}
+ */
+function tellLive({ report, silent, demo }) {
+  if (!report) return telling("busy", "Waiting for the first picture", "", "Waiting for the first picture");
+  if (silent) return telling("warn", "Nothing heard from the server", "The server is silent");
+  if (report.worker === "failed") return telling("bad", "The engine cannot be started", "The engine cannot be started");
+  if (report.worker === "replacing") return telling("warn", "The engine is being replaced", "One moment: the engine is being replaced");
+  if (report.worker === "starting") return telling("busy", "The engine is starting", "The engine is starting");
+  if (report.paused) return telling("quiet", "Paused", "Paused");
+  if (report.outcome === "pass_through") return telling("warn", "Pass-through: your own picture");
+  if (report.outcome === "waiting") {
+    return demo ? telling("busy", "The demo begins") : telling("busy", "Looking for your face", "Look into the camera");
+  }
+  if (report.outcome === "generated") return telling("good", demo ? "Live, demo driver" : "Live");
+  return tellFallback(report);
+}
+
+/**
+ * @param {Report} report held or faded
+ * @returns {Telling}
+ */
+function tellFallback({ outcome, reason }) {
+  const shown = outcome === "held" ? "the last picture is held" : "the still portrait is shown";
+  if (!reason || NO_FACE.test(reason)) return telling("warn", `Face lost: ${shown}`, "Come back into the picture");
+  return telling("warn", `No new pictures (${reason}): ${shown}`, "No new pictures right now");
+}
+
+/**
+ * @param {Tone} tone
+ * @param {string} line
+ * @param {string} [chip]
+ * @param {string} [veil]
+ * @returns {Telling}
+ */
+function telling(tone, line, chip = "", veil = "") {
+  return { tone, line, chip, veil };
+}
