@@ -177,7 +177,8 @@ class Outlet:
         self._tally.frame_left(report, age, stages)
 
     def _send(self, planes: U8, now: float, left: Callable[[], None]) -> None:
-        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        """`planes` are not copied, and not written to any more."""
+        frame = av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
         self._pts = max(self._pts + 1, int((now - self._begun_s) * TICKS))
         frame.pts, frame.time_base = self._pts, TIME_BASE
         self._shown_s = now

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +23,7 @@ from aiortc import (
 )
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.sdp import SessionDescription
+from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from engine.errors import ConfigError, InputError
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
@@ -37,11 +41,13 @@ from streaming.tracks import PictureTrack
 CHANNEL = "marotte"
 CONNECT_S = 15.0
 """A call that is not connected so long after its answer is ended."""
+SILENT_S = 10.0
+"""A viewer who sends no receiver report for so long is gone; ICE alone takes 30 s to notice."""
 
 _NEGOTIATE_S = 10.0
 _CLOSE_S = 5.0
 _FAREWELL_S = 0.25
-_ROUND_TRIP_EVERY = 5  # reports
+_HEAR_EVERY = 5  # reports
 _MOST_BUFFERED = 1 << 16
 _CODECS = ("auto", "vp8", "h264")
 _PREFERRED = "h264"  # encoding and decoding it take half of VP8's time
@@ -90,13 +96,15 @@ class Peer:
         self._deadline: asyncio.TimerHandle | None = None
         self._opened = False
         self._codec = ""
+        self._heard_at: datetime.datetime | None = None
+        self._heard_s = 0.0
         self._has_camera = False
         self._outlet: Outlet | None = None
         self._intake: Intake | None = None
         self._echo: Echo | None = None
         self._track = PictureTrack()
         self._connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=[RTCIceServer(url) for url in config.ice_servers])
+            RTCConfiguration(iceServers=[_ice_server(url) for url in config.ice_servers])
         )
 
     @classmethod
@@ -249,9 +257,10 @@ class Peer:
 
     async def _report_on(self) -> None:
         count = 0
+        self._heard_s = time.monotonic()
         while self._ending is None:
-            if count % _ROUND_TRIP_EVERY == 0:
-                await self._ask_round_trip()
+            if count % _HEAR_EVERY == 0:
+                await self._hear_viewer()
             self._tell(json.dumps({"report": self.report()}, separators=(",", ":")))
             count += 1
             await asyncio.sleep(REPORT_S)
@@ -273,12 +282,17 @@ class Peer:
             "driver_pixels": self._config.worker.driver_pixels,
         }
 
-    async def _ask_round_trip(self) -> None:
-        for sender in self._connection.getSenders():
-            for stats in (await sender.getStats()).values():
-                seconds = getattr(stats, "roundTripTime", None)
-                if seconds is not None:
-                    self._tally.round_trip(seconds)
+    async def _hear_viewer(self) -> None:
+        """Take the newest receiver report; end the call of a viewer who has sent none for long."""
+        (sender,) = self._connection.getSenders()
+        for stats in (await sender.getStats()).values():
+            if isinstance(stats, RTCRemoteInboundRtpStreamStats) and stats.timestamp != self._heard_at:
+                self._heard_at, self._heard_s = stats.timestamp, time.monotonic()
+                if stats.roundTripTime is not None:
+                    self._tally.round_trip(stats.roundTripTime)
+        # An echo may have nothing to send, of which nobody reports.
+        if self._outlet is not None and time.monotonic() - self._heard_s > SILENT_S:
+            self._end_by_itself("connection")
 
     def _end_by_itself(self, reason: str) -> None:
         if self._ending is None:
@@ -323,9 +337,10 @@ class Peer:
         if channel is None or channel.readyState != "open" or self._connection.connectionState != "connected":
             return
         self._tell(json.dumps({"stopped": reason}))
-        async with asyncio.timeout(_FAREWELL_S):
-            while channel.bufferedAmount:
-                await asyncio.sleep(0.005)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                while channel.bufferedAmount:
+                    await asyncio.sleep(0.005)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -359,6 +374,16 @@ def _check_sdp(offer: Offer, driver: DriverKind) -> bool:
     if driver is DriverKind.CAMERA and direction != "sendrecv":
         raise InputError("driver: the offer sends no camera; choose the demo, or allow the camera")
     return direction == "sendrecv"
+
+
+def _ice_server(url: str) -> RTCIceServer:
+    """stun:host:port, or turn:name:password@host:port."""
+    kind, _, rest = url.partition(":")
+    account, at, host = rest.rpartition("@")
+    if not at:
+        return RTCIceServer(url)
+    name, _, password = account.partition(":")
+    return RTCIceServer(f"{kind}:{host}", username=name, credential=password)
 
 
 def _preferring(codec: str) -> list[Any]:
