@@ -68,6 +68,10 @@ class CallPage:
         """Send a message on a server call's control channel."""
         self._do("([name, message]) => bench.say(name, message)", [name, message])
 
+    def wait(self, seconds: float) -> None:
+        """Let the page go on."""
+        self._page.wait_for_timeout(1000 * seconds)
+
     def hang_up(self, name: str) -> None:
         self._do("(name) => bench.hangUp(name)", name)
 

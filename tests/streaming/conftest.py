@@ -57,7 +57,7 @@ def camera(
 
 @pytest.fixture
 def serving(models: None) -> Callable[..., AbstractContextManager[ServerProcess]]:
-    """For `with serving(**options) as server`: a real server in a process of its own, with a real worker."""
+    """Opens a real server, in a process of its own and with a real worker, as a context."""
     from streaming.bench.server import ServerProcess
 
     def serve(**options: Any) -> ServerProcess:
@@ -68,7 +68,7 @@ def serving(models: None) -> Callable[..., AbstractContextManager[ServerProcess]
 
 @pytest.fixture
 def pages(chromium: None) -> Callable[..., AbstractContextManager[Opened]]:
-    """For `with pages(clip) as opened`: a real Chromium whose camera is that file."""
+    """Opens a real Chromium whose camera is a file, as a context."""
     from tests.streaming.browser import open_pages
 
     return open_pages

@@ -1,0 +1,284 @@
+"""One run: a browser-to-browser call, the call through the engine and an identity echo, side by side.
+
+The three take turns in short windows, so that what else the machine does hits them alike; then one long call through
+the engine shows whether its delay grows, and one more, whose pictures are kept, how far motion is behind.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.errors import BackendError, ConfigError
+from engine.evaluate.parts import write_json, write_text
+from engine.media import decode_picture
+from engine.track.face import FaceTracker
+from engine.types import F64
+from engine.versions import versions
+from streaming.bench import figures, motion
+from streaming.bench.clip import RATE, SIZE, camera_clip
+from streaming.bench.page import CallPage, Kept, call_page
+from streaming.bench.plot import drawing
+from streaming.bench.server import ServerProcess, cpu_seconds
+
+Progress = Callable[[int, int | None], None]
+
+CODECS = ("vp8", "h264")
+WAYS = ("browser", "echo", "engine")
+"""browser: to another connection of the page. echo: to a server that sends back what it decoded. engine: all of it."""
+
+_WINDOW_S, _SETTLE_S, _LONG_PIECE_S, _MOTION_S = 6.0, 3.0, 5.0, 15.0
+_CONNECT_S = 1.0  # as far as the progress bar is concerned
+_READY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """codecs: measured one after the other. seconds: of the long call. rounds: windows of each way. motion_s: of the
+    call whose pictures are kept."""
+
+    codecs: Sequence[str] = CODECS
+    seconds: float = 120.0
+    rounds: int = 4
+    motion_s: float = _MOTION_S
+
+    def __post_init__(self) -> None:
+        if not self.codecs or not set(self.codecs) <= set(CODECS):
+            raise ConfigError(
+                f"codec: got {', '.join(self.codecs) or 'none'}, expected {' or '.join(CODECS)}"
+            )
+        if not 1 <= self.rounds <= 100:
+            raise ConfigError(f"rounds: got {self.rounds}, expected 1 .. 100")
+        for name, seconds in (("seconds", self.seconds), ("motion_s", self.motion_s)):
+            if not (seconds == 0 or 10 <= seconds <= 3600):
+                raise ConfigError(f"{name}: got {seconds:g}, expected 10 .. 3600, or 0 to leave it out")
+
+    @property
+    def total_s(self) -> float:
+        """About how long it all takes."""
+        window = _WINDOW_S + _SETTLE_S + _CONNECT_S
+        one = len(WAYS) * self.rounds * window + sum(
+            _SETTLE_S + _CONNECT_S + seconds for seconds in (self.seconds, self.motion_s) if seconds
+        )
+        return len(self.codecs) * one
+
+
+@dataclass(slots=True)
+class LiveBench:
+    """What was measured until now. content: as in live.json. points: per codec and way, seconds into the run and
+    glass-to-glass milliseconds of each picture, for the drawing."""
+
+    content: dict[str, Any]
+    points: dict[str, dict[str, list[tuple[float, float]]]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        from streaming.bench.table import table
+
+        return table(self.content)
+
+    def save(self, out: Path) -> None:
+        """Write live.json and live.svg, each whole or not at all."""
+        write_json(out / "live.json", self.content)
+        write_text(out / "live.svg", drawing(self.content, self.points))
+
+
+def run_live_bench(
+    out: Path,
+    *,
+    driver: Path | None = None,
+    plan: Plan | None = None,
+    worker: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> LiveBench:
+    """Measure, and write `out`/live.json and `out`/live.svg, anew after each window.
+
+    driver: clip whose frames the camera shows; None is the moving sample. worker: fields of WorkerConfig. Interrupted
+    (KeyboardInterrupt), what was measured so far is kept, and the interruption goes on to the caller. Raises
+    ConfigError (no Playwright, no Chromium, a wrong plan), InputError (the driver), BackendError (server or page).
+    """
+    plan = plan or Plan()
+    clip = camera_clip(driver, out / "cameras")
+    bench = LiveBench(_about(driver, plan))
+    with ExitStack() as opened:
+        opened.callback(lambda: clip.unlink(missing_ok=True))  # large, and quickly made again
+        settings = {"worker": worker or {}}
+        engine = opened.enter_context(ServerProcess(settings))
+        echo = opened.enter_context(ServerProcess(settings | {"pass_through": True, "in_process": True}))
+        servers = {"engine": engine, "echo": echo}
+        for server in servers.values():
+            wait_until_ready(server)
+        page = opened.enter_context(call_page(clip))
+        _Run(bench, plan, page, servers, out, progress or _quiet).all()
+    return bench
+
+
+def _quiet(done: int, total: int | None) -> None:
+    """No progress is shown."""
+
+
+def wait_until_ready(server: ServerProcess, timeout_s: float = _READY_S) -> None:
+    """Until /readyz says so. Raises BackendError with the last answer."""
+    until, last = time.monotonic() + timeout_s, "no answer"
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"{server.origin}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError as error:
+            last = str(error)
+        time.sleep(0.1)
+    raise BackendError(f"the server is not ready after {timeout_s:.0f} s: {last}: {server.log[-1000:]}")
+
+
+class _Run:
+    def __init__(
+        self,
+        bench: LiveBench,
+        plan: Plan,
+        page: CallPage,
+        servers: dict[str, ServerProcess],
+        out: Path,
+        progress: Progress,
+    ) -> None:
+        self._bench, self._plan, self._page, self._servers = bench, plan, page, servers
+        self._out, self._progress = out, progress
+        self._began_s = time.monotonic()
+
+    def all(self) -> None:
+        """Every codec; on an interruption what there is stays."""
+        try:
+            for codec in self._plan.codecs:
+                self._codec(codec)
+            self._bench.content["interrupted"] = False
+        finally:
+            self._bench.save(self._out)
+
+    def _codec(self, codec: str) -> None:
+        part: dict[str, Any] = self._bench.content["codecs"].setdefault(codec, {})
+        points = self._bench.points.setdefault(codec, {})
+        windows: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+        for turn in range(self._plan.rounds):
+            for way in (*WAYS[turn % len(WAYS) :], *WAYS[: turn % len(WAYS)]):
+                windows[way].append(self._window(way, codec, points))
+            part["windows"] = windows
+            for way in WAYS:
+                part[way] = figures.summary(windows[way])
+            part["added"] = figures.added(windows["engine"], windows["browser"])
+            part["echo_added"] = figures.added(windows["echo"], windows["browser"])
+            self._conclude(part)
+        if self._plan.seconds:
+            self._long(codec, part, points)
+        if self._plan.motion_s:
+            part["motion"] = self._motion(codec)
+            self._conclude(part)
+
+    def _conclude(self, part: dict[str, Any]) -> None:
+        part["kept"] = figures.verdicts(part)
+        self._bench.save(self._out)
+
+    @contextmanager
+    def _call(self, way: str, codec: str) -> Iterator[str]:
+        """A call that has settled."""
+        name = f"{way} {codec}"
+        try:
+            if way == "browser":
+                self._page.call_local(name, codec)
+            else:
+                server = self._servers[way]
+                self._page.call_server(name, codec, server.origin, server.token)
+            self._wait(_SETTLE_S)
+            yield name
+        finally:
+            self._page.hang_up(name)
+
+    def _window(self, way: str, codec: str, points: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+        with self._call(way, codec) as name:
+            return self._measured(way, name, _WINDOW_S, points.setdefault(way, []))
+
+    def _measured(
+        self, way: str, name: str, seconds: float, points: list[tuple[float, float]]
+    ) -> dict[str, Any]:
+        before = self._cpu(way)
+        measured = self._page.measure(name, seconds)
+        after = self._cpu(way)
+        self._tell()
+        presented = [row[2] / 1000 for row in measured["rows"]]
+        points += zip(presented, figures.delays_ms(measured).tolist())
+        spent = None if before is None or after is None else after - before
+        return figures.window(measured, spent) | {
+            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        }
+
+    def _cpu(self, way: str) -> float | None:
+        return cpu_seconds(self._servers[way].pid) if way in self._servers else None
+
+    def _long(self, codec: str, part: dict[str, Any], points: dict[str, list[tuple[float, float]]]) -> None:
+        line = points.setdefault("long", [])
+        pieces: list[dict[str, Any]] = []
+        with self._call("engine", codec) as name:
+            while (left := self._plan.seconds - sum(piece["seconds"] for piece in pieces)) > 1:
+                pieces.append(self._measured("engine", name, min(_LONG_PIECE_S, left), line))
+                at_s, delays = np.array(line, np.float64).reshape(-1, 2).T
+                part["long"] = figures.summary(pieces) | figures.growth(at_s, delays) | {"pieces": pieces}
+                self._conclude(part)
+
+    def _motion(self, codec: str) -> dict[str, Any]:
+        with self._call("engine", codec) as name:
+            sent, received = self._page.record(name, self._plan.motion_s)
+        self._tell()
+        tracker = FaceTracker()
+        try:
+            return motion_lag(sent, received, tracker)
+        finally:
+            tracker.close()
+
+    def _wait(self, seconds: float) -> None:
+        self._page.wait(seconds)
+        self._tell()
+
+    def _tell(self) -> None:
+        total = round(self._plan.total_s)
+        self._progress(min(total, round(time.monotonic() - self._began_s)), total)
+
+
+def motion_lag(sent: Kept, received: Kept, tracker: FaceTracker) -> dict[str, Any]:
+    """The lags of both signals between sent and received pictures, as plain data."""
+    numbers, times_s, course = _course(sent, tracker)
+    marks, _, shown = _course([one for one in received if one[0] >= 0], tracker)
+    found = motion.lags((numbers, times_s, course), (marks, shown))
+    return {
+        "sent": len(numbers),
+        "received": len(marks),
+        "lags": {name: motion.as_plain(lag) for name, lag in found.items()},
+    }
+
+
+def _course(kept: Kept, tracker: FaceTracker) -> tuple[list[int], list[float], F64]:
+    pictures = [decode_picture(jpeg, "picture of the call") for _, _, jpeg in kept]
+    times_s = [at_ms / 1000 for _, at_ms, _ in kept]
+    return [number for number, _, _ in kept], times_s, motion.signals(pictures, tracker, times_s)
+
+
+def _about(driver: Path | None, plan: Plan) -> dict[str, Any]:
+    return {
+        "about": {
+            "driver": "the moving sample" if driver is None else driver.name,
+            "size": list(SIZE),
+            "rate": RATE,
+            "rounds": plan.rounds,
+            "seconds": plan.seconds,
+            "machine": {"system": platform.system(), "processor": platform.machine()},
+            "versions": versions(),
+        },
+        "codecs": {},
+        "interrupted": True,
+    }
