@@ -309,6 +309,7 @@ class Session:
         needs = self._generator.needs
         person = None
         if self._segmenter and Signal.PARSING in needs:
+            self._mask_smoother.strength = self.smoothing
             person = self._mask_smoother.smooth(self._segmenter.mask(frame.rgb), frame.time_s)
         body = self._body.track(frame) if self._body and Signal.BODY in needs else None
         return person, body

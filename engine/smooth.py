@@ -171,8 +171,7 @@ class FeatureSmoother:
 
     def _step(self, shape: FaceShape, dt: float) -> FaceShape:
         follow = alpha(self._config.speed_cutoff, dt)
-        change = self.strength - self._strength
-        self._strength += math.copysign(min(abs(change), _STRENGTH_PER_S * dt), change)
+        self._strength = _eased(self._strength, self.strength, dt)
         turn = self._turn(shape.rotation, follow, dt)
         growth = self._grow(math.log(shape.scale), follow, dt)
         move = self._move(_centre(shape), shape.scale, follow, dt)
@@ -221,22 +220,30 @@ class FeatureSmoother:
         return ratio / (self._strength + ratio)
 
 
+def _eased(strength: float, goal: float, dt: float) -> float:
+    """The strength `dt` seconds later on its way to another one."""
+    change = goal - strength
+    return strength + math.copysign(min(abs(change), _STRENGTH_PER_S * dt), change)
+
+
 def _centre(shape: FaceShape) -> F64:
     """The place of the upper face in pixels (3,)."""
     return np.asarray(shape.translation + shape.scale * (shape.rotation @ _CENTRE))
 
 
 class MaskSmoother:
-    """One-Euro on every pixel of a mask, against the flicker of its edge."""
+    """One-Euro on every pixel of a mask, against the flicker of its edge. strength: as in FeatureSmoother."""
 
     def __init__(self, config: SmoothingConfig | None = None) -> None:
         self._config = config or SmoothingConfig()
+        self.strength = self._strength = 1.0
         self.reset()
 
     def reset(self) -> None:
         """Forget the past: the next mask passes unchanged."""
         self._time_s: float | None = None
         self._value: F32 | None = None
+        self._strength = self.strength
 
     def smooth(self, mask: U8, time_s: float) -> U8:
         """The mask (H, W) uint8 as smoothed up to `time_s`; another size or a long pause starts anew."""
@@ -250,6 +257,7 @@ class MaskSmoother:
         self._velocity += alpha(self._config.speed_cutoff, dt) * ((raw - self._raw) / dt - self._velocity)
         band = self._config.mask
         ratio = (2.0 * math.pi * dt) * (band.min_cutoff + band.beta / 255.0 * np.abs(self._velocity))
-        old += ratio / (1.0 + ratio) * (raw - old)
+        self._strength = _eased(self._strength, self.strength, dt)
+        old += ratio / (self._strength + ratio) * (raw - old)
         self._raw = raw
         return np.asarray(np.rint(old), np.uint8)

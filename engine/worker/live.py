@@ -10,7 +10,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import MarotteError
+import numpy as np
+
+from engine.errors import MarotteError, PortError
 from engine.pipeline import PipelineConfig, Session, Tracker
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
@@ -28,6 +30,7 @@ _log = logging.getLogger("marotte.worker")
 _OPENING_S = 20.0
 """Seconds that opening networks may take before the stage counts as busy."""
 _RETRY_S = 2.0
+_LEAP = 5 * TICKS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +98,7 @@ class Absent:
 
 
 class Timeline:
-    """The session's media time: the driver's own, made to rise where that runs back."""
+    """The session's media time: the driver's own, but where that runs back or leaps it goes on as the clock does."""
 
     def __init__(self) -> None:
         self._shift = 0
@@ -104,9 +107,10 @@ class Timeline:
 
     def pts(self, stamp: Stamp) -> int:
         """In 1/90000 s, above every one before."""
-        if self._last is not None and stamp.pts + self._shift <= self._pts:
-            passed_s = min(max(0.0, stamp.arrived_s - self._last.arrived_s), 1.0)
-            self._shift = self._pts + max(1, round(passed_s * TICKS)) - stamp.pts
+        if self._last is not None:
+            passed = max(1, round((stamp.arrived_s - self._last.arrived_s) * TICKS))
+            if not 0 < stamp.pts + self._shift - self._pts <= passed + _LEAP:
+                self._shift = self._pts + passed - stamp.pts
         self._last, self._pts = stamp, stamp.pts + self._shift
         return self._pts
 
@@ -144,10 +148,12 @@ class Live:
         self._now, self._ready = spec, ready
         self._once = Once(f"session {name}: a frame failed")
         self._timeline = Timeline()
+        self._closed = threading.Event()
         self._recipient: Recipient | None = None
         self._ticker: Ticker | None = None
+        self._ending: list[threading.Thread] = []
         self._tracker: ClosableTracker | None = None
-        self._retry_s: float | None = None
+        self._absent, self._again_s = False, 0.0
         self.thread = threading.Thread(target=self._run, name=f"marotte-observe-{name[:8]}", daemon=True)
         self.thread.start()
         self._tick(spec.driver)
@@ -155,6 +161,9 @@ class Live:
     def post(self, rgb: U8, stamp: Stamp, driver: DriverKind = DriverKind.CAMERA) -> bool:
         """See Worker.post. The frame is not copied: it is the session's from now on."""
         if driver is not self.spec.driver:
+            return True
+        if not _is_picture(rgb):
+            self._once.log(PortError("the driver's frame: expected uint8 (H, W, 3), got another array"))
             return True
         return self._frames.put(_Posted(rgb, stamp, driver, time.perf_counter()))
 
@@ -170,24 +179,21 @@ class Live:
 
     def close(self) -> None:
         """Nothing is delivered any more; the thread frees what it holds and ends."""
-        if self._recipient is not None:
-            self._recipient.closed = True
+        self._closed.set()
         self._frames.close()
         with self._lock:
-            if self._ticker is not None:
-                self._ticker.stop()
+            self._end_ticker()
 
     def threads(self) -> list[threading.Thread]:
         """Those that are to have ended after `close`."""
-        return [self.thread] + ([self._ticker.thread] if self._ticker is not None else [])
+        return [self.thread, *self._ending]
 
     def _tick(self, driver: DriverKind) -> None:
         ticking = self._ticker is not None
         if driver is DriverKind.DEMO and not ticking and not self._frames.closed:
             self._ticker = Ticker(self._perform, f"marotte-demo-{self.name[:8]}")
-        elif driver is DriverKind.CAMERA and self._ticker is not None:
-            self._ticker.stop()
-            self._ticker = None
+        elif driver is DriverKind.CAMERA:
+            self._end_ticker()
 
     def _perform(self, stamp: Stamp) -> None:
         self.post(BLANK, stamp, DriverKind.DEMO)
@@ -195,22 +201,28 @@ class Live:
     def _run(self) -> None:
         with ExitStack() as opened:
             opened.callback(self._release)
-            self.busy.begin(_OPENING_S)
-            try:
-                recipient = self._open(opened)
-            except Exception as error:
-                self._once.log(error)
-                return
-            self._recipient = recipient
-            self.busy.end()
+            self._begin(opened)
             while (posted := self._frames.take()) is not None:
                 self.busy.begin()
                 try:
-                    self._observe(recipient, posted)
+                    self._observe(opened, posted)
                 except Exception as error:  # nothing may end this thread: the next frame may do better
                     self._once.log(error)
                 self.busy.end()
-            recipient.closed = True
+
+    def _begin(self, opened: ExitStack) -> Recipient | None:
+        """The session proper. What fails here is tried again a little later: until then nothing leaves."""
+        if self._recipient is None and time.perf_counter() >= self._again_s:
+            self.busy.begin(_OPENING_S)
+            try:
+                with ExitStack() as opening:
+                    self._recipient = self._open(opening)
+                    opened.push(opening.pop_all())
+            except Exception as error:
+                self._once.log(error)
+                self._again_s = time.perf_counter() + _RETRY_S
+            self.busy.end()
+        return self._recipient
 
     def _open(self, opened: ExitStack) -> Recipient:
         stock, needs = self._stock, self._stock.generator.needs
@@ -231,7 +243,7 @@ class Live:
             prepared=self._ready.prepared,
         )
         self._set(session)
-        return Recipient(self.name, session, self._deliver, Planes(), self._once)
+        return Recipient(self.name, session, self._deliver, self._closed, Planes(), self._once)
 
     def _server(self, opens: Callable[[Opening], Any], opened: ExitStack) -> Any:
         try:
@@ -242,24 +254,27 @@ class Live:
 
     def _driver(self) -> Tracker:
         """Who is to be followed. What cannot be opened is tried again a little later."""
+        self._absent = False
         if self._now.driver is DriverKind.DEMO:
             return Performer()
-        self._retry_s = None
         try:
             if self._tracker is None:
                 self._tracker = self._stock.trackers.take()
         except Exception as error:
             self._once.log(error)
-            self._retry_s = time.perf_counter() + _RETRY_S
+            self._absent, self._again_s = True, time.perf_counter() + _RETRY_S
             return Absent(error)
         return self._tracker
 
-    def _observe(self, recipient: Recipient, posted: _Posted) -> None:
+    def _observe(self, opened: ExitStack, posted: _Posted) -> None:
+        recipient = self._begin(opened)
+        if recipient is None:
+            return
         session = recipient.session
         self._change(session)
         if posted.driver is not self._now.driver:
             return
-        if self._retry_s is not None and time.perf_counter() >= self._retry_s:
+        if self._absent and time.perf_counter() >= self._again_s:
             self._follow(session)
         stamp = posted.stamp
         frame = Frame(posted.rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
@@ -275,14 +290,23 @@ class Live:
         for number, change, spec, ready in pending:
             before, self._now, self._changes = self._now, spec, number
             if ready is not None:
-                session.use(ready.prepared)
-                self._stock.sources.unshow(self._ready.info.id)
-                self._ready = ready
+                self._show(session, ready)
             if spec.driver is not before.driver:
                 self._follow(session)
             if change.recalibrate:
                 session.recalibrate()
             self._set(session)
+
+    def _show(self, session: Session, ready: Ready) -> None:
+        """Another source; when it cannot be shown the old one goes on."""
+        former = self._ready
+        try:
+            session.use(ready.prepared)
+            self._ready = ready
+        except Exception as error:
+            self._once.log(error)
+            former = ready
+        self._stock.sources.unshow(former.info.id)
 
     def _follow(self, session: Session) -> None:
         self.busy.begin(_OPENING_S)
@@ -291,6 +315,12 @@ class Live:
             reset()
         session.follow(tracker)
         self.busy.begin()
+
+    def _end_ticker(self) -> None:
+        if self._ticker is not None:
+            self._ticker.stop()
+            self._ending = [one for one in self._ending if one.is_alive()] + [self._ticker.thread]
+            self._ticker = None
 
     def _set(self, session: Session) -> None:
         session.controls = controls_of(self._now, driver_pixels=self._stock.driver_pixels)
@@ -304,3 +334,13 @@ class Live:
         for _, _, _, ready in self._pending:
             if ready is not None:
                 self._stock.sources.unshow(ready.info.id)
+
+
+def _is_picture(rgb: object) -> bool:
+    return (
+        isinstance(rgb, np.ndarray)
+        and rgb.dtype == np.uint8
+        and rgb.ndim == 3
+        and rgb.shape[2] == 3
+        and rgb.size > 0
+    )

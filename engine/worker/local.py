@@ -109,11 +109,8 @@ class LocalWorker(Worker):
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         found: Future[SourceInfo] = Future()
         with self._lock:
-            known = self._sources.again(id_of(data), name)
             refusal = self._refusal()
-            if known is not None and refusal is None:
-                found.set_result(known)
-            elif refusal is None and self._job is None:
+            if refusal is None and self._job is None:
                 self._job = _Job(data, name, found)
                 self._jobs.put(self._job)
             else:
@@ -277,14 +274,17 @@ class LocalWorker(Worker):
                 )
 
         try:
-            ready = finder.find(job.data, job.name, go_on)
+            info = self._sources.again(id_of(job.data), job.name)
+            if info is None:
+                ready = finder.find(job.data, job.name, go_on)
+                self._sources.add(ready)
+                info = ready.info
         except _ClosedError:
             return
         except Exception as error:  # whatever it is, it is told to whoever sent the source
             self._fail_job(error)
             return
-        self._sources.add(ready)
-        self._end_job(lambda found: found.set_result(ready.info))
+        self._end_job(lambda found: found.set_result(info))
 
     def _go_on(self) -> None:
         if self._closing:

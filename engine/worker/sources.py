@@ -28,8 +28,9 @@ PICTURES = Limits(pixels=64_000_000, file_bytes=32 << 20)
 CLIPS = Limits(pixels=8192 * 4320, side=8192, file_bytes=32 << 20)
 """What is read of what somebody sends in."""
 
-KEPT = 8
-"""Sources that no session shows and that are kept all the same, the last used ones."""
+KEPT = 12
+"""Sources that no session shows and that are kept all the same, the last used ones: more than who asks for them
+remembers, so that this bound is met only where nobody drops any."""
 
 _LONGEST_NAME = 120
 _MAGIC_BYTES = 32

@@ -79,9 +79,9 @@ class Recipient:
     name: str
     session: Session
     deliver: Callable[[Delivery], None]
+    closed: threading.Event
     planes: Planes
     once: Once
-    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +138,9 @@ class Generating:
         with self._changed:
             while not batch and not self._closed:
                 self._changed.wait_for(lambda: self._closed or self._waiting)
-                batch = [observed for observed in self._waiting.values() if not observed.recipient.closed]
+                batch = [
+                    observed for observed in self._waiting.values() if not observed.recipient.closed.is_set()
+                ]
                 self._waiting.clear()
         return batch
 
@@ -155,7 +157,7 @@ class Generating:
             answers = [next(outputs) for _ in work.ports]
             try:
                 delivery = _delivery(observed, work, answers, render_s)
-                if not observed.recipient.closed:
+                if not observed.recipient.closed.is_set():
                     observed.recipient.deliver(delivery)
             except Exception as error:  # one session's fault must not reach another
                 observed.recipient.once.log(error)
@@ -168,5 +170,5 @@ def _delivery(observed: Observed, work: Work, answers: Sequence[object], render_
     planes = recipient.planes.of(frame.rgb)
     now = time.perf_counter()
     work.seconds["planes"] = now - started
-    report = dataclasses.replace(report, age_s=now - stamp.arrived_s)
+    report = dataclasses.replace(report, pts=stamp.pts, age_s=now - stamp.arrived_s)
     return Delivery(recipient.name, planes, stamp, report, observed.changes, observed.source)
