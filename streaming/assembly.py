@@ -54,6 +54,7 @@ class Assembly:
         self._waiting: dict[int, _Arrival] = {}  # by sequence number, counted on past 65535
         self._highest: int | None = None
         self._start: int | None = None  # of the next frame; None: waiting for a key frame
+        self._done = 0  # nothing before it is wanted again
         self._scan = 0  # every packet from start to here is there
         self._stalled_s: float | None = None  # since when a packet is missing
         self._asked_s = float("-inf")
@@ -64,13 +65,14 @@ class Assembly:
         and the frames that are complete."""
         now = self._clock()
         number = self._number(packet.sequence_number)
-        if (self._start is not None and number < self._start) or number in self._waiting:
+        if number < self._done or number in self._waiting:
             return False, []
         self._waiting[number] = _Arrival(packet, now)
         if self._start is None:
             self._resume(number)
         frames = self._advance()
         frames += self._leap(number)
+        self._done = self._start if self._start is not None else self._done
         gave_up = self._out_of_patience(now, moved=bool(frames))
         if gave_up:
             frames += self._skip()
@@ -86,20 +88,21 @@ class Assembly:
         return None if self._start is None else self._start & 0xFFFF
 
     def _number(self, sequence: int) -> int:
-        if self._highest is None:
-            self._highest = 0x10000 + sequence
-            return self._highest
-        ahead = (sequence - self._highest + 0x8000 & 0xFFFF) - 0x8000
-        if abs(ahead) >= CAPACITY:  # the stream began anew, or nothing of it came for long
+        ahead = CAPACITY
+        if self._highest is not None:
+            ahead = (sequence - self._highest + 0x8000 & 0xFFFF) - 0x8000
+        if self._highest is None or abs(ahead) >= CAPACITY:  # it begins, or anew, or came from far too late
             self._forget()
+            self._highest = number = 0x10000 + sequence
+            return number
         number = self._highest + ahead
-        if ahead > 0 or abs(ahead) >= CAPACITY:
-            self._highest = number
+        self._highest = max(self._highest, number)
         return number
 
     def _forget(self) -> None:
         self._waiting.clear()
         self._start = self._stalled_s = None
+        self._done = 0
 
     def _resume(self, number: int) -> None:
         """Start with this packet where it begins a key frame."""
@@ -149,9 +152,12 @@ class Assembly:
         return self._advance()
 
     def _out_of_patience(self, now: float, moved: bool) -> bool:
-        if self._start is None or self._highest is None or self._highest < self._scan:
+        if self._start is None or self._highest is None:
             self._stalled_s = None
             return False
+        if self._highest < self._scan:  # nothing is missing but the frame's end
+            self._stalled_s = None
+            return self._scan - self._start >= CAPACITY
         if self._stalled_s is None or moved:
             self._stalled_s = now
         return now - self._stalled_s > PATIENCE_S or self._highest - self._start >= CAPACITY

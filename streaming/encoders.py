@@ -21,7 +21,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from engine.errors import ConfigError
-from streaming.bitrate import Limits, Target, follow, limits
+from streaming.bitrate import Target, follow, limits
 from streaming.measured import Recorder
 
 RATE = 30
@@ -49,9 +49,9 @@ class Coder:
         self._session = session
         self._recorder = recorder
         self._context: VideoCodecContext | None = None
-        self._limits: Limits | None = None
-        self._target = Target(limits(640, 480).start)
-        self._opened_bits = 0
+        self._limits = limits(640, 480, RATE)
+        self._target = Target(self._limits.start)
+        self._told_bits = 0
 
     @property
     def bits(self) -> int:
@@ -60,8 +60,7 @@ class Coder:
 
     def wish(self, estimate: int, now: float) -> None:
         """Take one more estimate of the way's width into account."""
-        bounds = self._limits
-        self._target = follow(self._target, bounds.clamp(estimate) if bounds else estimate, now)
+        self._target = follow(self._target, self._limits.clamp(estimate), now)
 
     def encode(self, frame: av.VideoFrame, key: bool) -> bytes:
         started = time.perf_counter()
@@ -83,7 +82,7 @@ class Coder:
         if (frame.width, frame.height) != (context.width, context.height):
             return self._open(frame, "size")
         bits = self._target.bits
-        if bits == self._opened_bits:
+        if bits == self._told_bits:
             return context
         if not self._retarget(context, bits):
             return self._open(frame, "bitrate")
@@ -93,15 +92,15 @@ class Coder:
     def _open(self, frame: av.VideoFrame, reason: str) -> VideoCodecContext:
         if reason != "bitrate":
             before, self._limits = self._limits, limits(frame.width, frame.height, RATE)
-            bits = self._limits.start if before is None else self._limits.clamp(self._target.bits)
-            self._target = Target(bits)
+            held_back = self._target.bits < before.start  # by what the other side told
+            self._target = Target(self._limits.clamp(self._target.bits) if held_back else self._limits.start)
         self._context = context = self._opening(frame.width, frame.height, self._target.bits)
         self._recorder.encoder_opened(self._codec, reason)
         self._tell(self._target.bits)
         return context
 
     def _tell(self, bits: int) -> None:
-        self._opened_bits = bits
+        self._told_bits = bits
         self._recorder.bitrate(self._session, self._codec, bits)
 
 
@@ -208,8 +207,9 @@ class TunedH264Encoder(H264Encoder):
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """RTP payloads and the time in 1/90000 s of a yuv420p frame."""
         assert isinstance(frame, av.VideoFrame)
+        timestamp = _rtp_time(frame)
         units = self._split_bitstream(self._coder.encode(frame, force_keyframe))
-        return self._packetize(units), _rtp_time(frame)
+        return self._packetize(units), timestamp
 
     @property
     def target_bitrate(self) -> int:
@@ -231,9 +231,10 @@ class TunedVp8Encoder(Vp8Encoder):
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """RTP payloads and the time in 1/90000 s of a yuv420p frame."""
         assert isinstance(frame, av.VideoFrame)
+        timestamp = _rtp_time(frame)
         payloads = self._packetize(self._coder.encode(frame, force_keyframe), self.picture_id)
         self.picture_id = (self.picture_id + 1) % (1 << 15)
-        return payloads, _rtp_time(frame)
+        return payloads, timestamp
 
     @property
     def target_bitrate(self) -> int:

@@ -1,0 +1,270 @@
+"""The encoders with the real codecs: one frame in, its packets out, at the bitrate stated."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from aiortc.codecs import depayload
+from aiortc.codecs.h264 import H264Encoder
+from aiortc.codecs.vpx import Vp8Encoder
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+
+from engine.errors import ConfigError
+from engine.media.planes import i420_of
+from engine.worker.interface import TIME_BASE
+from streaming import bitrate
+from streaming.bitrate import limits
+from streaming.encoders import level, open_encoder
+from streaming.measured import NoRecorder
+
+PORTRAIT = Path(__file__).resolve().parents[2] / "engine" / "data" / "sample_portrait.webp"
+BOTH = pytest.mark.parametrize("codec", ["vp8", "h264"])
+NAMES = {"vp8": "VP8", "h264": "H264"}
+
+
+@dataclass
+class Told(NoRecorder):
+    frames: list[tuple[str, float, int, bool]] = field(default_factory=list)
+    bitrates: list[tuple[str, str, int]] = field(default_factory=list)
+    opened: list[tuple[str, str]] = field(default_factory=list)
+
+    def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None:
+        self.frames.append((codec, seconds, size_bytes, keyframe))
+
+    def bitrate(self, session: str, codec: str, bits_per_s: int) -> None:
+        self.bitrates.append((session, codec, bits_per_s))
+
+    def encoder_opened(self, codec: str, reason: str) -> None:
+        self.opened.append((codec, reason))
+
+    @property
+    def keys(self) -> list[int]:
+        return [index for index, frame in enumerate(self.frames) if frame[3]]
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    read = cv2.imread(str(PORTRAIT))
+    assert read is not None
+    return cv2.cvtColor(cv2.resize(read, (900, 720), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+
+
+def planes_of(portrait: np.ndarray, number: int, size: tuple[int, int] = (640, 480)) -> np.ndarray:
+    """The portrait swaying, as a face does."""
+    width, height = size
+    x, y = (round(60 + 50 * np.sin(number / 12 + phase)) for phase in (0, 1))
+    shown = cv2.resize(portrait[y : y + 600, x : x + 780], size, interpolation=cv2.INTER_AREA)
+    return i420_of(np.ascontiguousarray(shown[:height, :width]))
+
+
+def picture(planes: np.ndarray, number: int) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
+    frame.pts, frame.time_base = number * 3000, TIME_BASE
+    return frame
+
+
+def decoder_of(codec: str) -> Any:
+    context = av.CodecContext.create({"vp8": "libvpx", "h264": "h264"}[codec], "r")
+    context.thread_count = 1
+    return context
+
+
+def decoded(decoder: Any, codec: str, payloads: list[bytes]) -> np.ndarray:
+    parameters = RTCRtpCodecParameters(mimeType=f"video/{NAMES[codec]}", clockRate=90000, payloadType=97)
+    data = b"".join(depayload(parameters, payload) for payload in payloads)
+    (frame,) = decoder.decode(av.Packet(data))
+    return frame.to_ndarray()
+
+
+@BOTH
+def test_every_frame_leaves_at_once_and_looks_like_itself(codec, portrait):
+    """No frame is held back for the next one, and at the start's bitrate a moving portrait loses little."""
+    told = Told()
+    encoder, decoder = open_encoder(codec, "s", told), decoder_of(codec)
+    quality = []
+    for number in range(90):
+        planes = planes_of(portrait, number)
+        payloads, timestamp = encoder.encode(picture(planes, number))
+        shown = decoded(decoder, codec, payloads)
+        assert timestamp == number * 3000
+        assert all(len(payload) <= 1300 for payload in payloads)
+        error = np.mean((shown[:480].astype(np.int32) - planes[:480]) ** 2)
+        quality.append(10 * np.log10(255**2 / error))
+    assert np.mean(quality) > 38
+    assert np.min(quality) > 33
+    start = limits(640, 480).start
+    bits = sum(frame[2] for frame in told.frames[30:]) * 8 / 2
+    assert bits < 1.25 * start
+    assert told.bitrates == [("s", codec, start)]
+    assert max(frame[2] for frame in told.frames) * 8 < 0.4 * start
+
+
+@BOTH
+def test_a_key_frame_comes_when_asked_for_and_only_then(codec, portrait):
+    """The first frame is one, the next when the other side asks, in that very frame; none besides."""
+    told = Told()
+    encoder = open_encoder(codec, "s", told)
+    planes = planes_of(portrait, 0)
+    for number in range(400):
+        encoder.encode(picture(planes, number), force_keyframe=number == 250)
+    assert told.keys == [0, 250]
+
+
+@BOTH
+def test_small_moves_of_the_estimate_open_nothing(codec, portrait):
+    """An estimate that wavers around the target is not followed, and costs no key frame."""
+    told = Told()
+    encoder = open_encoder(codec, "s", told)
+    start = limits(640, 480).start
+    for number in range(60):
+        encoder.encode(picture(planes_of(portrait, number), number))
+        encoder.target_bitrate = round(start * (0.82 + 0.4 * (number % 7) / 7))
+    assert told.opened == [(codec, "first")]
+    assert told.keys == [0]
+    assert encoder.target_bitrate == start
+
+
+def test_h264_changes_its_bitrate_in_place(portrait):
+    """A fall and the rise back reach x264 without a new encoder or a key frame."""
+    told = Told()
+    encoder = open_encoder("h264", "s", told)
+    start = limits(640, 480).start
+    noise = np.random.default_rng(0).integers(0, 24, (120, 720, 640), np.uint8)
+
+    def send(numbers: range) -> float:
+        before = len(told.frames)
+        for number in numbers:
+            encoder.encode(picture(planes_of(portrait, number) // 2 + noise[number % 120], number))
+        sizes = [frame[2] for frame in told.frames[before:]]
+        return sum(sizes[-30:]) * 8
+
+    assert send(range(60)) == pytest.approx(start, rel=0.25)
+    encoder.target_bitrate = start // 3
+    assert send(range(60, 120)) == pytest.approx(start / 3, rel=0.35)
+    for rise in range(8):
+        encoder._coder.wish(start * 4, 1000.0 + rise * bitrate.STEADY_S)
+    assert encoder.target_bitrate > 1.2 * start
+    assert send(range(120, 240)) == pytest.approx(encoder.target_bitrate, rel=0.25)
+    assert told.opened == [("h264", "first")]
+    assert told.keys == [0]
+    assert [bits for _, _, bits in told.bitrates] == [start, start // 3, encoder.target_bitrate]
+
+
+def test_vp8_is_opened_again_only_for_another_target(portrait):
+    """libvpx cannot be told later: one opening for each target that the estimates led to, and no more."""
+    told = Told()
+    encoder = open_encoder("vp8", "s", told)
+    for number in range(20):
+        encoder.encode(picture(planes_of(portrait, number), number))
+        if number >= 5:
+            encoder.target_bitrate = 600_000
+    assert told.opened == [("vp8", "first"), ("vp8", "bitrate")]
+    assert told.keys == [0, 6]
+    assert [bits for _, _, bits in told.bitrates] == [limits(640, 480).start, 600_000]
+
+
+@BOTH
+def test_an_estimate_before_the_first_frame_is_kept_within_its_limits(codec, portrait):
+    """The browser may tell what it takes before anything was sent."""
+    told = Told()
+    encoder = open_encoder(codec, "s", told)
+    encoder.target_bitrate = 30_000
+    encoder.encode(picture(planes_of(portrait, 0), 0))
+    assert told.bitrates == [("s", codec, limits(640, 480).least)]
+
+
+@BOTH
+def test_another_size_is_followed(codec, portrait):
+    """A source of another size takes the call over, with limits of its own."""
+    told = Told()
+    encoder, decoder = open_encoder(codec, "s", told), decoder_of(codec)
+    for number, size in enumerate([(640, 480), (640, 480), (320, 240), (320, 240)]):
+        payloads, _ = encoder.encode(picture(planes_of(portrait, number, size), number))
+        assert decoded(decoder, codec, payloads).shape == (size[1] * 3 // 2, size[0])
+    assert told.opened == [(codec, "first"), (codec, "size")]
+    assert told.keys == [0, 2]
+    assert told.bitrates[-1][2] <= limits(320, 240).most
+
+
+@BOTH
+def test_a_frame_is_not_written_to(codec, portrait):
+    """What a caller holds stays as it was: planes, time, and no key frame is left asked for in it."""
+    encoder = open_encoder(codec, "s", Told())
+    planes = planes_of(portrait, 3)
+    frame = picture(planes, 3)
+    encoder.encode(frame, force_keyframe=True)
+    np.testing.assert_array_equal(frame.to_ndarray(), planes)
+    assert (frame.pts, frame.time_base) == (9000, TIME_BASE)
+    told = Told()
+    second = open_encoder(codec, "s", told)
+    second.encode(picture(planes, 2))
+    second.encode(frame)
+    assert told.keys == [0]
+
+
+@BOTH
+def test_what_cannot_be_encoded_as_it_is_is_refused(codec):
+    """A conversion on the way out would cost a frame's time unseen, and a frame without time cannot be sent."""
+    encoder = open_encoder(codec, "s", Told())
+    rgb = av.VideoFrame.from_ndarray(np.zeros((480, 640, 3), np.uint8), "rgb24")
+    rgb.pts, rgb.time_base = 0, TIME_BASE
+    with pytest.raises(ValueError, match="rgb24"):
+        encoder.encode(rgb)
+    with pytest.raises(ValueError, match="no time"):
+        encoder.encode(av.VideoFrame.from_ndarray(np.zeros((720, 640), np.uint8), "yuv420p"))
+
+
+def test_an_unknown_codec_is_named():
+    """The message says what there is."""
+    with pytest.raises(ConfigError, match="vp8 or h264"):
+        open_encoder("av1", "s", Told())
+
+
+@BOTH
+def test_they_are_what_aiortc_takes(codec):
+    """aiortc asks an encoder for payloads and hands it estimates; ours are its own with other settings."""
+    assert isinstance(open_encoder(codec, "s", Told()), {"vp8": Vp8Encoder, "h264": H264Encoder}[codec])
+
+
+def test_the_level_allows_the_size():
+    """A decoder may refuse a picture larger than the level that is written in it."""
+    assert level(640, 480) == "30"
+    assert level(1280, 720) == "31"
+    assert level(1280, 1280) == "40"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads and memory are counted in /proc")
+@BOTH
+def test_no_thread_and_no_memory_is_left(codec, portrait):
+    """Encoders come and go with sessions: one thread each at most while they live, and nothing after."""
+
+    def memory() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    planes = planes_of(portrait, 0)
+
+    def live() -> None:
+        encoder = open_encoder(codec, "s", Told())
+        for number in range(3):
+            encoder.encode(picture(planes, number))
+        assert len(os.listdir("/proc/self/task")) <= threads + 1
+
+    threads = len(os.listdir("/proc/self/task"))
+    for _ in range(5):
+        live()
+    gc.collect()
+    before = memory()
+    for _ in range(25):
+        live()
+    gc.collect()
+    assert memory() - before < 6 << 20
+    assert len(os.listdir("/proc/self/task")) == threads
