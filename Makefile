@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full check bench clean
+.PHONY: run test test-full check bench bench-live clean
 
 run: $(VENV)/.installed
 	$(BIN)/marotte models pull
@@ -27,6 +27,10 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(BIN)/marotte models pull
 	$(BIN)/marotte bench --out bench
+
+bench-live: $(VENV)/.installed-dev
+	$(BIN)/marotte models pull
+	$(BIN)/marotte bench-live --out bench
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

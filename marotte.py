@@ -231,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_render,
         _add_evaluate,
         _add_bench,
+        _add_bench_live,
         _add_models,
         _add_doctor,
     ):
@@ -497,6 +498,36 @@ def _bench(options: argparse.Namespace) -> None:
             )
         print(bench)
         print(f"{options.out / 'bench.json'} is written")
+
+
+def _add_bench_live(commands: Any) -> None:
+    text = "measure calls in a browser: its own, and through the engine (extra dev)"
+    parser = _command(commands, "bench-live", _bench_live, text)
+    parser.add_argument("--out", type=Path, default=Path("bench"), metavar="DIR")
+    parser.add_argument(
+        "--driver", type=Path, metavar="D", help="what the camera shows (default: the sample)"
+    )
+    parser.add_argument("--codec", choices=("vp8", "h264"), help="only this one (default: both)")
+    parser.add_argument("--seconds", type=float, default=120.0, metavar="S", help="length of the long call")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each kind of call")
+    parser.add_argument("--bundle", default="mesh_flow", metavar="B")
+    _add_backend(parser)
+
+
+def _bench_live(options: argparse.Namespace) -> None:
+    from streaming.bench.run import CODECS, Plan, run_live_bench
+
+    worker = {"bundle": options.bundle, "backend": options.backend, "cache": options.cache}
+    with _progress("bench-live") as progress:
+        bench = run_live_bench(
+            options.out,
+            driver=options.driver,
+            plan=Plan((options.codec,) if options.codec else CODECS, options.seconds, options.rounds),
+            worker=worker,
+            progress=progress,
+        )
+    print(bench)
+    print(f"{options.out / 'live.json'} and {options.out / 'live.svg'} are written")
 
 
 def _add_models(commands: Any) -> None:

@@ -29,7 +29,10 @@ _END_S = 15.0
 def config_of(options: Mapping[str, Any]) -> ServeConfig:
     """ServeConfig of plain data: its fields by name, those of the worker under "worker"; the port is a free one."""
     fields = {"port": 0} | dict(options)
-    fields["worker"] = WorkerConfig(**fields.get("worker", {}))
+    worker = dict(fields.get("worker", {}))
+    if worker.get("cache") is not None:
+        worker["cache"] = Path(worker["cache"])
+    fields["worker"] = WorkerConfig(**worker)
     if fields.get("source") is not None:
         fields["source"] = Path(fields["source"])
     return ServeConfig(**fields)
@@ -45,7 +48,7 @@ class ServerProcess:
     def __init__(self, options: Mapping[str, Any], command: Sequence[str] = ()) -> None:
         self._command = [
             *(command or (sys.executable, "-m", "streaming.bench.server")),
-            json.dumps(dict(options)),
+            json.dumps(dict(options), default=str),  # paths
         ]
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -158,12 +161,14 @@ class ServerProcess:
 
 def cpu_seconds(pid: int) -> float | None:
     """Processor time that a process and all below it have used until now; None where /proc does not tell."""
+    if sys.platform == "win32":
+        return None
     try:
         total, ticks = 0.0, os.sysconf("SC_CLK_TCK")
         for one in family(pid):
             fields = Path(f"/proc/{one}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
             total += (int(fields[11]) + int(fields[12])) / ticks
-    except (OSError, AttributeError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError):
         return None
     return total
 
