@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import spawn
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.synchronize import Semaphore
@@ -30,7 +29,7 @@ from engine.types import U8
 from engine.worker import messages, process
 from engine.worker.interface import Delivery, SessionSpec, Stamp, WorkerConfig
 from engine.worker.mailbox import Letter, Mailbox, close_segment, create_segment, memory
-from engine.worker.messages import Message
+from engine.worker.messages import Message, Pipe
 
 if TYPE_CHECKING:
     from engine.worker.tools import Tools
@@ -110,7 +109,7 @@ class Child:
         self._config, self._told = config, told
         self._doors: dict[str, _Door] = {}
         self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._connection: Pipe | None = None
         self._wake: Semaphore | None = None
         self._commands: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reading = threading.RLock()
@@ -221,7 +220,7 @@ class Child:
             adding.close()
         return None if letter is None else letter.picture
 
-    def _read(self, connection: Connection) -> None:
+    def _read(self, connection: Pipe) -> None:
         try:
             while not self._fenced:
                 message = messages.unpack(connection.recv_bytes(messages.MOST_BYTES))
@@ -265,7 +264,7 @@ class Child:
         except Exception:  # the receiver's fault is not the worker's
             _log.exception("session %s: a picture could not be handed over", session)
 
-    def _send(self, connection: Connection) -> None:
+    def _send(self, connection: Pipe) -> None:
         with contextlib.suppress(OSError):  # it is gone, as the reader sees too
             while (command := self._commands.get()) is not None:
                 connection.send_bytes(command)

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from engine import errors
 from engine.errors import InputError, MarotteError, WorkerError
@@ -25,6 +25,16 @@ NO_STAMP = Stamp(0, 0.0)
 """For a picture that stands for no frame."""
 
 T = TypeVar("T")
+
+
+class Pipe(Protocol):
+    """What both processes use of a `multiprocessing` connection; its class differs between systems."""
+
+    def send_bytes(self, buf: bytes, /) -> None: ...
+
+    def recv_bytes(self, maxlength: int | None = None, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

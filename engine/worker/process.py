@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Semaphore
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +25,7 @@ from engine.errors import MarotteError
 from engine.worker import messages
 from engine.worker.interface import Delivery, SourceInfo, State, Worker, WorkerConfig, WorkerStatus
 from engine.worker.mailbox import Mailbox, attach_segment, close_segment, memory
-from engine.worker.messages import Message
+from engine.worker.messages import Message, Pipe
 
 if TYPE_CHECKING:
     from engine.worker.tools import Tools
@@ -56,7 +55,7 @@ def local_worker(config: WorkerConfig, tools: Tools | None) -> Inside:
 
 
 def main(
-    connection: Connection,
+    connection: Pipe,
     wake: Semaphore,
     config: WorkerConfig,
     tools: Tools | None,
@@ -123,7 +122,7 @@ class _Room:
 
 
 class _Process:
-    def __init__(self, connection: Connection, wake: Semaphore) -> None:
+    def __init__(self, connection: Pipe, wake: Semaphore) -> None:
         self._connection, self._wake = connection, wake
         self._sending = threading.Lock()
         self._rooms: dict[str, _Room] = {}
