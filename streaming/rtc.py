@@ -10,7 +10,6 @@ Only objects that are handed in are touched; nothing of aiortc's is replaced for
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import logging
 import threading
 import time
@@ -53,7 +52,7 @@ def check_aiortc() -> None:
         )
     for owner, name, used in _USED:
         function = getattr(owner, name, None)
-        known = _names(function) if callable(function) else set()
+        known = _names(function)
         missing = [each for each in used.split() if each not in known]
         if missing:
             raise BackendError(
@@ -63,8 +62,8 @@ def check_aiortc() -> None:
 
 
 def _names(function: Any) -> set[str]:
-    code = inspect.unwrap(function).__code__
-    return {*code.co_names, *code.co_varnames}
+    code = getattr(function, "__code__", None)
+    return set() if code is None else {*code.co_names, *code.co_varnames}
 
 
 _USED: tuple[tuple[Any, str, str], ...] = (
