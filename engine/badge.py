@@ -23,10 +23,12 @@ class Badge:
     def __init__(self, size: tuple[int, int]) -> None:
         width, height = size
         self._shape = (height * 3 // 2, width)
-        tall = _even(max(_LEAST_PIXELS, height / _HEIGHT_SHARE), height)
-        wide = _even(_ASPECT * tall, width)
-        margin = _even(max(_LEAST_PIXELS / 2, height / _MARGIN_SHARE), min(width - wide, height - tall) + 2)
-        self.box = (width - margin - wide, margin, width - margin, margin + tall)
+        scale = min(height, width * 2)  # a tall picture's badge fits its width
+        tall = _even(min(max(_LEAST_PIXELS, scale / _HEIGHT_SHARE), height / 2, width / 3))
+        wide = _even(_ASPECT * tall)
+        right, top = (max(_LEAST_PIXELS / 2, side / _MARGIN_SHARE) for side in (scale, height))
+        x1, y0 = width - _even(min(right, width - wide)), _even(min(top, height - tall))
+        self.box = (x1 - wide, y0, x1, y0 + tall)
         """x0 y0 x1 y1 in pixels of the picture."""
         covers = _covers(wide, tall)
         halved = tuple(_averaged(cover, wide // 2, tall // 2) for cover in covers)
@@ -118,5 +120,5 @@ def _averaged(large: F32, wide: int, tall: int) -> F32:
     return np.asarray(cv2.resize(large, (wide, tall), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _even(value: float, most: int) -> int:
-    return min(2 * round(value / 2), most // 2 * 2)
+def _even(value: float) -> int:
+    return max(2, 2 * int(value / 2 + 0.25))
