@@ -21,7 +21,7 @@ class Recorder(Protocol):
         ...
 
     def frame_dropped(self, reason: str) -> None:
-        """reason: "replaced" (a newer one came), "worker away", "paused", "stopped", "late", "unsent"."""
+        """reason: "replaced" (a newer one came), "worker away", "paused", "stopped", "late", "unsent", "refused"."""
         ...
 
     def frame_left(self, report: FrameReport, age_s: float, stages: dict[str, float]) -> None:
@@ -36,7 +36,7 @@ class Recorder(Protocol):
     def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None: ...
 
     def bitrate(self, session: str, codec: str, bits_per_s: int) -> None:
-        """The encoder's target. A session's series ends with it."""
+        """The encoder's target; 0 when its session has ended, whatever the codec."""
         ...
 
     def encoder_opened(self, codec: str, reason: str) -> None:
