@@ -203,7 +203,8 @@ class Outlet:
                 self._fading_s = np.inf  # it has arrived
             reason = "paused" if self.paused else self._why()
             self._send(picture, now, lambda: self._tally.fallback_left(outcome.value, reason))
-        return max(0.0, self._due() - now)
+        # A picture may come meanwhile, of which nobody tells this thread: looking within hold_s is in time for it.
+        return min(max(0.0, self._due() - now), max(0.01, self._config.hold_s))
 
     def _due(self) -> float:
         """When the next picture leaves if nothing comes: steps of the fade, or else signs of life."""
