@@ -1,0 +1,146 @@
+"""Makes the pictures of the page: python docs/page_pictures.py [names]
+
+A real server, a real browser. Before its camera stands the sample portrait in grey: nobody's face is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from playwright.sync_api import Page
+
+from engine.media import open_media
+from engine.media.planes import i420_of
+from engine.sample.play import play_sample
+from engine.types import U8
+from streaming.bench.chromium import open_browser
+from streaming.bench.clip import RATE, SIZE, write_y4m
+from streaming.bench.server import ServerProcess
+
+OUT = Path(__file__).parent / "pictures"
+DESKTOP = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"}
+LIGHT = {**DESKTOP, "color_scheme": "light"}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+CLIP_S, AWAY_S = 8.0, 6.0
+
+
+def _first(page: Page) -> None:
+    page.wait_for_timeout(600)
+
+
+def _live(page: Page) -> None:
+    page.click("#start")
+    page.wait_for_selector("html[data-outcome=generated]")
+    page.wait_for_timeout(3500)
+
+
+def _side(page: Page) -> None:
+    _live(page)
+    page.click("label:has([value=side])")
+    page.click("#tab-motion")
+    page.wait_for_timeout(700)
+
+
+def _measuring(page: Page) -> None:
+    _live(page)
+    page.click("#tab-latency")
+    page.wait_for_timeout(6000)
+    page.click("#measure")
+    page.wait_for_timeout(7000)
+    page.locator(".measure").scroll_into_view_if_needed()
+
+
+def _expression(page: Page) -> None:
+    _live(page)
+    page.click("#tab-expression")
+    for name, value in (("AU12", 0.6), ("AU02", 0.4)):
+        slider = page.locator(f"#offsets label:has-text('{name}') input")
+        slider.evaluate("(it, v) => { it.value = v; it.dispatchEvent(new Event('input')); }", value)
+    page.wait_for_timeout(700)
+
+
+def _lost(page: Page) -> None:
+    page.click("#start")
+    page.wait_for_selector("html[data-outcome=generated]")
+    page.wait_for_selector("html[data-outcome=held], html[data-outcome=faded]", timeout=30_000)
+    page.wait_for_timeout(400)
+
+
+def _refused(page: Page) -> None:
+    page.click("#start")
+    page.wait_for_selector("#trouble:not([hidden])")
+
+
+Shot = tuple[dict[str, Any], str, Callable[[Page], None]]
+SHOTS: dict[str, Shot] = {
+    "first": (DESKTOP, "there", _first),
+    "first-phone": (PHONE, "there", _first),
+    "desktop": (DESKTOP, "there", _live),
+    "light": (LIGHT, "there", _side),
+    "phone": ({**PHONE, "color_scheme": "light"}, "there", _live),
+    "phone-expression": ({**PHONE, "color_scheme": "dark"}, "there", _expression),
+    "measuring": (DESKTOP, "there", _measuring),
+    "face-lost": (DESKTOP, "away", _lost),
+    "refused": (LIGHT, "refused", _refused),
+    "refused-phone": ({**PHONE, "color_scheme": "dark"}, "refused", _refused),
+}
+
+
+def camera_clips(folder: Path) -> dict[str, Path]:
+    """Fake cameras: "there", and "away", whose driver leaves after two seconds."""
+    sample = folder / "sample.mp4"
+    play_sample(sample)
+    width, height = SIZE
+    backdrop = cv2.GaussianBlur(
+        np.random.default_rng(3).integers(60, 110, (height, width, 1), np.uint8).repeat(3, 2), (0, 0), 40
+    )
+    pictures: list[U8] = []
+    with open_media(sample) as media:
+        for frame in media:
+            side = min(frame.rgb.shape[:2])
+            cut = frame.rgb[:side, :side][int(0.05 * side) : int(0.8 * side)]
+            grey = cv2.resize(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), (width, height), interpolation=cv2.INTER_AREA)
+            pictures.append(i420_of(np.ascontiguousarray(grey[..., None].repeat(3, 2))))
+    pictures = pictures[: int(CLIP_S * RATE)]
+    empty = i420_of(np.ascontiguousarray(backdrop))
+    there, away = folder / "there.y4m", folder / "away.y4m"
+    write_y4m(there, pictures + pictures[-2:0:-1])
+    write_y4m(away, pictures[: 2 * RATE] + [empty] * int(AWAY_S * RATE))
+    return {"there": there, "away": away}
+
+
+def take(url: str, clip: Path | None, shot: Shot, path: Path) -> None:
+    """One picture, in a browser of its own."""
+    context, _, act = shot
+    # without a clip there is a camera, and nobody who allows it
+    flags = () if clip else ("--use-fake-device-for-media-stream",)
+    with open_browser(clip, flags) as browser:
+        page = browser.new_context(**context).new_page()
+        page.goto(url)
+        page.wait_for_selector("html[data-phase=idle] #still:not([hidden])")
+        act(page)
+        png = np.frombuffer(page.screenshot(), np.uint8)
+        cv2.imwrite(str(path), cv2.imdecode(png, cv2.IMREAD_COLOR), [cv2.IMWRITE_WEBP_QUALITY, 88])
+
+
+def main(names: list[str]) -> None:
+    """The pictures of these names, or all."""
+    OUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MAROTTE_STATE"] = folder
+        clips = camera_clips(Path(folder))
+        with ServerProcess({}) as server:
+            for name in names or SHOTS:
+                shot = SHOTS[name]
+                take(server.url, clips.get(shot[1]), shot, OUT / f"page-{name}.webp")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
