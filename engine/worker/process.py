@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 
-from engine.errors import MarotteError
+from engine.errors import MarotteError, WorkerError
 from engine.worker import messages
 from engine.worker.interface import Delivery, SourceInfo, State, Worker, WorkerConfig, WorkerStatus
 from engine.worker.mailbox import Mailbox, attach_segment, close_segment, memory
@@ -216,7 +216,11 @@ class _Process:
 
     def _deliver(self, session: str, room: _Room, delivery: Delivery) -> None:
         began_s = time.perf_counter()
-        room.outbox.put(delivery.planes, delivery.stamp, began_s)
+        try:
+            room.outbox.put(delivery.planes, delivery.stamp, began_s)
+        except WorkerError as error:  # it does not fit: one picture less, which the viewer's side covers
+            self.tell("trouble", command="deliver", **messages.error_fields(error))
+            return
         report = messages.report_fields(delivery.report, delivery.stamp)
         report["seconds"] = room.took(delivery.stamp.arrived_s) | report["seconds"]
         self.tell(
