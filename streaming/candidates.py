@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,7 +59,7 @@ def clean_offer(sdp: str, *, public: bool) -> str:
     """The offer with those remote candidates that this machine may be asked to send packets to.
 
     Kept are at most 16, UDP, ports from 1024 on, with loopback, private, link-local or unique local addresses or
-    `.local` names; `public`: also with global ones. The rest is left out. Raises InputError for an offer that is too
+    `.local` names, or this machine's own; `public`: also with global ones. The rest is left out. Raises InputError for an offer that is too
     large, has too many media sections, or cannot be read.
     """
     kept: list[str] = []
@@ -155,14 +156,27 @@ def _reachable(text: str, public: bool) -> bool:
     if any(address.version == near.version and address in near for near in _NEAR):
         # The mask of a far network is not known, and most broadcast addresses end in 255.
         return not (isinstance(address, _IPv4) and address.packed.endswith(b"\xff"))
-    if not public or address.is_multicast or address.is_unspecified or address.is_reserved:
+    if address.is_multicast or address.is_unspecified or address.is_reserved:
         return False
-    return address.is_global or (isinstance(address, _IPv4) and address in _SHARED)
+    if not public:
+        return _is_own(address)  # a browser beside this server, on a machine whose address is a public one
+    return address.is_global or address in _SHARED or _is_own(address)
+
+
+def _is_own(address: _IPv4 | _IPv6) -> bool:
+    """Whether it is this machine's: what is sent to it would leave from it. Nothing is sent to find that out."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((str(address), 9))
+            return ipaddress.ip_address(asking.getsockname()[0]) == address
+    except OSError:
+        return False
 
 
 def _check_readable(sdp: str) -> None:
     """Read it as it will be read, where an error can still be told as the offer's."""
     try:
         SessionDescription.parse(sdp)
-    except (ValueError, LookupError, AttributeError, TypeError, AssertionError, ArithmeticError) as error:
+    except Exception as error:  # its parser raises whatever it stumbles over, StopIteration too
         raise InputError("offer: it cannot be read; expected one as createOffer() makes it") from error

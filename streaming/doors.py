@@ -12,18 +12,17 @@ import ipaddress
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 
 from engine.errors import BackendError, InputError, MarotteError, TooLargeError
 from streaming.measured import Recorder
 
 _log = logging.getLogger("marotte.doors")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
@@ -118,7 +117,7 @@ class Doors:
             self._hosts |= set(LOOPBACK_NAMES)
 
     @property
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         """For an application's list; it turns every error into its answer."""
 
         @web.middleware

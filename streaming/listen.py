@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from aiohttp.web_request import BaseRequest
@@ -17,6 +17,7 @@ from engine.errors import ConfigError
 
 _MOST_CONNECTIONS: Final = 256
 _IDLE_S: Final = 30.0  # also for one that never sends a whole head
+_UNLOGGED: Any = None  # the printed address has the token in it
 _LINGER_S: Final = 5.0  # in which a body that was refused may be sent, so that the answer is read
 
 
@@ -95,7 +96,7 @@ class _Full(asyncio.Protocol):
 async def listening(app: web.Application, opened: socket.socket) -> AsyncIterator[None]:
     """Serve `app` on a bound socket; afterwards the socket is closed and the application shut down."""
     runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, keepalive_timeout=_IDLE_S, shutdown_timeout=1.0
+        app, handle_signals=False, access_log=_UNLOGGED, keepalive_timeout=_IDLE_S, shutdown_timeout=1.0
     )
     await runner.setup()
     manager = runner.server
@@ -109,7 +110,7 @@ async def listening(app: web.Application, opened: socket.socket) -> AsyncIterato
         return _Connection(
             manager,
             loop=loop,
-            access_log=None,
+            access_log=_UNLOGGED,
             keepalive_timeout=_IDLE_S,
             lingering_time=_LINGER_S,
             auto_decompress=False,

@@ -1,0 +1,224 @@
+"""A server without an engine behind it, and a client that says exactly what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from engine.worker.interface import SourceInfo, State, Worker, WorkerStatus
+from streaming.app import create_app
+from streaming.config import ServeConfig
+from streaming.listen import bind, listening
+from streaming.measured import NoRecorder
+from streaming.sources import Sources
+
+TOKEN = "a-token-of-the-tests"
+DATA = Path(__file__).with_name("data")
+SDP = (DATA / "chromium_camera.sdp").read_text(encoding="utf-8").replace("\n", "\r\n")
+
+
+class FakeWorker:
+    """Accepts every source at once, unless `prepare` is set to something else."""
+
+    def __init__(self) -> None:
+        self.state = State.READY
+        self.sources: dict[str, SourceInfo] = {}
+        self.dropped: list[str] = []
+        self.prepare: Callable[[SourceInfo, Future[SourceInfo]], None] = lambda info, future: (
+            future.set_result(info)
+        )
+
+    def status(self) -> WorkerStatus:
+        return WorkerStatus(self.state, {}, "as the test wants it")
+
+    def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
+        future: Future[SourceInfo] = Future()
+        still = np.full((48, 32), 128, np.uint8)
+        info = SourceInfo(hashlib.sha256(data).hexdigest(), name, (32, 32), 1, still)
+        self.sources[info.id] = info
+        self.prepare(info, future)
+        return future
+
+    def drop_source(self, source: str) -> None:
+        self.dropped.append(source)
+
+
+class FakePeers:
+    """Opens peers that do nothing, and remembers them."""
+
+    def __init__(self) -> None:
+        self.offers: list[Any] = []
+        self.closed: list[tuple[str, str]] = []
+        self.told: dict[str, dict[str, Any]] = {}
+        self.fails: Exception | None = None
+
+    async def __call__(self, offer: Any, **given: Any) -> Any:
+        if self.fails is not None:
+            raise self.fails
+        self.offers.append(offer)
+        session = f"session{len(self.offers)}"
+        self.told[session] = given
+
+        async def close(reason: str) -> None:
+            self.closed.append((session, reason))
+
+        answer = SimpleNamespace(sdp="v=0\r\n", type="answer")
+        return SimpleNamespace(session=session, answer=answer, close=close)
+
+
+class Counting(NoRecorder):
+    """Keeps what was turned away and what was added."""
+
+    def __init__(self) -> None:
+        self.turned_away: list[str] = []
+        self.added: list[str] = []
+
+    def refused(self, reason: str) -> None:
+        self.turned_away.append(reason)
+
+    def source_added(self, outcome: str) -> None:
+        self.added.append(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """(kind, message), after a look at the rules that every error keeps."""
+        (content,) = self.json.values()
+        assert "\n" not in content["message"]
+        return content["kind"], content["message"]
+
+
+@dataclass(slots=True)
+class Site:
+    """A running server and what is behind it."""
+
+    port: int
+    worker: Any
+    peers: FakePeers
+    recorder: Counting
+    sources: Sources
+    loop: asyncio.AbstractEventLoop
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] | None = None,
+        *,
+        token: str | None = TOKEN,
+        host: str | None = None,
+        headers: dict[str, str] | list[tuple[str, str]] = (),  # type: ignore[assignment]
+        address: str = "127.0.0.1",
+    ) -> Answer:
+        """One request on a connection of its own. token: as Bearer; host: the Host header, right when None."""
+        connection = http.client.HTTPConnection(address, self.port, timeout=20)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        given = list(headers.items() if isinstance(headers, dict) else headers)
+        if host != "":
+            given.insert(0, ("Host", host or f"127.0.0.1:{self.port}"))
+        if token is not None:
+            given.append(("Authorization", f"Bearer {token}"))
+        if isinstance(body, bytes):
+            given.append(("Content-Length", str(len(body))))
+        elif body is not None:
+            given.append(("Transfer-Encoding", "chunked"))
+        for name, value in given:
+            connection.putheader(name, value)
+        try:
+            connection.endheaders()
+            _send(connection, body)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def post(self, path: str, content: Any, **options: Any) -> Answer:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.ask("POST", path, body, **options)
+
+    def run(self, work: Any) -> Any:
+        """A coroutine's result, run on the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+
+
+def _send(connection: http.client.HTTPConnection, body: bytes | Iterator[bytes] | None) -> None:
+    try:
+        if isinstance(body, bytes):
+            connection.send(body)
+        elif body is not None:
+            for part in body:
+                connection.send(b"%x\r\n%b\r\n" % (len(part), part))
+            connection.send(b"0\r\n\r\n")
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # refused before it was sent: the answer is there
+
+
+OFFER = {"sdp": SDP, "type": "offer"}
+
+
+@contextmanager
+def open_site(
+    config: ServeConfig | None = None,
+    *,
+    worker: Worker | None = None,
+    first: bytes | None = b"the first source",
+    host: str = "127.0.0.1",
+) -> Iterator[Site]:
+    """A server in a thread of its own. MAROTTE_STATE has to name a folder of the test's."""
+    opened = bind(host, 0)
+    config = replace(config or ServeConfig(), port=opened.getsockname()[1], host=host)
+    behind: Any = worker or FakeWorker()
+    peers, recorder = FakePeers(), Counting()
+    ready: Future[Site] = Future()
+    stop = threading.Event()
+
+    async def run() -> None:
+        sources = Sources(behind, recorder, within_s=config.worker.add_s)
+        app = create_app(config, behind, recorder, sources, TOKEN, render=lambda: b"up 1\n", open_peer=peers)
+        async with listening(app, opened):
+            if first is not None:
+                await sources.add(first, "first.png", "the tests allow it", "operator")
+            recorder.added.clear()
+            loop = asyncio.get_running_loop()
+            ready.set_result(Site(config.port, behind, peers, recorder, sources, loop))
+            await asyncio.to_thread(stop.wait)
+
+    def work() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield ready.result(30)
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
