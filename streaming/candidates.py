@@ -58,9 +58,9 @@ class _Candidate:
 def clean_offer(sdp: str, *, public: bool) -> str:
     """The offer with those remote candidates that this machine may be asked to send packets to.
 
-    Kept are at most 16, UDP, ports from 1024 on, with loopback, private, link-local or unique local addresses or
-    `.local` names, or this machine's own; `public`: also with global ones. The rest is left out. Raises InputError for an offer that is too
-    large, has too many media sections, or cannot be read.
+    Kept are at most 16, UDP, ports from 1024 on, with loopback, private, link-local or unique local addresses,
+    `.local` names, or this machine's own; `public`: also with global ones. The rest is left out. Raises InputError
+    for an offer that is too large, has too many media sections, or cannot be read.
     """
     kept: list[str] = []
     sections = candidates = 0

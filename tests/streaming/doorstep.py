@@ -63,10 +63,13 @@ class FakePeers:
         self.closed: list[tuple[str, str]] = []
         self.told: dict[str, dict[str, Any]] = {}
         self.fails: Exception | None = None
+        self.hold = False
 
     async def __call__(self, offer: Any, **given: Any) -> Any:
         if self.fails is not None:
             raise self.fails
+        if self.hold:
+            await asyncio.Event().wait()
         self.offers.append(offer)
         session = f"session{len(self.offers)}"
         self.told[session] = given
