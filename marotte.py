@@ -573,16 +573,27 @@ def _models_pull(options: argparse.Namespace) -> None:
 
 def _add_doctor(commands: Any) -> None:
     parser = _command(commands, "doctor", _doctor, "say what is broken on this machine, and its fix")
+    parser.add_argument(
+        "--port", type=int, metavar="N", help="the port that serve is to take (default: its own default)"
+    )
     _add_backend(parser)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from engine.doctor import examine
+    from engine import doctor as rendering
+    from streaming import doctor as live
+    from streaming.config import DEFAULT_PORT
 
-    findings = examine(cache=options.cache, backend=options.backend)
-    for finding in findings:
-        print(finding)
-    return 0 if all(finding.ok for finding in findings) else 1
+    port = DEFAULT_PORT if options.port is None else options.port
+    sound = True
+    for findings in (
+        rendering.examine(cache=options.cache, backend=options.backend),
+        live.examine(port=port, cache=options.cache, backend=options.backend),
+    ):
+        for finding in findings:
+            print(finding)
+            sound &= finding.ok
+    return 0 if sound else 1
 
 
 @contextmanager

@@ -47,10 +47,11 @@ def examine(*, cache: Path | None = None, backend: str = "auto") -> list[Finding
         "kernels": _kernels,
         "codecs": _codecs,
     }
-    return [finding for piece, check in checks.items() for finding in _guarded(piece, check)]
+    return [finding for piece, check in checks.items() for finding in guarded(piece, check)]
 
 
-def _guarded(piece: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+def guarded(piece: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """What `check` finds; that it fails is a finding about `piece`."""
     try:
         return check()
     except Exception as error:
@@ -123,10 +124,10 @@ def _model(row: models.Row) -> Finding:
     if row.condition is models.Condition.READY:
         known = row.model.onnx_sha256 is not None
         return Finding(piece, True, "its SHA-256 is right" if known else "it is as it was when it was added")
-    return Finding(piece, False, *_parted(row.detail.removeprefix(f"{piece}: ")))
+    return Finding(piece, False, *parted(row.detail.removeprefix(f"{piece}: ")))
 
 
-def _parted(words: str) -> tuple[str, str]:
+def parted(words: str) -> tuple[str, str]:
     """What is wrong, and what to do about it, from a message that says both."""
     fault, _, fix = words.rpartition("; ")
     return fault or words, fix if fault else ""
@@ -137,7 +138,7 @@ def _backend(name: str, cache: Path | None) -> list[Finding]:
     try:
         choice = backends.choose(name)
     except BackendError as error:
-        return [Finding("backend", False, *_parted(str(error)))]
+        return [Finding("backend", False, *parted(str(error)))]
     told = f"{choice.name} ({choice.reason})"
     try:
         found = _sample_faces(choice.name, cache)
@@ -146,7 +147,7 @@ def _backend(name: str, cache: Path | None) -> list[Finding]:
         fix = f"run: python -m pip install --force-reinstall {choice.name}, or name --backend {other}"
         return [Finding("backend", False, f"{told}: {error}", fix)]
     except MarotteError as error:
-        fault, fix = _parted(str(error))
+        fault, fix = parted(str(error))
         return [Finding("backend", False, f"{told} was not tried: {fault}", fix)]
     if found != 1:
         detail = f"{told} finds {found} faces in the sample portrait, expected 1"
