@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -248,6 +248,87 @@ def test_a_new_source_keeps_what_is_known_of_the_driver() -> None:
     session.step(frame_at(1))
     assert session._slots[0].calibration is calibration
     assert session._slots[1].calibration is not calibration
+
+
+def test_a_frame_in_flight_is_finished_with_the_picture_it_began_with() -> None:
+    """Observed before a swap and shown after it: its own source, its own state, its own fallback; then the new one."""
+    runner = AddingRunner()
+    session = session_for([(face_at(20, 80),), (), (face_at(30, 80),), ()], runner)
+    moved, lost = (session.measure(frame_at(number)) for number in (0, 1))
+    session.swap([source_at(value=77)])
+    later, gone = (session.measure(frame_at(number)) for number in (2, 3))
+    seen = []
+    for work in (moved, lost, later, gone):
+        fed = session.feed(work)
+        frame, report = session.show(fed, runner.run(fed.ports), 0.0)
+        seen.append((report.outcome, level_at(frame), int(frame.rgb[0, 0, 0])))
+    assert seen == [
+        (Outcome.GENERATED, 20, 30),
+        (Outcome.HELD, 20, 30),
+        (Outcome.GENERATED, 30, 77),
+        (Outcome.HELD, 30, 77),
+    ]
+
+
+def test_a_temporal_generator_keeps_its_past_while_the_next_frame_is_measured() -> None:
+    """State belongs to the thread that generates: what is measured ahead does not read it too early."""
+    runner = AddingRunner()
+    session = session_for([(face_at(20, 80),)] * 3, runner)
+    ahead = [session.measure(frame_at(number)) for number in range(3)]
+    levels = []
+    for work in ahead:
+        fed = session.feed(work)
+        levels.append(level_at(session.show(fed, runner.run(fed.ports), 0.0)[0]))
+    assert levels == [20, 40, 60]
+
+
+def test_inputs_that_fail_fall_back() -> None:
+    """The generator's own side of a frame is guarded like the driver's."""
+
+    class Broken(EchoGenerator):
+        def inputs(self, state: ToyState, drive: Drive) -> Ports:
+            raise ZeroDivisionError("inputs")
+
+    runner = AddingRunner()
+    session = Session(ScriptedTracker([(face_at(20, 80),)]), Broken(), runner, [source_at()])
+    _, report = session.step(frame_at(0))
+    assert (report.outcome, report.reason, report.faces) == (Outcome.WAITING, "ZeroDivisionError: inputs", 0)
+
+
+def test_a_picture_of_another_size_than_the_source_falls_back() -> None:
+    """Encoders and receivers are set up for the source's size; a generator cannot change it in mid-stream."""
+
+    class Grown(EchoGenerator):
+        def patch(self, state: ToyState, outputs: Ports) -> Patch:
+            return replace(super().patch(state, outputs), canvas=np.zeros((SIZE + 2, SIZE, 3), np.uint8))
+
+    session = Session(ScriptedTracker([(face_at(20, 80),)]), Grown(), AddingRunner(), [source_at()])
+    result, report = session.step(frame_at(0))
+    assert report.reason is not None
+    assert "canvas" in report.reason
+    assert result.rgb.shape == (SIZE, SIZE, 3)
+
+
+def test_a_new_driver_is_a_new_person() -> None:
+    """Another tracker that calls its face by the same number does not inherit the last one's neutral."""
+    runner = AddingRunner()
+    session = session_for([(face_at(20, 80),)], runner)
+    session.step(frame_at(0))
+    calibration = session._slots[0].calibration
+    session.follow(ScriptedTracker([(face_at(90, 80),)]))
+    result, _ = session.step(frame_at(1))
+    assert level_at(result) == 110
+    assert session._slots[0].calibration is not calibration
+
+
+def test_smoothing_is_set_live_for_every_face() -> None:
+    """The strength in force is that of the session, after a swap and for a new track as well."""
+    session = session_for([(face_at(20, 80),)] * 2, AddingRunner())
+    session.step(frame_at(0))
+    session.smoothing = 0.0
+    session.swap([source_at(value=77)])
+    session.step(frame_at(1))
+    assert session._slots[0].smoother.strength == 0.0
 
 
 def test_a_mode_that_the_generator_does_not_have_is_refused_at_start() -> None:

@@ -155,6 +155,60 @@ def test_switched_off_it_changes_nothing():
     assert lags == [0.0, 0.0]
 
 
+SLOW = SmoothingConfig(translation=Band(2.0, 0.0))
+"""A pan is late by a time that can be told beforehand."""
+
+
+def panned(smoother, strengths, speed=60.0, fps=30.0):
+    """Raw and smoothed x of a steady pan, frame by frame, under the strengths set for them."""
+    xs = []
+    for index, strength in enumerate(strengths):
+        smoother.strength = strength
+        shape = shape_of(at=(300.0 + speed * index / fps, 200.0, 0.0))
+        found = smoother.smooth(Features(index / fps, shape=shape)).shape
+        xs.append((shape.translation[0], found.translation[0]))
+    return np.array(xs)
+
+
+def test_strength_divides_every_cutoff():
+    """0 passes everything, 1 is as tuned, and at 4 a steady pan is four times as late as at 1."""
+    behind = [float(np.diff(panned(FeatureSmoother(SLOW), [s] * 150)[-1])[0]) for s in (0.0, 1.0, 4.0)]
+    assert behind[0] == pytest.approx(0.0, abs=1e-6)
+    assert behind[2] == pytest.approx(4 * behind[1], rel=0.02)
+    assert behind[1] < -1.0
+    smoother = FeatureSmoother()
+    smoother.strength = 0.0
+    for index in range(60):
+        moved = shape_of(canonical.VERTICES + 0.1 * index, HeadPose(index, 0.0, 0.0), 18.0 + index)
+        found = smoother.smooth(Features(index / 30, shape=moved)).shape
+    np.testing.assert_allclose(found.points(), moved.points(), atol=1e-2)
+    assert smoother.lag_s == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("before", "after"), [(4.0, 0.0), (0.0, 4.0)])
+def test_a_change_of_strength_does_not_jump(before, after):
+    """The smoothed face goes over to where the other filter has it, within a second and without a leap."""
+    xs = panned(FeatureSmoother(SLOW), [before] * 120 + [after] * 120)
+    steps = np.diff(xs[100:], axis=0)
+    assert (steps[:, 1] > 0.0).all()
+    assert (steps[:, 1] < 2.0 * steps[:, 0]).all()
+    alone = panned(FeatureSmoother(SLOW), [after] * 240)
+    np.testing.assert_allclose(xs[-1], alone[-1], atol=0.2)
+
+
+def test_the_masks_strength_is_that_of_the_face():
+    """At 0 a mask passes as it is, at 4 it is calmer than at 1."""
+    ends = []
+    for strength in (0.0, 1.0, 4.0):
+        smoother = MaskSmoother(SmoothingConfig(mask=Band(2.0, 0.0)))
+        smoother.strength = strength
+        smoother.reset()
+        smoother.smooth(np.zeros((2, 2), np.uint8), 0.0)
+        ends.append(int(smoother.smooth(np.full((2, 2), 200, np.uint8), 1 / 30)[0, 0]))
+    assert ends[0] == 200
+    assert ends[1] > 2 * ends[2] > 0
+
+
 def test_derived_signals_agree_with_the_smoothed_shape():
     """Landmarks, pose, gaze, openness and AUs are those of the smoothed shape, and only those that came in."""
     rest = shape_of()
