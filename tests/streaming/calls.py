@@ -121,7 +121,7 @@ class FakeWorker:
             stamp.pts, Outcome.GENERATED, {"track": 0.001}, 0.002, filter_lag_s=0.003, faces=1
         )
         told = {"changes": len(self.changes), "source": self.specs[session].source, "report": report} | others
-        self._deliver[session](Delivery(told.pop("session", session), planes, stamp, **told))
+        self._deliver[session](Delivery(told.pop("named", session), planes, stamp, **told))
 
     def close_session(self, session: str) -> None:
         self.closed.append(session)
@@ -213,6 +213,11 @@ class Browser:
 
     def heard(self, name: str) -> list[Any]:
         return [message for message in self.said if name in message]
+
+    def report(self, field: str) -> Any:
+        """A field of the newest report, None before the first."""
+        reports = self.heard("report")
+        return reports[-1]["report"][field] if reports else None
 
     async def close(self) -> None:
         await self.connection.close()
