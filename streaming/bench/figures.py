@@ -14,6 +14,8 @@ ADDED_P50_MS, ADDED_P95_MS = 45.0, 70.0
 LEAST_FPS_RATIO = 0.85
 MOST_EXCESS_MS = 15.0
 """Most by which motion may be behind glass-to-glass time."""
+LEAST_CORRELATION = 0.8
+"""Two courses that are less alike than this have no lag to speak of."""
 MOST_GROWTH_MS = 8.0
 """Growth from a run's first to its last quarter that counts as none: half a refresh of the display."""
 
@@ -41,6 +43,7 @@ def window(measured: dict[str, Any], cpu_s: float | None) -> dict[str, Any]:
         "page_decode_ms": _mean_ms(measured, "inbound.totalDecodeTime", "inbound.framesDecoded"),
         "sent_kbps": 0.008 * _grown(measured, "outbound.bytesSent") / seconds,
         "received_kbps": 0.008 * _grown(measured, "inbound.bytesReceived") / seconds,
+        "codec": measured.get("codec"),
         "size": measured["size"],
         "server_cpu": None if cpu_s is None else cpu_s / seconds,
         **_reported(measured["reports"]),
@@ -131,7 +134,10 @@ def growth(at_s: F64, delays: F64) -> dict[str, Any]:
 def verdicts(codec: dict[str, Any]) -> dict[str, bool | None]:
     """Whether one codec's figures keep each target; None where there is no figure."""
     more, motion = codec.get("added", {}), codec.get("motion") or {}
-    lags = [one["lag_ms"] for one in motion.get("lags", {}).values() if one]
+    alike = [
+        one for one in motion.get("lags", {}).values() if one and one["correlation"] >= LEAST_CORRELATION
+    ]
+    lags = [one["lag_ms"] for one in alike]
     return {
         "added p50": _kept(more.get("p50_ms"), most=ADDED_P50_MS),
         "added p95": _kept(more.get("p95_ms"), most=ADDED_P95_MS),

@@ -189,6 +189,7 @@ const bench = {
       reports: call.reports.map(([, report]) => report),
       before,
       after,
+      codec: await bench.codec(call),
       size: [call.video.videoWidth, call.video.videoHeight],
     };
   },
@@ -205,6 +206,13 @@ const bench = {
       }
     }
     return found;
+  },
+
+  /** Mime type of what is received. */
+  async codec(call) {
+    const all = [...(await call.receiving.getStats()).values()];
+    const inbound = all.find((one) => one.type === "inbound-rtp" && one.kind === "video");
+    return all.find((one) => one.id === inbound?.codecId)?.mimeType ?? "";
   },
 
   /** For `ms`, smaller copies of every sent and received picture: [number, time, base64 JPEG] each. */

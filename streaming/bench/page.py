@@ -53,7 +53,7 @@ class CallPage:
 
     def measure(self, name: str, seconds: float) -> dict[str, Any]:
         """What a call does from now on: `rows` of (number, drawn, presented, expected on display) in ms, `sent`
-        and `presented` pictures, getStats `before` and `after`, and the server's `reports`."""
+        and `presented` pictures, getStats `before` and `after`, the received `codec`, and the server's `reports`."""
         found: dict[str, Any] = self._do("([name, ms]) => bench.measure(name, ms)", [name, 1000 * seconds])
         return found
 
@@ -71,6 +71,10 @@ class CallPage:
     def wait(self, seconds: float) -> None:
         """Let the page go on."""
         self._page.wait_for_timeout(1000 * seconds)
+
+    def close(self) -> None:
+        """End every call, and the page."""
+        self._page.close()
 
     def hang_up(self, name: str) -> None:
         self._do("(name) => bench.hangUp(name)", name)

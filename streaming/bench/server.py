@@ -103,6 +103,10 @@ class ServerProcess:
     ) -> None:
         self._end()
 
+    def close(self) -> None:
+        """End it now; more than once is allowed."""
+        self._end()
+
     def ask(self, line: str, timeout_s: float = 10.0) -> dict[str, Any]:
         """Write a line to its standard input and read its answer."""
         process = self._running()
@@ -145,7 +149,7 @@ class ServerProcess:
     def _end(self) -> None:
         process = self._running()
         if process.stdin is not None:
-            with suppress(BrokenPipeError):  # it has ended already
+            with suppress(BrokenPipeError, ValueError):  # it has ended already
                 process.stdin.close()
         try:
             process.wait(_END_S)

@@ -102,6 +102,15 @@ class Opened:
             [video, count],
         )
 
+    @contextmanager
+    def allowing(self, *texts: str) -> Iterator[None]:
+        """Errors with one of these texts are expected inside."""
+        before, self._allow = self._allow, (*self._allow, *texts)
+        try:
+            yield
+        finally:
+            self._allow = before
+
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self._complain(message.text)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 LIVE_SERVER = Path(__file__).with_name("live_server.py")
 
 
+def server_command() -> tuple[str, ...]:
+    """Starts tests/streaming/live_server.py, as ServerProcess takes it."""
+    return sys.executable, str(LIVE_SERVER)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> None:
     """A browser that can be driven; skips, with the reason, where there is none."""
@@ -61,7 +66,7 @@ def serving(models: None) -> Callable[..., AbstractContextManager[ServerProcess]
     from streaming.bench.server import ServerProcess
 
     def serve(**options: Any) -> ServerProcess:
-        return ServerProcess(options, (sys.executable, str(LIVE_SERVER)))
+        return ServerProcess(options, server_command())
 
     return serve
 
