@@ -489,7 +489,8 @@ class ProcessWorker(Worker):
         if self._failures < STARTS and not (final and not self._ever_ready):
             self._tell(self._status.state, detail)
             return
-        _log.error("%s", detail)
+        if self._ever_ready:  # a first start is somebody's who waits for it, and tells it
+            _log.error("%s", detail)
         with self._lock:
             self._answer(WorkerError(detail))
         # One that has run before may do so again, when there is memory for it, say.
