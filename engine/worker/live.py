@@ -277,7 +277,8 @@ class Live:
         if self._absent and time.perf_counter() >= self._again_s:
             self._follow(session)
         stamp = posted.stamp
-        frame = Frame(posted.rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
+        rgb = np.ascontiguousarray(posted.rgb)  # any other layout would be compiled for in mid-stream
+        frame = Frame(rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
         work = session.measure(frame, {"wait": time.perf_counter() - posted.posted_s})
         self._generating.put(
             Observed(recipient, work, stamp, self._changes, self._ready.info.id, time.perf_counter())
