@@ -19,7 +19,8 @@ from streaming import attest
 from streaming.doors import RefusedError, busy
 from streaming.measured import Recorder
 
-MOST_SOURCES: Final = 8
+MOST_SOURCES: Final = 6
+"""The worker keeps more, so that it never forgets one of these by itself."""
 _SLACK_S = 2.0  # the worker has a deadline of its own, and says better what it was at
 _JPEG_QUALITY = 90
 

@@ -22,6 +22,7 @@ from engine.errors import (
     TooSmallError,
     WorkerError,
 )
+from engine.worker import sources, supervisor
 from engine.worker.interface import SourceInfo, State, WorkerConfig
 from streaming import attest
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
@@ -202,6 +203,11 @@ def test_the_oldest_unused_source_goes(site: Site) -> None:
     assert kept == {first, new, *ids} - {ids[2]}
 
 
+def test_the_worker_keeps_what_is_kept_here() -> None:
+    """One more is there while it is added, and neither kind of worker then forgets one that counts here."""
+    assert min(supervisor.SOURCES_KEPT, sources.KEPT) > MOST_SOURCES
+
+
 def test_sources_that_are_all_in_use_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather no new one than one fewer under a session."""
     ids = [site.ask("POST", ADD, f"{n}".encode()).json["id"] for n in range(MOST_SOURCES - 1)]
@@ -352,8 +358,9 @@ def test_the_page_is_served_with_its_types(site: Site) -> None:
     "path",
     [
         "/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/..\\app.py",
-        "/static//etc/passwd", "/static/%2fetc/passwd", "/static/a/../../app.py", "/static/", "/static", "/static/main.js/", "/static/MAIN.JS",
-        "/static/jsconfig.txt", "/static/%00", "/app.py", "//static/main.js", "/static/./main.js%00.html",
+        "/static/a/../../app.py", "/static//etc/passwd", "/static/%2fetc/passwd", "/static/", "/static",
+        "/static/main.js/", "/static/MAIN.JS", "/static/jsconfig.txt",
+        "/static/%00", "/app.py", "//static/main.js", "/static/./main.js%00.html",
     ],
 )  # fmt: skip
 def test_no_path_leads_out_of_the_page(site: Site, path: str) -> None:

@@ -1,0 +1,443 @@
+"""A server's start and end: what is said, what is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import marotte
+from engine.errors import ConfigError, InputError, MarotteError, WorkerError
+from engine.worker.interface import State, WorkerConfig, WorkerStatus
+from streaming import serve as serving
+from streaming.config import ServeConfig
+from streaming.listen import PortTakenError, bind
+from streaming.serve import Served, serve, served_as
+from tests.streaming.doorstep import FakeWorker
+
+PROJECT = Path(__file__).resolve().parents[2]
+# Started in the background, a shell's child ignores interruptions; the command at a terminal does not.
+_START = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "import marotte; sys.exit(marotte.main())"
+)
+QUICK = WorkerConfig(add_s=5.0)
+
+
+class QuickWorker(FakeWorker):
+    """Ready at once, and remembers that it was closed."""
+
+    made: ClassVar[list[QuickWorker]] = []
+
+    def __init__(self, config: WorkerConfig, tools: Any = None) -> None:
+        super().__init__()
+        self.closed = False
+        self.made.append(self)
+
+    def on_status(self, told: Any) -> None:
+        self.told = told
+
+    def start(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[QuickWorker]:
+    """A server whose engine is none."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(serving, "_worker", QuickWorker)
+    monkeypatch.setattr(QuickWorker, "made", [])
+    return QuickWorker
+
+
+@contextmanager
+def _served(**options: Any) -> Iterator[Served]:
+    """A server in a thread, until the context ends."""
+    came: list[Served] = []
+    faults: list[BaseException] = []
+    there = threading.Event()
+
+    def ready(served: Served) -> None:
+        came.append(served)
+        there.set()
+
+    def run() -> None:
+        try:
+            serve(ServeConfig(**{"port": 0, "worker": QUICK} | options), ready=ready)
+        except BaseException as error:
+            faults.append(error)
+        there.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert there.wait(60)
+    try:
+        if faults:
+            raise faults[0]
+        yield came[0]
+    finally:
+        if came:
+            came[0].stop()
+        thread.join(30)
+        assert not thread.is_alive()
+    assert not faults
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.status, answer.read()
+
+
+def test_the_printed_address_is_the_last_line_and_works(
+    quick: type[QuickWorker], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new token at each start; the address, without its token, gives nothing."""
+    with _served() as first:
+        told = capsys.readouterr().out
+        assert told.splitlines()[-1] == f"marotte: open {first.url}"
+        assert re.fullmatch(rf"http://127\.0\.0\.1:{first.port}/\?token=[\w-]{{40,}}", first.url)
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(first.url, timeout=10) as page:
+            assert page.url == f"http://127.0.0.1:{first.port}/"
+            assert page.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+            _get(f"http://127.0.0.1:{first.port}/")
+        refused.value.close()
+    with _served() as second:
+        assert second.token != first.token
+    assert [worker.closed for worker in quick.made] == [True, True]
+
+
+def test_a_server_that_was_stopped_is_gone(quick: type[QuickWorker]) -> None:
+    """Its port is free, its threads have ended, and stopping it again is no fault."""
+    before = set(threading.enumerate())
+    with _served() as served:
+        assert _get(f"http://127.0.0.1:{served.port}/healthz") == (200, b"ok\n")
+    with bind("127.0.0.1", served.port):
+        served.stop()
+    assert set(threading.enumerate()) == before
+
+
+def test_metrics_have_a_port_of_their_own(quick: type[QuickWorker]) -> None:
+    """Without a token, on loopback, and nothing else is there, nor for a page that rebinds."""
+    with _served(metrics_port=0) as served:
+        assert served.metrics_url is not None
+        status, body = _get(served.metrics_url)
+        assert (status, b"marotte_sessions" in body) == (200, True)
+        base = served.metrics_url.removesuffix("/metrics")
+        for request in (
+            urllib.request.Request(f"{base}/api/info"),
+            urllib.request.Request(served.metrics_url, headers={"Host": "evil.example"}),
+            urllib.request.Request(served.metrics_url, headers={"Origin": "http://evil.example"}),
+        ):
+            with pytest.raises(urllib.error.HTTPError, match=r"40[34]") as refused:
+                urllib.request.urlopen(request, timeout=10)
+            refused.value.close()
+
+
+def test_a_port_that_is_taken_is_one_line(quick: type[QuickWorker]) -> None:
+    """Naming the port and the way out, before anything is started for it."""
+    with bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTakenError, match=f"port: {port} is taken .* --port"), _served(port=port):
+            pytest.fail("was opened")
+    assert not quick.made
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"host": "203.0.113.7"}, "is no address of this machine"),
+        ({"host": "no such name.invalid"}, "cannot be found"),
+        ({"source": Path("nowhere.jpg")}, "'nowhere.jpg' cannot be read"),
+        ({"source": PROJECT}, "is not a plain file"),
+        ({"statement": "two\nlines"}, "statement: "),
+    ],
+)
+def test_what_stands_in_the_way_is_one_line(
+    quick: type[QuickWorker], options: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No address is printed and nothing is left running."""
+    with pytest.raises(InputError, match=re.escape(said)) as raised, _served(**options):
+        pytest.fail("was opened")
+    assert "\n" not in str(raised.value)
+    assert not capsys.readouterr().out
+    assert all(worker.closed for worker in quick.made)
+
+
+@pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid"), reason="POSIX's rule for ports")
+def test_a_port_for_the_system_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said as such, and not as one that is taken."""
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", denied)
+    with pytest.raises(ConfigError, match="may not be opened by this user"):
+        bind("127.0.0.1", 80)
+
+
+def test_a_worker_that_cannot_start_ends_the_server(
+    quick: type[QuickWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own words; no address was printed."""
+
+    def fails(self: QuickWorker) -> None:
+        self.state = State.FAILED
+        self.told(WorkerStatus(State.FAILED, {}, "model x is missing; run: marotte models pull"))
+
+    monkeypatch.setattr(quick, "start", fails)
+    with pytest.raises(WorkerError), _served():
+        pytest.fail("was opened")
+    assert [worker.closed for worker in quick.made] == [True]
+
+
+def test_an_unwritable_record_stops_the_start(quick: type[QuickWorker], tmp_path: Path) -> None:
+    """The operator's own source needs its line, too."""
+    (tmp_path / "state").write_text("")
+    with pytest.raises(MarotteError, match="MAROTTE_STATE"), _served():
+        pytest.fail("was opened")
+    assert [worker.closed for worker in quick.made] == [True]
+
+
+def test_beyond_this_machine_a_warning_is_given(
+    quick: type[QuickWorker], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the address is one that another machine can open."""
+    with caplog.at_level("WARNING", "marotte"), _served(host="0.0.0.0") as served:
+        assert "not encrypted" in caplog.text
+        assert "0.0.0.0" not in served.url
+        host = served.url.removeprefix("http://").split(":")[0]
+        assert _get(f"http://{host}:{served.port}/healthz")[0] == 200
+
+
+def test_options_go_where_they_belong(tmp_path: Path) -> None:
+    """One flat list for the Python API; a wrong name is told with the nearest one."""
+    config = served_as("me.jpg", {"port": 0, "side": 512, "in_process": True, "backend": "onnxruntime"})
+    assert (config.source, config.port, config.in_process) == (Path("me.jpg"), 0, True)
+    assert (config.worker.side, config.worker.backend) == (512, "onnxruntime")
+    for wrong in ("sides", "worker", "source"):
+        with pytest.raises(ConfigError, match="expected one of"):
+            served_as(None, {wrong: 1})
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]:
+    """What the command asks `marotte.serve` for; nothing is served."""
+    calls: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(marotte, "serve", lambda source, **options: calls.append((source, options)))
+    monkeypatch.delenv("MAROTTE_TOKEN", raising=False)
+    return calls
+
+
+def test_the_command_hands_on_what_it_was_given(
+    asked: list[tuple[Any, dict[str, Any]]], tmp_path: Path
+) -> None:
+    """Every option, the token from a file and never from the line that other users see."""
+    (tmp_path / "token").write_text("a token of sixteen\n", encoding="utf-8")
+    line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
+    line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
+    line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1"
+    assert marotte.main(line.split()) == 0
+    ((source, options),) = asked
+    assert source == Path("me.jpg")
+    assert options.pop("ready") is not None
+    assert options == {
+        "statement": "mine", "host": "::1", "port": 9, "token": "a token of sixteen", "hosts": ("a", "b:1"),
+        "metrics_port": 10, "in_process": True, "pass_through": True, "driver_pixels": True, "codec": "vp8",
+        "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True,
+        "ice_servers": ("stun:s:1",), "cache": None,
+    }  # fmt: skip
+    served_as(source, options)
+
+
+def test_the_token_may_come_from_the_environment(
+    asked: list[tuple[Any, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read when it is needed, and a file counts more."""
+    monkeypatch.setenv("MAROTTE_TOKEN", "from the environment")
+    assert marotte.main(["serve"]) == 0
+    assert asked[0][1]["token"] == "from the environment"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe", b"x" * 5000])
+def test_a_token_file_that_holds_none_is_one_line(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Never a server with an empty or a cut token."""
+    (tmp_path / "token").write_bytes(content)
+    assert marotte.main(["serve", "--token-file", str(tmp_path / "token")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_run_takes_a_free_port_where_the_usual_one_is_taken(
+    asked: list[tuple[Any, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And says so; a port that was asked for is not replaced."""
+
+    def taken(source: Any, **options: Any) -> None:
+        asked.append((source, options))
+        if options["port"]:
+            raise PortTakenError(f"port: {options['port']} is taken")
+
+    monkeypatch.setattr(marotte, "serve", taken)
+    assert marotte.main(["run", "me.jpg", "--no-open"]) == 0
+    assert [(source, options["port"]) for source, options in asked] == [
+        (Path("me.jpg"), 8765),
+        (Path("me.jpg"), 0),
+    ]
+    assert "a free one is used" in capsys.readouterr().err
+    assert marotte.main(["run", "--no-open", "--port", "9000"]) == 2
+    assert asked[-1][1]["port"] == 9000
+
+
+@pytest.mark.parametrize(
+    ("line", "display", "opens"),
+    [
+        ("run", ":0", True),
+        ("run", "", False),
+        ("run --no-open", ":0", False),
+        ("serve", ":0", False),
+        ("serve --open", "", True),
+    ],
+)
+def test_the_browser_is_opened_where_it_can_be_seen(
+    line: str,
+    display: str,
+    opens: bool,
+    asked: list[tuple[Any, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server on a machine without a screen starts no text browser in its terminal."""
+    opened: list[str] = []
+    there = threading.Event()
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("webbrowser.open", lambda url: (opened.append(url), there.set()))
+    assert marotte.main(line.split()) == 0
+    asked[0][1]["ready"](Served("http://here", "", 1, None, lambda: None))
+    if opens:
+        assert there.wait(10)
+    assert opened == ["http://here"] * opens
+
+
+# --- a real one ---
+
+
+def _below(pid: int) -> set[int]:
+    """A process's children and theirs, by /proc."""
+    found = {pid}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(fields[1]) in found:
+            found.add(int(path.parent.name))
+    return found - {pid}
+
+
+def _segments(pids: set[int]) -> set[Path]:
+    """The shared memory that they have mapped."""
+    lines = [line for pid in pids for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return {Path("/dev/shm", name[1]) for line in lines if (name := re.search(r"/dev/shm/(\S+)$", line))}
+
+
+def _ended(pids: set[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return os.environ | {"MAROTTE_STATE": str(tmp_path / "state"), "PYTHONUNBUFFERED": ""}
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.skipif(sys.platform != "linux", reason="processes and segments are counted as Linux shows them")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_it_cleanly(name: str, environment: dict[str, str]) -> None:
+    """Status 0, no traceback; no process and no shared memory stays. Ctrl+C reaches every process of the terminal."""
+    line = [sys.executable, "-W", "error", "-c", _START, "serve", "--port", "0"]
+    with subprocess.Popen(
+        line, stdout=-1, stderr=-1, text=True, cwd=PROJECT, env=environment, start_new_session=True
+    ) as running:
+        assert running.stdout is not None
+        told = running.stdout.readline()
+        assert told.startswith("marotte: open http://127.0.0.1:"), (
+            running.stderr.read() if running.stderr else ""
+        )
+        children = _below(running.pid)
+        segments = _segments({running.pid, *children})
+        assert children
+        assert segments
+        if name == "SIGINT":
+            os.killpg(running.pid, signal.SIGINT)
+        else:
+            running.send_signal(getattr(signal, name))
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (0, "")
+    assert err.splitlines()[-1] == "marotte: stopped"
+    assert "Traceback" not in err
+    assert "Warning" not in err
+    deadline = time.monotonic() + 20
+    while not _ended(children) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert _ended(children)
+    assert not any(path.exists() for path in segments)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="interruptions are sent as POSIX signals here")
+def test_an_interruption_before_it_can_be_opened_is_130(environment: dict[str, str], tmp_path: Path) -> None:
+    """As with every other command; nothing was printed to open."""
+    start = (
+        "import signal, sys, threading; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import marotte\nfrom streaming import serve\nfrom tests.streaming.test_serve import QuickWorker\n"
+        "class Slow(QuickWorker):\n"
+        "    def start(self):\n"
+        "        from engine.worker.interface import State\n"
+        "        self.state = State.STARTING\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "serve._worker = Slow\n"
+        "status = marotte.main()\n"
+        "assert Slow.made[0].closed\n"
+        "sys.exit(status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", start, "serve", "--port", "0"],
+        capture_output=True, text=True, cwd=PROJECT, env=environment, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "marotte: interrupted\n")
+
+
+def test_models_that_are_missing_are_told_before_an_address(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one line says what to run; in this process or in another."""
+    line = ["serve", "--port", "0", "--cache", str(tmp_path / "none"), "--in-process"]
+    done = subprocess.run(
+        [sys.executable, "-m", "marotte", *line],
+        capture_output=True, text=True, cwd=PROJECT, env=environment, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "marotte models pull" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
