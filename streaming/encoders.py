@@ -7,6 +7,7 @@ given to two encoders at once.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -23,6 +24,8 @@ from av.video.frame import PictureType
 from engine.errors import ConfigError
 from streaming.bitrate import Target, follow, limits
 from streaming.measured import Recorder
+
+logger = logging.getLogger(__name__)
 
 RATE = 30
 """Frames per second that the bits are shared among; fewer frames send fewer bits."""
@@ -52,6 +55,8 @@ class Coder:
         self._limits = limits(640, 480, RATE)
         self._target = Target(self._limits.start)
         self._told_bits = 0
+        self._key_due = False
+        self._last_pts: int | None = None
 
     @property
     def bits(self) -> int:
@@ -63,13 +68,23 @@ class Coder:
         self._target = follow(self._target, self._limits.clamp(estimate), now)
 
     def encode(self, frame: av.VideoFrame, key: bool) -> bytes:
+        """Empty where nothing is to be sent: a frame that is not newer than the last one, or one that the codec failed
+        on, after which it is opened anew."""
         started = time.perf_counter()
+        self._key_due |= key
+        if frame.pts is not None and self._last_pts is not None and frame.pts <= self._last_pts:
+            return b""
         context = self._fitting(frame)
-        frame.pict_type = PictureType.I if key else PictureType.NONE
-        data, keyframe = b"", False
-        for packet in context.encode(frame):
-            data += bytes(packet)
-            keyframe |= packet.is_keyframe
+        frame.pict_type = PictureType.I if self._key_due else PictureType.NONE
+        try:
+            packets = context.encode(frame)
+        except av.FFmpegError as error:
+            logger.error("%s frame not encoded: %s", self._codec, error)
+            self._context = None
+            return b""
+        self._key_due, self._last_pts = False, frame.pts
+        data = b"".join([bytes(packet) for packet in packets])
+        keyframe = any(packet.is_keyframe for packet in packets)
         self._recorder.encoded(self._codec, time.perf_counter() - started, len(data), keyframe)
         return data
 
@@ -178,7 +193,7 @@ def open_vp8(width: int, height: int, bits: int) -> VideoCodecContext:
         "lag-in-frames": "0",
         "error-resilient": "0",
         "noise-sensitivity": "0",
-        "static-thresh": "1",
+        "static-thresh": "100",
         "partitions": "0",
         "minrate": str(bits),
         "maxrate": str(bits),

@@ -40,6 +40,9 @@ UPLINK_BITS = 1_500_000
 REPAIR_S = 0.05
 """A packet that is still missing is asked for again."""
 
+MOST_PIXELS = 2560 * 1440
+"""A larger picture is not decoded: a call may ask for no more memory than a camera needs."""
+
 H264_SPS, H264_STAP_A = 7, 24
 
 
@@ -84,6 +87,7 @@ _USED: tuple[tuple[Any, str, str], ...] = (
     (rtcrtpreceiver, "decoder_worker", "loop input_q output_q get put run_coroutine_threadsafe"),
     (rtcrtpreceiver.NackGenerator, "add", "self packet missed missing max_seq"),
     (rate.AimdRateControl, "set_estimate", "self bitrate now_ms current_bitrate_initialized"),
+    (RTCRtpTransceiver, "__init__", "_codecs"),
     (RTCRtpSender, "__init__", "_RTCRtpSender__encoder"),
     (RTCRtpSender, "_next_encoded_frame", "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
     (RTCRtpSender, "_handle_rtcp_packet", "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
@@ -99,10 +103,10 @@ def tune_receiver(
     """Have every frame decoded as soon as its last packet is there. Call it between setRemoteDescription and
     setLocalDescription.
 
-    arrived: called with each decoded frame and the time (perf_counter) of its first packet. passed_over: so many frames
-    were not, because newer ones waited. ended: called once, after the last of them. All three in aiortc's decoder
-    thread; they must never wait for the event loop, which waits for that thread when the call is closed. A call that
-    never came to be ends without `ended`.
+    arrived: called with each decoded frame and the time (perf_counter) of its first packet. ended: called once, after
+    the last of them. Both in aiortc's decoder thread; they must never wait for the event loop, which waits for that
+    thread when the call is closed. passed_over: so many frames did not arrive, because newer ones waited; called in
+    that thread and on the loop. A call that never came to be ends without `ended`.
     """
     inner: Any = receiver
     if inner._track is None:
@@ -212,6 +216,7 @@ class _Inbox:
         self._asked_s = float("-inf")
         self._decoder: tuple[str, VideoCodecContext] | None = None
         self._told = False
+        self._failing = False
 
     def put(self, task: tuple[RTCRtpCodecParameters, _Ready] | None) -> None:
         with self._changed:
@@ -268,11 +273,14 @@ class _Inbox:
         try:
             pictures = self._decoder[1].decode(packet)
         except av.FFmpegError as error:
-            logger.warning("%s frame not decoded: %s", codec, error)
+            if not self._failing:
+                logger.warning("%s frame not decoded: %s", codec, error)
+            self._failing = True
             with self._changed:
                 self._needs_key = True
                 self._ask_for_key()
             return
+        self._failing = False
         if len(self._waiting) > 1:  # two newer ones are there already
             self._passed_over(1)
             return
@@ -292,6 +300,7 @@ class _Inbox:
 def _open_decoder(codec: str) -> VideoCodecContext:
     context = av.CodecContext.create("h264" if codec == "H264" else "libvpx", "r")
     assert isinstance(context, VideoCodecContext)
+    context.options = {"max_pixels": str(MOST_PIXELS)}
     context.thread_count = 1  # a frame takes 1 ms; FFmpeg would start a thread for every core
     return context
 

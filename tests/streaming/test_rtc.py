@@ -371,6 +371,23 @@ def test_what_cannot_be_decoded_asks_for_a_key_frame(receiving, encoded, caplog)
     assert "not decoded" in caplog.text
 
 
+def test_a_picture_larger_than_a_camera_s_is_not_decoded(receiving, encoded, caplog):
+    """What a call may ask of this machine's memory has an end; the call goes on with a picture that fits."""
+    receiving.free.set()
+    context = av.CodecContext.create("libvpx", "w")
+    context.width, context.height, context.pix_fmt, context.time_base = 2576, 1456, "yuv420p", TIME_BASE
+    context.options = {"deadline": "realtime", "cpu-used": "-16", "lag-in-frames": "0"}
+    frame = av.VideoFrame.from_ndarray(np.full((1456 * 3 // 2, 2576), 128, np.uint8), "yuv420p")
+    frame.pts, frame.time_base = 0, TIME_BASE
+    (large,) = context.encode(frame)
+    receiving.put(EncodedFrame(bytes(large), 0, 0.0, True))
+    assert receiving.ask.wait(WAIT_S)
+    receiving.put(encoded[50])
+    wait(lambda: receiving.arrived)
+    assert receiving.arrived == [50 * 3000]
+    assert caplog.text.count("not decoded") == 1
+
+
 def test_an_error_of_the_taker_ends_nothing(encoded, caplog):
     """The decoder's thread goes on when one frame could not be used, and says so once."""
     receiving = Receiving(fails=True)
