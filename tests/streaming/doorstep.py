@@ -135,9 +135,10 @@ class Site:
         host: str | None = None,
         headers: dict[str, str] | list[tuple[str, str]] = (),  # type: ignore[assignment]
         address: str = "127.0.0.1",
+        within_s: float = 20,
     ) -> Answer:
         """One request on a connection of its own. token: as Bearer; host: the Host header, right when None."""
-        connection = http.client.HTTPConnection(address, self.port, timeout=20)
+        connection = http.client.HTTPConnection(address, self.port, timeout=within_s)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         given = list(headers.items() if isinstance(headers, dict) else headers)
         if host != "":
