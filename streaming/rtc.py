@@ -178,9 +178,10 @@ class _Buffer:
 class _Nacks(rtcrtpreceiver.NackGenerator):
     """Asks for a missing packet again, where aiortc asks once for each gap; and no more for what was given up."""
 
-    def __init__(self, assembly: Assembly) -> None:
+    def __init__(self, assembly: Assembly, clock: Callable[[], float] = time.perf_counter) -> None:
         super().__init__()
         self._assembly = assembly
+        self._clock = clock
         self._asked_s = float("-inf")
 
     def add(self, packet: RtpPacket) -> bool:
@@ -188,7 +189,7 @@ class _Nacks(rtcrtpreceiver.NackGenerator):
         needed_from = self._assembly.needed_from
         if needed_from is not None:
             self.missing = {n for n in self.missing if not uint16_gt(needed_from, n)}
-        now = time.perf_counter()
+        now = self._clock()
         if self.missing and (missed or now - self._asked_s > REPAIR_S):
             self._asked_s = now
             return True

@@ -26,7 +26,7 @@ from aiortc.rtp import RtpPacket, is_rtcp
 from engine.errors import BackendError, ConfigError
 from engine.worker.interface import TIME_BASE
 from streaming import rtc
-from streaming.assembly import EncodedFrame
+from streaming.assembly import Assembly, EncodedFrame
 from streaming.encoders import open_encoder
 from streaming.measured import NoRecorder
 
@@ -259,6 +259,40 @@ def test_connections_leave_no_thread_and_no_task(codec):
     assert all(len(each.ended) == 1 for each in calls)
     inboxes = [each for each in gc.get_objects() if isinstance(each, rtc._Inbox)]
     assert all(inbox._decoder is None and not inbox._waiting for inbox in inboxes)
+
+
+def numbered_packet(number: int, marker: bool = True) -> RtpPacket:
+    made = RtpPacket(
+        sequence_number=number & 0xFFFF, timestamp=number * 3000, payload=b"K", marker=int(marker)
+    )
+    made._data = b"K"
+    return made
+
+
+def test_a_missing_packet_is_asked_for_again():
+    """A request, or what answers it, can be lost too; aiortc asks once."""
+    now = [0.0]
+    assembly = Assembly(lambda packet: packet.sequence_number == 65_534)
+    nacks = rtc._Nacks(assembly, lambda: now[0])
+    asked = []
+    for number in (65_534, 65_536, 65_537, 65_538, 65_539, 65_535, 65_540):
+        packet = numbered_packet(number)
+        asked.append(sorted(nacks.missing) if nacks.add(packet) else [])
+        assembly.add(packet)
+        now[0] += rtc.REPAIR_S / 2.5
+    assert asked == [[], [65_535], [], [], [65_535], [], []]
+
+
+def test_what_was_given_up_is_not_asked_for():
+    """Repairs of what nobody needs any more would take the way from the picture."""
+    assembly = Assembly(lambda packet: packet.sequence_number in (0, 9))
+    nacks = rtc._Nacks(assembly, lambda: 0.0)
+    for number in (0, 2, 4, 9):
+        nacks.add(numbered_packet(number))
+        assembly.add(numbered_packet(number))
+    assert nacks.missing == {1, 3, 5, 6, 7, 8}
+    assert nacks.add(numbered_packet(12)) is True
+    assert nacks.missing == {10, 11}
 
 
 class Receiving:
