@@ -177,6 +177,15 @@ def _is_own(address: _IPv4 | _IPv6) -> bool:
 def _check_readable(sdp: str) -> None:
     """Read it as it will be read, where an error can still be told as the offer's."""
     try:
-        SessionDescription.parse(sdp)
+        session = SessionDescription.parse(sdp)
     except Exception as error:  # its parser raises whatever it stumbles over, StopIteration too
         raise InputError("offer: it cannot be read; expected one as createOffer() makes it") from error
+    names = [section.rtp.muxId for section in session.media]
+    bundled = [name for group in session.group if group.semantic == "BUNDLE" for name in group.items]
+    if len(set(names)) != len(names) or set(names) != set(bundled):
+        raise InputError("offer: expected all its media in one bundle, each with a mid of its own")
+    for section in session.media:
+        if section.dtls is None or section.dtls.role is None or not section.dtls.fingerprints:
+            raise InputError("offer: a media section has no fingerprint or no setup; expected both")
+        if section.ice is None or not section.ice.usernameFragment or not section.ice.password:
+            raise InputError("offer: a media section has no ICE name or password; expected both")

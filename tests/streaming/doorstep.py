@@ -19,6 +19,7 @@ import numpy as np
 
 from engine.worker.interface import SourceInfo, State, Worker, WorkerStatus
 from streaming.app import create_app
+from streaming.calls import OpenPeer
 from streaming.config import ServeConfig
 from streaming.listen import bind, listening
 from streaming.measured import NoRecorder
@@ -190,6 +191,7 @@ def open_site(
     worker: Worker | None = None,
     first: bytes | None = b"the first source",
     host: str = "127.0.0.1",
+    open_peer: OpenPeer | None = None,
 ) -> Iterator[Site]:
     """A server in a thread of its own. MAROTTE_STATE has to name a folder of the test's."""
     opened = bind(host, 0)
@@ -201,7 +203,9 @@ def open_site(
 
     async def run() -> None:
         sources = Sources(behind, recorder, within_s=config.worker.add_s)
-        app = create_app(config, behind, recorder, sources, TOKEN, render=lambda: b"up 1\n", open_peer=peers)
+        app = create_app(
+            config, behind, recorder, sources, TOKEN, render=lambda: b"up 1\n", open_peer=open_peer or peers
+        )
         async with listening(app, opened):
             if first is not None:
                 await sources.add(first, "first.png", "the tests allow it", "operator")

@@ -27,6 +27,7 @@ from engine.worker.interface import SourceInfo, State, WorkerConfig
 from streaming import attest
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.pages import Pages
+from streaming.peer import Peer
 from streaming.sources import MOST_SOURCES
 from tests.streaming.doorstep import OFFER, SDP, Site, open_site
 
@@ -291,6 +292,32 @@ def test_a_wrong_offer_is_refused(site: Site, which: str) -> None:
     assert refused.status == 400
     assert refused.error[0] in ("InputError", "ConfigError")
     assert not site.peers.offers
+
+
+def test_an_offer_with_a_hole_is_no_fault_of_ours(state: Path) -> None:
+    """In front of real peers: without any one of the lines that matter it is answered or refused, and never a 500."""
+    lines = SDP.split("\r\n")
+    telling = (
+        "a=group",
+        "a=mid",
+        "a=setup",
+        "a=fingerprint",
+        "a=ice-ufrag",
+        "a=rtcp-mux",
+        "a=sctp-port",
+        "a=sendrecv",
+    )
+    without = [[*lines[:k], *lines[k + 1 :]] for k, line in enumerate(lines) if line.startswith(telling)]
+    with open_site(ServeConfig(pass_through=True), open_peer=Peer.open) as site:
+        whole = site.post("/api/sessions", OFFER)
+        assert whole.status == 201
+        assert "a=candidate:" in whole.json["sdp"]
+        assert site.ask("DELETE", f"/api/sessions/{whole.json['session']}").status == 204
+        for left in without:
+            answer = site.post("/api/sessions", OFFER | {"sdp": "\r\n".join(left)})
+            assert answer.status in (201, 400), answer
+            if answer.status == 201:
+                assert site.ask("DELETE", f"/api/sessions/{answer.json['session']}").status == 204
 
 
 def test_an_oversized_offer_is_not_even_read(site: Site) -> None:

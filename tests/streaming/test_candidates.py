@@ -146,6 +146,12 @@ WRONG = {
     OFFER + "a=candidate:1 1 udp 9999999999 10.0.0.1 5000 typ host\r\n": "which do not exist",
     OFFER + "a=candidate:1 1 udp ١ 10.0.0.1 5000 typ host\r\n": "is no number",
     "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF x\r\n": "cannot be read",
+    OFFER.replace("a=group:BUNDLE 0 1\r\n", ""): "in one bundle",
+    OFFER.replace("a=mid:1", "a=mid:0"): "in one bundle",
+    OFFER.replace("a=mid:0\r\n", ""): "in one bundle",
+    OFFER.replace("a=setup:actpass\r\n", "", 1): "no fingerprint or no setup",
+    re.sub("a=fingerprint:.*\r\n", "", OFFER): "no fingerprint or no setup",
+    re.sub("a=ice-pwd:.*\r\n", "", OFFER): "no ICE name or password",
 }
 
 
