@@ -261,7 +261,7 @@ class Peer:
         while self._ending is None:
             if count % _HEAR_EVERY == 0:
                 await self._hear_viewer()
-            self._tell(json.dumps({"report": self.report()}, separators=(",", ":")))
+            self._tell(json.dumps({"report": self.report()}, allow_nan=False, separators=(",", ":")))
             count += 1
             await asyncio.sleep(REPORT_S)
 
@@ -345,7 +345,12 @@ class Peer:
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._let_go)
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("session %s: its reports ended: %r", self.session, error)
 
 
 def _driver(offer: Offer) -> DriverKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -85,10 +86,12 @@ class Tally:
             now = self._left(report.outcome.value, report.reason)
             self._faces = report.faces
             self._ages.append((now, age_s))
-            self._lags.append(report.filter_lag_s)
+            if math.isfinite(report.filter_lag_s):
+                self._lags.append(report.filter_lag_s)
             for name, seconds in stages.items():
-                total, count = self._stages.get(name, (0.0, 0))
-                self._stages[name] = total + seconds, count + 1
+                if math.isfinite(seconds):
+                    total, count = self._stages.get(name, (0.0, 0))
+                    self._stages[name] = total + seconds, count + 1
         self._recorder.frame_left(report, age_s, stages)
 
     def fallback_left(self, outcome: str, reason: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 
 import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
+
+_log = logging.getLogger(__name__)
 
 
 class PictureTrack(MediaStreamTrack):
@@ -28,6 +31,7 @@ class PictureTrack(MediaStreamTrack):
         self._slot: tuple[av.VideoFrame, Callable[[], None] | None] | None = None
         self._taking = False
         self._ended = False
+        self._told = False
 
     def show(self, frame: av.VideoFrame, left: Callable[[], None] | None = None) -> bool:
         """Give the newest frame, with rising pts. `left` is called on the loop when the sender takes it.
@@ -54,7 +58,7 @@ class PictureTrack(MediaStreamTrack):
             if taken is not None:
                 frame, left = taken
                 if left is not None:
-                    left()
+                    self._tell(left)
                 return frame
             await self._wake.wait()
 
@@ -64,6 +68,14 @@ class PictureTrack(MediaStreamTrack):
             self._ended = True
             self._slot = None
         self._wake_up()
+
+    def _tell(self, left: Callable[[], None]) -> None:
+        try:
+            left()
+        except Exception:  # counting must not end the sender
+            if not self._told:
+                self._told = True
+                _log.exception("a picture that left was not counted")
 
     def _wake_up(self) -> None:
         try:

@@ -90,6 +90,17 @@ def test_the_last_that_left_says_what_is_seen(clock: Clock) -> None:
     assert (tally.report()["outcome"], tally.report()["reason"]) == ("held", "no face")
 
 
+def test_what_is_no_number_is_not_averaged(clock: Clock) -> None:
+    """A stage without a sound time does not make the report unreadable for the page."""
+    tally = Tally(NoRecorder(), clock)
+    left(tally, filter_lag_s=float("nan"))
+    tally.frame_left(FrameReport(0, Outcome.HELD, {}, 0.0), 0.1, {"track": float("inf"), "render": 0.006})
+    report = tally.report()
+    assert report["stages"] == {"track": 10.0, "render": 6.0}
+    assert report["filter_lag_ms"] == 0.0
+    json.dumps(report, allow_nan=False)
+
+
 def test_everything_is_passed_on(clock: Clock) -> None:
     """What one call counts is counted for all calls too, with the same arguments."""
     passed: list[tuple[str, tuple]] = []

@@ -73,6 +73,22 @@ def test_nothing_leaves_after_the_end() -> None:
     asyncio.run(run())
 
 
+def test_counting_that_fails_does_not_end_the_sender(caplog: pytest.LogCaptureFixture) -> None:
+    """The picture is on its way whatever goes wrong beside it; the log has it once."""
+
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        track = PictureTrack()
+        for number in (1, 2):
+            track.show(frame(number), fails)
+            assert (await track.recv()).pts == number
+
+    asyncio.run(run())
+    assert len(caplog.records) == 1
+
+
 def test_a_picture_that_comes_after_the_loop_is_let_fall() -> None:
     """A worker's thread that is late by a loop's lifetime does not fail."""
     kept: list[PictureTrack] = []
