@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aioice import ice
 
 from engine.badge import Badge
 from engine.errors import InputError, WorkerError
@@ -436,6 +437,23 @@ def test_a_viewer_who_falls_silent_is_taken_for_gone(monkeypatch: pytest.MonkeyP
             browser.connection.getTransceivers()[0].receiver.transport._send_rtp = lost
             await browser.until(lambda: made.ended)
             assert made.ended == [(made.peer.session, "connection")]
+
+    run(test)
+
+
+def test_a_way_that_is_lost_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When ICE's consent checks are no longer answered the connection has failed, and its session is freed."""
+    monkeypatch.setattr(ice, "CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr(ice, "CONSENT_FAILURES", 2)
+
+    async def test(worker: FakeWorker) -> None:
+        async with call(worker, STILL, Camera(tinted)) as made:
+            receiver = made.browser.connection.getTransceivers()[0].receiver
+            for protocol in receiver.transport.transport._connection._protocols:
+                protocol.transport.close()
+            await made.browser.until(lambda: made.ended)
+            assert made.ended == [(made.peer.session, "connection")]
+            assert worker.closed == [made.peer.session]
 
     run(test)
 
