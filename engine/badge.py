@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -9,7 +11,7 @@ from engine.types import F32, U8
 
 _LEAST_PIXELS, _HEIGHT_SHARE, _ASPECT = 20, 12, 1.5
 _MARGIN_SHARE = 22  # clear of the strip, which covers a 32nd of the height
-_SHARP = 8  # drawn so many times larger, then averaged down
+_SHARP = 4  # drawn so many times larger, then averaged down
 _PLATE, _INK = (24.0, 132.0, 124.0), (235.0, 128.0, 128.0)  # Y U V, BT.601 limited range
 _PLATE_ALPHA, _RIM_ALPHA = 0.72, 0.38
 
@@ -74,8 +76,9 @@ def _over(covers: tuple[F32, ...], channel: int) -> tuple[F32, F32]:
     return alpha, colour
 
 
+@lru_cache(maxsize=8)
 def _covers(wide: int, tall: int) -> tuple[F32, ...]:
-    """How much of each pixel the letters, the rim and the plate cover, float32 (tall, wide) in 0 .. 1."""
+    """How much of each pixel the letters, the rim and the plate cover, float32 (tall, wide) in 0 .. 1; read only."""
     size = (tall * _SHARP, wide * _SHARP)
     unit = float(size[0])
     plate = _rounded(size, 0.0, 0.28 * unit)

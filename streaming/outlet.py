@@ -38,8 +38,8 @@ class Outlet:
     the still before the first picture. What is not certainly this session's picture, in its source's size and in
     time, is refused. Whatever fails in here, the still is shown.
 
-    info: the source that is shown first. sources: finds another one by id, from any thread. why: one of few words,
-    why nothing comes.
+    info: the source that is shown first. sources: finds another one by id. why: in one of few words, why nothing
+    comes. Both are called from any thread and do not raise.
     """
 
     def __init__(
@@ -188,20 +188,20 @@ class Outlet:
     def _tick_on(self) -> None:
         wait = 0.0
         while not self._stopped.wait(wait):
+            reason = self._why()  # before the lock: the worker may deliver under a lock of its own
             with self._lock:
                 try:
-                    wait = self._tick(time.perf_counter())
+                    wait = self._tick(time.perf_counter(), "paused" if self.paused else reason)
                 except Exception as error:
                     self._rest(error)
                     wait = _ALIVE_S
 
-    def _tick(self, now: float) -> float:
+    def _tick(self, now: float, reason: str) -> float:
         """Show what is due, if anything is; returns seconds until the next look."""
         if now >= self._due():
             picture, outcome = self._resting(now)
             if picture is self._still:
                 self._fading_s = np.inf  # it has arrived
-            reason = "paused" if self.paused else self._why()
             self._send(picture, now, lambda: self._tally.fallback_left(outcome.value, reason))
         # A picture may come meanwhile, of which nobody tells this thread: looking within hold_s is in time for it.
         return min(max(0.0, self._due() - now), max(0.01, self._config.hold_s))

@@ -302,6 +302,25 @@ def test_an_error_in_here_shows_the_still_and_is_logged_once(
     assert strip.read(slow.shown.pictures[-1][: SIZE[1]]) == 1
 
 
+def test_the_worker_may_deliver_under_a_lock_of_its_own() -> None:
+    """Asking why nothing comes waits for the worker, never with the outlet's own lock held: that would be for ever."""
+    bench, asked, delivered = Bench(SLOW), threading.Event(), threading.Event()
+
+    def why() -> str:
+        asked.set()
+        assert delivered.wait(20)
+        return "no picture"
+
+    bench.outlet._why = why
+    bench.outlet.start()
+    assert asked.wait(20)
+    bench.deliver(plain(60))
+    delivered.set()
+    bench.outlet.stop()
+    bench.outlet.join()
+    assert np.array_equal(bench.shown.pictures[0], badged(plain(60)))
+
+
 def test_a_picture_that_cannot_be_written_to_is_shown_too(slow: Bench) -> None:
     """A read-only array, or one with gaps, is copied and not failed on."""
     fixed = plain(60)
