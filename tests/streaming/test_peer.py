@@ -389,6 +389,30 @@ def test_an_offer_that_cannot_be_answered_is_an_input_error(change: dict[str, An
     run(test)
 
 
+def test_opening_that_is_given_up_half_way_leaves_nothing() -> None:
+    """Whoever asked has gone while candidates are gathered: the session that was opened is closed, and all else too."""
+
+    async def test(worker: FakeWorker) -> None:
+        browser = Browser(Camera(tinted))
+        offer = await browser.offer()
+        before = await _settled()
+        take = worker.open
+
+        def taken_while_they_leave(*told: Any) -> None:
+            take(*told)
+            opening.cancel()
+
+        worker.open = taken_while_they_leave
+        opening = asyncio.create_task(_open(offer, worker))
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert worker.closed == list(worker.specs)
+        assert await _settled(before) == before
+        await browser.close()
+
+    run(test)
+
+
 def test_a_call_that_never_connects_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that nobody takes up holds its session for a while only."""
     monkeypatch.setattr(peers, "CONNECT_S", 0.1)
