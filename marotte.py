@@ -73,14 +73,15 @@ def serve(
     """Serve the live page until interrupted, or until `stop()` of what `ready` is given.
 
     source: portrait or clip, the sample when None. options: the fields of streaming.config.ServeConfig and of
-    engine.worker.interface.WorkerConfig by name. Prints the address. Without in_process=True the engine runs in a
-    process of its own, which imports the calling script again: call this below `if __name__ == "__main__":`.
+    engine.worker.interface.WorkerConfig by name. Prints the address. The engine runs in threads of this process;
+    in_process=False gives it a process of its own, as the command does, which is replaced when it hangs or crashes:
+    call this below `if __name__ == "__main__":` then, because that process imports the calling script again.
     Raises MarotteError when it cannot start, KeyboardInterrupt when interrupted before it could be opened.
     """
     from streaming.serve import serve as run
     from streaming.serve import served_as
 
-    run(served_as(source, options), ready=ready, tools=tools)
+    run(served_as(source, {"in_process": True} | options), ready=ready, tools=tools)
 
 
 # --- the command -----------------------------------------------------------------------------------

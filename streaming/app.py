@@ -45,7 +45,7 @@ def create_app(
 
     Its shutdown ends every session; the worker is the caller's.
     """
-    doors = Doors(token, config.port, config.hosts, recorder, loopback=config.loopback)
+    doors = Doors(token, config.port, recorder, hosts=config.hosts, bound=config.host)
     calls = Calls(config, worker, recorder, sources, open_peer)
     sources.in_use = calls.shown
     api = Api(config, worker, sources, calls)
@@ -72,7 +72,7 @@ def create_app(
 
 def create_metrics_app(port: int, recorder: Recorder, render: Callable[[], bytes]) -> web.Application:
     """The second door, on loopback: /metrics alone, without a token."""
-    app = _guarded(Doors(None, port, (), recorder))
+    app = _guarded(Doors(None, port, recorder))
     app.add_routes([web.get("/metrics", _metrics(render))])
     return app
 

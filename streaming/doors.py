@@ -25,6 +25,8 @@ from streaming.measured import Recorder
 _log = logging.getLogger("marotte.doors")
 
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
+EVERY_ADDRESS: Final = ("", "0.0.0.0", "::")
+"""Hosts to be bound to that are no address to be opened."""
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What a supervisor asks without a token."""
 
@@ -88,33 +90,53 @@ class Allowance:
 
 
 def _network(address: str | None) -> str:
+    plain = _plain(address or "")
+    if ":" not in plain:
+        return plain
     try:
-        parsed = ipaddress.ip_address(address or "")
+        return str(ipaddress.ip_network((int(ipaddress.IPv6Address(plain)) >> 64 << 64, 64)))
     except ValueError:
-        return address or ""
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
-    return str(parsed)
+        return plain
+
+
+def in_url(name: str) -> str:
+    """A host as it stands in an address: figures of IPv6 in brackets."""
+    return f"[{name.lower()}]" if name.count(":") > 1 and "[" not in name else name.lower()
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address as such, also where a socket for both kinds writes it as one of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str((parsed.version == 6 and parsed.ipv4_mapped) or parsed)
 
 
 class Doors:
     """The checks of one port. token: None lets in without (the metrics' own port). hosts: further names, each alone
-    (on this port, or behind a proxy on the usual ones) or with a port of its own."""
+    (on this port, or behind a proxy on the usual ones) or with a port of its own. bound: what the port is bound to."""
 
     def __init__(
-        self, token: str | None, port: int, hosts: Iterable[str], recorder: Recorder, *, loopback: bool = True
+        self,
+        token: str | None,
+        port: int,
+        recorder: Recorder,
+        *,
+        hosts: Iterable[str] = (),
+        bound: str = LOOPBACK_NAMES[0],
     ) -> None:
         self._key = None if token is None else quote(token, safe="").encode()
         self._token = b"" if token is None else token.encode()
-        self._loopback, self._port = loopback, port
+        self._port = port
         self._cookie = f"marotte-{port}"
         self._recorder = recorder
         self._wrong = Allowance(20, 1.0)
-        self._hosts = {f"{name}:{port}" for name in LOOPBACK_NAMES}
-        for name in (host.lower() for host in hosts):
+        self._hosts: set[str] = set()
+        for name in LOOPBACK_NAMES if bound in EVERY_ADDRESS else (*LOOPBACK_NAMES, in_url(bound)):
+            self._hosts |= {f"{name}:{port}", name} if port == 80 else {f"{name}:{port}"}
+        for name in map(in_url, hosts):
             self._hosts |= {name} if _has_port(name) else {name, f"{name}:{port}"}
-        if port == 80:
-            self._hosts |= set(LOOPBACK_NAMES)
 
     @property
     def middleware(self) -> Middleware:
@@ -153,9 +175,10 @@ class Doors:
     def _own_address(self, request: web.Request, named: str) -> bool:
         """An address in figures cannot be rebound: it may be named where it is the one that was connected to."""
         own = request.transport.get_extra_info("sockname") if request.transport else None
-        if self._loopback or not own:
+        if not own:
             return False
-        address = f"[{own[0]}]" if ":" in own[0] else own[0]
+        address = _plain(own[0])
+        address = f"[{address}]" if ":" in address else address
         return named == f"{address}:{self._port}" or (self._port == 80 and named == address)
 
     def _check_page(self, request: web.Request) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 import signal
@@ -18,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from engine.config import file_path, known
-from engine.errors import WorkerError
+from engine.errors import ConfigError, WorkerError
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
 from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
@@ -26,7 +25,7 @@ from engine.worker.tools import Tools
 from streaming import attest
 from streaming.app import create_app, create_metrics_app
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
-from streaming.doors import RefusedError
+from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
 from streaming.listen import bind, listening
 from streaming.metrics import Metrics
 from streaming.rtc import check_aiortc
@@ -57,6 +56,7 @@ def serve(
     main one signals are left to the caller. Raises PortTakenError or another MarotteError where it cannot start, and
     KeyboardInterrupt where it was interrupted before it could be opened; nothing is left running then either.
     """
+    _check_no_loop()
     check_aiortc()
     data = _read_source(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -70,6 +70,14 @@ def serve(
             was_open = runner.run(_Server(config, tools, ready).run(data, stopped, stop))
     if not was_open:
         raise KeyboardInterrupt
+
+
+def _check_no_loop() -> None:
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise ConfigError(
+            "serve: called on a running event loop, as in a notebook; call it in a thread of its own"
+        )
 
 
 def served_as(source: object, options: Mapping[str, Any]) -> ServeConfig:
@@ -143,7 +151,7 @@ class _Server:
             metrics_url = f"http://{_LOOPBACK}:{port}/metrics"
         await self._start(worker)
         await _add_first(sources, config, data)
-        host = _reachable(config)
+        host = _reachable(config.host)
         url = f"http://{host}:{config.port}/?token={quote(self._token, safe='')}"
         return Served(url, self._token, config.port, metrics_url, stop)
 
@@ -200,12 +208,9 @@ async def _add_first(sources: Sources, config: ServeConfig, data: bytes) -> None
         raise WorkerError(str(error)) from error
 
 
-def _reachable(config: ServeConfig) -> str:
+def _reachable(host: str) -> str:
     """As it stands in an address that this or another machine can open."""
-    host = config.host
-    if host in ("", "0.0.0.0", "::"):
-        host = _own_address()
-    return f"[{host}]" if _is_v6(host) else host
+    return in_url(_own_address() if host in EVERY_ADDRESS else host)
 
 
 def _own_address() -> str:
@@ -214,13 +219,6 @@ def _own_address() -> str:
         asking.connect(("192.0.2.1", 9))  # reserved for documentation
         return str(asking.getsockname()[0])
     return _LOOPBACK
-
-
-def _is_v6(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).version == 6
-    except ValueError:
-        return False
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Served]) -> Served | None:

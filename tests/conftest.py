@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def _data_root(variable: str, folder: str) -> Path:
     if not root.is_dir():
         pytest.skip(f"no {folder} data at {root}: name its folder in {variable}")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test's server writes into the user's own record of sources."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAROTTE_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

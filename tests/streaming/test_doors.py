@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import ConfigError
 from streaming.config import ServeConfig
 from streaming.doors import HEADERS, Allowance
+from streaming.listen import bind
 from tests.streaming.doorstep import OFFER, TOKEN, Answer, Site, open_site
 
 
@@ -19,7 +21,9 @@ from tests.streaming.doorstep import OFFER, TOKEN, Answer, Site, open_site
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAROTTE_STATE", str(tmp_path_factory.mktemp("state")))
-        with open_site(ServeConfig(hosts=("face.example", "proxy.example:8443"))) as opened:
+        with open_site(
+            ServeConfig(hosts=("face.example", "proxy.example:8443", "10.9.9.9", "fd00::9"))
+        ) as opened:
             yield opened
 
 
@@ -104,7 +108,7 @@ def test_the_page_itself_and_named_hosts_get_in(site: Site) -> None:
     port = site.port
     for host in (
         f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}",
-        "face.example", f"face.example:{port}", "proxy.example:8443",
+        f"10.9.9.9:{port}", f"[fd00::9]:{port}", "face.example", f"face.example:{port}", "proxy.example:8443",
     ):  # fmt: skip
         for scheme in ("http", "https"):
             headers = {"Origin": f"{scheme}://{host}", "Sec-Fetch-Site": "same-origin"}
@@ -123,6 +127,34 @@ def test_an_address_that_was_connected_to_may_be_named(
         assert site.ask("GET", "/api/info", host=own, address="127.0.0.2").status == 200
         _got_nothing(site.ask("GET", "/api/info", host=own), 403)
         _got_nothing(site.ask("GET", "/api/info", host=f"10.1.2.3:{site.port}", address="127.0.0.2"), 403)
+
+
+def test_the_name_that_it_is_bound_to_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that is printed is one that works."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
+    monkeypatch.setattr("streaming.doors.LOOPBACK_NAMES", ())
+    with open_site(host="localhost") as site:
+        assert site.ask("GET", "/api/info", host=f"localhost:{site.port}", address="localhost").status == 200
+
+
+def test_one_socket_for_both_kinds_of_addresses_knows_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bound to `::`, an IPv4 address is named as people write it."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
+    try:
+        with (
+            bind("::", 0) as probe,
+            socket.create_connection(("127.0.0.1", probe.getsockname()[1]), timeout=5),
+        ):
+            pass
+    except (ConfigError, OSError):
+        pytest.skip("there is no IPv6 here, or no socket for both")
+    monkeypatch.setattr("streaming.doors.LOOPBACK_NAMES", ())
+    with open_site(host="::") as site:
+        for address, named in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+            assert site.ask("GET", "/api/info", host=f"{named}:{site.port}", address=address).status == 200
+        _got_nothing(site.ask("GET", "/api/info", host=f"10.1.2.3:{site.port}"), 403)
 
 
 @pytest.mark.parametrize("wrong", ["", "x", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ä" * 20])
@@ -179,6 +211,8 @@ def test_an_allowance_is_per_address_and_bounded() -> None:
     now += 2.0
     assert [allowance.take("10.0.0.1") for _ in range(2)] == [True, False]
     assert [allowance.take(f"2001:db8::{host}") for host in range(4)] == [True, True, True, False]
+    assert [allowance.take(f"::ffff:10.0.0.{host}") for host in (7, 7, 7, 8)] == [True] * 4
+    assert not allowance.take("10.0.0.7")
     assert allowance.take(None)
     assert len(allowance._full_at) == 2
     assert not allowance.used_up("10.0.0.1")  # forgotten for the newer ones

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -233,6 +234,27 @@ def test_options_go_where_they_belong(tmp_path: Path) -> None:
     for wrong in ("sides", "worker", "source"):
         with pytest.raises(ConfigError, match="expected one of"):
             served_as(None, {wrong: 1})
+
+
+def test_the_python_api_serves_in_this_process(
+    quick: type[QuickWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script without a guard, or a notebook, needs no process that imports it again; it can be asked for."""
+    asked: list[ServeConfig] = []
+    monkeypatch.setattr(serving, "serve", lambda config, **_: asked.append(config))
+    marotte.serve("me.jpg")
+    marotte.serve(in_process=False, port=0)
+    assert [(config.in_process, config.source) for config in asked] == [(True, Path("me.jpg")), (False, None)]
+
+
+def test_on_a_running_loop_it_says_what_to_do(quick: type[QuickWorker]) -> None:
+    """One line, and no coroutine that was never awaited."""
+
+    async def cell() -> None:
+        serve(ServeConfig(port=0))
+
+    with pytest.raises(ConfigError, match="in a thread of its own"):
+        asyncio.run(cell())
 
 
 # --- the command ---
