@@ -1,0 +1,74 @@
+"""A worker's tools with faults that a test switches by files, and signs by which it knows the processes.
+
+In `folder`: "raise" makes the generator raise, "nan" makes every landmark NaN, for as long as the file is there.
+Each process touches "track-PID" with every frame that it tracks, and "warm-PID" once it has tracked those of its
+warm-up, after which nothing of its start is left to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from engine.plug import Generator, Runner
+from engine.puppet import Opening
+from engine.types import Face, Frame
+from engine.worker.local import _WARM_FRAMES
+from engine.worker.tools import ClosableTracker, Tools
+
+
+def at_work(folder: Path) -> int | None:
+    """Pid of the process that tracks, once another one is warm behind it; None before that."""
+    warm = [int(path.name.removeprefix("warm-")) for path in folder.glob("warm-*")]
+    alive = [pid for pid in warm if Path(f"/proc/{pid}").exists()]
+    if len(alive) < 2:
+        return None
+    return max(alive, key=lambda pid: (folder / f"track-{pid}").stat().st_mtime_ns)
+
+
+class FaultyTools(Tools):
+    """Those of a worker, until a file says otherwise."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def open_generator(self, bundle: str) -> tuple[Generator, Runner]:
+        generator, runner = super().open_generator(bundle)
+        return _Generator(generator, Path(self.folder)), runner
+
+    def tracker(self, opening: Opening) -> ClosableTracker:
+        return _Tracker(super().tracker(opening), Path(self.folder))
+
+
+class _Around:
+    def __init__(self, inner, folder: Path) -> None:
+        self._inner, self._folder = inner, folder
+
+    def __getattr__(self, name: str):
+        return getattr(self._inner, name)
+
+
+class _Generator(_Around):
+    def patch(self, state, outputs):
+        if (self._folder / "raise").exists():
+            raise RuntimeError("the generator was told to fail")
+        return self._inner.patch(state, outputs)
+
+
+class _Tracker(_Around):
+    tracked = 0
+
+    def track(self, frame: Frame) -> tuple[Face, ...]:
+        faces = self._inner.track(frame)
+        (self._folder / f"track-{os.getpid()}").touch()
+        self.tracked += 1
+        if self.tracked == _WARM_FRAMES:
+            (self._folder / f"warm-{os.getpid()}").touch()
+        if (self._folder / "nan").exists():
+            faces = tuple(
+                dataclasses.replace(face, points=np.full_like(face.points, np.nan)) for face in faces
+            )
+        return faces
