@@ -1,1 +1,1 @@
-"""The only package that knows the network. Nothing is served yet: see the status table in the README."""
+"""The only package that knows the network: the page, its doors, and one call per browser over WebRTC."""
