@@ -10,19 +10,10 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
-from aiortc import (
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCSessionDescription,
-)
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
-from aiortc.sdp import SessionDescription
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from engine.errors import ConfigError, InputError
@@ -33,6 +24,8 @@ from streaming.echo import Echo
 from streaming.encoders import open_encoder
 from streaming.intake import Intake
 from streaming.measured import Recorder
+from streaming.offer import Offer as Offer
+from streaming.offer import driver_of, ice_server, preferring, sends_camera
 from streaming.outlet import Outlet
 from streaming.reports import REPORT_S, Tally
 from streaming.rtc import tune_receiver, use_encoder
@@ -49,21 +42,7 @@ _CLOSE_S = 5.0
 _FAREWELL_S = 0.25
 _HEAR_EVERY = 5  # reports
 _MOST_BUFFERED = 1 << 16
-_CODECS = ("auto", "vp8", "h264")
-_PREFERRED = "h264"  # encoding and decoding it take half of VP8's time
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What a page asks for: sdp with one video section (sendrecv with a camera, recvonly without) and one data
-    channel; type "offer"; id of a source; driver "camera" or "demo"; codec "auto", "vp8" or "h264"."""
-
-    sdp: str
-    type: str
-    source: str
-    driver: str = "camera"
-    codec: str = "auto"
 
 
 class Peer:
@@ -104,7 +83,7 @@ class Peer:
         self._echo: Echo | None = None
         self._track = PictureTrack()
         self._connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=[_ice_server(url) for url in config.ice_servers])
+            RTCConfiguration(iceServers=[ice_server(url) for url in config.ice_servers])
         )
 
     @classmethod
@@ -126,8 +105,8 @@ class Peer:
         Raises InputError for an offer that cannot be answered and WorkerError where the worker takes no session;
         nothing is left then.
         """
-        driver = _driver(offer)
-        has_camera = _check_sdp(offer, driver)
+        driver = driver_of(offer)
+        has_camera = sends_camera(offer, driver)
         peer = cls(config, worker, recorder, still, sources, closed)
         peer._has_camera = has_camera
         try:
@@ -183,7 +162,7 @@ class Peer:
         connection.addTrack(self._track)
         (transceiver,) = connection.getTransceivers()
         codec = offer.codec if offer.codec != "auto" else self._config.codec
-        transceiver.setCodecPreferences(_preferring(_PREFERRED if codec == "auto" else codec))
+        transceiver.setCodecPreferences(preferring(codec))
         connection.on("connectionstatechange", self._connection_changed)
         connection.on("datachannel", self._channel_opened)
         await self._describe(offer)
@@ -351,47 +330,3 @@ class Peer:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("session %s: its reports ended: %r", self.session, error)
-
-
-def _driver(offer: Offer) -> DriverKind:
-    try:
-        return DriverKind(offer.driver)
-    except ValueError:
-        raise ConfigError(f"driver: got {offer.driver[:40]!r}, expected camera or demo") from None
-
-
-def _check_sdp(offer: Offer, driver: DriverKind) -> bool:
-    """Whether the offer sends a camera. Raises InputError."""
-    if offer.codec not in _CODECS:
-        raise ConfigError(f"codec: got {offer.codec[:40]!r}, expected auto, vp8 or h264")
-    if offer.type != "offer":
-        raise InputError(f"type: got {offer.type[:40]!r}, expected offer")
-    try:
-        media = SessionDescription.parse(offer.sdp).media
-    except Exception as error:  # its parser raises whatever it stumbles over
-        raise InputError(f"sdp: it cannot be read ({type(error).__name__}); reload the page") from None
-    if sorted(section.kind for section in media) != ["application", "video"]:
-        kinds = ", ".join(section.kind for section in media)[:60] or "nothing"
-        raise InputError(f"sdp: got {kinds}, expected one video section and one data channel")
-    direction = next(section.direction for section in media if section.kind == "video")
-    if direction not in ("sendrecv", "recvonly"):
-        raise InputError(f"sdp: the video is {direction}, expected sendrecv, or recvonly without a camera")
-    if driver is DriverKind.CAMERA and direction != "sendrecv":
-        raise InputError("driver: the offer sends no camera; choose the demo, or allow the camera")
-    return direction == "sendrecv"
-
-
-def _ice_server(url: str) -> RTCIceServer:
-    """stun:host:port, or turn:name:password@host:port."""
-    kind, _, rest = url.partition(":")
-    account, at, host = rest.rpartition("@")
-    if not at:
-        return RTCIceServer(url)
-    name, _, password = account.partition(":")
-    return RTCIceServer(f"{kind}:{host}", username=name, credential=password)
-
-
-def _preferring(codec: str) -> list[Any]:
-    """What aiortc is able to do, with this codec first: where the browser has it not, the other is better than none."""
-    able = RTCRtpSender.getCapabilities("video").codecs
-    return sorted(able, key=lambda each: each.mimeType.lower() != f"video/{codec}")

@@ -22,7 +22,8 @@ from streaming import peer as peers
 from streaming import strip
 from streaming.config import ServeConfig
 from streaming.measured import NoRecorder
-from streaming.peer import Offer, Peer
+from streaming.offer import Offer, ice_server
+from streaming.peer import Peer
 from tests.streaming.calls import (
     MAGENTA,
     PATIENCE_S,
@@ -546,13 +547,13 @@ def test_twenty_calls_leave_nothing_behind() -> None:
 
 def test_turn_servers_are_given_with_their_account() -> None:
     """The name and the password stand in the url, as people write them."""
-    server = peers._ice_server("turn:me:secret@turn.example:3478?transport=tcp")
+    server = ice_server("turn:me:secret@turn.example:3478?transport=tcp")
     assert (server.urls, server.username, server.credential) == (
         "turn:turn.example:3478?transport=tcp",
         "me",
         "secret",
     )
-    assert peers._ice_server("stun:stun.example:19302").username is None
+    assert ice_server("stun:stun.example:19302").username is None
 
 
 async def _open(offer: Offer, worker: FakeWorker, **others: Any) -> Peer:
