@@ -72,7 +72,23 @@ def _refused(error: OSError, host: str, port: int) -> ConfigError:
 class _Connection(web.RequestHandler):
     """One client's connection. What cannot be read as HTTP never reaches the application's middleware."""
 
-    __slots__ = ()
+    __slots__ = ("_others",)
+
+    def __init__(self, others: set[_Connection], manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._others = others
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if len(self._others) >= _MOST_CONNECTIONS:
+            transport.close()
+            return
+        self._others.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self in self._others:
+            self._others.remove(self)
+            super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -87,11 +103,6 @@ class _Connection(web.RequestHandler):
         return response
 
 
-class _Full(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
-
-
 @asynccontextmanager
 async def listening(app: web.Application, opened: socket.socket) -> AsyncIterator[None]:
     """Serve `app` on a bound socket; afterwards the socket is closed and the application shut down."""
@@ -104,10 +115,11 @@ async def listening(app: web.Application, opened: socket.socket) -> AsyncIterato
         raise RuntimeError("the runner has no server after its setup")
     loop = asyncio.get_running_loop()
 
+    others: set[_Connection] = set()
+
     def connection() -> asyncio.Protocol:
-        if len(manager.connections) >= _MOST_CONNECTIONS:
-            return _Full()
         return _Connection(
+            others,
             manager,
             loop=loop,
             access_log=_UNLOGGED,

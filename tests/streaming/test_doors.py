@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,21 @@ def test_a_packed_body_is_not_unpacked(site: Site) -> None:
     for coding in ("gzip", "deflate, gzip", "br"):
         refused = site.post("/api/sessions", OFFER, headers={"Content-Encoding": coding})
         _got_nothing(refused, 400)
+
+
+def test_connections_are_bounded(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is closed without a word, and those that are there go on."""
+    monkeypatch.setattr("streaming.listen._MOST_CONNECTIONS", 2)
+    asked = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{own_site.port}\r\n\r\n".encode()
+    with ExitStack() as opened:
+        clients = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", own_site.port), timeout=10))
+            for _ in range(3)
+        ]
+        for client in (*clients[:2], *clients[:2]):
+            client.sendall(asked)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert clients[2].recv(4096) == b""
 
 
 def test_a_slow_body_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
