@@ -178,8 +178,8 @@ class LocalWorker(Worker):
             threads.append(generating.thread)
         if self._side is not None:
             threads.append(self._side)
-        if job is not None and not job.found.done():
-            _fail(job.found, WorkerError("the worker was closed"))
+        if job is not None and job.found.set_running_or_notify_cancel():
+            job.found.set_exception(WorkerError("the worker was closed"))
         if _join(threads) and stock is not None:
             stock.runner.close()
         self._tell(State.CLOSED)
@@ -291,17 +291,13 @@ class LocalWorker(Worker):
             raise _ClosedError
 
     def _fail_job(self, error: Exception) -> None:
-        self._end_job(lambda found: _fail(found, error))
+        self._end_job(lambda found: found.set_exception(error))
 
     def _end_job(self, end: Callable[[Future[SourceInfo]], None]) -> None:
         with self._lock:
             job, self._job = self._job, None
         if job is not None and job.found.set_running_or_notify_cancel():
             end(job.found)
-
-
-def _fail(found: Future[SourceInfo], error: Exception) -> None:
-    found.set_exception(error)
 
 
 def _line(error: Exception) -> str:
