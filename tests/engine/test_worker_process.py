@@ -257,17 +257,6 @@ def test_a_stopped_process_and_a_stage_that_hangs_are_replaced(watched: Callable
     one.until(lambda: _gone(hanging or 0))
 
 
-def test_a_pause_of_this_process_is_not_blamed_on_the_other(watched: Callable[..., Watched]) -> None:
-    """When this side was stopped (a laptop's lid), the signs of life it did not read are no reason to kill."""
-    one = watched(spare=False, hang_s=1.0).ready().session()
-    one.next()
-    with one.worker._lock, one.worker._current._reading:  # type: ignore[union-attr]
-        time.sleep(1.5)  # what a stopped process is: nobody reads, nobody looks
-        one.worker._lenient_s = time.perf_counter() + 1.0
-    one.next()
-    assert one.restarts() == {}
-
-
 def test_a_source_that_the_process_dies_of_is_refused_from_then_on(watched: Callable[..., Watched]) -> None:
     """Its future fails, the sessions go on, and it does not get a second chance to take them down."""
     one = watched(**PATIENT).ready().session()
@@ -524,14 +513,14 @@ def _read(name: str) -> str:
 
 
 SCRIPT = """
-import sys, time, threading
+import os, signal, sys, time, threading
 sys.path.insert(0, {project!r})
 print("once", flush=True)
 from pathlib import Path
 from engine.worker.interface import SessionSpec, State, WorkerConfig
 from engine.worker.supervisor import ProcessWorker
 from tests.engine.worker_fakes import Faults, fake_worker
-worker = ProcessWorker(WorkerConfig(hang_s=30.0), Faults(Path({folder!r})), make=fake_worker)
+worker = ProcessWorker(WorkerConfig(hang_s={hang_s}), Faults(Path({folder!r})), make=fake_worker)
 ready = threading.Event()
 worker.on_status(lambda status: ready.set() if status.state is State.READY else None)
 worker.start()
@@ -545,10 +534,12 @@ print(worker.status().pid, worker._spare.pid, flush=True)
 """
 
 
-def _script(tmp_path: Path, end: str) -> subprocess.Popen[str]:
+def _script(tmp_path: Path, end: str, hang_s: float = 30.0) -> subprocess.Popen[str]:
     """A program of a few lines without a main guard, as people write them."""
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(project=str(PROJECT), folder=str(tmp_path), end=end), encoding="utf-8")
+    script.write_text(
+        SCRIPT.format(project=str(PROJECT), folder=str(tmp_path), end=end, hang_s=hang_s), encoding="utf-8"
+    )
     return subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
@@ -580,7 +571,7 @@ def test_no_orphan_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     "end",
     [
         "",
-        "import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
         "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(3600)",
     ],
     ids=["falls off its end", "is told to end"],
@@ -599,3 +590,22 @@ def test_a_program_that_ends_without_closing_leaves_nothing_and_says_nothing(
         assert error == ""
         _await_gone(*map(int, lines[1].split()))
     assert _segments() <= before
+
+
+def test_a_pause_of_this_process_is_not_blamed_on_the_other(tmp_path: Path) -> None:
+    """When the network's process was stopped itself, the signs of life that it did not read are no reason to kill."""
+    end = (
+        "os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "heard_s = worker._current.heard_s\n"
+        "while worker._current.heard_s < heard_s + 1.5 * worker._config.hang_s:\n"
+        "    time.sleep(0.01)\n"
+        "print(dict(worker.status().restarts), flush=True)\n"
+    )
+    with _script(tmp_path, end, hang_s=2.0) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "once\n"
+        process.stdout.readline()
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        time.sleep(4.0)  # the pause itself
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=LONG_S) == ("{}\n", "")
