@@ -27,7 +27,12 @@ from streaming.bench.server import ServerProcess
 OUT = Path(__file__).parent / "pictures"
 DESKTOP = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"}
 LIGHT = {**DESKTOP, "color_scheme": "light"}
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
 CLIP_S, AWAY_S = 8.0, 6.0
 
 
@@ -61,8 +66,7 @@ def _expression(page: Page) -> None:
     _live(page)
     page.click("#tab-expression")
     for name, value in (("AU12", 0.6), ("AU02", 0.4)):
-        slider = page.locator(f"#offsets label:has-text('{name}') input")
-        slider.evaluate("(it, v) => { it.value = v; it.dispatchEvent(new Event('input')); }", value)
+        page.locator(f"#slider-{name}").fill(str(value))
     page.wait_for_timeout(700)
 
 
@@ -106,7 +110,9 @@ def camera_clips(folder: Path) -> dict[str, Path]:
         for frame in media:
             side = min(frame.rgb.shape[:2])
             cut = frame.rgb[:side, :side][int(0.05 * side) : int(0.8 * side)]
-            grey = cv2.resize(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), (width, height), interpolation=cv2.INTER_AREA)
+            grey = cv2.resize(
+                cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), (width, height), interpolation=cv2.INTER_AREA
+            )
             pictures.append(i420_of(np.ascontiguousarray(grey[..., None].repeat(3, 2))))
     pictures = pictures[: int(CLIP_S * RATE)]
     empty = i420_of(np.ascontiguousarray(backdrop))

@@ -10,7 +10,8 @@ import { Link } from "./link.js";
  * @typedef {object} CallEvents
  * @property {(phase: CallPhase, why: string) => void} phase "ended" comes last; why is empty when the user ended it
  * @property {(stream: MediaStream) => void} picture
- * @property {() => void} open a control channel is open, for the first time or again: say all that is set
+ * @property {(source: string) => void} open a control channel is open, for the first time or again: say all that is set;
+ *   source: what this link was opened with
  * @property {(message: Message) => void} message
  */
 
@@ -40,9 +41,9 @@ export class Call {
     const hurry = () => this.#hurry?.();
     const { signal } = this.#over;
     window.addEventListener("online", hurry, { signal });
-    window.addEventListener("pageshow", hurry, { signal });
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && hurry(), { signal });
     window.addEventListener("pagehide", () => this.#link?.close(), { signal });
+    window.addEventListener("pageshow", (event) => event.persisted && this.#again("the page was left"), { signal });
   }
 
   /** Begins; what happens is told. */
@@ -88,7 +89,7 @@ export class Call {
         open: () => {
           this.#openedAt = performance.now();
           this.told.phase("live", "");
-          this.told.open();
+          this.told.open(link.plan.source);
         },
         message: (message) => this.#heard(message),
         lost: (why) => this.#again(why),

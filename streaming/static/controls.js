@@ -46,15 +46,16 @@ export function neutralControls() {
 /**
  * One labelled slider.
  *
- * @param {{label: string, code?: string, least: number, most: number, step: number, rest: number}} shape
+ * @param {{name: string, label: string, code?: string, least: number, most: number, step: number, rest: number}} shape
  * @param {(value: string) => string} spell
  * @param {(value: number) => void} moved
  */
-function slider({ label, code, least, most, step, rest }, spell, moved) {
-  const row = make("label", "slider");
-  const name = make("span", "", label);
-  if (code) name.append(make("small", "", code));
+function slider({ name, label, code, least, most, step, rest }, spell, moved) {
+  const row = make("div", "slider");
+  const title = make("label", "", label);
+  if (code) title.append(make("small", "", code));
   const range = make("input");
+  range.id = title.htmlFor = `slider-${name}`;
   Object.assign(range, { type: "range", min: String(least), max: String(most), step: String(step), value: String(rest) });
   const value = make("output");
   const show = () => {
@@ -66,7 +67,7 @@ function slider({ label, code, least, most, step, rest }, spell, moved) {
     show();
     moved(Number(range.value));
   };
-  row.append(...(code ? [name, range, value] : [name, value, range]));
+  row.append(...(code ? [title, range, value] : [title, value, range]));
   const reset = () => {
     range.value = String(rest);
     show();
@@ -151,14 +152,14 @@ export class ControlDesk {
 
   #buildMotion() {
     const resets = GAINS.map(([gain, label]) => {
-      const { row, reset } = slider({ label, least: 0, most: 4, step: 0.05, rest: 1 }, spellGain, (value) => {
+      const { row, reset } = slider({ name: gain, label, least: 0, most: 4, step: 0.05, rest: 1 }, spellGain, (value) => {
         this.controls[gain] = value;
         this.#mark("controls");
       });
       part("gains").append(row);
       return reset;
     });
-    const calm = slider({ label: "Calmness", least: 0, most: 4, step: 0.05, rest: 1 }, spellCalm, (value) => {
+    const calm = slider({ name: "smoothing", label: "Calmness", least: 0, most: 4, step: 0.05, rest: 1 }, spellCalm, (value) => {
       this.smoothing = value;
       this.#mark("smoothing");
     });
@@ -201,7 +202,7 @@ export class ControlDesk {
       group.setAttribute("aria-label", title);
       group.append(make("h4", "", title));
       for (const [name, label] of units) {
-        const { row, reset } = slider({ label, code: name, least: -1, most: 1, step: 0.05, rest: 0 }, spellOffset, (value) => {
+        const { row, reset } = slider({ name, label, code: name, least: -1, most: 1, step: 0.05, rest: 0 }, spellOffset, (value) => {
           this.controls.au_offsets[name] = value;
           this.#mark("controls");
         });

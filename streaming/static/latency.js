@@ -5,7 +5,7 @@ import { ms, quantile } from "./statistics.js";
 /** @import {Picked} from "./rtcstats.js" */
 
 const MINUTE_MS = 60_000;
-const TINTS = 10;
+const TINTS = 14;
 const TRIPS = 9;
 const SPARK = { width: 300, height: 60 };
 
@@ -94,7 +94,7 @@ export class LatencyPanel {
       piece.title = `${name}: ${ms(time)}`;
       say(value, ms(time));
     }
-    say(part("stage-sum"), ms(sum));
+    say(part("stage-sum"), `${ms(sum)} on average`);
     part("stack").setAttribute("aria-label", entries.map(([name, time]) => `${name} ${ms(time)}`).join(", "));
   }
 

@@ -154,7 +154,7 @@ class Page {
       {
         phase: (phase, why) => this.#call === call && this.#followCall(phase, why),
         picture: (stream) => this.#call === call && this.#showPicture(stream),
-        open: () => this.desk.announce(),
+        open: (source) => this.#announce(source),
         message: (message) => this.#call === call && this.#heard(message),
       },
     );
@@ -222,10 +222,20 @@ class Page {
     if (phase === "reconnecting") void this.measure.stop();
     if (phase === "live") {
       this.#heardAt = performance.now();
-      if (button("pause").getAttribute("aria-pressed") === "true") this.#call?.send({ pause: true });
-      if (this.#report && this.sources.current.id) this.desk.change({ source: this.sources.current.id });
     }
     this.#enter(phase);
+  }
+
+  /**
+   * What was set before the channel opened.
+   *
+   * @param {string} source that the call was opened with
+   */
+  #announce(source) {
+    this.desk.announce();
+    const { id } = this.sources.current;
+    if (source !== id) this.desk.change({ source: id });
+    if (button("pause").getAttribute("aria-pressed") === "true") this.#call?.send({ pause: true });
   }
 
   /** @param {MediaStream} stream */
@@ -276,7 +286,7 @@ class Page {
 
   /** @param {CameraTrouble} found */
   #showTrouble(found) {
-    this.#enter("stopped");
+    this.#enter("blocked");
     say(part("trouble-title"), found.title);
     part("trouble-steps").replaceChildren(...found.steps.map((step) => make("li", "", step)));
     part("trouble").hidden = false;
@@ -288,7 +298,7 @@ class Page {
   /** @param {Phase} phase */
   #enter(phase) {
     this.#phase = phase;
-    const calling = !["idle", "stopped", "failed", "asking"].includes(phase);
+    const calling = !["idle", "blocked", "stopped", "failed", "asking"].includes(phase);
     document.documentElement.dataset.phase = phase;
     part("welcome").hidden = calling || !part("trouble").hidden;
     part("bar").hidden = !calling;
@@ -305,10 +315,12 @@ class Page {
     const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo" });
     part("state").dataset.tone = told.tone;
     say(part("state-text"), told.line);
+    part("state").title = told.line;
     part("chip").hidden = !told.chip;
     say(part("chip-text"), told.chip);
     part("veil").hidden = !told.veil;
     say(part("veil-text"), told.veil);
+    say(part("veil-note"), told.note);
     document.documentElement.dataset.outcome = this.#report?.outcome ?? "";
   }
 

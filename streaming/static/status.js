@@ -1,7 +1,7 @@
 /** @import {Report} from "./messages.js" */
 
 /**
- * @typedef {"loading" | "idle" | "asking" | "connecting" | "live" | "reconnecting" | "stopped" | "failed"} Phase
+ * @typedef {"loading" | "idle" | "blocked" | "asking" | "connecting" | "live" | "reconnecting" | "stopped" | "failed"} Phase
  * @typedef {"quiet" | "busy" | "good" | "warn" | "bad"} Tone
  *
  * @typedef {object} Situation
@@ -11,16 +11,22 @@
  * @property {boolean} silent live, but nothing was heard for a while
  * @property {boolean} demo
  *
- * @typedef {{tone: Tone, line: string, chip: string, veil: string}} Telling
- * line: beside the name. chip: on the picture. veil: over the picture, while there is none to trust.
+ * @typedef {{tone: Tone, line: string, chip: string, veil: string, note: string}} Telling
+ * line: beside the name. chip: on the picture. veil: over the picture, while there is none to trust; note: below that.
  */
 
-const NO_FACE = /face|lost|nobody/i;
+/** Reasons that a server gives in few words; what else it says is shown as it is. @type {Record<string, string>} */
+const REASONS = {
+  "no frames": "your camera sends nothing",
+  "no picture": "the engine sends nothing",
+  "worker away": "the engine is away",
+};
 
 /** @type {Record<Exclude<Phase, "live">, [Tone, string, string]>} */
 const PHASES = {
   loading: ["busy", "Loading", ""],
   idle: ["quiet", "Ready", ""],
+  blocked: ["warn", "No camera", ""],
   asking: ["busy", "Asking for the camera", "Please allow the camera"],
   connecting: ["busy", "Connecting", "Connecting"],
   reconnecting: ["warn", "Connection lost, reconnecting", "Connection lost, reconnecting"],
@@ -38,7 +44,7 @@ export function tell(situation) {
   const { phase, why } = situation;
   if (phase === "live") return tellLive(situation);
   const [tone, line, veil] = PHASES[phase];
-  return { tone, line: phase === "failed" && why ? why : line, chip: "", veil };
+  return { tone, line: phase === "failed" && why ? why : line, chip: "", veil, note: phase === "reconnecting" ? why : "" };
 }
 
 /**
@@ -66,8 +72,8 @@ function tellLive({ report, silent, demo }) {
  */
 function tellFallback({ outcome, reason }) {
   const shown = outcome === "held" ? "the last picture is held" : "the still portrait is shown";
-  if (!reason || NO_FACE.test(reason)) return telling("warn", `Face lost: ${shown}`, "Come back into the picture");
-  return telling("warn", `No new pictures (${reason}): ${shown}`, "No new pictures right now");
+  if (!reason || reason.startsWith("no face")) return telling("warn", `Face lost: ${shown}`, "Come back into the picture");
+  return telling("warn", `No new pictures (${REASONS[reason] ?? reason}): ${shown}`, "No new pictures right now");
 }
 
 /**
@@ -78,5 +84,5 @@ function tellFallback({ outcome, reason }) {
  * @returns {Telling}
  */
 function telling(tone, line, chip = "", veil = "") {
-  return { tone, line, chip, veil };
+  return { tone, line, chip, veil, note: "" };
 }

@@ -1,0 +1,78 @@
+// In the page's place of a server: a peer of the page's own, which sends back what it gets, or a picture of its own.
+// `stub` is what a test says and asks.
+(() => {
+  const stub = {
+    heard: [],
+    offers: [],
+    ended: [],
+    refuse: null, // {status, kind, message} for the next offers
+    report: {
+      outcome: "generated", reason: null, faces: 1, stages: { decode: 1.5, track: 9.25, render: 12 },
+      age_ms: { p50: 21.5, p95: 33 }, filter_lag_ms: 14, fps_in: 30, fps_out: 29.5, dropped: { replaced: 3 },
+      codec: "h264", kbps: 1900, size: [320, 240], worker: "ready", restarts: 0, changes: 0, measuring: false,
+      paused: false, pass_through: false, driver_pixels: false, round_trip_ms: null,
+    },
+    say: (message) => stub.channel.send(JSON.stringify(message)),
+    tell: (changes) => stub.say({ report: { ...stub.report, ...changes } }),
+    drop: () => stub.peer.close(),
+    of: (name) => stub.heard.filter((message) => name in message),
+  };
+  window.stub = stub;
+
+  function picture() {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [320, 240];
+    const context = canvas.getContext("2d");
+    let turn = 0;
+    window.setInterval(() => {
+      context.fillStyle = `hsl(${(turn += 5)} 60% 50%)`;
+      context.fillRect(0, 0, 320, 240);
+    }, 33);
+    return canvas.captureStream(30).getVideoTracks()[0];
+  }
+
+  async function answer(offer) {
+    stub.offers.push(offer);
+    if (stub.refuse) {
+      const { status, kind, message } = stub.refuse;
+      return new Response(JSON.stringify({ error: { kind, message } }), { status });
+    }
+    const peer = new RTCPeerConnection();
+    stub.peer = peer;
+    peer.ondatachannel = ({ channel }) => {
+      stub.channel = channel;
+      channel.onmessage = ({ data }) => {
+        const message = JSON.parse(data);
+        stub.heard.push(message);
+        if ("ping" in message) stub.say({ pong: message.ping });
+        if ("seq" in message) stub.say({ ack: message.seq, changes: message.seq });
+      };
+      if (channel.readyState === "open") stub.tell({});
+      else channel.onopen = () => stub.tell({});
+    };
+    let echoed = null;
+    peer.ontrack = ({ track }) => (echoed = track);
+    await peer.setRemoteDescription({ type: offer.type, sdp: offer.sdp });
+    const [transceiver] = peer.getTransceivers();
+    await transceiver.sender.replaceTrack(offer.driver === "demo" ? picture() : echoed);
+    transceiver.direction = offer.driver === "demo" ? "sendonly" : "sendrecv";
+    await peer.setLocalDescription();
+    await new Promise((resolve) => {
+      const look = () => peer.iceGatheringState === "complete" && resolve();
+      peer.onicegatheringstatechange = look;
+      look();
+    });
+    const { sdp, type } = peer.localDescription;
+    return new Response(JSON.stringify({ session: `session-${stub.offers.length}`, sdp, type }), { status: 201 });
+  }
+
+  const real = window.fetch.bind(window);
+  window.fetch = async (path, options = {}) => {
+    if (path === "/api/sessions") return answer(JSON.parse(options.body));
+    if (String(path).startsWith("/api/sessions/")) {
+      stub.ended.push(path);
+      return new Response(null, { status: 204 });
+    }
+    return real(path, options);
+  };
+})();
