@@ -93,7 +93,7 @@ class Child:
     """One process. `told(child, message)` is called in the reader thread with everything but pictures and signs of
     life, and once with None when the process has ended or talks nonsense.
 
-    heard_s: when it last gave a sign of life. busy_s: of its busiest stage, then. sources: those that it has.
+    heard_s: when its last sign of life was read. busy_s: of its busiest stage, then. sources: those that it has.
     """
 
     def __init__(
@@ -139,6 +139,14 @@ class Child:
             name = f"marotte{work.__name__}-{self.number}"
             self._threads.append(threading.Thread(target=work, name=name, args=(ours,), daemon=True))
             self._threads[-1].start()
+
+    def silent_s(self, now_s: float) -> float:
+        """For how long it has given no sign of life. What lies unread is one: it is our reader that is late then,
+        after a pause of this process, or behind a receiver that is slow."""
+        with contextlib.suppress(OSError):
+            if self._connection is not None and self._connection.poll():
+                return 0.0
+        return now_s - self.heard_s
 
     @property
     def pid(self) -> int | None:

@@ -267,7 +267,7 @@ class ProcessWorker(Worker):
 
     def _overrun(self, child: Child, now_s: float) -> tuple[str, str] | None:
         """Reason and words for what has taken too long."""
-        silent_s = now_s - child.heard_s
+        silent_s = child.silent_s(now_s)
         if not child.ready:
             if silent_s > _SILENT_START_S or now_s - child.started_s > _LONGEST_START_S:
                 return "hung", f"did not start within {now_s - child.started_s:.0f} s"

@@ -257,6 +257,27 @@ def test_a_stopped_process_and_a_stage_that_hangs_are_replaced(watched: Callable
     one.until(lambda: _gone(hanging or 0))
 
 
+def test_a_receiver_that_is_slow_is_not_blamed_on_the_process(watched: Callable[..., Watched]) -> None:
+    """Signs of life that lie unread on this side are signs of life."""
+    one = watched(spare=False, hang_s=1.0).ready()
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def deliver(delivery: Delivery) -> None:
+        if not blocked.is_set():
+            blocked.set()
+            go_on.wait(LONG_S)
+        one.deliver(delivery)
+
+    one.worker.open("s", SessionSpec(one.source().id), deliver)
+    one.until(blocked.is_set, one.post)
+    looked_s = time.perf_counter()
+    one.until(lambda: time.perf_counter() > looked_s + 2.0)
+    assert one.restarts() == {}
+    go_on.set()
+    one.next()
+    assert one.restarts() == {}
+
+
 def test_a_source_that_the_process_dies_of_is_refused_from_then_on(watched: Callable[..., Watched]) -> None:
     """Its future fails, the sessions go on, and it does not get a second chance to take them down."""
     one = watched(**PATIENT).ready().session()
