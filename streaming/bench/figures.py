@@ -20,18 +20,22 @@ MOST_GROWTH_MS = 8.0
 """Growth from a run's first to its last quarter that counts as none: half a refresh of the display."""
 
 
-def window(measured: dict[str, Any], cpu_s: float | None) -> dict[str, Any]:
+def window(
+    measured: dict[str, Any], cpu_s: float | None, server: dict[str, float] | None = None
+) -> dict[str, Any]:
     """Figures of one stretch of a call, of what CallPage.measure gave.
 
-    fps: different numbered pictures presented per second. g2g_*: from the drawing of a frame until the presentation of
-    the picture with its number. server_cpu: share of one core. The rest is Chromium's getStats and the server's
-    reports.
+    fps: different numbered pictures received per second. shown_fps: those that were presented, for two that come within
+    one refresh of the display are one picture there. g2g_*: from the drawing of a frame until the presentation of
+    the picture with its number. server_cpu: share of one core. server: further figures of it. The rest is
+    Chromium's getStats and the server's reports.
     """
     seconds, delays = measured["seconds"], delays_ms(measured)
     p50, p95 = (float(value) for value in np.percentile(delays, (50, 95))) if delays.size else (None, None)
     return {
         "seconds": round(seconds, 3),
-        "fps": delays.size / seconds,
+        "fps": measured["received"] / seconds,
+        "shown_fps": delays.size / seconds,
         "sent_fps": measured["sent"] / seconds,
         "decoded_fps": _grown(measured, "inbound.framesDecoded") / seconds,
         "g2g_p50_ms": p50,
@@ -46,6 +50,7 @@ def window(measured: dict[str, Any], cpu_s: float | None) -> dict[str, Any]:
         "codec": measured.get("codec"),
         "size": measured["size"],
         "server_cpu": None if cpu_s is None else cpu_s / seconds,
+        **(server or {}),
         **_reported(measured["reports"]),
     }
 

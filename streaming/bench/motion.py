@@ -24,6 +24,7 @@ NAMES = ("mouth", "yaw")
 MOST_LAG_S = 0.3
 
 _STEP_S = 0.005
+_SLOW_S = 1.2
 _TICKS = 90_000
 _LEAST_FRAMES = 30
 _LEAST_SPREAD = {"mouth": 0.02, "yaw": 1.0}
@@ -32,7 +33,7 @@ _LEAST_SPREAD = {"mouth": 0.02, "yaw": 1.0}
 @dataclass(frozen=True, slots=True)
 class Lag:
     """lag_ms: by which the received course follows the sent one at the same numbers; positive is later. correlation:
-    at that shift. together: without any shift."""
+    of quick motion, at that shift. together: of all motion, without any shift."""
 
     lag_ms: float
     correlation: float
@@ -78,11 +79,19 @@ def _lag(sent_s: F64, sent: F64, received_s: F64, received: F64, least: float) -
     if grid.size < 1 / _STEP_S:
         return None
     fixed = np.interp(grid, received_s, received)
-    shifts = np.arange(-MOST_LAG_S, MOST_LAG_S + _STEP_S / 2, _STEP_S)
-    fit = np.array([_correlation(np.interp(grid - shift, sent_s, sent), fixed) for shift in shifts])
-    best = int(np.argmax(fit))
     together = _correlation(np.interp(grid, sent_s, sent), fixed)
+    fixed = _quick(fixed)
+    shifts = np.arange(-MOST_LAG_S, MOST_LAG_S + _STEP_S / 2, _STEP_S)
+    fit = np.array([_correlation(_quick(np.interp(grid - shift, sent_s, sent)), fixed) for shift in shifts])
+    best = int(np.argmax(fit))
     return Lag(1000 * float(shifts[best] + _STEP_S * _vertex(fit, best)), float(fit[best]), together)
+
+
+def _quick(course: F64) -> F64:
+    """A course less its mean over about a second: a resting face that is learned on the way moves that mean."""
+    width = round(_SLOW_S / _STEP_S) | 1
+    padded = np.pad(course, width // 2, mode="edge")
+    return np.asarray(course - np.convolve(padded, np.full(width, 1 / width), mode="valid"), np.float64)
 
 
 def _correlation(a: F64, b: F64) -> float:

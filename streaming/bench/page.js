@@ -134,11 +134,12 @@ const bench = {
     video.muted = true;
     video.autoplay = true;
     document.body.append(video);
-    const call = { sending, receiving, video, rows: [], reports: [], messages: [], last: 0, frames: 0 };
+    const call = { sending, receiving, video, rows: [], numbers: new Set(), reports: [], messages: [], last: 0, frames: 0 };
     call.playing = new Promise((done) => {
       receiving.ontrack = ({ track, receiver }) => {
         receiver.jitterBufferTarget = 0;
         video.srcObject = new MediaStream([track]);
+        bench.count(call, track.clone());
       };
       const look = (now, about) => {
         done();
@@ -171,12 +172,41 @@ const bench = {
     if (drawn !== undefined) call.rows.push([number, drawn, about.presentationTime, about.expectedDisplayTime]);
   },
 
+  /** Read every received picture's number, also of those that no refresh of the display was left for. */
+  async count(call, track) {
+    const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 4 }).readable.getReader();
+    for (;;) {
+      const { value: frame, done } = await reader.read();
+      if (done) return;
+      const number = await bench.numberOf(frame).finally(() => frame.close());
+      if (number >= 0) call.numbers.add(number);
+    }
+  },
+
+  /** From the luma of a VideoFrame's first rows. */
+  async numberOf(frame) {
+    const { x, y, width: wide } = frame.visibleRect;
+    const width = wide & ~1;
+    const height = strip.stripHeight(frame.visibleRect.height) & ~1;
+    const rect = { x, y, width, height };
+    const bytes = new Uint8Array(frame.allocationSize({ rect }));
+    const [luma] = await frame.copyTo(bytes, { rect });
+    const data = new Uint8Array(4 * width * height);
+    for (let row = 0; row < height; row++) {
+      for (let column = 0; column < width; column++) {
+        data.fill(bytes[luma.offset + row * luma.stride + column], 4 * (row * width + column), 4 * (row * width + column) + 3);
+      }
+    }
+    return strip.read({ data, width, height });
+  },
+
   /** What a call does in the next `ms`. */
   async measure(name, ms) {
     const call = bench.calls.get(name);
     const before = await bench.stats(call);
     const [sent, frames, from] = [bench.number, call.frames, performance.now()];
     call.rows.length = call.reports.length = 0;
+    call.numbers.clear();
     await new Promise((done) => setTimeout(done, ms));
     const seconds = (performance.now() - from) / 1000;
     const after = await bench.stats(call);
@@ -185,6 +215,7 @@ const bench = {
       from,
       sent: bench.number - sent,
       presented: call.frames - frames,
+      received: call.numbers.size,
       rows: call.rows.slice(),
       reports: call.reports.map(([, report]) => report),
       before,

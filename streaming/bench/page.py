@@ -52,8 +52,11 @@ class CallPage:
         return str(answer["session"])
 
     def measure(self, name: str, seconds: float) -> dict[str, Any]:
-        """What a call does from now on: `rows` of (number, drawn, presented, expected on display) in ms, `sent`
-        and `presented` pictures, getStats `before` and `after`, the received `codec`, and the server's `reports`."""
+        """What a call does from now on.
+
+        `rows` of (number, drawn, presented, expected on display) in ms; pictures `sent`, `received` (different ones)
+        and `presented`; getStats `before` and `after`; the received `codec`; the server's `reports`.
+        """
         found: dict[str, Any] = self._do("([name, ms]) => bench.measure(name, ms)", [name, 1000 * seconds])
         return found
 

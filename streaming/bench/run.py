@@ -139,6 +139,20 @@ def wait_until_ready(server: ServerProcess, timeout_s: float = _READY_S) -> None
     raise BackendError(f"the server is not ready after {timeout_s:.0f} s: {last}: {server.log[-1000:]}")
 
 
+def encoding(server: ServerProcess) -> dict[str, float]:
+    """Seconds spent on encoding, and pictures encoded, of all codecs, from /metrics."""
+    request = urllib.request.Request(
+        f"{server.origin}/metrics", headers={"Authorization": f"Bearer {server.token}"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    names = {"encode_s": "marotte_encode_seconds_sum", "encoded": "marotte_encode_seconds_count"}
+    return {
+        key: sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+        for key, name in names.items()
+    }
+
+
 class _Run:
     def __init__(
         self,
@@ -207,19 +221,24 @@ class _Run:
     def _measured(
         self, way: str, name: str, seconds: float, points: list[tuple[float, float]]
     ) -> dict[str, Any]:
-        before = self._cpu(way)
+        before = self._used(way)
         measured = self._page.measure(name, seconds)
-        after = self._cpu(way)
+        used = {key: value - before[key] for key, value in self._used(way).items() if key in before}
         self._tell()
         presented = [row[2] / 1000 for row in measured["rows"]]
         points += zip(presented, figures.delays_ms(measured).tolist())
-        spent = None if before is None or after is None else after - before
-        return figures.window(measured, spent) | {
-            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        }
+        encode = 1000 * used["encode_s"] / used["encoded"] if used.get("encoded") else None
+        server = {} if encode is None else {"server_encode_ms": encode}
+        figured = figures.window(measured, used.get("cpu_s"), server)
+        return figured | {"load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
 
-    def _cpu(self, way: str) -> float | None:
-        return cpu_seconds(self._servers[way].pid) if way in self._servers else None
+    def _used(self, way: str) -> dict[str, float]:
+        """What a server has used until now: cpu_s, where it can be told, encode_s and encoded pictures."""
+        if way not in self._servers:
+            return {}
+        server = self._servers[way]
+        spent = cpu_seconds(server.pid)
+        return encoding(server) | ({} if spent is None else {"cpu_s": spent})
 
     def _long(self, codec: str, part: dict[str, Any], points: dict[str, list[tuple[float, float]]]) -> None:
         line = points.setdefault("long", [])

@@ -19,7 +19,8 @@ def table(content: dict[str, Any]) -> str:
 
 
 def _codec(codec: str, part: dict[str, Any]) -> list[str]:
-    columns = f"{'p50 ms':>9}{'p95 ms':>9}{'fps':>7}{'sent':>7}{'jitter ms':>11}{'kb/s':>7}{'server CPU':>12}"
+    times = f"{'p50 ms':>9}{'p95 ms':>9}{'fps':>7}{'shown':>7}{'sent':>7}"
+    columns = f"{times}{'jitter ms':>11}{'kb/s':>7}{'server CPU':>12}"
     lines = [f"{codec.upper():<20}{columns}"]
     for way, title in _TITLES.items():
         if part.get(way, {}).get("windows"):
@@ -42,6 +43,7 @@ def _row(row: dict[str, Any]) -> str:
         _number(row["g2g_p50_ms"], 9)
         + _number(row["g2g_p95_ms"], 9)
         + _number(row["fps"], 7)
+        + _number(row["shown_fps"], 7)
         + _number(row["sent_fps"], 7)
         + _number(row["jitter_buffer_ms"], 11)
         + _number(row["received_kbps"], 7, 0)
@@ -57,6 +59,9 @@ def _engine(part: dict[str, Any]) -> list[str]:
     lines = []
     windows = part.get("windows", {}).get("engine") or [{}]
     stages = windows[-1].get("stages_ms") or {}
+    encode = windows[-1].get("server_encode_ms")
+    if stages and encode is not None:
+        stages = stages | {"encode": encode}
     if stages:
         lines.append("stages, ms: " + ", ".join(f"{name} {value:.1f}" for name, value in stages.items()))
     if "long" in part and part["long"].get("growth_ms") is not None:

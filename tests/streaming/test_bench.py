@@ -59,7 +59,8 @@ def test_no_lag_is_claimed_where_the_portrait_stands_still() -> None:
 
 
 def _measured(delay_ms: float, fps: float = 30.0, seconds: float = 6.0) -> dict:
-    rows = [[n, 33 * n, 33 * n + delay_ms, 33 * n + delay_ms + 1] for n in range(round(fps * seconds))]
+    frames = round(fps * seconds)
+    rows = [[n, 33 * n, 33 * n + delay_ms, 33 * n + delay_ms + 1] for n in range(frames)]
     before = {
         "inbound.framesDecoded": 10,
         "inbound.jitterBufferDelay": 1,
@@ -74,6 +75,7 @@ def _measured(delay_ms: float, fps: float = 30.0, seconds: float = 6.0) -> dict:
         "seconds": seconds,
         "sent": 180,
         "presented": 180,
+        "received": frames,
         "rows": rows,
         "reports": [
             {"stages": {"track": 4.0}, "age_ms": [20, 30], "filter_lag_ms": 5, "kbps": 900, "dropped": {}},
