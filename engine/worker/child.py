@@ -24,6 +24,8 @@ from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.synchronize import Semaphore
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.errors import WorkerError
 from engine.types import U8
 from engine.worker import messages, process
@@ -199,13 +201,13 @@ class Child:
 
     def add(self, source: str, data: bytes, name: str) -> None:
         """One at a time. Raises WorkerError where there is no memory for it."""
-        segment = create_segment(len(data))
+        segment = create_segment(max(1, len(data)))
         try:
             still = Mailbox.create(picture_bytes(self._config.side))
         except WorkerError:
             close_segment(segment, owned=True)
             raise
-        memory(segment)[: len(data)] = data
+        np.copyto(np.ndarray(len(data), np.uint8, memory(segment)), np.frombuffer(data, np.uint8))
         self.adding = Adding(source, segment, still, time.perf_counter())
         self.send(
             "add",

@@ -110,6 +110,7 @@ class ProcessWorker(Worker):
         self._answers: list[tuple[Future[SourceInfo], SourceInfo | Exception]] = []
         self._poisoned: OrderedDict[str, None] = OrderedDict()
         self._restarts: dict[str, int] = {}
+        self._warned = ""
         self._current: Child | None = None
         self._spare: Child | None = None
         self._dying: list[Child] = []
@@ -182,7 +183,9 @@ class ProcessWorker(Worker):
         try:
             return True if child is None else child.post(session, rgb, stamp)
         except WorkerError as error:
-            _log.warning("session %s: a frame was dropped: %s", session, error)
+            if self._warned != str(error):  # once, and not for every frame
+                self._warned = str(error)
+                _log.warning("session %s: its frames are dropped: %s", session, error)
             return True
 
     def change(self, session: str, change: Mapping[str, Any]) -> int:
@@ -257,8 +260,7 @@ class ProcessWorker(Worker):
             self._spare = self._launched()
         for child in (self._current, self._spare):
             if child is not None and child.ready and child.adding is None:
-                with self._lock:
-                    self._feed(child)
+                self._feed(child)
 
     def _spare_is_due(self, now_s: float) -> bool:
         current = self._current
@@ -350,34 +352,35 @@ class ProcessWorker(Worker):
 
     def _feed(self, child: Child) -> None:
         """Give it the next source: one that a session waits for, a new one, then those that may be asked for."""
-        missing = self._missing(child)
         wanted = self._wanted
-        new = wanted is not None and wanted.sent is None and child is self._current
-        try:
+        if wanted is not None and not wanted.id:
+            wanted.id = hashlib.sha256(wanted.data).hexdigest()
+        with self._lock:
+            missing = self._missing(child)
+            new = wanted is not None and wanted.sent is None and child is self._current
             if missing and (self._in_use(missing[0]) or not new):
                 held = self._held[missing[0]]
-                child.add(missing[0], held.data, held.info.name)
-            elif new and wanted is not None:
-                self._add_new(child, wanted)
-        except WorkerError as error:
-            if new and wanted is not None:
-                self._answer(error)
+                source, data, name = missing[0], held.data, held.info.name
+            elif new and wanted is not None and self._is_wanted(wanted):
+                source, data, name = wanted.id, wanted.data, wanted.name
+                wanted.sent = child
             else:
-                _log.warning("worker: a source waits: %s", error)
+                return
+        try:
+            child.add(source, data, name)
+        except WorkerError as error:
+            _log.warning("worker: %s waits: %s", name, error)
+            with self._lock:
+                if wanted is not None and wanted.sent is child:
+                    self._answer(error)
 
-    def _add_new(self, child: Child, wanted: _Wanted) -> None:
-        wanted.id = hashlib.sha256(wanted.data).hexdigest()
-        held = self._held.get(wanted.id)
-        if held is not None and wanted.id in child.sources:
-            self._held.move_to_end(wanted.id)
-            self._answer(held.info)
-        elif wanted.id in self._poisoned:
+    def _is_wanted(self, wanted: _Wanted) -> bool:
+        """Whether a process is to look at it; one that has it already answers at once."""
+        if wanted.id in self._poisoned:
             self._answer(_poison(wanted.name))
         elif wanted.future.cancelled():
             self._wanted = None
-        else:
-            child.add(wanted.id, wanted.data, wanted.name)
-            wanted.sent = child
+        return self._wanted is wanted
 
     def _added(self, child: Child, message: Message) -> None:
         """The process has an answer about the source that it was given."""

@@ -194,6 +194,7 @@ def test_a_larger_frame_gets_a_larger_mailbox(watched: Callable[..., Watched]) -
     one = watched(spare=False, **PATIENT).ready().session()
     one.next()
     few = len(_own_segments())
+    assert one.post(size=(8192, 8192)) is True, "larger than any picture that is taken"
     for side in (16, 64, 32, 200):
         mark = one.got[-1].stamp.mark
         one.until(lambda mark=mark: one.got[-1].stamp.mark > mark, lambda s=side: one.post(size=(s, s)))
@@ -308,6 +309,9 @@ def test_what_is_wrong_with_a_source_crosses_as_the_error_it_is(watched: Callabl
     error = _failed(one.worker.add_source(b"nobody here", "wall.jpg"))
     assert type(error) is NoFaceError
     assert str(error) == "wall.jpg: no face in it; give one with a face"
+    assert one.source(b"").faces == 1, "an empty one is the insides' to refuse"
+    assert one.source(b"one name") is not None
+    assert one.worker.add_source(b"one name", "another name").result(LONG_S).name == "another name"
     assert one.restarts() == {}
 
 
