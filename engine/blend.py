@@ -13,14 +13,18 @@ from engine.types import F64, U8, Patch
 _INTEGRAL = 1e-6
 
 
-def paste(patch: Patch) -> U8:
-    """A new picture: the patch's canvas with the patch in its place, uint8 (H, W, 3).
+def paste(patch: Patch, out: U8 | None = None) -> U8:
+    """A new picture: the patch's canvas with the patch in its place, uint8 (H, W, 3). out: C-contiguous memory for it,
+    of the canvas's shape; it may be the canvas itself.
 
     A patch whose crop is a shift by whole pixels is copied; any other is resampled bilinearly. Raises PortError when
     the patch's arrays do not fit each other: the kernels below trust them.
     """
     _check(patch)
-    out = patch.canvas.copy()
+    if out is None:
+        out = patch.canvas.copy()
+    elif out is not patch.canvas:
+        np.copyto(out, patch.canvas)
     if not _paste_shifted(out, patch):
         _paste_warped(out, patch)
     return out

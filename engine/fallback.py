@@ -44,6 +44,11 @@ class Fallback:
         """Remember a picture that left."""
         self._last, self._last_s, self._card = picture, time_s, None
 
+    @property
+    def last(self) -> U8 | None:
+        """The last generated picture: what is held."""
+        return self._last
+
     def picture(self, time_s: float, size: tuple[int, int]) -> tuple[U8, Outcome]:
         """What leaves at `time_s` in place of a generated picture. size: (width, height) where nothing is known."""
         if self._last is None:

@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from engine.blend import paste
 from engine.errors import ConfigError, MarotteError, PortError
 from engine.fallback import Fallback, FallbackConfig
@@ -137,10 +139,16 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    """One picture that is moved: its faces, main face first, and what is shown where nothing can be generated."""
+    """One picture that is moved: its faces, main face first, and what is shown where nothing can be generated. drawn:
+    two arrays for its moved pictures by turns, or none to make new ones."""
 
     slots: tuple[_Slot, ...]
     fallback: Fallback
+    drawn: tuple[U8, ...] = ()
+
+    def room(self) -> U8 | None:
+        """Where the next picture may be drawn: not where the one lies that is held."""
+        return next((array for array in self.drawn if array is not self.fallback.last), None)
 
 
 class Session:
@@ -148,7 +156,8 @@ class Session:
 
     sources: the faces of one picture, main face first. body and segmenter serve Signal.BODY and Signal.PARSING; a
     generator that needs one which is not given is refused. expressions: gives the AUs that geometry sees badly.
-    prepared: the sources, where they were prepared before.
+    prepared: the sources, where they were prepared before. reuse: a puppet's pictures are drawn into two arrays by
+    turns, for callers who have done with one when they ask for the next.
     neutral: pins the driver's resting face in place of calibration. clock: monotonic seconds, on the same clock as
     Frame.arrived_s.
 
@@ -170,6 +179,7 @@ class Session:
         segmenter: Segmenter | None = None,
         expressions: Expressions | None = None,
         prepared: Sequence[Prepared] | None = None,
+        reuse: bool = False,
         clock: Clock = time.perf_counter,
     ) -> None:
         self._tracker, self._generator, self._runner = tracker, generator, runner
@@ -188,7 +198,7 @@ class Session:
         self._mask_smoother = MaskSmoother(self._config.smoothing)
         self.controls = controls or Controls()
         self.smoothing = 1.0
-        self._neutral, self._clock = neutral, clock
+        self._neutral, self._clock, self._reuse = neutral, clock, reuse
         self._logged: set[type[BaseException]] = set()
         self._scene = _Scene((), Fallback(self._config.fallback, None))
         if prepared is None:
@@ -208,7 +218,8 @@ class Session:
         for slot, old in zip(slots, self._slots):
             slot.succeed(old)
         still = prepared[0].source.rgb if self._config.mode is Mode.PUPPET else None
-        self._scene = _Scene(tuple(slots), Fallback(self._config.fallback, still))
+        drawn = () if still is None or not self._reuse else (np.empty_like(still), np.empty_like(still))
+        self._scene = _Scene(tuple(slots), Fallback(self._config.fallback, still), drawn)
 
     def follow(self, tracker: Tracker) -> None:
         """Another driver from the next frame on: nothing of the last one colours its motion."""
@@ -334,9 +345,10 @@ class Session:
             expected = work.frame if self._config.mode is Mode.EDIT else slot.state.prepared.source
             if patch.canvas.shape != expected.rgb.shape:
                 raise PortError(f"canvas: expected {expected.rgb.shape}, got {patch.canvas.shape}")
-            if picture is not None:  # a further face goes into the picture that already holds the first
-                patch = replace(patch, canvas=picture)
-            picture = paste(patch)
+            if picture is None:
+                picture = paste(patch, work.scene.room())
+            else:  # a further face goes into the picture that already holds the first
+                picture = paste(replace(patch, canvas=picture), picture)
         if picture is None:
             raise MarotteError("the runner gave back nothing; expected one answer per face")
         return picture

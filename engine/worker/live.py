@@ -241,6 +241,7 @@ class Live:
             segmenter=person,
             expressions=expressions,
             prepared=self._ready.prepared,
+            reuse=True,
         )
         self._set(session)
         return Recipient(self.name, session, self._deliver, self._closed, Planes(), self._once)

@@ -331,6 +331,26 @@ def test_smoothing_is_set_live_for_every_face() -> None:
     assert session._slots[0].smoother.strength == 0.0
 
 
+def test_reused_memory_never_holds_two_pictures_at_once() -> None:
+    """Drawn by turns into two arrays: what is held stays whole, also when a later face fails half-way."""
+    runner = AddingRunner()
+    sources = [source_at(40, 80), source_at(120, 80)]
+    both = (face_at(10, 80, 1), face_at(100, 80, 2))
+    session = session_for([both] * 8, runner, sources, reuse=True)
+    last: np.ndarray | None = None
+    arrays = set()
+    for number in range(8):
+        if number in (3, 4, 6):
+            session._slots[1].state.level = float("nan")
+        result, report = session.step(frame_at(number))
+        arrays.add(id(result.rgb))
+        if report.outcome is Outcome.HELD:
+            assert (result.rgb == last).all()
+            session._slots[1].state.level = 0.0
+        last = result.rgb.copy()
+    assert len(arrays) == 2
+
+
 def test_a_mode_that_the_generator_does_not_have_is_refused_at_start() -> None:
     """Configuration is validated before the first frame."""
     generator = EchoGenerator(modes=frozenset({Mode.EDIT}))
