@@ -46,11 +46,19 @@ def _live(page: Page) -> None:
     page.wait_for_timeout(3500)
 
 
+def _motion(page: Page) -> None:
+    _live(page)
+    page.click("#tab-motion")
+    page.wait_for_timeout(300)
+
+
 def _side(page: Page) -> None:
     _live(page)
     page.click("label:has([value=side])")
-    page.click("#tab-motion")
-    page.wait_for_timeout(700)
+    page.click("#tab-expression")
+    for name, value in (("AU12", 0.6), ("AU02", 0.4)):
+        page.locator(f"#slider-{name}").fill(str(value))
+    page.wait_for_timeout(900)
 
 
 def _measuring(page: Page) -> None:
@@ -86,7 +94,7 @@ Shot = tuple[dict[str, Any], str, Callable[[Page], None]]
 SHOTS: dict[str, Shot] = {
     "first": (DESKTOP, "there", _first),
     "first-phone": (PHONE, "there", _first),
-    "desktop": (DESKTOP, "there", _live),
+    "desktop": (DESKTOP, "there", _motion),
     "light": (LIGHT, "there", _side),
     "phone": ({**PHONE, "color_scheme": "light"}, "there", _live),
     "phone-expression": ({**PHONE, "color_scheme": "dark"}, "there", _expression),
@@ -102,9 +110,12 @@ def camera_clips(folder: Path) -> dict[str, Path]:
     sample = folder / "sample.mp4"
     play_sample(sample)
     width, height = SIZE
-    backdrop = cv2.GaussianBlur(
-        np.random.default_rng(3).integers(60, 110, (height, width, 1), np.uint8).repeat(3, 2), (0, 0), 40
-    )
+    away_from, light = np.mgrid[0:height, 0:width].astype(np.float32), np.float32(150)
+    room = light - 70 * np.hypot((away_from[1] - 220) / width, (away_from[0] - 150) / height)
+    room[int(0.78 * height) :] -= 34  # a table's edge, and a frame on the wall
+    room[90:230, 430:540] -= 28
+    room[102:218, 442:528] += 40
+    backdrop = cv2.GaussianBlur(room, (0, 0), 2.2).astype(np.uint8)[..., None].repeat(3, 2)
     pictures: list[U8] = []
     with open_media(sample) as media:
         for frame in media:

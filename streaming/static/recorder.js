@@ -2,6 +2,7 @@ import { make } from "./elements.js";
 
 const KINDS = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 const SLICE_MS = 1000;
+const CLOCK_MS = 500;
 
 /** Records the returned picture, with its mark, and hands it over as a file. Nothing is sent anywhere. */
 export class Recorder {
@@ -9,7 +10,7 @@ export class Recorder {
   #recorder = null;
   #startedAt = 0;
 
-  /** @param {() => void} changed it began, ended or went on for a second */
+  /** @param {() => void} changed it began, ended or went on */
   constructor(changed) {
     this.changed = changed;
   }
@@ -36,10 +37,11 @@ export class Recorder {
     const parts = /** @type {Blob[]} */ ([]);
     recorder.ondataavailable = (event) => {
       if (event.data.size) parts.push(event.data);
-      this.changed();
     };
+    const clock = window.setInterval(this.changed, CLOCK_MS);
     // also when the stream ended, with the connection or by stop
     recorder.onstop = () => {
+      window.clearInterval(clock);
       if (this.#recorder === recorder) this.#recorder = null;
       if (parts.length) save(new Blob(parts, { type: recorder.mimeType }), fileName(name, recorder.mimeType));
       this.changed();
