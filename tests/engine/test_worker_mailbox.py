@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,18 @@ def test_memory_that_is_not_there_is_an_error_at_once(monkeypatch: pytest.Monkey
     with pytest.raises(WorkerError, match="are not to be had"):
         Mailbox.create(CAPACITY)
     assert {name for name in os.listdir("/dev/shm") if name.startswith("marotte")} <= before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is tracked there")
+def test_attaching_registers_nothing(ends: tuple[Mailbox, Mailbox], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that attaches just while the owner lets go would otherwise be complained of at the end, and be removed
+    again."""
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(resource_tracker, "register", lambda name, kind: told.append((name, kind)))
+    register = resource_tracker.register
+    Mailbox.attach(ends[0].name, CAPACITY).close()
+    assert told == []
+    assert resource_tracker.register is register
 
 
 def test_the_resource_tracker_neither_warns_nor_removes_early() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError, NoFaceError, WorkerError
+from engine.worker import mailbox
 from engine.worker.child import Child
 from engine.worker.interface import (
     Delivery,
@@ -28,7 +29,7 @@ from engine.worker.interface import (
     WorkerStatus,
 )
 from engine.worker.supervisor import SOURCES_KEPT, ProcessWorker
-from tests.engine.worker_fakes import SIDE, Faults, fake_worker, quarrelsome_worker
+from tests.engine.worker_fakes import SIDE, Faults, OwnNames, fake_worker, quarrelsome_worker
 
 PROJECT = Path(__file__).resolve().parents[2]
 LONG_S = 60.0
@@ -150,17 +151,16 @@ def _gone(pid: int) -> bool:
     return sys.platform == "linux"
 
 
-def _segments() -> set[str]:
+def _own_segments(pid: int = os.getpid()) -> set[str]:
+    """Those that this process has made, told from others' by `own_names`."""
     folder = Path("/dev/shm")
-    return {path.name for path in folder.glob("marotte-*")} if folder.is_dir() else set()
+    return {path.name for path in folder.glob(f"marotte-{pid:08x}*")} if folder.is_dir() else set()
 
 
-def _own_segments() -> set[str]:
-    """Those that this process has mapped: other tests may run beside this one."""
-    if sys.platform != "linux":
-        return set()
-    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    return {line.rsplit("/", 1)[1] for line in maps.splitlines() if "/dev/shm/marotte-" in line}
+@pytest.fixture(autouse=True)
+def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs make segments beside this one."""
+    monkeypatch.setattr(mailbox, "secrets", OwnNames)
 
 
 def _failed(future: Future[SourceInfo]) -> BaseException:
@@ -332,11 +332,14 @@ def test_a_session_takes_another_source_and_forgets_the_first(watched: Callable[
 def test_only_so_many_sources_are_kept(watched: Callable[..., Watched]) -> None:
     """Uploads do not fill the memory; what a session shows stays."""
     one = watched(spare=False, **PATIENT).ready().session()
+    one.next()
+    few = len(_own_segments())
     ids = [one.source(b"number %d" % number).id for number in range(SOURCES_KEPT + 1)]
     with pytest.raises(ConfigError, match="not known"):
         one.worker.change("s", {"source": ids[0]})
     assert one.worker.change("s", {"source": ids[1]}) == 1
     one.next(source=ids[1])
+    assert len(_own_segments()) == few, "what carried the bytes of a source is still there"
 
 
 def test_what_cannot_be_opened_is_said(watched: Callable[..., Watched]) -> None:
@@ -542,9 +545,11 @@ import os, signal, sys, time, threading
 sys.path.insert(0, {project!r})
 print("once", flush=True)
 from pathlib import Path
+from engine.worker import mailbox
 from engine.worker.interface import SessionSpec, State, WorkerConfig
 from engine.worker.supervisor import ProcessWorker
-from tests.engine.worker_fakes import Faults, fake_worker
+from tests.engine.worker_fakes import Faults, OwnNames, fake_worker
+mailbox.secrets = OwnNames
 worker = ProcessWorker(WorkerConfig(hang_s={hang_s}), Faults(Path({folder!r})), make=fake_worker)
 ready = threading.Event()
 worker.on_status(lambda status: ready.set() if status.state is State.READY else None)
@@ -554,6 +559,7 @@ source = worker.add_source(b"portrait", "portrait").result(60).id
 worker.open("s", SessionSpec(source), lambda delivery: None)
 while worker._spare is None or not worker._spare.ready:
     time.sleep(0.01)
+assert list(Path("/dev/shm").glob(f"marotte-{{os.getpid():08x}}*")) or sys.platform != "linux"
 print(worker.status().pid, worker._spare.pid, flush=True)
 {end}
 """
@@ -579,7 +585,6 @@ def _await_gone(*pids: int) -> None:
 
 def test_no_orphan_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     """kill -9 on the network's process ends both of its workers, even one that is stopped, and frees the memory."""
-    before = _segments()
     with _script(tmp_path, "time.sleep(3600)") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "once\n"
@@ -589,7 +594,7 @@ def test_no_orphan_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
         process.kill()
         _await_gone(first, spare)
         process.communicate(timeout=LONG_S)  # every process that holds its standard error has ended with it
-    assert _segments() <= before
+    assert not _own_segments(process.pid)
 
 
 @pytest.mark.parametrize(
@@ -605,7 +610,6 @@ def test_a_program_that_ends_without_closing_leaves_nothing_and_says_nothing(
     tmp_path: Path, end: str
 ) -> None:
     """Its main module ran once, though it has no main guard; its workers ended with it; nobody complained."""
-    before = _segments()
     with _script(tmp_path, end) as process:
         out, error = process.communicate(timeout=LONG_S)
         lines = out.splitlines()
@@ -614,7 +618,7 @@ def test_a_program_that_ends_without_closing_leaves_nothing_and_says_nothing(
         assert len(lines) == 2
         assert error == ""
         _await_gone(*map(int, lines[1].split()))
-    assert _segments() <= before
+    assert not _own_segments(process.pid)
 
 
 def test_a_pause_of_this_process_is_not_blamed_on_the_other(tmp_path: Path) -> None:
