@@ -107,7 +107,7 @@ def summary(windows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def added(engine: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a call costs over the one beside it: medians over rounds of differences and of the ratio of rates."""
-    pairs = list(zip(engine, base))
+    pairs = list(zip(engine, base))  # in an interrupted round one has no other
     return {
         "p50_ms": _median([_less(one, other, "g2g_p50_ms") for one, other in pairs]),
         "p95_ms": _median([_less(one, other, "g2g_p95_ms") for one, other in pairs]),

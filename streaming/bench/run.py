@@ -180,15 +180,14 @@ class _Run:
         part: dict[str, Any] = self._bench.content["codecs"].setdefault(codec, {})
         points = self._bench.points.setdefault(codec, {})
         windows: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+        part["windows"] = windows
         for turn in range(self._plan.rounds):
             for way in (*WAYS[turn % len(WAYS) :], *WAYS[: turn % len(WAYS)]):
                 windows[way].append(self._window(way, codec, points))
-            part["windows"] = windows
-            for way in WAYS:
                 part[way] = figures.summary(windows[way])
-            part["added"] = figures.added(windows["engine"], windows["browser"])
-            part["echo_added"] = figures.added(windows["echo"], windows["browser"])
-            self._conclude(part)
+                part["added"] = figures.added(windows["engine"], windows["browser"])
+                part["echo_added"] = figures.added(windows["echo"], windows["browser"])
+                self._conclude(part)
         if self._plan.seconds:
             self._long(codec, part, points)
         if self._plan.motion_s:
