@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino.frontend import FrontEndManager
 
 from engine.backends.graph import Arrays, Port, check_arrays, pick_outputs
 from engine.errors import BackendError
+
+# OpenVINO tells its maker of every import, from a thread that stays. Where that package is not to be had it does without.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+from openvino.frontend import FrontEndManager  # noqa: E402
 
 
 @cache

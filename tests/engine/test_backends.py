@@ -159,3 +159,14 @@ def test_importing_the_door_imports_no_runtime() -> None:
     code = "import sys, engine.backends; print([m for m in ('openvino', 'onnxruntime') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_nobody_is_told_that_openvino_was_imported() -> None:
+    """Nothing leaves the machine unasked: the runtime's telemetry is neither loaded nor given a thread."""
+    code = (
+        "import engine.backends.openvino, sys, threading\n"
+        "loaded = [name for name in sys.modules if name.startswith('openvino_telemetry.')]\n"
+        "print(loaded, threading.active_count())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "1"]
