@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.backends.graph import Arrays, Port, check_arrays, pick_outputs
 from engine.errors import BackendError
 
-# OpenVINO tells its maker of every import, from a thread that stays. Where that package is not to be had it does without.
+# OpenVINO tells its maker of every import, from a thread that stays; without this package it does without.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
