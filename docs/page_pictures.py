@@ -58,7 +58,7 @@ def _side(page: Page) -> None:
     page.click("#tab-expression")
     for name, value in (("AU12", 0.6), ("AU02", 0.4)):
         page.locator(f"#slider-{name}").fill(str(value))
-    page.wait_for_timeout(900)
+    page.wait_for_timeout(1600)
 
 
 def _measuring(page: Page) -> None:

@@ -417,7 +417,7 @@ def test_a_phone_scrolls_in_one_direction_only(served, width: int) -> None:
 
 
 def test_the_views_show_what_they_say(served) -> None:
-    """Corner, side by side, before / after and portrait alone; the local picture is mirrored by default."""
+    """Corner, side by side, before / after and portrait alone; the camera is mirrored in the corner alone."""
     with served(viewport={"width": 1280, "height": 800}) as page:
         live(page)
         box = "id => { const b = document.querySelector(id).getBoundingClientRect(); return [b.x, b.width]; }"
@@ -426,6 +426,7 @@ def test_the_views_show_what_they_say(served) -> None:
             page.evaluate(box, name) for name in (".driver", ".result")
         )
         assert driver_x < result_x
+        assert page.evaluate("getComputedStyle(document.querySelector('#camera')).scale") == "none"
         assert abs(driver_w - result_w) < 4
         page.check("[value=split]", force=True)
         page.fill("#divider", "20")
