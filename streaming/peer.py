@@ -28,7 +28,7 @@ from streaming.offer import Offer as Offer
 from streaming.offer import driver_of, ice_server, preferring, sends_camera
 from streaming.outlet import Outlet
 from streaming.reports import REPORT_S, Tally
-from streaming.rtc import tune_receiver, use_encoder
+from streaming.rtc import render_at_once, tune_receiver, use_encoder
 from streaming.tracks import PictureTrack
 
 CHANNEL = "marotte"
@@ -169,6 +169,7 @@ class Peer:
         arrived = await self._open_session(driver)
         if self._has_camera:
             tune_receiver(transceiver.receiver, arrived, lambda: None, self._passed_over)
+        render_at_once(transceiver, offer.sdp)
         self._codec = use_encoder(transceiver, lambda name: open_encoder(name, self.session, self._tally))
         await connection.setLocalDescription(await connection.createAnswer())
         self.answer = connection.localDescription

@@ -5,6 +5,7 @@ Only objects that are handed in are touched; nothing of aiortc's is replaced for
 - aiortc gives a frame to its decoder when the next frame's first packet comes: 33 ms late. Here: at its own last one.
 - aiortc queues decoded frames without end. Here: each is handed on from the decoder's thread, nothing waits.
 - aiortc makes its own encoder. Here: one is given to it before it asks.
+- aiortc cannot ask a browser to show a frame when it has it. Here: every packet says so, where the browser reads it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import av
-from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock, rate, rtcrtpreceiver
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock, rate, rtcrtpreceiver, rtp
 from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 from aiortc.rtp import RtpPacket
+from aiortc.sdp import SessionDescription
 from aiortc.utils import uint16_gt
 from av.video.codeccontext import VideoCodecContext
 
@@ -44,6 +46,9 @@ MOST_PIXELS = 2560 * 1440
 """A larger picture is not decoded: a call may ask for no more memory than a camera needs."""
 
 H264_SPS, H264_STAP_A = 7, 24
+
+PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+_AT_ONCE = bytes(3)  # 12 bits of the least and 12 of the largest delay, in 10 ms
 
 
 def check_aiortc() -> None:
@@ -87,8 +92,11 @@ _USED: tuple[tuple[Any, str, str], ...] = (
     (rtcrtpreceiver, "decoder_worker", "loop input_q output_q get put run_coroutine_threadsafe"),
     (rtcrtpreceiver.NackGenerator, "add", "self packet missed missing max_seq"),
     (rate.AimdRateControl, "set_estimate", "self bitrate now_ms current_bitrate_initialized"),
-    (RTCRtpTransceiver, "__init__", "_codecs"),
-    (RTCRtpSender, "__init__", "_RTCRtpSender__encoder"),
+    (RTCRtpTransceiver, "__init__", "_codecs _headerExtensions"),
+    (RTCRtpSender, "__init__", "_RTCRtpSender__encoder _RTCRtpSender__rtp_header_extensions_map"),
+    (RTCRtpSender, "send", "_RTCRtpSender__rtp_header_extensions_map configure"),
+    (RTCRtpSender, "_run_rtp", "_RTCRtpSender__rtp_header_extensions_map serialize"),
+    (rtp.HeaderExtensionsMap, "set", "values extensions pack_header_extensions"),
     (RTCRtpSender, "_next_encoded_frame", "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
     (RTCRtpSender, "_handle_rtcp_packet", "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
 )
@@ -131,6 +139,37 @@ def use_encoder(transceiver: RTCRtpTransceiver, make: Callable[[str], Encoder]) 
         raise ConfigError(f"codec: got {codec}, expected the other side to take vp8 or h264")
     inner.sender._RTCRtpSender__encoder = make(codec)
     return codec
+
+
+def render_at_once(transceiver: RTCRtpTransceiver, offer: str) -> bool:
+    """Ask the browser to show every frame when it is decoded, and not to smooth out when they come.
+
+    offer: the SDP that setRemoteDescription was given. Call it between that and createAnswer. Returns whether the
+    browser offers to be asked (the playout-delay header extension).
+    """
+    inner: Any = transceiver
+    for media in SessionDescription.parse(offer).media:
+        for extension in media.rtp.headerExtensions if media.rtp.muxId == inner.mid else ():
+            if extension.uri == PLAYOUT_DELAY:
+                inner._headerExtensions.append(
+                    RTCRtpHeaderExtensionParameters(id=extension.id, uri=PLAYOUT_DELAY)
+                )
+                inner.sender._RTCRtpSender__rtp_header_extensions_map = _AtOnce(extension.id)
+                return True
+    return False
+
+
+class _AtOnce(rtp.HeaderExtensionsMap):
+    """Stands where the sender has what its packets' header extensions are numbered by."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._extension = number, _AT_ONCE
+
+    def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
+        """Every packet says it: which one a browser loses is not known."""
+        others = rtp.unpack_header_extensions(*super().set(values))
+        return rtp.pack_header_extensions([*others, self._extension])
 
 
 def begins_key_frame(codec: str, packet: RtpPacket) -> bool:
