@@ -26,7 +26,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
 
 STAGES = (
-    "decode", "convert", "post", "track", "features", "queue", "inputs", "render", "paste", "planes", "deliver",
+    "decode", "convert", "post", "wait", "track", "features", "queue", "inputs", "render", "paste", "planes", "deliver",
 )  # fmt: skip
 """The stages of a frame, in their order."""
 OUTCOMES = tuple(outcome.value for outcome in Outcome)

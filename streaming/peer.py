@@ -17,6 +17,7 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from engine.errors import ConfigError, InputError
+from engine.worker import heap
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.config import ServeConfig
 from streaming.control import Control
@@ -311,6 +312,7 @@ class Peer:
             if self._opened:
                 self._tally.bitrate(self.session, self._codec, 0)
                 self._tally.session_closed(reason)
+                await asyncio.to_thread(heap.give_back)
 
     async def _say_farewell(self, reason: str) -> None:
         channel = self._channel

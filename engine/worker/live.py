@@ -17,6 +17,7 @@ from engine.pipeline import PipelineConfig, Session, Tracker
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
 from engine.types import U8, Face, Frame, Signal
+from engine.worker import heap
 from engine.worker.changes import Change, controls_of, merged
 from engine.worker.demo import BLANK, Performer, Ticker
 from engine.worker.interface import TICKS, TIME_BASE, Delivery, DriverKind, SessionSpec, Stamp
@@ -209,6 +210,7 @@ class Live:
                 except Exception as error:  # nothing may end this thread: the next frame may do better
                     self._once.log(error)
                 self.busy.end()
+        heap.give_back()
 
     def _begin(self, opened: ExitStack) -> Recipient | None:
         """The session proper. What fails here is tried again a little later: until then nothing leaves."""

@@ -27,6 +27,8 @@ sys.path.insert(
 
 from streaming.bench.server import config_of, family
 
+POOLS = ("asyncio_", "marotte-net")
+
 
 def tools_of(options: dict):
     named, arguments = options.pop("tools", None), options.pop("tools_with", {})
@@ -37,15 +39,20 @@ def tools_of(options: dict):
 
 
 def counts(loop: asyncio.AbstractEventLoop | None) -> dict:
-    """threads, fds and rss_mb of this process; tasks of its loop; processes below it with their pids; fds, threads and
+    """threads, fds and rss_mb of this process; tasks of its loop; processes below it with their pids; pooled:
+    those of the threads that wait in a pool of bounded size; fds, threads and
     rss_mb of all together under "all"; shm: this user's shared-memory segments by name."""
     gc.collect()
+    threads = threading.enumerate()
     one = _of(os.getpid())
     below = [pid for pid in family(os.getpid()) if pid != os.getpid()]
     together = [one, *(found for pid in below if (found := _of(pid)))]
     return one | {
         "tasks": None if loop is None else _tasks(loop),
         "below": below,
+        "pooled": sum(
+            "ThreadPool" in thread.name or thread.name.startswith("asyncio_") for thread in threads
+        ),
         "all": {key: sum(found[key] for found in together) for key in one},
         "shm": sorted(path.name for path in Path("/dev/shm").iterdir()),
     }
