@@ -49,7 +49,7 @@ def _live(page: Page) -> None:
 def _motion(page: Page) -> None:
     _live(page)
     page.click("#tab-motion")
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1100)
 
 
 def _side(page: Page) -> None:
@@ -82,7 +82,7 @@ def _lost(page: Page) -> None:
     page.click("#start")
     page.wait_for_selector("html[data-outcome=generated]")
     page.wait_for_selector("html[data-outcome=held], html[data-outcome=faded]", timeout=30_000)
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(200)
 
 
 def _refused(page: Page) -> None:
