@@ -1,0 +1,69 @@
+"""Every odd and broken file through the page's own upload, under a live call in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
+pytestmark = pytest.mark.usefixtures("chromium")
+
+# What nobody could animate; whatever stands beside these in the folder is for the engine to judge.
+HOPELESS = {
+    "audio_only.mp4",
+    "empty.jpg",
+    "huge_20000x15000.png",
+    "no_face.mp4",
+    "text_named.jpg",
+    "truncated.jpg",
+}
+
+
+def _offer(page: Any, path: Path) -> str:
+    """Give the page a file as a visitor does; returns what it says about it, nothing when it was taken."""
+    page.locator("#file").set_input_files(path)
+    page.wait_for_selector("#attest[open]")
+    page.locator("#statement").fill("A file of the tests")
+    page.locator("#attest-send").click()
+    page.wait_for_function(
+        "() => !document.querySelector('#attest').open"
+        " || (!document.querySelector('#attest-send').disabled && !document.querySelector('#attest-error').hidden)",
+        timeout=60_000,
+    )
+    if not page.locator("#attest").evaluate("dialog => dialog.open"):
+        return ""
+    said = page.locator("#attest-error").inner_text()
+    page.locator("#attest-cancel").click()
+    return said
+
+
+def _chosen(page: Any) -> str:
+    return page.locator("#gallery [aria-pressed=true]").get_attribute("title")
+
+
+def test_every_hard_file_is_taken_or_told_on_the_page(camera, serving, pages, faces_root: Path) -> None:
+    """A file is shown, or refused in words that name it; the call and the portrait that runs go on either way."""
+    clip = camera("man_wide_mouth_frontal.mp4", seconds=3)
+    refused = set()
+    refusals = [f"status of {status}" for status in (413, 422)]  # Chromium's own line for an answer like that
+    with serving(worker={"spare": False, "side": 256}) as server, pages(clip, allow=refusals) as opened:
+        page = opened.open(server.url)
+        page.locator("#start").click()
+        page.wait_for_selector("html[data-phase=live]")
+        opened.wait_for_pictures(page, video="#result", count=5)
+        for path in sorted((faces_root / "hard").iterdir()):
+            before = _chosen(page)
+            said = _offer(page, path)
+            if said:
+                refused.add(path.name)
+                assert path.name in said
+                assert "Your present portrait goes on" in said
+                assert _chosen(page) == before
+            else:
+                assert _chosen(page) == path.name
+            opened.wait_for_pictures(page, video="#result", count=2)
+            assert page.evaluate("() => document.documentElement.dataset.phase") == "live"
+    assert refused >= HOPELESS
+    assert {"photo.webp", "cmyk.jpg", "vp8.webm"}.isdisjoint(refused)
