@@ -79,9 +79,9 @@ class Intake:
         stamp = Stamp(frame.pts or 0, first_packet_s, mark)
         stages = {"decode": decoded - first_packet_s, "convert": converted - decoded, "post": 0.0}
         self._outlet.entered(first_packet_s, stages)
-        if self._worker.post(self._session, rgb, stamp):
-            away = self._worker.status().state is not State.READY
-            self._tally.frame_dropped("worker away" if away else "replaced")
+        if self._worker.post(self._session, rgb, stamp) and self._worker.status().state is not State.READY:
+            self._outlet.turned_away(first_packet_s)
+            self._tally.frame_dropped("worker away")
         stages["post"] = time.perf_counter() - converted
 
     def _converted(self, frame: av.VideoFrame) -> U8:

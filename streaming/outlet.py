@@ -88,6 +88,12 @@ class Outlet:
             self._entered[arrived_s] = stages
             if len(self._entered) > _MOST_ENTRIES:
                 self._entered.popitem(last=False)
+                self._tally.frame_dropped("replaced")
+
+    def turned_away(self, arrived_s: float) -> None:
+        """The worker did not take the frame that has entered."""
+        with self._lock:
+            self._entered.pop(arrived_s, None)
 
     def deliver(self, delivery: Delivery) -> None:
         """Show a picture of the worker's; called in its thread. Never raises."""
@@ -119,6 +125,7 @@ class Outlet:
 
     def _take(self, delivery: Delivery, now: float) -> None:
         stamp = delivery.stamp
+        entered = self._left_behind(stamp.arrived_s)
         if not 0.0 <= now - stamp.arrived_s <= LATEST_S or stamp.arrived_s < self._last_arrived_s:
             self._tally.frame_dropped("late")
             return
@@ -140,8 +147,15 @@ class Outlet:
         if stamp.mark != NO_MARK:
             planes = planes.copy()
             strip.draw(planes, stamp.mark)
-        entered = self._entered.pop(stamp.arrived_s, {})
         self._send(planes, now, lambda: self._left(delivery.report, stamp.arrived_s, entered))
+
+    def _left_behind(self, arrived_s: float) -> Mapping[str, float]:
+        """What this picture's frame cost. The frames before it that are still waited for were replaced by newer ones,
+        wherever in the worker that was: pictures come in order."""
+        for earlier in [entry for entry in self._entered if entry < arrived_s]:
+            del self._entered[earlier]
+            self._tally.frame_dropped("replaced")
+        return self._entered.pop(arrived_s, {})
 
     def _show_source(self, info: SourceInfo) -> None:
         """Its still is what is safe now."""

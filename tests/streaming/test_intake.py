@@ -43,6 +43,9 @@ class Entered:
     def entered(self, arrived_s: float, stages: Any) -> None:
         self.stages[arrived_s] = stages
 
+    def turned_away(self, arrived_s: float) -> None:
+        del self.stages[arrived_s]
+
 
 @pytest.fixture
 def worker() -> Posted:
@@ -140,16 +143,19 @@ def test_what_it_cost_is_kept_for_the_picture(intake: Intake, worker: Posted, ou
     assert all(seconds >= 0 for seconds in stages.values())
 
 
-def test_what_is_let_fall_is_counted_by_its_reason(intake: Intake, worker: Posted, tally: Tally) -> None:
-    """A newer frame, an absent worker, a pause and an end each have their word."""
+def test_what_is_let_fall_is_counted_by_its_reason(
+    intake: Intake, worker: Posted, outlet: Entered, tally: Tally
+) -> None:
+    """An absent worker, a pause and an end each have their word; what was replaced is the outlet's to count."""
     worker.replaces = True
     intake.arrived(frame_of((64, 64)), 0.0)
     worker.state = State.REPLACING
-    intake.arrived(frame_of((64, 64)), 0.0)
+    intake.arrived(frame_of((64, 64)), 1.0)
     intake.paused = True
-    intake.arrived(frame_of((64, 64)), 0.0)
+    intake.arrived(frame_of((64, 64)), 2.0)
     assert len(worker.frames) == 2
-    assert tally.report()["dropped"] == {"replaced": 1, "worker away": 1, "paused": 1}
+    assert list(outlet.stages) == [0.0]
+    assert tally.report()["dropped"] == {"worker away": 1, "paused": 1}
     intake.paused = False
     intake.camera = False
     intake.arrived(frame_of((64, 64)), 0.0)

@@ -238,6 +238,18 @@ def test_a_late_picture_and_one_out_of_order_are_let_fall(slow: Bench) -> None:
     assert len(slow.shown.pictures) == 1
 
 
+def test_every_frame_that_no_picture_came_of_is_counted_once(slow: Bench) -> None:
+    """A newer frame's picture tells which ones were dropped inside the worker; what it never took is not its drop."""
+    now = time.perf_counter()
+    for k in range(6):
+        slow.outlet.entered(now + k * 1e-6, {})
+    slow.outlet.turned_away(now + 1e-6)
+    slow.deliver(plain(20), now)
+    slow.deliver(plain(60), now + 4e-6)
+    slow.deliver(plain(60), now + 5e-6)
+    assert slow.counted.dropped == ["replaced", "replaced"]
+
+
 def test_nothing_leaves_after_stop(quick: Bench) -> None:
     """Stop takes effect in the call itself, for pictures and for the ticker, and the thread ends."""
     quick.outlet.start()
