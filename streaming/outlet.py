@@ -192,7 +192,7 @@ class Outlet:
 
     def _send(self, planes: U8, now: float, left: Callable[[], None]) -> None:
         """`planes` are not copied, and not written to any more."""
-        frame = av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
+        frame = _frame_of(planes)
         self._pts = max(self._pts + 1, int((now - self._begun_s) * TICKS))
         frame.pts, frame.time_base = self._pts, TIME_BASE
         self._shown_s = now
@@ -231,6 +231,13 @@ class Outlet:
         if self.paused and self._last is not None:
             return self._last, Outcome.HELD
         return self._fallback.picture(now, self._info.size)
+
+
+def _frame_of(planes: U8) -> av.VideoFrame:
+    """A frame of I420 planes, on their memory where PyAV can: it takes the height for a multiple of 4."""
+    if planes.shape[0] % 6:
+        return av.VideoFrame.from_ndarray(planes, format="yuv420p")
+    return av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
 
 
 def _wrong(delivery: Delivery, session: str, info: SourceInfo | None) -> str:

@@ -15,7 +15,7 @@ from engine.fallback import FallbackConfig
 from engine.media.planes import i420_of
 from engine.types import U8, FrameReport, Outcome
 from engine.worker.interface import NO_MARK, TIME_BASE, Delivery, SourceInfo, Stamp
-from streaming import strip
+from streaming import outlet, strip
 from streaming.measured import NoRecorder
 from streaming.outlet import LATEST_S, Outlet
 from streaming.reports import Tally
@@ -288,6 +288,16 @@ def test_another_source_brings_its_size_and_its_still(quick: Bench) -> None:
     assert quick.outlet.size == (200, 160)
     still = badged(plain(150, (200, 160)), (200, 160))
     quick.shown.until(lambda: np.array_equal(quick.shown.pictures[-1], still))
+
+
+@pytest.mark.parametrize("size", [(572, 562), (562, 572), (722, 718), (130, 134), (64, 66), (66, 64)])
+def test_every_even_size_leaves_whole_and_in_its_colours(size: tuple[int, int]) -> None:
+    """No row is lost and no plane is shifted, whatever the height is a multiple of."""
+    rgb = np.zeros((size[1], size[0], 3), np.uint8)
+    rgb[:, : size[0] // 2], rgb[:, size[0] // 2 :] = (200, 40, 90), (10, 200, 30)
+    frame = outlet._frame_of(i420_of(rgb))
+    assert (frame.width, frame.height) == size
+    assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - rgb).mean() < 4
 
 
 def test_an_error_in_here_shows_the_still_and_is_logged_once(
