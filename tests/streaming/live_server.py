@@ -50,9 +50,7 @@ def counts(loop: asyncio.AbstractEventLoop | None) -> dict:
     return one | {
         "tasks": None if loop is None else _tasks(loop),
         "below": below,
-        "pooled": sum(
-            "ThreadPool" in thread.name or thread.name.startswith("asyncio_") for thread in threads
-        ),
+        "pooled": sum(thread.name.startswith(POOLS) for thread in threads),
         "all": {key: sum(found[key] for found in together) for key in one},
         "shm": sorted(path.name for path in Path("/dev/shm").iterdir()),
     }
