@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("marotte.worker")
 
 _FENCE_S = 1.0
+_SILENT_START_S = 30.0
+_LONGEST_START_S = 120.0
+_ADD_GRACE = 1.2
 _EXIT_S = 0.2  # between the end of its pipe and its own
 _preparing = threading.Lock()
 
@@ -142,13 +145,27 @@ class Child:
             self._threads.append(threading.Thread(target=work, name=name, args=(ours,), daemon=True))
             self._threads[-1].start()
 
-    def silent_s(self, now_s: float) -> float:
+    def _silent_s(self, now_s: float) -> float:
         """For how long it has given no sign of life. What lies unread is one: it is our reader that is late then,
         after a pause of this process, or behind a receiver that is slow."""
         with contextlib.suppress(OSError):
             if self._connection is not None and self._connection.poll():
                 return 0.0
         return now_s - self.heard_s
+
+    def overdue(self, now_s: float) -> tuple[str, str] | None:
+        """Reason (see WorkerStatus) and words, for people, for what has taken too long."""
+        silent_s, hang_s, add_s = self._silent_s(now_s), self._config.hang_s, self._config.add_s
+        if not self.ready:
+            if silent_s > _SILENT_START_S or now_s - self.started_s > _LONGEST_START_S:
+                return "hung", f"did not start within {now_s - self.started_s:.0f} s"
+        elif silent_s > hang_s:
+            return "hung", f"gave no sign of life for {silent_s:.1f} s"
+        elif self.busy_s > hang_s:
+            return "hung", f"was busy with one frame for {self.busy_s:.1f} s"
+        elif self.adding is not None and now_s - self.adding.since_s > _ADD_GRACE * add_s:
+            return "overdue", f"took more than {add_s:g} s over a source"
+        return None
 
     @property
     def pid(self) -> int | None:
@@ -219,16 +236,16 @@ class Child:
             capacity=still.capacity,
         )
 
-    def added(self) -> U8 | None:
-        """The source on its way has come to its end: its picture, where it left one. Raises WorkerError."""
-        adding, self.adding = self.adding, None
-        if adding is None:
-            return None
-        try:
-            letter = adding.still.take()
-        finally:
-            adding.close()
+    def still(self) -> U8 | None:
+        """Picture of the source on its way, where the process has left one. Raises WorkerError."""
+        letter = None if self.adding is None else self.adding.still.take()
         return None if letter is None else letter.picture
+
+    def added(self) -> None:
+        """The source on its way, if there is one, has come to its end."""
+        adding, self.adding = self.adding, None
+        if adding is not None:
+            adding.close()
 
     def _read(self, connection: Pipe) -> None:
         try:
@@ -281,9 +298,8 @@ class Child:
 
     def fence(self) -> None:
         """From now on nothing that it tells or leaves behind is used, whatever becomes of it."""
-        taken = self._reading.acquire(
-            timeout=_FENCE_S
-        )  # a receiver that hangs must not hold up its replacement
+        # A receiver that hangs must not hold up the replacement.
+        taken = self._reading.acquire(timeout=_FENCE_S)
         try:
             self._fenced = True
         finally:
@@ -291,9 +307,7 @@ class Child:
                 self._reading.release()
         for session in list(self._doors):
             self._doors.pop(session).close()
-        if self.adding is not None:
-            self.adding.close()
-            self.adding = None
+        self.added()
         self._commands.put(None)
 
     def kill(self) -> None:

@@ -136,7 +136,6 @@ class Live:
         ready: Ready,
         stock: Stock,
         generating: Generating,
-        changes: int,
     ) -> None:
         self.name, self.spec = name, spec
         self.busy = Busy()
@@ -145,7 +144,7 @@ class Live:
         self._frames: Latest[_Posted] = Latest()
         self._lock = threading.Lock()
         self._pending: list[tuple[int, Change, SessionSpec, Ready | None]] = []
-        self._changes = self._asked = changes
+        self._changes = self._asked = 0
         self._now, self._ready = spec, ready
         self._once = Once(f"session {name}: a frame failed")
         self._timeline = Timeline()

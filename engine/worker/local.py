@@ -40,7 +40,7 @@ from engine.worker.interface import (
 from engine.worker.latest import Latest
 from engine.worker.live import Live, Stock, Trackers
 from engine.worker.sources import Finder, Sources, id_of
-from engine.worker.stages import Busy, Generating
+from engine.worker.stages import Generating
 from engine.worker.tools import Tools
 
 _log = logging.getLogger("marotte.worker")
@@ -77,7 +77,6 @@ class LocalWorker(Worker):
         self._generating: Generating | None = None
         self._jobs: Latest[_Job] = Latest()
         self._job: _Job | None = None
-        self._adding = Busy()
         self._closing = False
         self._side: threading.Thread | None = None
 
@@ -102,10 +101,6 @@ class LocalWorker(Worker):
                 stages.append(self._generating.busy)
         return max((stage.seconds() for stage in stages), default=0.0)
 
-    def adding_s(self) -> float:
-        """Seconds for which a source has been looked at; 0 when none is."""
-        return self._adding.seconds()
-
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         found: Future[SourceInfo] = Future()
         with self._lock:
@@ -122,10 +117,7 @@ class LocalWorker(Worker):
     def drop_source(self, source: str) -> None:
         self._sources.drop(source)
 
-    def open(
-        self, session: str, spec: SessionSpec, deliver: Callable[[Delivery], None], *, changes: int = 0
-    ) -> None:
-        """See Worker. changes: number of the last change that the spec holds already."""
+    def open(self, session: str, spec: SessionSpec, deliver: Callable[[Delivery], None]) -> None:
         spec = checked(spec, driver_pixels=self._config.driver_pixels)
         with self._lock:
             if self._stock is None or self._generating is None or self._status.state is not State.READY:
@@ -135,9 +127,7 @@ class LocalWorker(Worker):
             if len(self._sessions) >= self._config.sessions:
                 raise WorkerError(f"busy: {self._config.sessions} sessions at most; end one first")
             ready = self._sources.show(spec.source)
-            self._sessions[session] = Live(
-                session, spec, deliver, ready, self._stock, self._generating, changes
-            )
+            self._sessions[session] = Live(session, spec, deliver, ready, self._stock, self._generating)
 
     def post(self, session: str, rgb: U8, stamp: Stamp) -> bool:
         live = self._sessions.get(session)
@@ -217,9 +207,7 @@ class LocalWorker(Worker):
                 return
             self._tell(State.READY)
             while (job := self._jobs.take()) is not None:
-                self._adding.begin()
                 self._add(finder, job)
-                self._adding.end()
 
     def _open(self, opened: ExitStack) -> Finder:
         """Everything that a first session would wait for."""

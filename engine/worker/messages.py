@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from engine import errors
-from engine.errors import InputError, MarotteError, WorkerError
+from engine.errors import MarotteError, WorkerError
 from engine.fallback import FallbackConfig
 from engine.types import U8, FrameReport, Outcome
 from engine.worker.changes import Change
@@ -148,7 +148,7 @@ def error_fields(error: BaseException) -> dict[str, Any]:
 def read_error(message: Message) -> MarotteError:
     """The error itself, of the class that it had."""
     kind = getattr(errors, message.get("error", str), WorkerError)
-    if not (isinstance(kind, type) and issubclass(kind, (InputError, MarotteError))):
+    if not (isinstance(kind, type) and issubclass(kind, MarotteError)):
         kind = WorkerError
     return kind(message.get("text", str))
 

@@ -160,7 +160,7 @@ class _Process:
     def _beat(self) -> None:
         while True:
             busy_s = 0.0 if self._worker is None else self._worker.busy_s()
-            self.tell("beat", at_s=time.perf_counter(), busy_s=busy_s)
+            self.tell("beat", busy_s=busy_s)
             time.sleep(BEAT_S)
 
     def _status(self, status: WorkerStatus) -> None:

@@ -19,6 +19,7 @@ import pytest
 from engine.errors import ConfigError, NoFaceError, WorkerError
 from engine.worker import mailbox
 from engine.worker.child import Child
+from engine.worker.holdings import SOURCES_KEPT
 from engine.worker.interface import (
     Delivery,
     SessionSpec,
@@ -28,7 +29,7 @@ from engine.worker.interface import (
     WorkerConfig,
     WorkerStatus,
 )
-from engine.worker.supervisor import SOURCES_KEPT, ProcessWorker
+from engine.worker.supervisor import ProcessWorker
 from tests.engine.worker_fakes import SIDE, Faults, OwnNames, fake_worker, quarrelsome_worker
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -415,7 +416,7 @@ def test_after_the_fence_nothing_of_a_process_is_read(watched: Callable[..., Wat
     """A process that still runs is out from the moment it is fenced, before it is killed."""
     one = watched(spare=False, **PATIENT).ready().session()
     one.next()
-    child = one.worker._current
+    child = one.worker._pair.current
     assert isinstance(child, Child)
     child.fence()
     before = len(one.got)
@@ -441,28 +442,61 @@ def test_a_process_that_never_starts_is_given_up_after_some_tries(
     watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Starting over and over would burn the machine; the reason is told."""
-    from engine.worker import supervisor
+    from engine.worker import pair
 
-    monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.0, 0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(pair, "_BACKOFF_S", (0.0, 0.01, 0.01, 0.01, 0.01))
     one = watched(spare=True, **PATIENT)
     one.faults.switch("dies at start")
     one.worker.start()
     one.state(State.FAILED)
     assert "signal 9" in one.worker.status().detail
-    assert one.restarts() == {"crashed": supervisor.STARTS}
+    assert one.restarts() == {"crashed": pair.STARTS}
 
 
 def test_an_error_that_is_not_marottes_own_is_told_too(
     watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the process dies of at its start stands in the state."""
-    from engine.worker import supervisor
+    from engine.worker import pair
 
-    monkeypatch.setattr(supervisor, "STARTS", 1)
+    monkeypatch.setattr(pair, "STARTS", 1)
     one = watched(make=quarrelsome_worker, spare=False, **PATIENT)
     one.worker.start()
     one.state(State.FAILED)
     assert "this worker cannot be made" in one.worker.status().detail
+
+
+def test_a_spare_that_cannot_be_started_leaves_the_worker_as_it_is(
+    watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without memory for a second process the first one goes on, and sessions may be opened."""
+    from engine.worker import pair
+
+    start, refused = Child.start, []
+
+    def only_one(child: Child, *things: Any) -> None:
+        if child.number > 1:
+            refused.append(child.number)
+            raise OSError(12, "Cannot allocate memory")
+        start(child, *things)
+
+    monkeypatch.setattr(pair, "_BACKOFF_S", (0.0,) * pair.STARTS)
+    monkeypatch.setattr(Child, "start", only_one)
+    one = watched(**PATIENT).ready()
+    one.until(lambda: len(refused) == pair.STARTS)
+    one.session().next()
+    assert one.worker.status().state is State.READY
+    assert one.restarts() == {}
+
+
+def test_nonsense_about_a_source_is_told_to_who_waits_for_it(watched: Callable[..., Watched]) -> None:
+    """The process is replaced, the source is not tried again, and another one may follow."""
+    one = watched(spare=False, **PATIENT).ready()
+    assert "nonsense" in str(_failed(one.worker.add_source(b"odd", "odd.png")))
+    one.until(lambda: one.restarts() == {"crashed": 1})
+    one.state(State.READY)
+    assert "lost over it before" in str(_failed(one.worker.add_source(b"odd", "odd.png")))
+    one.session().next()
 
 
 def test_ctrl_c_is_the_parents_to_hear(watched: Callable[..., Watched]) -> None:
@@ -518,8 +552,8 @@ def test_twenty_kills_leave_nothing_behind(watched: Callable[..., Watched]) -> N
 
     def settled() -> bool:
         worker = one.worker
-        spare = worker._spare
-        return spare is not None and spare.ready and bool(spare.sources) and not worker._dying
+        spare = worker._pair.spare
+        return spare is not None and spare.ready and bool(spare.sources) and not worker._pair._dying
 
     one.until(settled, one.post)
     one.next()
@@ -557,10 +591,10 @@ worker.start()
 assert ready.wait(60)
 source = worker.add_source(b"portrait", "portrait").result(60).id
 worker.open("s", SessionSpec(source), lambda delivery: None)
-while worker._spare is None or not worker._spare.ready:
+while worker._pair.spare is None or not worker._pair.spare.ready:
     time.sleep(0.01)
 assert list(Path("/dev/shm").glob(f"marotte-{{os.getpid():08x}}*")) or sys.platform != "linux"
-print(worker.status().pid, worker._spare.pid, flush=True)
+print(worker.status().pid, worker._pair.spare.pid, flush=True)
 {end}
 """
 
@@ -625,8 +659,8 @@ def test_a_pause_of_this_process_is_not_blamed_on_the_other(tmp_path: Path) -> N
     """When the network's process was stopped itself, the signs of life that it did not read are no reason to kill."""
     end = (
         "os.kill(os.getpid(), signal.SIGSTOP)\n"
-        "heard_s = worker._current.heard_s\n"
-        "while worker._current.heard_s < heard_s + 1.5 * worker._config.hang_s:\n"
+        "heard_s = worker._pair.current.heard_s\n"
+        "while worker._pair.current.heard_s < heard_s + 1.5 * worker._config.hang_s:\n"
         "    time.sleep(0.01)\n"
         "print(dict(worker.status().restarts), flush=True)\n"
     )

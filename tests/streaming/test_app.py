@@ -22,7 +22,7 @@ from engine.errors import (
     TooSmallError,
     WorkerError,
 )
-from engine.worker import sources, supervisor
+from engine.worker import holdings, sources
 from engine.worker.interface import SourceInfo, State, WorkerConfig
 from streaming import attest
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
@@ -206,7 +206,7 @@ def test_the_oldest_unused_source_goes(site: Site) -> None:
 
 def test_the_worker_keeps_what_is_kept_here() -> None:
     """One more is there while it is added, and neither kind of worker then forgets one that counts here."""
-    assert min(supervisor.SOURCES_KEPT, sources.KEPT) > MOST_SOURCES
+    assert min(holdings.SOURCES_KEPT, sources.KEPT) > MOST_SOURCES
 
 
 def test_sources_that_are_all_in_use_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
