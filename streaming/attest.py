@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ MOST_STATEMENT: Final = 300
 MOST_NAME: Final = 120
 OPERATORS: Final = "The operator started the server with this source, and allows its use by doing so."
 SAMPLES: Final = "The project's own drawn sample portrait: nobody's photograph."
+# U+200C and U+200D, which Persian words and many emoji are written with: one at a time, between other characters.
+_JOINER: Final = re.compile("(?<=[^\u200c\u200d])[\u200c\u200d](?=[^\u200c\u200d])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +60,21 @@ def checked_statement(statement: str | None) -> str:
         )
     if len(text) > MOST_STATEMENT:
         raise ConfigError(f"statement: got {len(text)} characters, expected at most {MOST_STATEMENT}")
-    if not text.isprintable():
-        raise ConfigError("statement: it holds a line break or a control character; expected one plain line")
+    hidden = next((letter for letter in _JOINER.sub("", text) if not letter.isprintable()), None)
+    if hidden is not None:
+        raise ConfigError(
+            f"statement: it holds U+{ord(hidden):04X}, which is not shown as a character of its own; expected one "
+            "plain line, without line breaks, control characters and marks that turn the direction of text"
+        )
     return text
 
 
 def shown_name(name: str | None) -> str:
     """A file's own name for messages and records: no folders, one printable line, not endless."""
     text = (name or "").replace("\\", "/").rsplit("/", 1)[-1].strip()
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)[:MOST_NAME]
-    return text or "picture"
+    joiners = {found.start() for found in _JOINER.finditer(text)}
+    shown = (letter if letter.isprintable() or at in joiners else "?" for at, letter in enumerate(text))
+    return "".join(shown)[:MOST_NAME] or "picture"
 
 
 def record(attestation: Attestation, folder: Path | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,6 +101,33 @@ def test_a_statement_is_one_plain_line(wrong: str | None) -> None:
         checked_statement(wrong)
 
 
+@pytest.mark.parametrize(
+    "joined",
+    ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "me \U0001f469\u200d\U0001f680", "❤️\u200d🔥 mine"],
+)
+def test_what_joins_letters_is_no_control_character(joined: str) -> None:
+    """Persian is written with it, and so are many emoji."""
+    assert checked_statement(joined) == joined
+    assert shown_name(f"{joined}.jpg") == f"{joined}.jpg"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("\u200dme", "U+200D"),
+        ("me\u200c", "U+200C"),
+        ("a\u200c\u200db", "U+200C"),
+        ("a\u2066b", "U+2066"),
+        ("a\nb", "U+000A"),
+    ],
+)
+def test_what_is_not_seen_is_named(wrong: str, named: str) -> None:
+    """A joiner that joins nothing, and what turns the direction of text: which one it is stands in the message."""
+    with pytest.raises(ConfigError, match=re.escape(named)) as raised:
+        checked_statement(wrong)
+    assert str(raised.value).isprintable()
+
+
 def test_a_statement_is_short() -> None:
     """The longest passes, one more does not; spaces around it do not count."""
     assert checked_statement(f" {'x' * MOST_STATEMENT} ") == "x" * MOST_STATEMENT
@@ -112,7 +140,8 @@ def test_a_statement_is_short() -> None:
     [
         ("me.jpg", "me.jpg"), ("../../etc/passwd", "passwd"), ("C:\\me\\a.png", "a.png"), ("a\nb.jpg", "a?b.jpg"),
         ("", "picture"), (None, "picture"), ("/", "picture"), ("x" * 500, "x" * MOST_NAME), 
-        ("zoë 木.jpg", "zoë 木.jpg"), ("\ud800.jpg", "?.jpg"),
+        ("zoë 木.jpg", "zoë 木.jpg"), ("\ud800.jpg", "?.jpg"), ("a\u202egpj.exe", "a?gpj.exe"),
+        ("\u200da.jpg", "?a.jpg"),
     ],
 )  # fmt: skip
 def test_a_name_is_a_files_own(given: str | None, shown: str) -> None:
