@@ -47,8 +47,8 @@ def open_container(path: Path, limits: Limits, data: bytes | None = None) -> tup
     except (av.FFmpegError, ValueError) as error:
         file.close()
         raise DecodeError(
-            f"{one_line(path.name)} cannot be opened as a picture or video ({_words(error)}): it is cut, damaged or of "
-            "an unknown kind; give a whole MP4, MOV, WebM, MKV, AVI, MPEG or GIF file"
+            f"{one_line(path.name)} cannot be opened as a picture or video: it is cut, damaged or of an unknown kind; "
+            "give a whole JPEG, PNG, WebP, BMP or TIFF picture, or a whole MP4, MOV, WebM, MKV, AVI, MPEG or GIF clip"
         ) from error
     return container, file
 
@@ -73,7 +73,3 @@ def clock_start(container: InputContainer) -> Fraction:
     if container.format.name not in _ANY_START or container.start_time is None:
         return Fraction(0)
     return Fraction(container.start_time, av.time_base)
-
-
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

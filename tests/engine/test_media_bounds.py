@@ -95,3 +95,15 @@ def test_a_name_never_breaks_a_message(tmp_path: Path, breaking: str):
         with pytest.raises(InputError) as caught:
             attempt()
         assert breaking not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"only words, and no picture\n", b"\0" * 4096])
+def test_what_is_no_picture_is_told_in_our_own_words(tmp_path: Path, data: bytes):
+    """The kinds of pictures are named beside those of clips, and nobody has to know what reads them."""
+    path = tmp_path / "words.jpg"
+    path.write_bytes(data)
+    with pytest.raises(DecodeError, match=r"words\.jpg") as raised:
+        open_media(path)
+    said = str(raised.value)
+    assert all(kind in said for kind in ("JPEG", "PNG", "WebP", "MP4", "WebM"))
+    assert not any(word in said for word in ("Invalid", "argument", "Errno", "("))
