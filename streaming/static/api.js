@@ -17,7 +17,19 @@ export class Refusal extends Error {
   get passing() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
+
+  /** Whether the server does not let this page in any more: it was started anew, with another token. */
+  get lockedOut() {
+    return this.status === 401;
+  }
 }
+
+/**
+ * Whether a server's words say that it does not have a portrait (any more).
+ *
+ * @param {string} message
+ */
+export const saysSourceGone = (message) => /not there any more|not one that was accepted/.test(message);
 
 const UNREACHABLE = "The server does not answer. Is it still running?";
 const NO_TOKEN = "This server does not know this page any more. Open the address that it printed when it started.";
@@ -88,6 +100,21 @@ export async function endSession(session) {
 
 /** @param {string} source */
 export const stillOf = (source) => `/api/sources/${encodeURIComponent(source)}/still.jpg`;
+
+/**
+ * Whether the server still has a portrait. Throws Refusal for everything but yes and no.
+ *
+ * @param {string} source
+ */
+export async function hasSource(source) {
+  try {
+    await ask(stillOf(source));
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 404) return false;
+    throw error;
+  }
+}
 
 /**
  * Sends a picture. XMLHttpRequest, because fetch does not tell how far an upload is.

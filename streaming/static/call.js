@@ -1,4 +1,4 @@
-import { Refusal } from "./api.js";
+import { Refusal, saysSourceGone } from "./api.js";
 import { Link } from "./link.js";
 
 /** @import {Message} from "./messages.js" */
@@ -13,6 +13,8 @@ import { Link } from "./link.js";
  * @property {(source: string) => void} open a control channel is open, for the first time or again: say all that is set;
  *   source: what this link was opened with
  * @property {(message: Message) => void} message
+ * @property {(source: string) => Promise<string | null>} sourceGone the server does not have it: what to show instead
+ * @property {() => void} lockedOut the server does not let this page in any more; the call has ended
  */
 
 const WAITS_MS = [300, 700, 1500, 3000, 6000, 10_000];
@@ -101,16 +103,28 @@ export class Call {
     } catch (error) {
       link.close();
       if (signal.aborted) return;
-      this.#failed(error);
+      await this.#failed(error, link.plan.source);
       return;
     }
     if (signal.aborted) link.close();
   }
 
-  /** @param {unknown} error */
-  #failed(error) {
+  /**
+   * @param {unknown} error
+   * @param {string} source that was asked for
+   */
+  async #failed(error, source) {
+    if (error instanceof Refusal && saysSourceGone(error.message)) {
+      const other = await this.told.sourceGone(source);
+      if (other && other !== source) {
+        this.plan.source = other;
+        this.#again("the server does not have that portrait any more");
+        return;
+      }
+    }
     if (error instanceof Refusal && !error.passing) {
       this.#end(error.message);
+      if (error.lockedOut) this.told.lockedOut();
       return;
     }
     if (!(error instanceof Error)) throw error;

@@ -1,4 +1,5 @@
 import { button, make, part } from "./elements.js";
+import { recall, remember } from "./memory.js";
 
 /** @import {Change, Controls, Message} from "./messages.js" */
 
@@ -32,6 +33,8 @@ export const ACTION_UNITS = [
   ]],
 ];
 
+const MOST_GAIN = 2; // the server takes 4, but long before that a face is no face any more
+const MOST_CALM = 4;
 const LEAST_GAP_MS = 33; // the server hears 60 messages a second; half of them leaves room for all others
 
 /** @returns {Controls} */
@@ -44,19 +47,40 @@ export function neutralControls() {
 }
 
 /**
+ * What was set before a reload, within what this page can set.
+ *
+ * @returns {{controls: Controls, smoothing: number}}
+ */
+function remembered() {
+  const controls = neutralControls();
+  const { controls: old = {}, smoothing } = recall();
+  for (const [gain] of GAINS) controls[gain] = within(old?.[gain], 0, MOST_GAIN) ?? controls[gain];
+  for (const [name] of ABSOLUTES) controls[name] = old?.[name] !== false;
+  for (const name of Object.keys(controls.au_offsets)) controls.au_offsets[name] = within(old?.au_offsets?.[name], -1, 1) ?? 0;
+  return { controls, smoothing: within(smoothing, 0, MOST_CALM) ?? 1 };
+}
+
+/**
+ * @param {unknown} value
+ * @param {number} least
+ * @param {number} most
+ */
+const within = (value, least, most) => (typeof value === "number" && value >= least && value <= most ? value : undefined);
+
+/**
  * One labelled slider.
  *
- * @param {{name: string, label: string, code?: string, least: number, most: number, step: number, rest: number}} shape
+ * @param {{name: string, label: string, code?: string, least: number, most: number, rest: number, value: number}} shape
  * @param {(value: string) => string} spell
  * @param {(value: number) => void} moved
  */
-function slider({ name, label, code, least, most, step, rest }, spell, moved) {
+function slider({ name, label, code, least, most, rest, value: now }, spell, moved) {
   const row = make("div", "slider");
   const title = make("label", "", label);
-  if (code) title.append(make("small", "", code));
+  if (code) title.title = `Called ${code} (action unit ${Number(code.slice(2))}) where faces are measured`;
   const range = make("input");
   range.id = title.htmlFor = `slider-${name}`;
-  Object.assign(range, { type: "range", min: String(least), max: String(most), step: String(step), value: String(rest) });
+  Object.assign(range, { type: "range", min: String(least), max: String(most), step: "0.05", value: String(now) });
   const value = make("output");
   const show = () => {
     value.textContent = spell(range.value);
@@ -82,8 +106,6 @@ function slider({ name, label, code, least, most, step, rest }, spell, moved) {
 
 /** The live controls: what is set, and how it gets to the server, at most one change per animation frame. */
 export class ControlDesk {
-  controls = neutralControls();
-  smoothing = 1;
   #seq = 0;
   #asked = false;
   #sentAt = 0;
@@ -99,6 +121,9 @@ export class ControlDesk {
   constructor(send, refused) {
     this.send = send;
     this.refused = refused;
+    const { controls, smoothing } = remembered();
+    this.controls = controls;
+    this.smoothing = smoothing;
     this.#buildMotion();
     this.#buildOffsets();
   }
@@ -129,6 +154,7 @@ export class ControlDesk {
   /** @param {"controls" | "smoothing"} what */
   #mark(what) {
     this.#dirty.add(what);
+    remember({ controls: this.controls, smoothing: this.smoothing });
     if (this.#asked) return;
     this.#asked = true;
     requestAnimationFrame((now) => this.#flush(now));
@@ -152,14 +178,15 @@ export class ControlDesk {
 
   #buildMotion() {
     const resets = GAINS.map(([gain, label]) => {
-      const { row, reset } = slider({ name: gain, label, least: 0, most: 4, step: 0.05, rest: 1 }, spellGain, (value) => {
+      const { row, reset } = slider({ name: gain, label, least: 0, most: MOST_GAIN, rest: 1, value: this.controls[gain] }, spellGain, (value) => {
         this.controls[gain] = value;
         this.#mark("controls");
       });
       part("gains").append(row);
       return reset;
     });
-    const calm = slider({ name: "smoothing", label: "Calmness", least: 0, most: 4, step: 0.05, rest: 1 }, spellCalm, (value) => {
+    const shape = { name: "smoothing", label: "Calmness", least: 0, most: MOST_CALM, rest: 1, value: this.smoothing };
+    const calm = slider(shape, spellCalm, (value) => {
       this.smoothing = value;
       this.#mark("smoothing");
     });
@@ -183,7 +210,7 @@ export class ControlDesk {
     const row = make("label", "switch");
     const box = make("input");
     box.type = "checkbox";
-    box.checked = true;
+    box.checked = this.controls[name];
     box.onchange = () => {
       this.controls[name] = box.checked;
       this.#mark("controls");
@@ -202,7 +229,8 @@ export class ControlDesk {
       group.setAttribute("aria-label", title);
       group.append(make("h4", "", title));
       for (const [name, label] of units) {
-        const { row, reset } = slider({ name, label, code: name, least: -1, most: 1, step: 0.05, rest: 0 }, spellOffset, (value) => {
+        const shape = { name, label, code: name, least: -1, most: 1, rest: 0, value: this.controls.au_offsets[name] };
+        const { row, reset } = slider(shape, spellOffset, (value) => {
           this.controls.au_offsets[name] = value;
           this.#mark("controls");
         });
@@ -222,6 +250,6 @@ export class ControlDesk {
 /** @param {string} value */
 const spellGain = (value) => (Number(value) === 0 ? "off" : `× ${Number(value).toFixed(2)}`);
 /** @param {string} value */
-const spellCalm = (value) => (Number(value) === 0 ? "none" : Number(value) === 1 ? "as tuned" : `× ${Number(value).toFixed(2)}`);
+const spellCalm = (value) => (Number(value) === 0 ? "none" : Number(value) === 1 ? "normal" : `× ${Number(value).toFixed(2)}`);
 /** @param {string} value */
 const spellOffset = (value) => (Number(value) === 0 ? "0" : `${Number(value) > 0 ? "+" : "−"}${Math.abs(Number(value)).toFixed(2)}`);

@@ -1,10 +1,12 @@
 import { make, need, part, say } from "./elements.js";
 import { ms, quantile } from "./statistics.js";
+import { STAGES } from "./words.js";
 
 /** @import {Report} from "./messages.js" */
 /** @import {Picked} from "./rtcstats.js" */
 
 const MINUTE_MS = 60_000;
+const WINDOW_MS = 2000; // the server's figures of a frame's delay are over as long
 const TINTS = 14;
 const TRIPS = 9;
 const SPARK = { width: 300, height: 60 };
@@ -15,13 +17,28 @@ export class LatencyPanel {
   #ages = [];
   /** @type {number[]} */
   #trips = [];
+  /** @type {{at: number, stages: Record<string, number>}[]} */
+  #stagesSeen = [];
   /** @type {Map<string, {row: HTMLElement, piece: HTMLElement, value: HTMLElement}>} */
   #stages = new Map();
   #server = new Figures("server-figures");
   #browser = new Figures("browser-figures");
 
+  /**
+   * Whether what is shown is of now; otherwise why it is not.
+   *
+   * @param {string} why empty: it is
+   */
+  freeze(why) {
+    const stale = why !== "" && this.#ages.length > 0;
+    part("sheet-latency").dataset.stale = String(stale);
+    part("stale").hidden = !stale;
+    say(part("stale"), why);
+  }
+
   /** A new call begins with nothing. */
   clear() {
+    this.#stagesSeen = [];
     this.#ages = [];
     this.#trips = [];
     this.#stages.clear();
@@ -47,10 +64,10 @@ export class LatencyPanel {
     if (age) this.#ages.push({ at: now, ...age });
     while (this.#ages.length && this.#ages[0].at < now - MINUTE_MS) this.#ages.shift();
     this.#drawAges(now);
-    this.#drawStages(report.stages);
+    this.#drawStages(this.#averaged(report.stages, now));
     this.#server.show([
       ["Frames in, out", `${report.fps_in.toFixed(1)}, ${report.fps_out.toFixed(1)} per second`],
-      ["Dropped", spellCounts(report.dropped)],
+      ["Not used", spellCounts(report.dropped)],
       ["Codec, rate", report.codec ? `${spellCodec(report.codec)}, ${report.kbps} kbit/s` : "–"],
       ["Picture", report.size ? `${report.size[0]} × ${report.size[1]}` : "–"],
       ["Engine", report.restarts ? `${report.worker}, replaced ${report.restarts} ×` : report.worker],
@@ -81,6 +98,25 @@ export class LatencyPanel {
     ]);
   }
 
+  /**
+   * Over the window that the delay is measured in.
+   *
+   * @param {Record<string, number>} stages means since the last report
+   * @param {number} now
+   * @returns {Record<string, number>}
+   */
+  #averaged(stages, now) {
+    if (Object.keys(stages).length === 0) return stages;
+    this.#stagesSeen.push({ at: now, stages });
+    this.#stagesSeen = this.#stagesSeen.filter(({ at }) => at > now - WINDOW_MS);
+    return Object.fromEntries(
+      Object.keys(stages).map((name) => {
+        const times = this.#stagesSeen.flatMap((seen) => (name in seen.stages ? [seen.stages[name]] : []));
+        return [name, times.reduce((sum, time) => sum + time, 0) / times.length];
+      }),
+    );
+  }
+
   /** @param {Record<string, number>} stages */
   #drawStages(stages) {
     const entries = Object.entries(stages);
@@ -95,7 +131,7 @@ export class LatencyPanel {
       say(value, ms(time));
     }
     say(part("stage-sum"), `${ms(sum)} on average`);
-    part("stack").setAttribute("aria-label", entries.map(([name, time]) => `${name} ${ms(time)}`).join(", "));
+    part("stack").setAttribute("aria-label", entries.map(([name, time]) => `${STAGES[name]?.[0] ?? name} ${ms(time)}`).join(", "));
   }
 
   /** @param {string} name */
@@ -103,8 +139,10 @@ export class LatencyPanel {
     const tint = `tint-${this.#stages.size % TINTS}`;
     const row = make("li");
     const value = make("b");
-    row.append(make("i", tint), make("span", "", name), value);
+    const [plain, meaning] = STAGES[name] ?? [name, ""];
+    row.append(make("i", tint), make("span", "", plain), value);
     const piece = make("span", tint);
+    row.title = piece.title = meaning;
     part("legend").append(row);
     part("stack").append(piece);
     const made = { row, piece, value };
@@ -129,7 +167,7 @@ export class LatencyPanel {
     const line = low.length ? `M${low.join("L")}` : "";
     need("spark-line", SVGPathElement).setAttribute("d", line);
     need("spark-band", SVGPathElement).setAttribute("d", line && `${line}L${high.reverse().join("L")}Z`);
-    say(part("spark-most"), this.#ages.length ? `p95 at most ${ms(Math.max(...this.#ages.map((age) => age.p95)))}` : "");
+    say(part("spark-most"), this.#ages.length ? `slow ones at most ${ms(Math.max(...this.#ages.map((age) => age.p95)))}` : "");
   }
 }
 
@@ -162,10 +200,13 @@ class Figures {
   }
 }
 
+/** Why the server left a frame out. @type {Record<string, string>} */
+const UNUSED = { replaced: "gave way to newer ones", unsent: "too many to send", late: "too late", refused: "unfit", stopped: "after the stop" };
+
 /** @param {Record<string, number>} counts */
 function spellCounts(counts) {
   const named = Object.entries(counts).filter(([, count]) => count > 0);
-  return named.length ? named.map(([reason, count]) => `${count} ${reason}`).join(", ") : "none";
+  return named.length ? named.map(([reason, count]) => `${count} ${UNUSED[reason] ?? reason}`).join(", ") : "none";
 }
 
 /** @param {string} codec */

@@ -1,10 +1,11 @@
-import { Refusal, readInfo, stillOf } from "./api.js";
+import { Refusal, readInfo, saysSourceGone, stillOf } from "./api.js";
 import { Call } from "./call.js";
-import { Camera, CameraTrouble, listCameras, trouble } from "./camera.js";
+import { Camera, CameraTrouble, trouble } from "./camera.js";
+import { offerCameras, setUpChoices } from "./choices.js";
 import { ControlDesk } from "./controls.js";
 import { button, make, need, part, say, select, video } from "./elements.js";
 import { LatencyPanel } from "./latency.js";
-import { playable } from "./link.js";
+import { lock, locked } from "./locked.js";
 import { MeasureButton } from "./measure.js";
 import { notice } from "./notices.js";
 import { describePrivacy, describeServer } from "./notes.js";
@@ -14,6 +15,7 @@ import { Sources } from "./source.js";
 import { tell } from "./status.js";
 import { setUpTabs } from "./tabs.js";
 import { View } from "./view.js";
+import { explainWords } from "./words.js";
 
 /** @import {CallPhase} from "./call.js" */
 /** @import {Driver, Info, Message, Report} from "./messages.js" */
@@ -22,6 +24,7 @@ import { View } from "./view.js";
 const SILENT_MS = 2500;
 const BITRATE = 2_500_000;
 const LARGE_BITRATE = 4_000_000;
+const NO_FACE_OF_YOURS = "Needs your camera: in the demo there is no resting face of yours to take";
 
 /** The page once it knows its server: what is shown, what runs, and what the buttons do. */
 class Page {
@@ -35,10 +38,11 @@ class Page {
   #report = null;
   #heardAt = 0;
   #why = "";
+  #begun = false; // by a button that is about to go away, and the focus with it
   /** @type {MediaStream | null} */
   #picture = null;
   #stats = new StatsPicker();
-  #view = new View();
+  #view = new View((on) => this.#call?.send({ mirror: on }));
   #latency = new LatencyPanel();
   #camera = new Camera(() => this.#lostCamera());
   #recorder = new Recorder(() => this.#showRecording());
@@ -48,9 +52,12 @@ class Page {
     this.info = info;
     this.desk = new ControlDesk(
       (message) => this.#call?.send(message) ?? false,
-      (error) => notice(error, "bad"),
+      (error) => void this.#changeRefused(error),
     );
-    this.sources = new Sources(info, () => this.#showSource());
+    this.sources = new Sources(info, {
+      chosen: () => this.#showSource(),
+      refused: (error) => error.lockedOut && this.#lockOut(),
+    });
     this.measure = new MeasureButton({
       ready: () => this.#phase === "live" && this.#driver === "camera" && !this.#report?.pass_through,
       plain: () => this.#camera.track,
@@ -60,12 +67,13 @@ class Page {
       result: video("result"),
     });
     this.#setUpButtons();
-    this.#setUpChoices();
+    setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));
     describeServer(info);
     describePrivacy(info);
     this.#view.showCamera(null);
     this.#view.showStill(stillOf(info.source.id), info.source.size);
     this.#enter("idle");
+    void this.sources.resume();
     window.setInterval(() => void this.#everySecond(), 1000);
   }
 
@@ -80,33 +88,6 @@ class Page {
     button("record").onclick = () => this.#record();
   }
 
-  #setUpChoices() {
-    const codec = select("codec");
-    for (const option of codec.options) {
-      if (option.value === "auto") continue;
-      const missing = !this.info.codecs.includes(option.value) ? "not on this server" : !playable(option.value) ? "not in this browser" : "";
-      option.disabled = missing !== "";
-      if (missing) option.textContent += ` (${missing})`;
-    }
-    if ([...codec.options].some((option) => option.value === this.info.codec && !option.disabled)) codec.value = this.info.codec ?? "auto";
-    codec.onchange = () => this.#redial();
-    select("keep").onchange = () => this.#redial();
-    for (const id of ["device", "size"]) select(id).onchange = () => void this.#changeCamera();
-    navigator.mediaDevices?.addEventListener?.("devicechange", () => void this.#listCameras());
-    void this.#listCameras();
-  }
-
-  async #listCameras() {
-    const device = select("device");
-    const cameras = await listCameras();
-    const chosen = device.value;
-    device.replaceChildren(
-      new Option("The browser's choice", ""),
-      ...cameras.map(({ id, label }) => new Option(label, id)),
-    );
-    device.value = cameras.some(({ id }) => id === chosen) ? chosen : "";
-  }
-
   /** @returns {Promise<boolean>} whether the camera is on */
   async #openCamera() {
     try {
@@ -117,7 +98,7 @@ class Page {
       this.#showTrouble(error);
       return false;
     }
-    void this.#listCameras();
+    void offerCameras();
     return true;
   }
 
@@ -125,13 +106,16 @@ class Page {
     if (this.#phase === "asking") return;
     this.#hangUp();
     part("trouble").hidden = true;
+    this.#begun = true;
     this.#enter("asking");
+    button("start").focus({ preventScroll: true }); // also where “Try again” was pressed, which is gone now
     if (await this.#openCamera()) this.#dial("camera");
   }
 
   #startDemo() {
     this.#hangUp();
     part("trouble").hidden = true;
+    this.#begun = true;
     this.#dial("demo");
   }
 
@@ -156,15 +140,22 @@ class Page {
         picture: (stream) => this.#call === call && this.#showPicture(stream),
         open: (source) => this.#announce(source),
         message: (message) => this.#call === call && this.#heard(message),
+        sourceGone: async (id) => ((await this.sources.refresh(id)) ? this.sources.current.id : null),
+        lockedOut: () => this.#lockOut(),
       },
     );
     this.#call = call;
     call.start();
   }
 
-  /** The same call again with what is set now, without asking for the camera. */
-  #redial() {
+  /**
+   * The same call again with what is set now, without asking for the camera.
+   *
+   * @param {string} why
+   */
+  #redial(why) {
     if (!this.#call) return;
+    notice(why);
     void this.measure.stop();
     const call = this.#call;
     this.#call = null;
@@ -172,11 +163,25 @@ class Page {
     this.#dial(this.#driver);
   }
 
-  async #changeCamera() {
+  /** @param {string} why */
+  async #changeCamera(why) {
     if (!this.#call || this.#driver !== "camera") return;
+    notice(why);
     await this.measure.stop();
     if (!(await this.#openCamera())) return;
     if (this.#camera.track) await this.#call.replaceTrack(this.#camera.track);
+  }
+
+  /** @param {string} error */
+  async #changeRefused(error) {
+    if (!saysSourceGone(error) || !(await this.sources.refresh(this.sources.current.id))) notice(error, "bad");
+  }
+
+  /** The server was started anew, and this page is none of its own. */
+  #lockOut() {
+    if (locked()) return;
+    this.#hangUp();
+    lock();
   }
 
   #lostCamera() {
@@ -222,6 +227,7 @@ class Page {
     if (phase === "reconnecting") void this.measure.stop();
     if (phase === "live") {
       this.#heardAt = performance.now();
+      if (this.#phase === "reconnecting") void this.sources.refresh(); // perhaps it is another server now
     }
     this.#enter(phase);
   }
@@ -232,6 +238,7 @@ class Page {
    * @param {string} source that the call was opened with
    */
   #announce(source) {
+    this.#call?.send({ mirror: this.#view.mirrored });
     this.desk.announce();
     const { id } = this.sources.current;
     if (source !== id) this.desk.change({ source: id });
@@ -261,7 +268,7 @@ class Page {
     if (this.#call) this.#call.plan.source = id;
     if (this.#phase === "live") this.desk.change({ source: id });
     this.#view.showStill(stillOf(id), size);
-    notice(`Portrait: ${name}`);
+    if (this.#call) notice(`Portrait: ${name}`);
   }
 
   /** @param {boolean} on */
@@ -279,9 +286,12 @@ class Page {
   }
 
   #showRecording() {
-    button("record").setAttribute("aria-pressed", String(this.#recorder.running));
-    const { seconds } = this.#recorder;
-    say(part("record-text"), this.#recorder.running ? `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : "Record");
+    const { running, seconds } = this.#recorder;
+    const record = button("record");
+    record.dataset.on = String(running);
+    record.title = running ? "Stop recording and save the file" : "Record the portrait to a file on this machine";
+    record.setAttribute("aria-label", running ? "Stop recording" : "Record");
+    say(part("record-text"), running ? `Rec ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : "Record");
   }
 
   /** @param {CameraTrouble} found */
@@ -300,14 +310,28 @@ class Page {
     this.#phase = phase;
     const calling = !["idle", "blocked", "stopped", "failed", "asking"].includes(phase);
     document.documentElement.dataset.phase = phase;
+    const left = part("bar").contains(document.activeElement);
     part("welcome").hidden = calling || !part("trouble").hidden;
     part("bar").hidden = !calling;
     part("readout").hidden = phase !== "live";
     for (const id of ["recalibrate", "pause", "record"]) button(id).disabled = phase !== "live";
-    button("recalibrate").disabled ||= this.#driver === "demo";
+    const demo = this.#driver === "demo";
+    button("recalibrate").disabled ||= demo;
+    button("recalibrate").title = demo ? NO_FACE_OF_YOURS : "Take the face that you make now as your resting face";
     button("record").hidden = !Recorder.possible;
+    this.#latency.freeze(calling ? (phase === "reconnecting" ? "Connection lost: the last figures before it" : "") : "Stopped: the last figures of the call");
+    if (calling && (this.#begun || left)) this.#keepFocus();
+    if (!calling && left) button("start").focus({ preventScroll: true });
     this.measure.refresh();
     this.#tell();
+  }
+
+  /** The button that was pressed is gone or dead: Stop is what is wanted next. */
+  #keepFocus() {
+    const now = document.activeElement;
+    const lost = !now || now === document.body || (now instanceof HTMLButtonElement && now.disabled);
+    if (this.#begun || lost) button("stop").focus({ preventScroll: true });
+    this.#begun = false;
   }
 
   #tell() {
@@ -334,6 +358,7 @@ class Page {
 }
 
 async function main() {
+  explainWords();
   setUpTabs();
   for (;;) {
     try {
@@ -343,6 +368,7 @@ async function main() {
       if (!(error instanceof Refusal)) throw error;
       part("state").dataset.tone = "bad";
       say(part("state-text"), error.message);
+      if (error.lockedOut) lock();
       if (!error.passing) return;
     }
     await new Promise((resolve) => window.setTimeout(resolve, 2000));

@@ -1,4 +1,4 @@
-import { button, make, part, say } from "./elements.js";
+import { button, make, need, part, say } from "./elements.js";
 import { histogram, ms, quantile } from "./statistics.js";
 import { MOST, NO_MARK, draw, read, stripHeight } from "./strip.js";
 
@@ -126,6 +126,7 @@ export class MeasureButton {
   #running = null;
   #since = 0;
   #timer = 0;
+  #progress = need("measure-progress", HTMLProgressElement);
 
   /** @param {Bench} bench */
   constructor(bench) {
@@ -142,10 +143,12 @@ export class MeasureButton {
   }
 
   async #start() {
+    if (this.#running) return;
     const running = new Measurement(this.bench.camera, this.bench.result);
     this.#running = running;
     this.#since = performance.now();
-    say(button("measure"), "Stop");
+    say(button("measure"), "Stop measuring");
+    this.#progress.hidden = false;
     part("measure-result").hidden = false;
     document.documentElement.dataset.measuring = "true";
     this.#show(running);
@@ -163,6 +166,7 @@ export class MeasureButton {
     if (!running) return;
     this.#running = null;
     window.clearInterval(this.#timer);
+    this.#progress.hidden = true;
     running.end();
     say(button("measure"), "Measure again");
     document.documentElement.dataset.measuring = "false";
@@ -177,7 +181,10 @@ export class MeasureButton {
   #show({ delays, due }) {
     say(part("measure-p50"), ms(quantile(delays, 0.5)));
     say(part("measure-p95"), ms(quantile(delays, 0.95)));
-    say(part("measure-count"), `${delays.length} / ${Math.max(due, delays.length)}`);
+    this.#progress.value = Math.min(1, (performance.now() - this.#since) / LASTS_MS);
+    const all = Math.max(due, delays.length);
+    const others = all > delays.length ? "; the others gave way to newer ones" : "";
+    say(part("measure-count"), `${delays.length} of ${all} frames came back${others}.`);
     const from = Math.floor((quantile(delays, 0) ?? 0) / 10) * 10;
     const to = Math.max(from + 50, Math.ceil((quantile(delays, 0.99) ?? 0) / 10) * 10);
     const counts = histogram(delays, from, to, BINS);

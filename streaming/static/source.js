@@ -1,5 +1,8 @@
-import { Refusal, stillOf, uploadSource } from "./api.js";
+import { Refusal, hasSource, readInfo, stillOf, uploadSource } from "./api.js";
 import { button, input, make, need, part, say } from "./elements.js";
+import { locked } from "./locked.js";
+import { recall, remember } from "./memory.js";
+import { notice } from "./notices.js";
 
 /** @import {Info, SourceInfo} from "./messages.js" */
 
@@ -24,16 +27,76 @@ export class Sources {
 
   /**
    * @param {Info} info
-   * @param {(source: SourceInfo) => void} chosen
+   * @param {{chosen: (source: SourceInfo) => void, refused: (error: Refusal) => void}} told chosen: another one is to be
+   *   shown. refused: a question got no answer, or the page is locked out
    */
-  constructor(info, chosen) {
+  constructor(info, told) {
     this.current = info.source;
-    this.chosen = chosen;
+    this.first = info.source;
+    this.told = told;
     this.#most = info.limits?.upload_bytes ?? Infinity;
     for (const source of [info.source, ...(info.sources ?? [])]) this.#known.set(source.id, source);
     this.#statement.maxLength = info.limits?.statement ?? 300;
     this.#listen();
     this.#list();
+  }
+
+  /** Takes up the portrait that this tab showed before a reload, if the server still has it. */
+  async resume() {
+    const { source } = recall();
+    if (!isSource(source) || source.id === this.current.id) return;
+    const known = this.#known.get(source.id);
+    if (known) {
+      this.#choose(known);
+    } else if (await this.#ask(() => hasSource(source.id), true)) {
+      this.#known.set(source.id, source);
+      this.#choose(source);
+    } else {
+      this.#sayGone([source]);
+      remember({ source: this.current });
+    }
+  }
+
+  /**
+   * Asks the server what it keeps, and forgets what it does not; then its first portrait stands in for a current one.
+   *
+   * @param {string} [gone] the server said that it does not have this one
+   * @returns {Promise<boolean>} whether it answered
+   */
+  async refresh(gone) {
+    const info = await this.#ask(readInfo, null);
+    if (!info) return false;
+    const kept = new Map([info.source, ...(info.sources ?? [])].map((source) => [source.id, source]));
+    if (gone !== undefined && gone !== info.source.id) kept.delete(gone);
+    const missing = [...this.#known.values()].filter(({ id }) => !kept.has(id));
+    this.first = info.source;
+    this.#known = kept;
+    if (missing.length) this.#sayGone(missing);
+    if (kept.has(this.current.id)) this.#list();
+    else this.#choose(this.first);
+    return true;
+  }
+
+  /** @param {SourceInfo[]} missing */
+  #sayGone(missing) {
+    const names = missing.map(({ name }) => `“${name}”`).join(", ");
+    notice(`The server keeps ${names} no longer. Add ${missing.length > 1 ? "them" : "it"} again to use ${missing.length > 1 ? "them" : "it"}.`, "bad");
+  }
+
+  /**
+   * @template T
+   * @param {() => Promise<T>} question
+   * @param {T | null} otherwise without an answer
+   * @returns {Promise<T | null>}
+   */
+  async #ask(question, otherwise) {
+    try {
+      return await question();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.told.refused(error);
+      return otherwise;
+    }
   }
 
   #listen() {
@@ -91,6 +154,7 @@ export class Sources {
    * @param {File} file
    */
   async #take(file) {
+    if (locked()) return;
     this.#upload?.abort();
     const known = file.size <= this.#most ? this.#known.get(await idOf(file)) : undefined;
     if (known) {
@@ -133,8 +197,12 @@ export class Sources {
       this.#choose(source);
       this.#upload = null;
       this.#dialog.close();
+      void this.refresh(); // it may have pushed out another one
     } catch (error) {
-      if (error instanceof Refusal) this.#complain(error.message);
+      if (error instanceof Refusal) {
+        this.#complain(error.message);
+        this.told.refused(error);
+      }
       else if (!upload.signal.aborted) throw error;
     } finally {
       if (this.#upload === upload) this.#upload = null;
@@ -160,8 +228,18 @@ export class Sources {
   /** @param {SourceInfo} source */
   #choose(source) {
     this.current = source;
+    remember({ source });
     this.#list();
-    this.chosen(source);
+    this.told.chosen(source);
+  }
+
+  /**
+   * Its picture did not come: it is gone, or the server is.
+   *
+   * @param {SourceInfo} source
+   */
+  async #lookFor(source) {
+    if ((await this.#ask(() => hasSource(source.id), true)) === false) await this.refresh(source.id);
   }
 
   #list() {
@@ -176,11 +254,22 @@ export class Sources {
         const picture = make("img");
         picture.src = stillOf(source.id);
         picture.alt = source.name;
+        picture.onerror = () => void this.#lookFor(source);
         tile.append(picture);
         return tile;
       }),
     );
   }
+}
+
+/**
+ * Whether a remembered portrait is one at all.
+ *
+ * @param {Partial<SourceInfo> | undefined} source
+ * @returns {source is SourceInfo}
+ */
+function isSource(source) {
+  return typeof source?.id === "string" && typeof source.name === "string" && Array.isArray(source.size);
 }
 
 /**

@@ -1,4 +1,7 @@
-import { input, need, part, video } from "./elements.js";
+import { input, need, part, say, video } from "./elements.js";
+import { recall, remember } from "./memory.js";
+
+const NO_CAMERA = "The demo has no camera of yours to show";
 
 /** The picture: what lies beside, over or under it. */
 export class View {
@@ -7,24 +10,53 @@ export class View {
   #camera = video("camera");
   #still = need("still", HTMLImageElement);
   #divider = input("divider");
+  #mirror = input("mirror");
+  /** @type {Map<HTMLElement, string>} */
+  #titles = new Map();
 
-  constructor() {
+  /** @param {(on: boolean) => void} mirrored the switch was turned */
+  constructor(mirrored) {
+    const { view, mirror } = recall();
     for (const radio of this.#radios()) {
+      const label = /** @type {HTMLElement} */ (radio.parentElement);
+      radio.setAttribute("aria-label", label.title);
+      this.#titles.set(label, label.title);
+      if (radio.value === view) radio.checked = true;
+      if (radio.checked) this.#stage.dataset.view = radio.value;
       radio.onchange = () => {
         this.#stage.dataset.view = radio.value;
+        remember({ view: radio.value });
       };
     }
     this.#divider.oninput = () => this.#stage.style.setProperty("--split", `${this.#divider.value}%`);
-    const mirror = input("mirror");
-    mirror.onchange = () => {
-      this.#stage.dataset.mirror = String(mirror.checked);
+    this.#mirror.checked = mirror === true;
+    this.#showMirror();
+    this.#mirror.onchange = () => {
+      this.#showMirror();
+      remember({ mirror: this.mirrored });
+      mirrored(this.mirrored);
     };
-    this.#stage.dataset.mirror = String(mirror.checked);
+    this.#still.onerror = () => {
+      this.#still.hidden = true; // the stage's own ground, with a sign on it, is better than a broken picture
+    };
+    this.#still.onload = () => {
+      this.#still.hidden = false;
+    };
     this.#result.onresize = () => this.#shape(this.#result.videoWidth, this.#result.videoHeight);
     this.#camera.onresize = () => {
       const { videoWidth, videoHeight } = this.#camera;
       if (videoHeight) this.#stage.style.setProperty("--camera-ratio", String(videoWidth / videoHeight));
     };
+  }
+
+  /** Whether you are shown as in a mirror, and the portrait moves as one. */
+  get mirrored() {
+    return this.#mirror.checked;
+  }
+
+  #showMirror() {
+    this.#stage.dataset.mirror = String(this.mirrored);
+    say(part("driver-tag"), this.mirrored ? "You, mirrored" : "You");
   }
 
   /**
@@ -35,7 +67,6 @@ export class View {
    */
   showStill(address, size) {
     this.#still.src = address;
-    this.#still.hidden = false;
     this.#shape(...size);
   }
 
@@ -58,6 +89,7 @@ export class View {
     this.#camera.srcObject = stream;
     this.#stage.dataset.camera = String(stream !== null);
     need("views", HTMLFieldSetElement).disabled = stream === null;
+    for (const [label, title] of this.#titles) label.title = stream ? title : NO_CAMERA;
   }
 
   /**

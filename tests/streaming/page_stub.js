@@ -5,7 +5,7 @@
     heard: [],
     offers: [],
     ended: [],
-    refuse: null, // {status, kind, message} for the next offers
+    refuse: null, // {status, kind, message} for the next offers; only: for this source
     report: {
       outcome: "generated", reason: null, faces: 1, stages: { decode: 1.5, track: 9.25, render: 12 },
       age_ms: { p50: 21.5, p95: 33 }, filter_lag_ms: 14, fps_in: 30, fps_out: 29.5, dropped: { replaced: 3 },
@@ -33,7 +33,7 @@
 
   async function answer(offer) {
     stub.offers.push(offer);
-    if (stub.refuse) {
+    if (stub.refuse && (!stub.refuse.only || stub.refuse.only === offer.source)) {
       const { status, kind, message } = stub.refuse;
       return new Response(JSON.stringify({ error: { kind, message } }), { status });
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,22 +60,33 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
         info: dict[str, Any] | None = None,
         upload: tuple[int, Any] | None = None,
         before: str = "",
+        allow: tuple[int, ...] = (),
         **options: Any,
     ) -> Iterator[Any]:
         context = browser.new_context(**options)
         contexts.append(context)
         uploads: list[Any] = []
+        kept = {source["id"]: source for source in (info or INFO).get("sources", INFO["sources"])}
+        doors = {"open": True}
 
         def answer(route: Any) -> None:
             address = urlsplit(route.request.url)
-            if address.path == "/api/info":
-                route.fulfill(json=INFO | (info or {}), headers=HEADERS)
+            if address.path.startswith("/api/") and not doors["open"]:
+                route.fulfill(status=401, json={"error": {"kind": "TokenError", "message": "no"}})
+            elif address.path == "/api/info":
+                now = INFO | (info or {}) | {"sources": list(kept.values())}
+                route.fulfill(json=now, headers=HEADERS)
             elif address.path == "/api/sources":
                 uploads.append(
                     parse_qs(address.query) | {"bytes": len(route.request.post_data_buffer or b"")}
                 )
                 status, body = upload or (500, {})
+                if status == 201:
+                    kept[body["id"]] = body
                 route.fulfill(status=status, json=body, headers=HEADERS)
+            elif address.path.endswith("/still.jpg") and address.path.split("/")[3] not in kept:
+                message = "that source is not there any more; add it again"
+                route.fulfill(status=404, json={"error": {"kind": "RequestError", "message": message}})
             elif address.path.endswith("/still.jpg"):
                 route.fulfill(path=sample_portrait(), content_type="image/webp", headers=HEADERS)
             else:
@@ -85,10 +97,11 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
                 route.fulfill(path=path, headers=HEADERS | {"content-type": f"{kind}; charset=utf-8"})
 
         def heard_error(message: Any) -> None:
-            refused = (
-                upload is not None and f"status of {upload[0]}" in message.text
-            )  # the browser's own line
-            if message.type == "error" and not refused:
+            # the browser's own lines about answers that a test asked for
+            statuses = ([upload[0]] if upload else []) + ([404] if len(kept) < len(INFO["sources"]) else [])
+            statuses += [] if doors["open"] else [401]
+            expected = any(f"status of {status}" in message.text for status in [*statuses, *allow])
+            if message.type == "error" and not expected:
                 complaints.append(message.text)
 
         context.route("**/*", answer)
@@ -99,7 +112,7 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
         context.on("weberror", lambda error: complaints.append(str(error.error)))
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.uploads = uploads
+        page.uploads, page.kept, page.doors = uploads, kept, doors
         page.goto(ORIGIN)
         page.wait_for_selector("html[data-phase=idle] #welcome:not([hidden])")
         yield page
@@ -206,7 +219,7 @@ def test_the_panel_shows_what_the_report_says(served) -> None:
         assert page.inner_text("#age") == "22 · 33 ms"
         assert page.inner_text("#lag") == "14 ms"
         assert "9.3 ms" in page.inner_text("#legend") or "9.2 ms" in page.inner_text("#legend")
-        assert "3 replaced" in page.inner_text("#server-figures")
+        assert "3 gave way to newer ones" in page.inner_text("#server-figures")
         widths = page.evaluate("[...document.querySelectorAll('#stack span')].map(it => it.offsetWidth)")
         assert widths[0] < widths[1] < widths[2]
         page.wait_for_function(
@@ -232,15 +245,230 @@ def test_a_dropped_connection_comes_back_by_itself(served) -> None:
 
 
 def test_a_busy_server_is_asked_again_and_a_closed_door_is_not(served) -> None:
-    """Busy passes; a wrong token does not, and the page says where to go."""
+    """Busy passes; a wrong token does not, and one card says where to go: nothing under it can be used."""
     with served() as page:
         page.evaluate("stub.refuse = { status: 429, kind: 'BusyError', message: 'all places are taken' }")
         page.click("#demo")
         page.wait_for_selector("html[data-phase=reconnecting]")
         assert "all places are taken" in page.inner_text("#veil")
         page.evaluate("stub.refuse.status = 401")
-        page.wait_for_selector("html[data-phase=failed] #welcome:not([hidden])")
-        assert "address that it printed" in page.inner_text("#state-text")
+        page.wait_for_selector("html[data-phase=locked] #locked[open]")
+        assert "address that marotte printed" in page.inner_text("#locked")
+        only_the_card_is_left(page)
+
+
+def only_the_card_is_left(page: Any) -> None:
+    assert page.locator("button:visible").all_inner_texts()[-1].startswith("I have opened it")
+    reached = set()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.closest('main, header, footer')?.className ?? ''"))
+    assert reached == {""}
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#locked[open]")
+    assert page.evaluate("document.querySelector('#result').srcObject") is None
+    assert page.locator("#still").is_visible()
+    assert page.locator("#start, #demo, #stop").locator("visible=true").count() == 0
+
+
+def test_a_server_with_another_token_leaves_one_card(served) -> None:
+    """Whatever is asked of a restarted server with a new token, a refused answer closes the page, until the printed
+    address was opened: then the page loads anew."""
+    with served() as page:
+        page.doors["open"] = False
+        drop_file(page, "other.png", b"bytes of a portrait")
+        page.fill("#statement", "It is me")
+        page.click("#attest-send")
+        page.wait_for_selector("html[data-phase=locked] #locked[open]")
+        assert page.locator("#attest").is_hidden()
+        only_the_card_is_left(page)
+        page.click("#unlock")
+        page.wait_for_function(
+            "() => document.querySelector('#locked-answer').textContent.includes('Not yet')"
+        )
+        page.doors["open"] = True
+        page.click("#unlock")
+        page.wait_for_selector("html[data-phase=idle] #welcome:not([hidden])")
+        assert page.locator("#locked").is_hidden()
+
+
+def test_a_reload_keeps_what_was_set_and_no_token(served) -> None:
+    """Portrait, codec, size, mirror, view and controls stay with the tab."""
+    with served({"sources": [SAMPLE, OTHER]}, allow=(404,)) as page:
+        page.get_by_role("button", name=OTHER["name"]).click()
+        page.select_option("#codec", "vp8")
+        page.select_option("#size", "320x240")
+        page.check("#mirror")
+        page.click("#tab-motion")
+        page.locator("#slider-mouth").fill("1.5")
+        page.click("#tab-expression")
+        page.locator("#slider-AU12").fill("0.5")
+        live(page)
+        page.check("[value=side]", force=True)
+        assert page.evaluate("stub.offers.at(-1).codec") == "vp8"
+        page.reload()
+        page.wait_for_selector("html[data-phase=idle] #welcome:not([hidden])")
+        assert page.locator("#gallery [aria-pressed=true]").get_attribute("title") == OTHER["name"]
+        assert [page.input_value(name) for name in ("#codec", "#size")] == ["vp8", "320x240"]
+        assert page.locator("#stage").get_attribute("data-view") == "side"
+        live(page)
+        page.wait_for_function("() => stub.of('change').length && stub.of('mirror').length")
+        assert page.evaluate("stub.offers.at(-1)")["source"] == OTHER["id"]
+        assert heard(page, "mirror") == [{"mirror": True}]
+        controls = heard(page, "change")[0]["change"]["controls"]
+        assert (controls["mouth"], controls["pose"], controls["au_offsets"]["AU12"]) == (1.5, 1, 0.5)
+        stored = page.evaluate("JSON.stringify({...sessionStorage}) + JSON.stringify({...localStorage})")
+        assert "token" not in stored.lower()
+        del page.kept[OTHER["id"]]
+        page.reload()
+        page.wait_for_function("() => document.querySelector('#notices').textContent.includes('no longer')")
+        assert page.locator("#gallery [aria-pressed=true]").get_attribute("title") == SAMPLE["name"]
+
+
+def test_spoilt_memories_do_no_harm(served) -> None:
+    """What stands in the tab's storage is checked before it is used."""
+    spoilt = {
+        "source": {"id": OTHER["id"]},
+        "codec": "av9",
+        "view": "x",
+        "mirror": 1,
+        "controls": {"pose": 9, "au_offsets": 1},
+    }
+    written = f"if (location.protocol === 'http:') sessionStorage.marotte = {json.dumps(json.dumps(spoilt))};"
+    with served(before=written) as page:
+        assert page.input_value("#codec") == "auto"
+        assert page.locator("#stage").get_attribute("data-view") == "corner"
+        assert page.input_value("#slider-pose") == "1"
+        assert not page.is_checked("#mirror")
+
+
+def test_a_portrait_that_the_server_lost_leaves_the_gallery(served) -> None:
+    """Its tile goes with a word, and the server's first portrait stands in, in a call and after a restart."""
+    with served({"sources": [SAMPLE, OTHER]}, allow=(404,)) as page:
+        page.get_by_role("button", name=OTHER["name"]).click()
+        live(page)
+        del page.kept[OTHER["id"]]
+        page.evaluate(
+            "stub.say({ack: 1, error: 'source: not one that was accepted; send the picture first'})"
+        )
+        page.wait_for_function("id => stub.of('change').at(-1)?.change.source === id", arg=SAMPLE["id"])
+        assert page.locator("#gallery button").count() == 1
+        assert OTHER["name"] in page.inner_text("#notices")
+        page.kept[OTHER["id"]] = OTHER
+        page.reload()
+        page.wait_for_selector("html[data-phase=idle] #welcome:not([hidden])")
+        page.get_by_role("button", name=OTHER["name"]).click()
+        live(page)
+        del page.kept[OTHER["id"]]
+        message = "that source is not there any more; add it again"
+        refused = {"status": 422, "kind": "ConfigError", "only": OTHER["id"], "message": message}
+        page.evaluate("refused => { stub.refuse = refused; stub.drop(); }", refused)
+        page.wait_for_selector("html[data-phase=reconnecting]")
+        page.wait_for_selector("html[data-phase=live] #state[data-tone=good]")
+        assert page.evaluate("stub.offers.at(-1).source") == SAMPLE["id"]
+        assert page.locator("#gallery button").count() == 1
+
+
+def test_the_mirror_turns_both_or_none(served) -> None:
+    """Off at first; on, the camera is mirrored in every view and the server is told, in this call and the next."""
+    with served() as page:
+        live(page)
+        page.wait_for_function("() => stub.of('mirror').at(-1)?.mirror === false")
+        mirrored = "getComputedStyle(document.querySelector('#camera')).scale"
+        for on, scale in ((False, "none"), (True, "-1 1")):
+            page.set_checked("#mirror", on)
+            for view in ("corner", "side", "split"):
+                page.check(f"[value={view}]", force=True)
+                assert page.evaluate(mirrored) == scale, view
+        page.wait_for_function("() => stub.of('mirror').at(-1).mirror === true")
+        page.evaluate("stub.heard.length = 0; stub.drop()")
+        page.wait_for_function("() => stub.of('mirror').at(-1)?.mirror === true")
+        assert page.evaluate("getComputedStyle(document.querySelector('#result')).scale") == "none"
+
+
+def test_notices_leave_the_privacy_line_and_go(served) -> None:
+    """They lie on the picture, and end by themselves; what restarts a call says so."""
+    with served() as page:
+        live(page)
+        page.select_option("#codec", "vp8")
+        page.wait_for_function(
+            "() => document.querySelector('#notices').textContent.includes('the call starts again')"
+        )
+        page.select_option("#size", "320x240")
+        page.wait_for_function(
+            "() => document.querySelector('#notices').textContent.includes('the camera starts')"
+        )
+        box = "id => { const b = document.querySelector(id).getBoundingClientRect(); return [b.top, b.bottom]; }"
+        assert page.evaluate(box, ".notice")[1] < page.evaluate(box, "#stage")[1]
+        assert page.evaluate(box, "#stage")[1] <= page.evaluate(box, "#privacy")[0]
+        page.wait_for_selector(".notice", state="detached")
+
+
+def test_after_a_stop_the_figures_are_old_ones(served) -> None:
+    """The latency sheet says that it is stopped, and begins anew with the next call."""
+    with served() as page:
+        page.click("#tab-latency")
+        assert page.locator("#stale").is_hidden()
+        live(page)
+        page.wait_for_function("() => document.querySelector('#age').textContent.includes('ms')")
+        assert page.locator("#stale").is_hidden()
+        page.click("#stop")
+        assert page.inner_text("#stale").startswith("Stopped")
+        assert page.locator("#sheet-latency").get_attribute("data-stale") == "true"
+        live(page)
+        assert page.locator("#stale").is_hidden()
+
+
+def test_keys_begin_and_end_a_call_without_losing_their_place(served) -> None:
+    """Start by key leads to Stop, and Stop back to Start."""
+    with served() as page:
+        focused = "document.activeElement.id"
+        for begin in ("start", "demo"):
+            page.focus(f"#{begin}")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("html[data-phase=live]")
+            assert page.evaluate(focused) == "stop"
+            page.keyboard.press("Enter")
+            page.wait_for_selector("html[data-phase=stopped]")
+            assert page.evaluate(focused) == "start"
+
+
+def test_what_cannot_be_used_in_the_demo_says_why(served) -> None:
+    """Grey views and a grey Recalibrate have a reason; with a camera they say what they do."""
+    with served(viewport={"width": 1100, "height": 800}) as page:
+        live(page, "#demo")
+        assert "demo" in (page.locator("#recalibrate").get_attribute("title") or "")
+        assert "demo" in (page.locator("#views label").first.get_attribute("title") or "")
+        page.click("#stop")
+        live(page)
+        assert "resting face" in (page.locator("#recalibrate").get_attribute("title") or "")
+        assert page.locator("#views label span").first.is_visible()
+        assert page.get_by_role("radio", name="Camera and portrait side by side").count() == 1
+
+
+def test_unusual_words_are_explained(served) -> None:
+    """Each has a tooltip, a description, and stands in a list of words; no label is a code."""
+    with served() as page:
+        live(page)
+        page.click("#tab-latency")
+        page.wait_for_function("() => document.querySelector('#legend').textContent.includes('track face')")
+        page.click(".glossary summary")
+        for word in page.locator("[data-word]").all():
+            assert page.inner_text("#" + word.get_attribute("aria-describedby")) == word.get_attribute(
+                "title"
+            )
+        shown = page.evaluate("document.querySelector('#panel').textContent.replace(/\\(p\\d+\\)/g, '')")
+        for jargon in ("p50", "p95", "Filter lag", "AU12", "as tuned", "Taken as they stand"):
+            assert jargon not in shown
+
+
+def test_gains_end_where_a_face_still_holds(served) -> None:
+    """Two is the most that the page offers."""
+    with served() as page:
+        assert (
+            page.evaluate("[...document.querySelectorAll('#gains input')].map((it) => it.max)") == ["2"] * 5
+        )
 
 
 def test_sliders_send_one_change_per_frame_and_the_last_value(served) -> None:
@@ -311,6 +539,8 @@ def test_a_refused_portrait_says_why_and_the_running_one_goes_on(served) -> None
         assert not heard(page, "change")
         state(page, "Live")
         drop_file(page, "giant.png", bytes(2 << 20))
+        field, dialog = (page.locator(name).bounding_box() for name in ("#statement", "#attest"))
+        assert field["width"] > 0.8 * dialog["width"], "without a preview its column is not kept free"
         page.wait_for_function("() => document.querySelector('#attest-error').textContent.includes('2.0 MB')")
 
 
@@ -341,8 +571,13 @@ def test_glass_to_glass_is_measured_on_real_pictures(served) -> None:
         page.click("#measure")
         page.wait_for_function("() => stub.of('measure').at(-1)?.measure === true")
         page.wait_for_function("() => parseInt(document.querySelector('#measure-count').textContent) > 10")
+        assert page.locator("#measure-progress").is_visible()
+        assert page.locator(".code").is_visible()
+        assert "bar code" in page.inner_text("#measure-code")
         page.click("#measure")
         page.wait_for_function("() => stub.of('measure').at(-1).measure === false")
+        assert re.match(r"\d+ of \d+ frames came back", page.inner_text("#measure-count"))
+        assert page.locator("#measure-progress").is_hidden()
         p50, p95 = (float(page.inner_text(f"#measure-{p}").split()[0]) for p in ("p50", "p95"))
         assert 0 < p50 <= p95
         assert page.evaluate("document.querySelector('#camera').srcObject.active")
@@ -356,6 +591,8 @@ def test_a_recording_becomes_a_file(served) -> None:
         live(page, "#demo")
         page.click("#record")
         page.wait_for_function("() => /0:0[1-9]/.test(document.querySelector('#record-text').textContent)")
+        assert page.locator("#record").get_attribute("aria-label") == "Stop recording"
+        assert "Stop recording" in (page.locator("#record").get_attribute("title") or "")
         with page.expect_download() as download:
             page.click("#record")
         assert download.value.suggested_filename.startswith("marotte-sample-")
@@ -417,7 +654,7 @@ def test_a_phone_scrolls_in_one_direction_only(served, width: int) -> None:
 
 
 def test_the_views_show_what_they_say(served) -> None:
-    """Corner, side by side, before / after and portrait alone; the camera is mirrored in the corner alone."""
+    """Corner, side by side, before / after and portrait alone."""
     with served(viewport={"width": 1280, "height": 800}) as page:
         live(page)
         box = "id => { const b = document.querySelector(id).getBoundingClientRect(); return [b.x, b.width]; }"
@@ -426,7 +663,6 @@ def test_the_views_show_what_they_say(served) -> None:
             page.evaluate(box, name) for name in (".driver", ".result")
         )
         assert driver_x < result_x
-        assert page.evaluate("getComputedStyle(document.querySelector('#camera')).scale") == "none"
         assert abs(driver_w - result_w) < 4
         page.check("[value=split]", force=True)
         page.fill("#divider", "20")
@@ -436,4 +672,3 @@ def test_the_views_show_what_they_say(served) -> None:
         assert page.locator("#camera").is_hidden()
         page.check("[value=corner]", force=True)
         assert page.evaluate(box, ".driver")[1] < 0.4 * page.evaluate(box, "#stage")[1]
-        assert page.evaluate("getComputedStyle(document.querySelector('#camera')).scale") == "-1 1"
