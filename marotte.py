@@ -280,7 +280,11 @@ def _add_serving(parser: Any) -> None:
     parser.add_argument("--no-spare", action="store_true", help="keep no second process ready")
     parser.add_argument("--public-ice", action="store_true", help="also reach browsers at public addresses")
     parser.add_argument(
-        "--ice-server", action="append", default=[], metavar="URL", help="STUN or TURN server"
+        "--ice-server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT",
     )
     _add_backend(parser)
 
@@ -308,15 +312,20 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from streaming.listen import PortTakenError
+    from streaming.listen import PortTakenError, RunningError
 
     opens = not options.no_open and _has_display()
     try:
         _serve_page(options, opens, None)
-    except PortTakenError:
+    except PortTakenError as error:
         if options.port is not None:
             raise
-        print("marotte: the usual port is taken by another program: a free one is used", file=sys.stderr)
+        by = (
+            "Marotte, which is already running there"
+            if isinstance(error, RunningError)
+            else "another program"
+        )
+        print(f"marotte: the usual port is taken by {by}: a free one is used", file=sys.stderr)
         _serve_page(options, opens, 0)
 
 
@@ -383,7 +392,13 @@ def _add_sample(commands: Any) -> None:
     parser = _command(
         commands, "sample", _sample, "render the sample portrait with the demo driver, to a file"
     )
-    parser.add_argument("--out", type=Path, default=Path("out/sample.mp4"), metavar="FILE")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/sample.mp4"),
+        metavar="FILE",
+        help="clip to write (default: out/sample.mp4)",
+    )
     _add_backend(parser)
 
 
@@ -446,10 +461,10 @@ def _render(options: argparse.Namespace) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     parser = _command(commands, "evaluate", _evaluate, "measure the generator on clips and portraits")
-    parser.add_argument("--drivers", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--portraits", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--bundle", default="mesh_flow", metavar="B")
+    parser.add_argument("--drivers", required=True, type=Path, metavar="DIR", help="folder of clips")
+    parser.add_argument("--portraits", required=True, type=Path, metavar="DIR", help="folder of pictures")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
+    parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (default: mesh_flow)")
     parser.add_argument("--pairs", type=int, metavar="N", help="cross pairs (default: a spread of them)")
     _add_backend(parser)
 
@@ -473,9 +488,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _add_bench(commands: Any) -> None:
     parser = _command(commands, "bench", _bench, "measure CPU time per stage")
-    parser.add_argument("--out", type=Path, default=Path("bench"), metavar="DIR")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench"), metavar="DIR", help="where the figures go (default: bench)"
+    )
     parser.add_argument("--driver", type=Path, metavar="D", help="clip that drives (default: the sample)")
-    parser.add_argument("--bundle", default="mesh_flow", metavar="B")
+    parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (default: mesh_flow)")
     parser.add_argument(
         "--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench folders or files"
     )
@@ -504,14 +521,16 @@ def _bench(options: argparse.Namespace) -> None:
 def _add_bench_live(commands: Any) -> None:
     text = "measure calls in a browser: its own, and through the engine (extra dev)"
     parser = _command(commands, "bench-live", _bench_live, text)
-    parser.add_argument("--out", type=Path, default=Path("bench"), metavar="DIR")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench"), metavar="DIR", help="where the figures go (default: bench)"
+    )
     parser.add_argument(
         "--driver", type=Path, metavar="D", help="what the camera shows (default: the sample)"
     )
     parser.add_argument("--codec", choices=("vp8", "h264"), help="only this one (default: both)")
     parser.add_argument("--seconds", type=float, default=120.0, metavar="S", help="length of the long call")
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each kind of call")
-    parser.add_argument("--bundle", default="mesh_flow", metavar="B")
+    parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (default: mesh_flow)")
     _add_backend(parser)
 
 

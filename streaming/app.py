@@ -17,9 +17,10 @@ from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import Allowance, Doors, RefusedError, add_headers, busy, read_body
-from streaming.health import Health, healthz, readyz
+from streaming.health import SIGN, Health, healthz, readyz
 from streaming.measured import Recorder
 from streaming.metrics import CONTENT_TYPE
+from streaming.offer import ice_server
 from streaming.pages import Pages
 from streaming.peer import Offer, Peer
 from streaming.sources import Sources
@@ -91,8 +92,8 @@ def _metrics(render: Callable[[], bytes]) -> Callable[[web.Request], Any]:
     return give
 
 
-def _told(health: Health) -> web.Response:
-    return web.Response(status=health.status, text=f"{health.text}\n")
+def _told(health: Health, sign: str = "") -> web.Response:
+    return web.Response(status=health.status, text=f"{sign}{health.text}\n")
 
 
 class Api:
@@ -112,7 +113,7 @@ class Api:
 
     async def alive(self, request: web.Request) -> web.Response:
         """503 when nothing but a new process helps."""
-        return _told(healthz(self._worker.status(), closing=self._calls.closing))
+        return _told(healthz(self._worker.status(), closing=self._calls.closing), SIGN)
 
     async def info(self, request: web.Request) -> web.Response:
         """What a page has to know before it can ask for anything."""
@@ -127,7 +128,7 @@ class Api:
                 "drivers": [kind.value for kind in DriverKind],
                 "pass_through": config.pass_through,
                 "driver_pixels": config.worker.driver_pixels,
-                "ice_servers": [{"urls": [url]} for url in config.ice_servers],
+                "ice_servers": [_ice(url) for url in config.ice_servers],
                 "limits": {
                     "upload_bytes": MOST_UPLOAD_BYTES,
                     "statement": attest.MOST_STATEMENT,
@@ -201,6 +202,15 @@ def _fields(body: bytes) -> dict[str, Any]:
     if not isinstance(fields["source"], str | None):
         raise InputError("source: expected the id of a source, or null")
     return fields
+
+
+def _ice(url: str) -> dict[str, Any]:
+    """As a browser takes it: with the account beside the address, which it refuses in it."""
+    server = ice_server(url)
+    account = (
+        {} if server.username is None else {"username": server.username, "credential": server.credential}
+    )
+    return {"urls": [server.urls]} | account
 
 
 def _source(source: SourceInfo) -> dict[str, Any]:

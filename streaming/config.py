@@ -21,7 +21,7 @@ class ServeConfig:
     metrics_port: a second door for /metrics alone, on loopback, without a token. in_process: no worker process.
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
-    ice_servers: STUN and TURN urls."""
+    ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -47,6 +47,13 @@ class ServeConfig:
             )
         if self.codec not in ("auto", "vp8", "h264"):
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
+        if self.ice_servers:
+            from streaming.offer import (
+                ice_server,
+            )  # it imports aiortc, whose absence others have to be able to tell
+
+            for url in self.ice_servers:
+                ice_server(url)
 
     @property
     def loopback(self) -> bool:

@@ -64,11 +64,13 @@ def examine(
 
 
 def _port(port: int) -> list[Finding]:
-    from streaming.listen import bind
+    from streaming.listen import RunningError, bind
 
     try:
         ServeConfig(port=port)
         bind("127.0.0.1", port).close()
+    except RunningError as error:
+        return [Finding("port", True, *parted(str(error).removeprefix("port: ")))]
     except ConfigError as error:
         fault, fix = parted(str(error).removeprefix("port: "))
         return [Finding("port", False, fault, fix)]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from engine.errors import BackendError, InputError, MarotteError, TooLargeError
@@ -147,7 +147,7 @@ class Doors:
             try:
                 self._check_host(request)
                 self._check_page(request)
-                return self._enter(request) or await handler(request)
+                return self._enter(request) or await _expected(request, handler)
             except RefusedError as error:
                 self._recorder.refused(error.reason)
                 return answer(request, error.status, error.kind, str(error), error.wait_s)
@@ -212,11 +212,23 @@ class Doors:
         return None
 
     def _check_token(self, request: web.Request, given: str, expected: bytes) -> None:
-        if self._wrong.used_up(request.remote):
+        # The right one always enters: others at its address (a proxy's, a tunnel's) must not lock its owner out.
+        if hmac.compare_digest(given.encode(errors="surrogateescape"), expected):
+            return
+        if not self._wrong.take(request.remote):
             raise busy("too many wrong tokens came from this address; wait a little", wait_s=5)
-        if not hmac.compare_digest(given.encode(errors="surrogateescape"), expected):
-            self._wrong.take(request.remote)
-            raise _no_token()
+        raise _no_token()
+
+
+def _expects(request: web.Request) -> set[bytes]:
+    """What its Expect headers say; the library is kept from answering them by itself (streaming/listen.py)."""
+    return {value.strip().lower() for name, value in request.raw_headers if name.lower() == b"expect"}
+
+
+async def _expected(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if not _expects(request) <= {b"100-continue"}:
+        raise RefusedError(417, "RequestError", "only 100-continue can be expected here")
+    return await handler(request)
 
 
 def _no_token() -> RefusedError:
@@ -266,6 +278,9 @@ async def read_body(request: web.Request, most: int, within_s: float, what: str)
     count = 0
     try:
         async with asyncio.timeout(within_s):
+            if _expects(request) and request.version >= HttpVersion11:
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # nothing of the answer was sent yet
             async for part in request.content.iter_any():
                 count += len(part)
                 if count > most:

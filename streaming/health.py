@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from engine.worker.interface import State, WorkerStatus
+
+SIGN: Final = "marotte: "
+"""What the answer of `/healthz` begins with, so that another Marotte can tell who has taken its port."""
 
 
 @dataclass(frozen=True, slots=True)

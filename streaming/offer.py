@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiortc import RTCIceServer, RTCRtpSender
+from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import SessionDescription
 
@@ -57,13 +58,21 @@ def sends_camera(offer: Offer, driver: DriverKind) -> bool:
 
 
 def ice_server(url: str) -> RTCIceServer:
-    """stun:host:port, or turn:name:password@host:port."""
+    """stun:host:port, or turn:name:password@host:port. Raises ConfigError, and leaves the account out of it."""
     kind, _, rest = url.partition(":")
     account, at, host = rest.rpartition("@")
-    if not at:
-        return RTCIceServer(url)
     name, _, password = account.partition(":")
-    return RTCIceServer(f"{kind}:{host}", username=name, credential=password)
+    plain = f"{kind}:{host}"
+    try:
+        port = parse_stun_turn_uri(plain)["port"]
+    except ValueError:
+        port = 0
+    if not 0 < port <= 65535 or bool(at) != kind.startswith("turn"):
+        raise ConfigError(
+            f"ice_servers: got {plain[:80]!r}, expected stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT; give it again "
+            "with --ice-server"
+        )
+    return RTCIceServer(plain, username=name, credential=password) if at else RTCIceServer(plain)
 
 
 def preferring(codec: str) -> list[RTCRtpCodecCapability]:

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -57,9 +57,14 @@ def serve(
     KeyboardInterrupt where it was interrupted before it could be opened; nothing is left running then either.
     """
     _check_no_loop()
-    check_aiortc()
-    data = _read_source(config)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with (
+        closing(
+            bind(config.host, config.port)
+        ) as opened,  # first: who has the port open already is told at once
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        check_aiortc()
+        data = _read_source(config)
         loop, stopped = runner.get_loop(), asyncio.Event()
 
         def stop() -> None:
@@ -67,7 +72,7 @@ def serve(
 
         # Before the runner takes SIGINT for itself, which it leaves to a handler that is there already.
         with _stopped_by_signals(stop):
-            was_open = runner.run(_Server(config, tools, ready).run(data, stopped, stop))
+            was_open = runner.run(_Server(config, tools, ready).run(opened, data, stopped, stop))
     if not was_open:
         raise KeyboardInterrupt
 
@@ -118,22 +123,28 @@ class _Server:
         self._token = config.token or secrets.token_urlsafe(32)
         self._metrics = Metrics()
 
-    async def run(self, data: bytes, stopped: asyncio.Event, stop: Callable[[], None]) -> bool:
+    async def run(
+        self, opened_socket: socket.socket, data: bytes, stopped: asyncio.Event, stop: Callable[[], None]
+    ) -> bool:
         """Whether it could be opened before it was stopped."""
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(4 + 2 * self._config.worker.sessions, thread_name_prefix="marotte-net")
         )
         async with AsyncExitStack() as opened:
-            served = await _unless(stopped, self._open(opened, data, stop))
+            served = await _unless(stopped, self._open(opened, opened_socket, data, stop))
             if served is None:
                 return False
             self._tell(served)
             await stopped.wait()
         return True
 
-    async def _open(self, opened: AsyncExitStack, data: bytes, stop: Callable[[], None]) -> Served:
-        opened_socket = bind(self._config.host, self._config.port)
-        opened.callback(opened_socket.close)
+    async def _open(
+        self,
+        opened: AsyncExitStack,
+        opened_socket: socket.socket,
+        data: bytes,
+        stop: Callable[[], None],
+    ) -> Served:
         config = replace(self._config, port=opened_socket.getsockname()[1], token=self._token)
         metrics_socket = None if config.metrics_port is None else bind(_LOOPBACK, config.metrics_port)
         if metrics_socket is not None:

@@ -333,6 +333,17 @@ def test_offers_are_limited_in_their_rate(site: Site) -> None:
     assert 429 in statuses
 
 
+def test_ice_servers_are_told_as_a_browser_takes_them(state: Path) -> None:
+    """The account of a TURN server stands beside its address: in it a browser refuses to open any call."""
+    config = ServeConfig(ice_servers=("stun:stun.example:1", "turn:me:secret@turn.example:2"))
+    with open_site(config) as site:
+        told = site.ask("GET", "/api/info").json["ice_servers"]
+    assert told == [
+        {"urls": ["stun:stun.example:1"]},
+        {"urls": ["turn:turn.example:2"], "username": "me", "credential": "secret"},
+    ]
+
+
 def test_ready_means_that_a_session_can_be_opened(site: Site) -> None:
     """Alive and ready are told apart, without a token, and the reason is one line."""
     for state, alive, ready in (

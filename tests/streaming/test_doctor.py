@@ -7,7 +7,9 @@ import importlib.metadata
 import importlib.util
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aioice.ice
@@ -23,6 +25,7 @@ from engine.worker.interface import WorkerConfig
 from engine.worker.tools import Tools
 from streaming import doctor, encoders
 from streaming.bench import chromium
+from tests.streaming.doorstep import open_site
 
 
 def check_named(finding: Finding, detail: str, fix: str) -> None:
@@ -39,6 +42,34 @@ def test_a_taken_port_is_named() -> None:
         port = taken.getsockname()[1]
         (finding,) = doctor._port(port)
     check_named(finding, f"{port} is taken by another program", "choose another port with --port")
+
+
+def test_marotte_itself_on_the_port_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs: that is well, and what to do is said."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
+    with open_site() as site:
+        (finding,) = doctor._port(site.port)
+    assert finding.ok
+    assert str(finding) == (
+        f"ok   port: {site.port} is in use, for Marotte is already running there -> open the address it printed, or "
+        "take another port with --port"
+    )
+
+
+def test_another_programs_page_is_not_taken_for_marotte() -> None:
+    """Also where it answers /healthz, and with ok."""
+
+    def answer() -> None:
+        client, _ = taken.accept()
+        with client:
+            client.recv(4096)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, ThreadPoolExecutor(1) as thread:
+        answered = thread.submit(answer)
+        (finding,) = doctor._port(taken.getsockname()[1])
+        answered.result(10)
+    check_named(finding, "is taken by another program", "choose another port with --port")
 
 
 def test_a_free_port_is_left_free() -> None:
@@ -114,6 +145,18 @@ def test_a_machine_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) 
     """Loopback is not offered for a call, so that a machine that is on no network has no route."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: [])
     check_named(doctor._route()[0], "no address but loopback", "join any network")
+
+
+def test_an_interface_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as the system tells it: nothing but loopback. A call has no candidate there, which is said in full."""
+    adapters = [
+        SimpleNamespace(name="lo", ips=[SimpleNamespace(ip="127.0.0.1"), SimpleNamespace(ip=("::1", 0, 0))])
+    ]
+    monkeypatch.setattr(aioice.ice.ifaddr, "get_adapters", lambda: adapters)
+    (finding,) = doctor._route()
+    check_named(finding, "no address but loopback", "join any network")
+    assert "a call needs one, also from its own browser" in finding.detail
+    assert finding.piece == "route"
 
 
 def test_a_firewall_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

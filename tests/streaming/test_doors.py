@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import time
@@ -191,7 +192,7 @@ def test_the_token_counts_in_the_address_of_the_first_page_only(site: Site) -> N
 
 
 def test_wrong_tokens_are_soon_not_looked_at(own_site: Site) -> None:
-    """After twenty the right one is not tried either for a moment, and the answer says when to come back."""
+    """After twenty the answer says when to come back; the right one enters meanwhile, and can end a call."""
     statuses = [own_site.ask("GET", "/api/info", token="a wrong token").status for _ in range(25)]
     assert statuses[:20] == [401] * 20
     assert 429 in statuses[20:]
@@ -200,6 +201,11 @@ def test_wrong_tokens_are_soon_not_looked_at(own_site: Site) -> None:
     _got_nothing(late, 429)
     assert int(late.headers["Retry-After"]) > 0
     assert own_site.ask("GET", "/healthz", token=None).status == 200
+    assert own_site.ask("GET", "/api/info").status == 200
+    assert own_site.ask("GET", f"/?token={TOKEN}", token=None).status == 303
+    session = own_site.post("/api/sessions", OFFER).json["session"]
+    assert own_site.ask("DELETE", f"/api/sessions/{session}").status == 204
+    assert own_site.peers.closed == [(session, "page")]
 
 
 def test_an_allowance_is_per_address_and_bounded() -> None:
@@ -277,19 +283,90 @@ def test_a_packed_body_is_not_unpacked(site: Site) -> None:
         _got_nothing(refused, 400)
 
 
-def test_connections_are_bounded(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One too many is closed without a word, and those that are there go on."""
-    monkeypatch.setattr("streaming.listen._MOST_CONNECTIONS", 2)
-    asked = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{own_site.port}\r\n\r\n".encode()
+def _connected(opened: ExitStack, site: Site) -> socket.socket:
+    return opened.enter_context(socket.create_connection(("127.0.0.1", site.port), timeout=10))
+
+
+def _asks(client: socket.socket, site: Site, head: str = "GET /healthz HTTP/1.1") -> bytes:
+    client.sendall(f"{head}\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
+    return client.recv(4096)
+
+
+def test_who_asks_for_nothing_keeps_nobody_out(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit the oldest connection without a whole head is closed for a new one; one that asked before stays."""
+    monkeypatch.setattr("streaming.listen._MOST_CONNECTIONS", 3)
     with ExitStack() as opened:
-        clients = [
-            opened.enter_context(socket.create_connection(("127.0.0.1", own_site.port), timeout=10))
-            for _ in range(3)
-        ]
-        for client in (*clients[:2], *clients[:2]):
-            client.sendall(asked)
-            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
-        assert clients[2].recv(4096) == b""
+        known = _connected(opened, own_site)
+        assert _asks(known, own_site).startswith(b"HTTP/1.1 200 ")
+        idle = [_connected(opened, own_site) for _ in range(6)]
+        for client in idle[:4]:
+            assert client.recv(4096) == b""
+        idle[4].sendall(b"GET / HTTP/1.1\r\n")
+        for _ in range(3):
+            assert _asks(_connected(opened, own_site), own_site).startswith(b"HTTP/1.1 200 ")
+        assert idle[4].recv(4096) == b""
+        assert idle[5].recv(4096) == b""
+        assert _asks(_connected(opened, own_site), own_site).startswith(b"HTTP/1.1 200 ")
+        assert known.recv(4096) == b""  # three others have asked, and all three places are theirs
+
+
+def test_connections_are_bounded(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every one is being served, one too many is closed without a word, and the others go on."""
+    monkeypatch.setattr("streaming.listen._MOST_CONNECTIONS", 2)
+    with ExitStack() as opened:
+        clients = [_connected(opened, own_site) for _ in range(2)]
+        for client in clients:
+            head = (
+                f"POST /api/sessions HTTP/1.1\r\nHost: 127.0.0.1:{own_site.port}\r\nExpect: 100-continue\r\n"
+            )
+            client.sendall(f"{head}Authorization: Bearer {TOKEN}\r\nContent-Length: 1\r\n\r\n".encode())
+            assert client.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert _connected(opened, own_site).recv(4096) == b""
+        for client in clients:
+            client.sendall(b"{")
+            assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+        assert _asks(_connected(opened, own_site), own_site).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_head_has_to_come_soon(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted from the connection, and in a connection that is kept from the head's first byte; between two heads
+    there is more time."""
+    monkeypatch.setattr("streaming.listen._HEAD_S", 0.5)
+    with ExitStack() as opened:
+        client, kept = (_connected(opened, own_site) for _ in range(2))
+        assert _asks(kept, own_site).startswith(b"HTTP/1.1 200 ")
+        client.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert client.recv(4096) == b""
+        assert _asks(kept, own_site).startswith(b"HTTP/1.1 200 ")
+        kept.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert kept.recv(4096) == b""
+
+
+@pytest.mark.parametrize("expected", ["100-continue", "x", "100-continue, x"])
+@pytest.mark.parametrize("path", ["/api/sessions", "/not/there"])
+def test_nothing_is_expected_before_the_doors(site: Site, expected: str, path: str) -> None:
+    """Without a token, or from a foreign page or host, there is the same answer as without Expect, and no other."""
+    length = [("Expect", expected), ("Content-Length", "5")]
+    _got_nothing(site.ask("POST", path, token=None, headers=length), 401)
+    _got_nothing(site.ask("POST", path, host="evil.example", headers=length), 403)
+    _got_nothing(site.ask("POST", path, headers=[*length, ("Origin", "http://evil.example")]), 403)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        said = f"POST {path} HTTP/1.1\r\nExpect: {expected}\r\nContent-Length: 5"
+        assert _asks(client, site, said).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_body_that_is_allowed_may_be_expected(site: Site) -> None:
+    """Asked for when it is about to be read, and nothing but 100-continue is known; too large is never asked for."""
+    offer = json.dumps(OFFER).encode()
+    said = f"POST /api/sessions HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\nExpect: 100-Continue\r\nContent-Length: "
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        assert _asks(client, site, f"{said}{len(offer)}") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(offer)
+        assert client.recv(4096).startswith(b"HTTP/1.1 201 ")
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        assert _asks(client, site, f"{said}{1 << 40}").startswith(b"HTTP/1.1 413 ")
+    refused = site.ask("GET", "/api/info", headers={"Expect": "x"})
+    _got_nothing(refused, 417)
 
 
 def test_a_slow_body_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from engine.errors import ConfigError, InputError, MarotteError, WorkerError
 from engine.worker.interface import State, WorkerConfig, WorkerStatus
 from streaming import serve as serving
 from streaming.config import ServeConfig
-from streaming.listen import PortTakenError, bind
+from streaming.listen import PortTakenError, RunningError, bind
 from streaming.serve import Served, serve, served_as
 from tests.streaming.doorstep import FakeWorker
 
@@ -127,7 +127,7 @@ def test_a_server_that_was_stopped_is_gone(quick: type[QuickWorker]) -> None:
     """Its port is free, its threads have ended, and stopping it again is no fault."""
     before = set(threading.enumerate())
     with _served() as served:
-        assert _get(f"http://127.0.0.1:{served.port}/healthz") == (200, b"ok\n")
+        assert _get(f"http://127.0.0.1:{served.port}/healthz") == (200, b"marotte: ok\n")
     with bind("127.0.0.1", served.port):
         served.stop()
     assert set(threading.enumerate()) == before
@@ -148,6 +148,26 @@ def test_metrics_have_a_port_of_their_own(quick: type[QuickWorker]) -> None:
             with pytest.raises(urllib.error.HTTPError, match=r"40[34]") as refused:
                 urllib.request.urlopen(request, timeout=10)
             refused.value.close()
+
+
+def test_marotte_itself_on_the_port_is_told_as_such(quick: type[QuickWorker]) -> None:
+    """Open the other one, or take another port; and it is told before anything else is looked at."""
+    with (
+        _served() as served,
+        pytest.raises(RunningError, match="Marotte is already running there; open the ad") as raised,
+    ):
+        serve(ServeConfig(port=served.port, source=Path("nowhere.jpg")))
+    assert "--port" in str(raised.value)
+    assert len(quick.made) == 1
+
+
+def test_a_port_that_is_taken_is_told_before_anything_slow(
+    quick: type[QuickWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the source nor aiortc is looked at before."""
+    monkeypatch.setattr(serving, "check_aiortc", lambda: pytest.fail("was looked at"))
+    with bind("127.0.0.1", 0) as taken, pytest.raises(PortTakenError, match="another program"):
+        serve(ServeConfig(port=taken.getsockname()[1], source=Path("nowhere.jpg")))
 
 
 def test_a_port_that_is_taken_is_one_line(quick: type[QuickWorker]) -> None:
@@ -236,6 +256,28 @@ def test_options_go_where_they_belong(tmp_path: Path) -> None:
             served_as(None, {wrong: 1})
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "nonsense", "http://stun.example", "stun:", "stun:stun.example:port", "stun:stun.example:0", "turn:",
+        "stun:stun.example:70000", "turn:turn.example:3478", "stun:me:secret@stun.example", "turn:me:secret@",
+        "stun:stun.example?transport=udp",
+    ],
+)  # fmt: skip
+def test_an_ice_server_is_looked_at_before_anything_starts(url: str) -> None:
+    """Not when the first call is opened; what is shown of it holds no password."""
+    with pytest.raises(
+        ConfigError, match=r"expected stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT"
+    ) as raised:
+        ServeConfig(ice_servers=("stun:stun.example:3478", url))
+    assert "secret" not in str(raised.value)
+
+
+def test_ice_servers_of_every_kind_are_taken() -> None:
+    """As the command's help has them."""
+    ServeConfig(ice_servers=("stun:s", "stun:s:1", "turn:me:secret@t:3478?transport=tcp", "turns:me:a@b@t"))
+
+
 def test_the_python_api_serves_in_this_process(
     quick: type[QuickWorker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,11 +357,12 @@ def test_run_takes_a_free_port_where_the_usual_one_is_taken(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """And says so; a port that was asked for is not replaced."""
+    taken_by = PortTakenError
 
     def taken(source: Any, **options: Any) -> None:
         asked.append((source, options))
         if options["port"]:
-            raise PortTakenError(f"port: {options['port']} is taken")
+            raise taken_by(f"port: {options['port']} is taken")
 
     monkeypatch.setattr(marotte, "serve", taken)
     assert marotte.main(["run", "me.jpg", "--no-open"]) == 0
@@ -330,6 +373,9 @@ def test_run_takes_a_free_port_where_the_usual_one_is_taken(
     assert "a free one is used" in capsys.readouterr().err
     assert marotte.main(["run", "--no-open", "--port", "9000"]) == 2
     assert asked[-1][1]["port"] == 9000
+    taken_by = RunningError
+    assert marotte.main(["run", "--no-open"]) == 0
+    assert "Marotte, which is already running there: a free one is used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
