@@ -10,6 +10,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,8 @@ class ServerProcess:
     """A server that runs as long as the context is open.
 
     options: as `config_of` takes them. command: what is started, with the options as its last argument; it keeps to
-    the same protocol. After entering, `url` has the token in it and `origin` has not.
+    the same protocol. After entering, `url` has the token in it and `origin` has not. What it records is gone with
+    it: nobody allowed anything, and the user's own record is not for measurements.
     """
 
     def __init__(self, options: Mapping[str, Any], command: Sequence[str] = ()) -> None:
@@ -51,6 +53,7 @@ class ServerProcess:
             json.dumps(dict(options), default=str),  # paths
         ]
         self._process: subprocess.Popen[str] | None = None
+        self._state: tempfile.TemporaryDirectory[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._log: list[str] = []
         self._readers: list[threading.Thread] = []
@@ -80,8 +83,10 @@ class ServerProcess:
         return "".join(self._log)
 
     def __enter__(self) -> Self:
+        self._state = tempfile.TemporaryDirectory(prefix="marotte-state-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             self._command,
+            env=os.environ | {"MAROTTE_STATE": self._state.name},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -161,6 +166,8 @@ class ServerProcess:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+        if self._state is not None:
+            self._state.cleanup()
 
 
 def cpu_seconds(pid: int) -> float | None:

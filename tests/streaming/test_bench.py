@@ -235,6 +235,27 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server._process.poll() is not None
 
 
+_RECORDS = """
+import json, sys
+from streaming.attest import Attestation, record, state_folder
+record(Attestation("ab", "a", "the bench", "operator"))
+print(json.dumps({"folder": str(state_folder())}), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_measurement_leaves_nothing_in_the_users_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server's statements go to a folder of its own, which ends with it."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "users"))
+    with ServerProcess({}, (sys.executable, "-c", _RECORDS)) as server:
+        folder = Path(server.about["folder"])
+        assert list(folder.iterdir())
+    assert not folder.exists()
+    assert not (tmp_path / "users").exists()
+
+
 _BUSY_BELOW = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
