@@ -35,13 +35,17 @@ bench-live: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+# What is to be installed, with its extras.
+define set_up
+	@echo "setting up $(VENV), about a minute"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable "$(1)"
+endef
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable .
+$(VENV)/.installed: pyproject.toml
+	$(call set_up,.)
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable ".[dev]"
+$(VENV)/.installed-dev: pyproject.toml
+	$(call set_up,.[dev])
 	touch $@ $(VENV)/.installed
