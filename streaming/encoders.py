@@ -31,6 +31,8 @@ RATE = 30
 """Frames per second that the bits are shared among; fewer frames send fewer bits."""
 NO_END = 1_000_000
 """Frames between key frames nobody asked for: none."""
+KEY_AGAIN_S = 0.3
+"""Between two key frames that are asked for: they cost several times what others do, and the other side asks freely."""
 
 Opening = Callable[[int, int, int], VideoCodecContext]
 Retarget = Callable[[VideoCodecContext, int], bool]
@@ -44,18 +46,26 @@ class Coder:
     """
 
     def __init__(
-        self, codec: str, opening: Opening, retarget: Retarget, session: str, recorder: Recorder
+        self,
+        codec: str,
+        opening: Opening,
+        retarget: Retarget,
+        session: str,
+        recorder: Recorder,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._codec = codec
         self._opening = opening
         self._retarget = retarget
         self._session = session
         self._recorder = recorder
+        self._clock = clock
         self._context: VideoCodecContext | None = None
         self._limits = limits(640, 480, RATE)
         self._target = Target(self._limits.start)
         self._told_bits = 0
         self._key_due = False
+        self._key_asked_s = float("-inf")  # when one was last made because it was asked for
         self._last_pts: int | None = None
 
     @property
@@ -69,22 +79,28 @@ class Coder:
 
     def encode(self, frame: av.VideoFrame, key: bool) -> bytes:
         """Empty where nothing is to be sent: a frame that is not newer than the last one, or one that the codec failed
-        on, after which it is opened anew."""
+        on, after which it is opened anew. key: one was asked for; it comes now, or KEY_AGAIN_S after the last such."""
         started = time.perf_counter()
         self._key_due |= key
         if frame.pts is not None and self._last_pts is not None and frame.pts <= self._last_pts:
             return b""
         context = self._fitting(frame)
-        frame.pict_type = PictureType.I if self._key_due else PictureType.NONE
+        now = self._clock()
+        forced = self._key_due and now - self._key_asked_s >= KEY_AGAIN_S
+        frame.pict_type = PictureType.I if forced else PictureType.NONE
         try:
             packets = context.encode(frame)
         except av.FFmpegError as error:
             logger.error("%s frame not encoded: %s", self._codec, error)
             self._context = None
             return b""
-        self._key_due, self._last_pts = False, frame.pts
+        self._last_pts = frame.pts
         data = b"".join([bytes(packet) for packet in packets])
         keyframe = any(packet.is_keyframe for packet in packets)
+        if keyframe:
+            self._key_due = False
+        if forced:
+            self._key_asked_s = now
         self._recorder.encoded(self._codec, time.perf_counter() - started, len(data), keyframe)
         return data
 

@@ -6,44 +6,52 @@ Only objects that are handed in are touched; nothing of aiortc's is replaced for
 - aiortc queues decoded frames without end. Here: each is handed on from the decoder's thread, nothing waits.
 - aiortc makes its own encoder. Here: one is given to it before it asks.
 - aiortc cannot ask a browser to show a frame when it has it. Here: every packet says so, where the browser reads it.
+- aiortc keeps every stream it ever heard of, and ends a call at a message it cannot read. Here: a few, and it does not.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import av
-from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock, rate, rtcrtpreceiver, rtp
+from aiortc import (
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSctpTransport,
+    clock,
+    rate,
+    rtcdtlstransport,
+    rtcrtpreceiver,
+    rtp,
+)
 from aiortc.codecs.base import Encoder
-from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription
 from aiortc.utils import uint16_gt
-from av.video.codeccontext import VideoCodecContext
 
 from engine.errors import BackendError, ConfigError
-from streaming.assembly import ASK_AGAIN_S, Assembly, EncodedFrame
+from streaming.assembly import Assembly
+from streaming.inbox import Inbox, Ready
 
 logger = logging.getLogger(__name__)
 
 SERIES = "1.16."
-MOST_WAITING = 12
-"""Encoded frames that may wait for the decoder; then the next key frame is asked for."""
 UPLINK_BITS = 1_500_000
 """What the browser is told at first that the way carries: else aiortc is silent for 3 s, it stays at 300 kb/s."""
 
 REPAIR_S = 0.05
 """A packet that is still missing is asked for again."""
 
-MOST_PIXELS = 2560 * 1440
-"""A larger picture is not decoded: a call may ask for no more memory than a camera needs."""
+MOST_STREAMS = 8
+"""Streams (SSRCs) that a call may send: a camera's and its repairs are two. aiortc reports on each it knows, and a
+report of more than 31 cannot be written."""
 
 H264_SPS, H264_STAP_A = 7, 24
 
@@ -86,8 +94,14 @@ _USED: tuple[tuple[Any, str, str], ...] = (
         RTCRtpReceiver,
         "_handle_rtp_packet",
         "_RTCRtpReceiver__jitter_buffer add timestamp _RTCRtpReceiver__decoder_queue put _data payload "
-        "_RTCRtpReceiver__decoder_error is_set clear pli_flag encoded_frame _RTCRtpReceiver__nack_generator missing",
+        "_RTCRtpReceiver__decoder_error is_set clear pli_flag encoded_frame _RTCRtpReceiver__nack_generator missing "
+        "_RTCRtpReceiver__active_ssrc _RTCRtpReceiver__remote_streams packet ssrc arrival_time_ms",
     ),
+    (rtcdtlstransport.RTCDtlsTransport, "__init__", "_rtp_router"),
+    (rtcdtlstransport.RTCDtlsTransport, "_handle_rtp_data", "_rtp_router route_rtp _handle_rtp_packet"),
+    (rtcdtlstransport.RtpRouter, "route_rtp", "ssrc_table packet ssrc"),
+    (RTCSctpTransport, "_receive", "_data_channel_receive stream_id pp_id data"),
+    (RTCSctpTransport, "_data_channel_receive", "_data_channels decode emit"),
     (RTCRtpReceiver, "_RTCRtpReceiver__stop_decoder", "_RTCRtpReceiver__decoder_queue put"),
     (rtcrtpreceiver, "decoder_worker", "loop input_q output_q get put run_coroutine_threadsafe"),
     (rtcrtpreceiver.NackGenerator, "add", "self packet missed missing max_seq"),
@@ -119,13 +133,48 @@ def tune_receiver(
     inner: Any = receiver
     if inner._track is None:
         raise ConfigError("receiver: got one without a track, expected it after setRemoteDescription")
-    inbox = _Inbox(inner._RTCRtpReceiver__decoder_error, arrived, ended, passed_over)
+    inbox = Inbox(inner._RTCRtpReceiver__decoder_error, arrived, ended, passed_over)
     codecs: dict[int, RTCRtpCodecParameters] = inner._RTCRtpReceiver__codecs
     inner._RTCRtpReceiver__jitter_buffer = buffer = _Buffer(codecs)
     inner._RTCRtpReceiver__nack_generator = _Nacks(buffer.assembly)
     inner._RTCRtpReceiver__decoder_queue = inbox
     inner._track._queue = _End(inner._track)
     inner._RTCRtpReceiver__remote_bitrate_estimator.rate_control.set_estimate(UPLINK_BITS, clock.current_ms())
+    _hear_few(inner)
+
+
+def _hear_few(receiver: Any) -> None:
+    """Let the packets of all but the first few streams fall, before anything is kept of them."""
+    handle = receiver._handle_rtp_packet
+    known: set[int] = set()
+
+    async def handle_known(packet: RtpPacket, arrival_time_ms: int) -> None:
+        if packet.ssrc in known or len(known) < MOST_STREAMS:
+            known.add(packet.ssrc)
+            await handle(packet, arrival_time_ms)
+        else:
+            receiver.transport._rtp_router.ssrc_table.pop(packet.ssrc, None)
+
+    receiver._handle_rtp_packet = handle_known
+
+
+def forgive_messages(connection: RTCPeerConnection) -> None:
+    """Let a channel's message fall that is no text or opens what is open, where aiortc would end the whole call without
+    a word. Call it after setRemoteDescription."""
+    channels: Any = connection.sctp
+    receive = channels._data_channel_receive
+    told = False
+
+    async def receive_readable(stream_id: int, pp_id: int, data: bytes) -> None:
+        nonlocal told
+        try:
+            await receive(stream_id, pp_id, data)
+        except (UnicodeDecodeError, AssertionError) as error:
+            if not told:
+                told = True
+                logger.warning("a message of a channel cannot be read: %s", type(error).__name__)
+
+    channels._data_channel_receive = receive_readable
 
 
 def use_encoder(transceiver: RTCRtpTransceiver, make: Callable[[str], Encoder]) -> str:
@@ -191,14 +240,6 @@ def _aggregated(payload: bytes) -> Iterable[int]:
         at += 2 + int.from_bytes(payload[at : at + 2], "big")
 
 
-class _Ready:
-    """What the receiver passes from its jitter buffer to its decoder: every frame that one packet completed."""
-
-    def __init__(self, frames: list[EncodedFrame]) -> None:
-        self.frames = frames
-        self.timestamp = 0  # the receiver maps it; each frame has its own
-
-
 class _Buffer:
     """Stands where the receiver has its JitterBuffer."""
 
@@ -206,9 +247,9 @@ class _Buffer:
         self._codecs = codecs
         self.assembly = Assembly(self._begins_key)
 
-    def add(self, packet: RtpPacket) -> tuple[bool, _Ready | None]:
+    def add(self, packet: RtpPacket) -> tuple[bool, Ready | None]:
         ask, frames = self.assembly.add(packet)
-        return ask, _Ready(frames) if frames else None
+        return ask, Ready(frames) if frames else None
 
     def _begins_key(self, packet: RtpPacket) -> bool:
         return begins_key_frame(self._codecs[packet.payload_type].name, packet)
@@ -233,116 +274,6 @@ class _Nacks(rtcrtpreceiver.NackGenerator):
             self._asked_s = now
             return True
         return False
-
-
-class _Inbox:
-    """Stands where the receiver has the queue to its decoder thread: `get` decodes, and returns when all is over."""
-
-    def __init__(
-        self,
-        ask: threading.Event,
-        arrived: Callable[[av.VideoFrame, float], None],
-        ended: Callable[[], None],
-        passed_over: Callable[[int], None],
-    ) -> None:
-        self._ask = ask  # the receiver asks for a key frame with its next packet, and clears it
-        self._arrived = arrived
-        self._ended = ended
-        self._passed_over = passed_over
-        self._waiting: deque[tuple[str, EncodedFrame]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._needs_key = False
-        self._asked_s = float("-inf")
-        self._decoder: tuple[str, VideoCodecContext] | None = None
-        self._told = False
-        self._failing = False
-
-    def put(self, task: tuple[RTCRtpCodecParameters, _Ready] | None) -> None:
-        with self._changed:
-            if task is None:
-                self._closed = True
-                self._waiting.clear()
-            else:
-                codec, ready = task
-                for frame in ready.frames:
-                    self._add(codec.name, frame)
-            self._changed.notify()
-
-    def get(self) -> None:
-        while (task := self._next()) is not None:
-            self._decode(*task)
-        self._decoder = None
-        self._ended()
-
-    def _add(self, codec: str, frame: EncodedFrame) -> None:
-        if self._needs_key and not frame.key:
-            self._ask_for_key()
-            self._passed_over(1)
-            return
-        if frame.key and (self._needs_key or len(self._waiting) >= MOST_WAITING):
-            self._drop_waiting()
-        self._needs_key = False
-        self._waiting.append((codec, frame))
-        if len(self._waiting) > MOST_WAITING:
-            self._drop_waiting()
-            self._needs_key = True
-            self._ask_for_key()
-
-    def _drop_waiting(self) -> None:
-        if self._waiting:
-            self._passed_over(len(self._waiting))
-            self._waiting.clear()
-
-    def _ask_for_key(self) -> None:
-        now = time.perf_counter()
-        if now - self._asked_s >= ASK_AGAIN_S:
-            self._asked_s = now
-            self._ask.set()
-
-    def _next(self) -> tuple[str, EncodedFrame] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            return None if self._closed else self._waiting.popleft()
-
-    def _decode(self, codec: str, frame: EncodedFrame) -> None:
-        if self._decoder is None or self._decoder[0] != codec:
-            self._decoder = codec, _open_decoder(codec)
-        packet = av.Packet(frame.data)
-        packet.pts, packet.time_base = frame.pts, VIDEO_TIME_BASE
-        try:
-            pictures = self._decoder[1].decode(packet)
-        except av.FFmpegError as error:
-            if not self._failing:
-                logger.warning("%s frame not decoded: %s", codec, error)
-            self._failing = True
-            with self._changed:
-                self._needs_key = True
-                self._ask_for_key()
-            return
-        self._failing = False
-        if len(self._waiting) > 1:  # two newer ones are there already
-            self._passed_over(1)
-            return
-        for picture in pictures:
-            self._hand_on(picture, frame.first_packet_s)
-
-    def _hand_on(self, picture: av.VideoFrame, first_packet_s: float) -> None:
-        """The call outlives one frame that nobody could use."""
-        try:
-            self._arrived(picture, first_packet_s)
-        except Exception:
-            if not self._told:
-                self._told = True
-                logger.exception("a received frame was not taken")
-
-
-def _open_decoder(codec: str) -> VideoCodecContext:
-    context = av.CodecContext.create("h264" if codec == "H264" else "libvpx", "r")
-    assert isinstance(context, VideoCodecContext)
-    context.options = {"max_pixels": str(MOST_PIXELS)}
-    context.thread_count = 1  # a frame takes 1 ms; FFmpeg would start a thread for every core
-    return context
 
 
 class _End:

@@ -120,6 +120,20 @@ def test_a_key_frame_comes_when_asked_for_and_only_then(codec, portrait):
 
 
 @BOTH
+def test_key_frames_that_are_asked_for_without_end_come_now_and_then(codec, portrait):
+    """The first comes at once; of what is asked for within 300 ms of it one comes when they are over, and is not lost;
+    then none that nobody asked for."""
+    told, now = Told(), [50.0]
+    encoder = open_encoder(codec, "s", told)
+    encoder._coder._clock = lambda: now[0]
+    planes = planes_of(portrait, 0, (320, 240))
+    for number in range(60):
+        encoder.encode(picture(planes, number), force_keyframe=3 <= number < 26)
+        now[0] += 1 / 32
+    assert told.keys == [0, 3, 13, 23, 33]
+
+
+@BOTH
 def test_small_moves_of_the_estimate_open_nothing(codec, portrait):
     """An estimate that wavers around the target is not followed, and costs no key frame."""
     told = Told()
