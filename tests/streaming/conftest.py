@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,56 @@ def camera(
     yield make
     for path in folder.glob("*.y4m"):
         path.unlink()
+
+
+class House:
+    """A server whose tools fail on request (see faults.py), for all tests of a run that take it as it comes; each
+    start costs seconds. `server` is the one that runs now, and ready. folder: of the faults' files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.server = self._served(0)
+
+    def end(self) -> None:
+        """As when the server is ended under its pages."""
+        self.server.close()
+
+    def start_again(self) -> None:
+        """At the same address, with the same token."""
+        self.server = self._served(self.server.about["port"])
+
+    @contextmanager
+    def fault(self, name: str) -> Iterator[None]:
+        """Inside, the tools fail in this way."""
+        switch = self.folder / name
+        switch.touch()
+        try:
+            yield
+        finally:
+            switch.unlink()
+
+    def _served(self, port: int) -> ServerProcess:
+        from streaming.bench.run import wait_until_ready
+        from streaming.bench.server import ServerProcess
+
+        tools = {"tools": "tests.streaming.faults:FaultyTools", "tools_with": {"folder": str(self.folder)}}
+        token = {"token": "a token that every server of the house has"}
+        server = ServerProcess(tools | token | {"port": port}, server_command())
+        server.__enter__()
+        try:
+            wait_until_ready(server)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+
+@pytest.fixture(scope="session")
+def house(models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The server that tests share; one that ends it starts it again."""
+    house = House(tmp_path_factory.mktemp("faults"))
+    yield house
+    house.end()
 
 
 @pytest.fixture

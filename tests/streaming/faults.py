@@ -1,6 +1,7 @@
 """A worker's tools with faults that a test switches by files, and signs by which it knows the processes.
 
-In `folder`: "raise" makes the generator raise, "nan" makes every landmark NaN, for as long as the file is there.
+In `folder`: "raise" makes the generator raise, "nan" makes every landmark NaN, "slow" makes every frame of a driver
+take SLOW_S longer to track, for as long as the file is there.
 Each process touches "track-PID" with every frame that it tracks, and "warm-PID" once it has tracked those of its
 warm-up, after which nothing of its start is left to do.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +21,24 @@ from engine.types import Face, Frame
 from engine.worker.local import _WARM_FRAMES
 from engine.worker.tools import ClosableTracker, Tools
 
+SLOW_S = 0.2
+
+
+def warm(folder: Path) -> list[int]:
+    """Pids of the processes that run and have been warmed up."""
+    pids = [int(path.name.removeprefix("warm-")) for path in folder.glob("warm-*")]
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
 
 def at_work(folder: Path) -> int | None:
     """Pid of the process that tracks, once another one is warm behind it; None before that."""
-    warm = [int(path.name.removeprefix("warm-")) for path in folder.glob("warm-*")]
-    alive = [pid for pid in warm if Path(f"/proc/{pid}").exists()]
-    if len(alive) < 2:
+    pids = warm(folder)
+    if len(pids) < 2:
         return None
-    return max(alive, key=lambda pid: (folder / f"track-{pid}").stat().st_mtime_ns)
+    # Its warm-up is the last that a spare tracks: who tracked after every warm-up is none.
+    warm_ns = max((folder / f"warm-{pid}").stat().st_mtime_ns for pid in pids)
+    tracked_ns, pid = max(((folder / f"track-{pid}").stat().st_mtime_ns, pid) for pid in pids)
+    return pid if tracked_ns > warm_ns else None
 
 
 class FaultyTools(Tools):
@@ -62,6 +74,8 @@ class _Tracker(_Around):
     tracked = 0
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
+        if (self._folder / "slow").exists():
+            time.sleep(SLOW_S)
         faces = self._inner.track(frame)
         (self._folder / f"track-{os.getpid()}").touch()
         self.tracked += 1

@@ -1,12 +1,12 @@
 """The whole way: a real browser, a real server, a real worker process, a real clip as camera.
 
-One server and one browser serve most of the tests, for each costs seconds. No test holds a machine to a speed.
+One server and one browser serve all tests, for each costs seconds. No test holds a machine to a speed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from engine.media import decode_picture, read_picture
 from engine.sample import sample_portrait
 from engine.track.face import FaceTracker
-from streaming.bench.run import motion_lag, wait_until_ready
+from streaming.bench.run import motion_lag
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
 pytestmark = pytest.mark.usefixtures("chromium")
@@ -25,23 +25,17 @@ pytestmark = pytest.mark.usefixtures("chromium")
 TALKER = {"start": 1.0, "seconds": 5.0, "back_and_forth": False}
 """Of man_wide_mouth_frontal.mp4: a second at rest, then a mouth that opens wide three times."""
 
-TOKEN = "a token that both servers have"
 
-
-@contextmanager
-def a_server(**options: Any) -> Iterator[Any]:
-    from streaming.bench.server import ServerProcess
-    from tests.streaming.conftest import server_command
-
-    with ServerProcess({"worker": {"spare": False}} | options, server_command()) as server:
-        wait_until_ready(server)
-        yield server
+@pytest.fixture
+def server(house: Any) -> Any:
+    return house.server
 
 
 @pytest.fixture(scope="module")
-def server(models: None) -> Iterator[Any]:
-    with a_server() as served:
-        yield served
+def tracker(models: None) -> Iterator[FaceTracker]:
+    tracker = FaceTracker()
+    yield tracker
+    tracker.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +62,19 @@ def _alike(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("codec", ["vp8", "h264"])
-def test_the_returned_video_is_the_portrait_moved_as_the_driver_moves(server, browser, codec: str) -> None:
+def test_the_returned_video_is_the_portrait_moved_as_the_driver_moves(
+    server, browser, tracker: FaceTracker, codec: str
+) -> None:
     """What comes back is the portrait and not the driver, and its mouth follows the driver's, frame by frame matched
     by the number that was drawn into what was sent."""
     from streaming.bench.page import open_call_page
 
-    page = open_call_page(browser.browser)
-    with ExitStack() as opened:
-        opened.callback(page.close)
+    with closing(open_call_page(browser.browser)) as page:
         page.call_server("call", codec, server.origin, server.token)
         page.wait(1.5)
-        sent, received = page.record("call", 5)
+        sent, received = page.record("call", 4)
         mime = page.measure("call", 0.1)["codec"]
+        page.hang_up("call")
     assert mime.lower().endswith(codec)
     picture = decode_picture(received[-1][2], "received")
     small = picture[40:]  # below the strip
@@ -87,10 +82,7 @@ def test_the_returned_video_is_the_portrait_moved_as_the_driver_moves(server, br
     driver = cv2.resize(decode_picture(sent[-1][2], "sent"), picture.shape[1::-1])[40:]
     assert _alike(small, whole) > 0.85
     assert _alike(small, driver) < 0.6
-    tracker = FaceTracker()
-    with ExitStack() as opened:
-        opened.callback(tracker.close)
-        found = motion_lag(sent, received, tracker)
+    found = motion_lag(sent, received, tracker)
     assert found["received"] > 30
     assert found["lags"]["mouth"]["together"] >= 0.85
 
@@ -138,8 +130,10 @@ def test_the_page_starts_measures_and_stops(server, browser, codec: str) -> None
         assert _alike(shown, _portrait(shown.shape[1::-1])) > 0.85
 
 
-def test_a_control_of_the_page_changes_the_picture(server, browser) -> None:
-    """A slider pulled on the page opens the portrait's mouth further than the driver's."""
+def test_a_control_of_the_page_changes_the_picture(server, browser, tracker: FaceTracker) -> None:
+    """A slider pulled on the page stills the portrait's mouth, and lets it move again."""
+    from tests.streaming.browser import course
+
     with _live(browser, server) as page:
         page.locator("#tab-motion").click()
         gain = page.locator("#gains input[type=range]").nth(1)
@@ -147,49 +141,39 @@ def test_a_control_of_the_page_changes_the_picture(server, browser) -> None:
         for value in ("0", "1"):
             gain.fill(value)
             page.wait_for_timeout(500)
-            pictures = browser.received(page, seconds=3, video="#result")
-            spread[value] = float(np.nanstd(_mouth([one.rgb for one in pictures])))
+            pictures = browser.received(page, seconds=3, video="#result")[::3]  # enough of them to tell
+            rgbs, times_s = [one.rgb for one in pictures], [one.at_s for one in pictures]
+            spread[value] = float(np.nanstd(course(rgbs, tracker, times_s)[:, 0]))
         assert spread["0"] < 0.25 * spread["1"]
 
 
-def _mouth(pictures: list[np.ndarray]) -> np.ndarray:
-    from tests.streaming.browser import course
-
-    tracker = FaceTracker()
-    try:
-        return course(pictures, tracker, [k / 30 for k in range(len(pictures))])[:, 0]
-    finally:
-        tracker.close()
-
-
-def test_a_server_that_went_away_is_found_again(browser, models: None) -> None:
-    """The server ends under the page and another one takes its place; the page calls anew without a click."""
-    with browser.allowing("ERR_CONNECTION_REFUSED", "status of 503"), ExitStack() as servers:
-        first = servers.enter_context(a_server(token=TOKEN))
-        with _live(browser, first) as page:
-            first.close()
-            page.wait_for_selector("html[data-phase=reconnecting]")
-            servers.enter_context(a_server(token=TOKEN, port=first.about["port"]))
-            page.wait_for_selector("html[data-phase=live]")
-            browser.wait_for_pictures(page, video="#result", count=15)
-
-
-def test_a_slow_stage_makes_no_queue(browser, models: None) -> None:
+def test_a_slow_stage_makes_no_queue(house, browser) -> None:
     """With a tracker that takes 200 ms more, a picture is never older than two such stages: what would have waited
     was dropped, and is counted."""
     from streaming.bench.page import open_call_page
+    from tests.streaming.faults import SLOW_S
 
-    with a_server(tools="tests.streaming.slow:SlowTools", tools_with={"seconds": 0.2}) as server:
-        page = open_call_page(browser.browser)
-        with ExitStack() as opened:
-            opened.callback(page.close)
-            page.call_server("call", "vp8", server.origin, server.token)
-            page.wait(3)
-            reports = page.measure("call", 4)["reports"]
+    with house.fault("slow"), closing(open_call_page(browser.browser)) as page:
+        page.call_server("call", "vp8", house.server.origin, house.server.token)
+        page.wait(2)
+        reports = page.measure("call", 3)["reports"]
+        page.hang_up("call")
     moving = [report for report in reports if report["age_ms"] and report["stages"].get("track")]
     assert len(moving) > 5
     stage = np.median([report["stages"]["track"] for report in moving])
     ages = np.median([[report["age_ms"]["p50"], report["age_ms"]["p95"]] for report in moving], axis=0)
-    assert stage >= 200
+    assert stage >= 1000 * SLOW_S
     assert ages.max() <= 2 * stage
     assert moving[-1]["dropped"]["replaced"] > 20
+
+
+def test_a_server_that_went_away_is_found_again(house, browser) -> None:
+    """The server ends under the page and another one takes its place; the page calls anew without a click."""
+    with browser.allowing("ERR_CONNECTION_REFUSED", "status of 503"), _live(browser, house.server) as page:
+        house.end()
+        try:
+            page.wait_for_selector("html[data-phase=reconnecting]")
+        finally:
+            house.start_again()
+        page.wait_for_selector("html[data-phase=live]")
+        browser.wait_for_pictures(page, video="#result", count=15)

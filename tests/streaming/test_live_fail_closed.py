@@ -1,7 +1,7 @@
 """Whatever breaks, no picture that a real browser receives shows the driver, the call stays up, and it goes on moving.
 
 The driver's frames are tinted in a hue that the portrait lacks, and every picture that the page presents is read back.
-One server, and one browser for all faults but the one that needs another clip.
+One server, and one call for all faults but the one that needs another clip.
 """
 
 from __future__ import annotations
@@ -80,9 +80,10 @@ def _changed(one: np.ndarray, other: np.ndarray) -> bool:
 class Call:
     """The product's page in a call, watched picture by picture."""
 
-    def __init__(self, opened: Any, server: Any, folder: Path) -> None:
-        self.opened, self.server, self.folder = opened, server, folder
-        self.page = opened.open(server.url)
+    def __init__(self, opened: Any, house: Any) -> None:
+        self.opened, self.house, self.server = opened, house, house.server
+        self._before = self._samples()
+        self.page = opened.open(self.server.url)
         self.page.locator("#start").click()
         self.page.wait_for_selector("html[data-phase=live]")
         opened.collect(self.page, video="#result")
@@ -125,22 +126,29 @@ class Call:
             self.watch()
 
     def counted(self, name: str, **labels: str) -> float:
+        """Since the call began."""
+        return sum(
+            value - self._before.get((told, of), 0.0)
+            for (told, of), value in self._samples().items()
+            if told == name and labels.items() <= dict(of).items()
+        )
+
+    def _samples(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         request = urllib.request.Request(
             f"{self.server.origin}/metrics", headers={"Authorization": f"Bearer {self.server.token}"}
         )
         with urllib.request.urlopen(request, timeout=5) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
-        return sum(
-            sample.value
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in families
             for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        }
 
     def worker(self) -> int:
         """Pid of the process that tracks, once another one is warm behind it."""
         until = time.monotonic() + WARM_S
-        while (pid := at_work(self.folder)) is None:
+        while (pid := at_work(self.house.folder)) is None:
             self.watch()
             assert time.monotonic() < until, f"no spare worker after {WARM_S:g} s: {self.server.log[-2000:]}"
         return pid
@@ -149,7 +157,7 @@ class Call:
         """No picture showed the driver, and it is the same call."""
         assert self.worst < allowed()
         assert self.page.evaluate("() => document.documentElement.dataset.phase") == "live"
-        assert self.counted("marotte_sessions") == 1
+        assert self._samples()["marotte_sessions", ()] == 1
         assert self.counted("marotte_sessions_closed_total", reason="connection") == 0
 
     def close(self) -> None:
@@ -161,34 +169,17 @@ class Call:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("faults")
-
-
-@pytest.fixture(scope="module")
-def server(models: None, folder: Path) -> Iterator[Any]:
-    from streaming.bench.run import wait_until_ready
-    from streaming.bench.server import ServerProcess
-    from tests.streaming.conftest import server_command
-
-    options = {"tools": "tests.streaming.faults:FaultyTools", "tools_with": {"folder": str(folder)}}
-    with ServerProcess(options, server_command()) as served:
-        wait_until_ready(served)
-        yield served
-
-
-@pytest.fixture(scope="module")
 def clip(camera: Callable[..., Path], faces_root: Path) -> Path:
     """A driver that is never still, in violet."""
     return camera("man_wide_mouth_frontal.mp4", start=2.0, seconds=5.0, back_and_forth=False, tint=HUE)
 
 
 @pytest.fixture(scope="module")
-def call(server: Any, clip: Path, folder: Path) -> Iterator[Call]:
+def call(house: Any, clip: Path) -> Iterator[Call]:
     from tests.streaming.browser import open_pages
 
     with open_pages(clip) as opened:
-        call = Call(opened, server, folder)
+        call = Call(opened, house)
         call.until_it_moves(call.now_s(), 20)
         yield call
         call.close()
@@ -219,14 +210,10 @@ def test_a_killed_worker_is_replaced_under_the_call(call: Call) -> None:
 @pytest.mark.parametrize("fault", ["raise", "nan"])
 def test_a_stage_that_fails_shows_the_portrait(call: Call, fault: str) -> None:
     """A generator that raises, landmarks that are NaN: held, faded, and on again when it is over."""
-    switch = call.folder / fault
     before = call.counted("marotte_fallback_frames_total")
-    switch.touch()
-    began_s = call.now_s()
-    try:
+    with call.house.fault(fault):
+        began_s = call.now_s()
         call.watch_for(FAULT_S)
-    finally:
-        switch.unlink()
     assert call.moved_at_s < began_s + FAULT_S - 0.3, "the fault did nothing"
     assert call.counted("marotte_fallback_frames_total") > before + 10
     call.until_it_moves(call.now_s(), AGAIN_S)
@@ -260,7 +247,7 @@ def leaving(call: Call, camera: Callable[..., Path]) -> Iterator[Call]:
     browser = kind.launch(executable_path=executable, args=[*FLAGS, *camera_flags(clip)])
     try:
         opened = Opened(browser, browser.new_context(), ())
-        call = Call(opened, call.server, call.folder)
+        call = Call(opened, call.house)
         yield call
         call.close()
         assert not opened.complaints, opened.complaints

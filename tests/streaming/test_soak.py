@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.streaming.faults import at_work
+from tests.streaming.faults import at_work, warm
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
 pytestmark = [
@@ -87,7 +87,7 @@ class Soak:
             found["threads"] = counts["threads"] - counts["pooled"]
             found["processes"] = len(counts["below"])
             found["segments"] = len([name for name in counts["shm"] if name.startswith("marotte-")])
-            if found == last and found["segments"] == 0 and at_work(self.folder) is not None:
+            if found == last and found["segments"] == 0 and len(warm(self.folder)) == 2:
                 self.page.goto(self.server.url)
                 return found
             assert time.monotonic() < until, f"it does not come to rest: {found}: {counts['shm']}"
