@@ -6,6 +6,7 @@ import logging
 import time
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -24,15 +25,18 @@ _log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Converts and posts one session's frames. `camera`, `measuring` and `paused` may be set from any thread.
+    """Converts and posts one session's frames. `camera`, `measuring`, `paused` and `mirror` may be set from any thread.
 
     camera: whether the camera is the driver; its frames are let fall where it is not. measuring: read the strip.
+    mirror: post the frames' mirror images; the worker recalibrates with the first one on the other side.
     """
 
     def __init__(self, session: str, worker: Worker, outlet: Outlet, tally: Tally, *, camera: bool) -> None:
         self.camera = camera
         self.measuring = False
         self.paused = False
+        self.mirror = False
+        self._mirrored = False  # the last frame was
         self._session = session
         self._worker = worker
         self._outlet = outlet
@@ -74,7 +78,9 @@ class Intake:
             self._tally.frame_dropped("paused")
             return
         mark = strip.read(_luma(frame)) if self.measuring and frame.format.name in _LUMA_FIRST else NO_MARK
-        rgb = self._converted(frame)
+        rgb, mirrored = self._converted(frame), self.mirror
+        if mirrored:
+            rgb = np.asarray(cv2.flip(rgb, 1), np.uint8)
         converted = time.perf_counter()
         stamp = Stamp(frame.pts or 0, first_packet_s, mark)
         stages = {"decode": decoded - first_packet_s, "convert": converted - decoded, "post": 0.0}
@@ -83,6 +89,9 @@ class Intake:
             self._outlet.turned_away(first_packet_s)
             self._tally.frame_dropped("worker away")
         stages["post"] = time.perf_counter() - converted
+        if mirrored != self._mirrored:  # after the post: the one that waited before was on the other side
+            self._mirrored = mirrored
+            self._worker.change(self._session, {"recalibrate": True})
 
     def _converted(self, frame: av.VideoFrame) -> U8:
         """uint8 (H, W, 3), reduced where it is larger than MOST_SIDES; not copied where its rows have no padding."""

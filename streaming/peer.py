@@ -29,7 +29,7 @@ from streaming.offer import Offer as Offer
 from streaming.offer import driver_of, ice_server, preferring, sends_camera
 from streaming.outlet import Outlet
 from streaming.reports import REPORT_S, Tally
-from streaming.rtc import render_at_once, tune_receiver, use_encoder
+from streaming.rtc import forgive_messages, render_at_once, tune_receiver, use_encoder
 from streaming.tracks import PictureTrack
 
 CHANNEL = "marotte"
@@ -40,8 +40,9 @@ SILENT_S = 10.0
 
 _NEGOTIATE_S = 10.0
 _CLOSE_S = 5.0
+_PART_S = 1.0
 _FAREWELL_S = 0.25
-_HEAR_EVERY = 5  # reports
+_HEAR_S = 1.0
 _MOST_BUFFERED = 1 << 16
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Peer:
         self._tally = Tally(recorder)
         self._control = Control(self)
         self._channel: RTCDataChannel | None = None
+        self._reports = False
+        self._watched = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -127,7 +130,7 @@ class Peer:
         await asyncio.shield(self._end(reason))
 
     def change(self, change: object) -> int:
-        """Called by the control channel, as the three below are."""
+        """Called by the control channel, as the four below are."""
         if not isinstance(change, dict):
             raise ConfigError("change: expected an object")
         if self._intake is None:
@@ -155,6 +158,10 @@ class Peer:
         if self._outlet is not None:
             self._outlet.pause(on)
 
+    def mirror(self, on: bool) -> None:
+        if self._intake is not None:
+            self._intake.mirror = on
+
     def stop(self) -> None:
         self._end_by_itself("stopped")
 
@@ -167,6 +174,7 @@ class Peer:
         connection.on("connectionstatechange", self._connection_changed)
         connection.on("datachannel", self._channel_opened)
         await self._describe(offer)
+        forgive_messages(connection)
         arrived = await self._open_session(driver)
         if self._has_camera:
             tune_receiver(transceiver.receiver, arrived, lambda: None, self._passed_over)
@@ -212,19 +220,27 @@ class Peer:
 
     def _connection_changed(self) -> None:
         state = self._connection.connectionState
-        if state == "connected" and self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if state == "connected":
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+            if not self._watched:
+                self._watched = True
+                self._keep("its watch", self._watch_viewer())
         elif state in ("failed", "closed"):
             self._end_by_itself("connection")
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
-        if channel.label != CHANNEL or self._channel is not None:
+        """The page may open its channel anew when it has lost it; one is listened to at a time."""
+        taken = self._channel is not None and self._channel.readyState == "open"
+        if channel.label != CHANNEL or taken:
             channel.close()
             return
         self._channel = channel
         channel.on("message", self._message)
-        self._keep(self._report_on())
+        if not self._reports:
+            self._reports = True
+            self._keep("its reports", self._report_on())
 
     def _message(self, message: str | bytes) -> None:
         answer = self._control.answer(message)
@@ -237,14 +253,15 @@ class Peer:
             channel.send(text)
 
     async def _report_on(self) -> None:
-        count = 0
+        while self._ending is None:
+            self._tell(json.dumps({"report": self.report()}, allow_nan=False, separators=(",", ":")))
+            await asyncio.sleep(REPORT_S)
+
+    async def _watch_viewer(self) -> None:
         self._heard_s = time.monotonic()
         while self._ending is None:
-            if count % _HEAR_EVERY == 0:
-                await self._hear_viewer()
-            self._tell(json.dumps({"report": self.report()}, allow_nan=False, separators=(",", ":")))
-            count += 1
-            await asyncio.sleep(REPORT_S)
+            await self._hear_viewer()
+            await asyncio.sleep(_HEAR_S)
 
     def report(self) -> dict[str, Any]:
         """What docs/live.md calls a report."""
@@ -256,6 +273,7 @@ class Peer:
             "restarts": sum(status.restarts.values()),
             "changes": self._outlet.changes if self._outlet is not None else 0,
             "measuring": self._intake is not None and self._intake.measuring,
+            "mirror": self._intake is not None and self._intake.mirror,
             "paused": self._outlet.paused
             if self._outlet is not None
             else bool(self._echo and self._echo.paused),
@@ -306,6 +324,7 @@ class Peer:
                 await self._connection.close()
         except Exception as error:
             _log.error("session %s: its connection did not close: %r", self.session, error)
+            await self._close_parts()
         finally:
             if self._outlet is not None:
                 await asyncio.to_thread(self._outlet.join)
@@ -313,6 +332,27 @@ class Peer:
                 self._tally.bitrate(self.session, self._codec, 0)
                 self._tally.session_closed(reason)
                 await asyncio.to_thread(heap.give_back)
+
+    async def _close_parts(self) -> None:
+        """Each by itself, so that no socket stays open for one that hangs."""
+        connection = self._connection
+        parts: list[Any] = []
+        transports: list[Any] = []
+        for transceiver in connection.getTransceivers():
+            parts += [transceiver.receiver, transceiver.sender]
+            transports.append(transceiver.receiver.transport)
+        if connection.sctp is not None:
+            parts.append(connection.sctp)
+            transports.append(connection.sctp.transport)
+        for dtls in transports:
+            parts += [dtls, dtls.transport]
+        for part in parts:
+            try:
+                async with asyncio.timeout(_PART_S):
+                    await part.stop()
+            except Exception as error:
+                _log.error("session %s: its %s did not close: %r", self.session, type(part).__name__, error)
+        connection.remove_all_listeners()
 
     async def _say_farewell(self, reason: str) -> None:
         channel = self._channel
@@ -324,12 +364,12 @@ class Peer:
                 while channel.bufferedAmount:
                     await asyncio.sleep(0.005)
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._let_go)
 
     def _let_go(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("session %s: its reports ended: %r", self.session, error)
+            _log.error("session %s: %s ended: %r", self.session, task.get_name(), error)

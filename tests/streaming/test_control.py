@@ -21,6 +21,7 @@ WORDS = (
     "source",
     "measure",
     "pause",
+    "mirror",
     "stop",
     "ping",
     "driver",
@@ -46,6 +47,9 @@ class Recorded:
 
     def pause(self, on: bool) -> None:
         self.told.append(("pause", on))
+
+    def mirror(self, on: bool) -> None:
+        self.told.append(("mirror", on))
 
     def stop(self) -> None:
         self.told.append("stop")
@@ -87,13 +91,14 @@ def test_a_change_is_answered_with_its_number(control: Control, call: Recorded) 
 
 
 def test_switches_pings_and_stop_do_what_they_say(control: Control, call: Recorded) -> None:
-    """Measure, pause and stop need no answer, a ping gets its own number back."""
+    """Measure, pause, mirror and stop need no answer, a ping gets its own number back."""
     assert answer(control, {"measure": True}) is None
     assert answer(control, {"pause": True}) is None
     assert answer(control, {"pause": False}) is None
+    assert answer(control, {"mirror": True}) is None
     assert answer(control, {"ping": 12.5}) == {"pong": 12.5}
     assert answer(control, {"stop": True}) is None
-    assert call.told == [("measure", True), ("pause", True), ("pause", False), "stop"]
+    assert call.told == [("measure", True), ("pause", True), ("pause", False), ("mirror", True), "stop"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +124,8 @@ def test_switches_pings_and_stop_do_what_they_say(control: Control, call: Record
         ('{"ping": "' + "€" * (MOST_BYTES // 2) + '"}', "bytes"),
         ('{"pause": 1}', "pause"),
         ('{"measure": "yes"}', "measure"),
+        ('{"mirror": 1}', "mirror"),
+        ('{"mirror": null}', "mirror"),
         ('{"paus": true}', "did you mean pause"),
         ('{"\ud800": true}', "unknown name"),
         ('{"' + "x" * 3000 + '": 1}', "unknown name"),

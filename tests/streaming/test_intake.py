@@ -25,6 +25,11 @@ class Posted:
         self.replaces = False
         self.state = State.READY
         self.error: Exception | None = None
+        self.changes: list[tuple[int, Any]] = []  # with the number of frames before each
+
+    def change(self, session: str, change: Any) -> int:
+        self.changes.append((len(self.frames), change))
+        return len(self.changes)
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(self.state, {})
@@ -123,6 +128,36 @@ def test_the_strip_is_read_only_when_asked(intake: Intake, worker: Posted, kind:
         intake.measuring = measuring
         intake.arrived(frame, 0.0)
     assert [stamp.mark for _, stamp in worker.frames] == [NO_MARK, 77, NO_MARK]
+
+
+def test_a_mirrored_driver_keeps_its_number(intake: Intake, worker: Posted) -> None:
+    """A mark on the left arrives on the right, packed as any frame; the strip is read before, as it was drawn. The
+    worker is asked to recalibrate once for each change, when the first such frame is there."""
+    planes = np.full((360, 320), 128, np.uint8)
+    planes[100:140, 20:60] = 235
+    strip.draw(planes, 77)
+    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+    intake.measuring = True
+    for mirror in (False, True, True, False, False):
+        intake.mirror = mirror
+        intake.arrived(frame, 0.0)
+    plain, mirrored = (worker.frames[at][0].astype(int) for at in (0, 1))
+    assert plain[120, 40].min() > 200 > plain[120, 280].max()
+    assert mirrored[120, 280].min() > 200 > mirrored[120, 40].max()
+    assert np.array_equal(mirrored, plain[:, ::-1])
+    assert all(rgb.flags.c_contiguous and rgb.dtype == np.uint8 for rgb, _ in worker.frames)
+    assert [stamp.mark for _, stamp in worker.frames] == [77] * 5
+    assert worker.changes == [(2, {"recalibrate": True}), (4, {"recalibrate": True})]
+
+
+def test_only_the_camera_is_mirrored(intake: Intake, worker: Posted) -> None:
+    """While another drives nothing is recalibrated; with the camera's next frame it is."""
+    intake.camera, intake.mirror = False, True
+    intake.arrived(frame_of((64, 64)), 0.0)
+    assert (worker.frames, worker.changes) == ([], [])
+    intake.camera = True
+    intake.arrived(frame_of((64, 64)), 0.0)
+    assert worker.changes == [(1, {"recalibrate": True})]
 
 
 @pytest.mark.parametrize("kind", ["rgb24", "gray", "nv12"])

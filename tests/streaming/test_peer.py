@@ -84,7 +84,7 @@ def test_a_call_brings_frames_in_and_pictures_out(codec: str) -> None:
             assert report["codec"] == codec
             assert (report["size"], report["worker"], report["restarts"]) == ([320, 240], "ready", 2)
             assert list(report["stages"]) == ["decode", "convert", "post", "track", "deliver"]
-            assert not any(report[switch] for switch in ("paused", "measuring", "pass_through"))
+            assert not any(report[switch] for switch in ("paused", "measuring", "mirror", "pass_through"))
 
     run(test)
 
@@ -466,6 +466,77 @@ def test_a_viewer_who_falls_silent_is_taken_for_gone(monkeypatch: pytest.MonkeyP
     run(test)
 
 
+def test_a_viewer_without_a_channel_is_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens none, or has reports fail, holds a session no longer than others."""
+    monkeypatch.setattr(peers, "SILENT_S", 2.5)
+
+    async def lost(data: bytes) -> None:
+        """Of what the browser sends as media and reports, nothing arrives."""
+
+    async def test(worker: FakeWorker) -> None:
+        browser, ended = Browser(Camera(tinted), channel="another"), []
+        peer = await _open(await browser.offer(), worker, closed=lambda *told: ended.append(told))
+        await browser.accept(peer.answer)
+        await browser.until(lambda: browser.pictures)
+        browser.connection.getTransceivers()[0].receiver.transport._send_rtp = lost
+        await browser.until(lambda: ended)
+        assert ended == [(peer.session, "connection")]
+        await browser.close()
+
+    run(test)
+
+
+def test_the_watch_outlives_the_reports(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in a report ends the reports alone: a viewer who goes then is missed as ever."""
+    monkeypatch.setattr(peers, "SILENT_S", 2.5)
+
+    async def test(worker: FakeWorker) -> None:
+        async with call(worker, STILL, Camera(tinted)) as made:
+            browser = made.browser
+            await browser.until(lambda: browser.heard("report"))
+            made.peer.report = lambda: 1 / 0
+            await browser.until(lambda: "its reports ended" in caplog.text)
+
+            async def lost(data: bytes) -> None:
+                """Nothing arrives."""
+
+            browser.connection.getTransceivers()[0].receiver.transport._send_rtp = lost
+            await browser.until(lambda: made.ended)
+            assert made.ended == [(made.peer.session, "connection")]
+
+    run(test)
+
+
+def test_a_connection_that_hangs_while_it_closes_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A part that never ends is left behind alone: sockets, threads and the other tasks go."""
+    monkeypatch.setattr(peers, "_CLOSE_S", 0.2)
+    monkeypatch.setattr(peers, "_PART_S", 0.2)
+
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    async def test(worker: FakeWorker) -> None:
+        await _fill_executor()
+        before: Any = None
+        for hung in (False, True):
+            async with call(worker, STILL, Camera(tinted)) as made:
+                receiver = made.peer._connection.getReceivers()[0]
+                if hung:
+                    stop, receiver.stop = receiver.stop, hangs
+            if hung:
+                await stop()
+            else:
+                before = await _settled()
+        assert await _settled(before) == before
+        assert "RTCRtpReceiver did not close" in caplog.text
+
+    run(test)
+
+
 def test_a_way_that_is_lost_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """When ICE's consent checks are no longer answered the connection has failed, and its session is freed."""
     monkeypatch.setattr(ice, "CONSENT_INTERVAL", 0.1)
@@ -520,6 +591,82 @@ def test_a_channel_by_another_name_is_not_listened_to() -> None:
         assert not browser.said
         await peer.close("shutdown")
         await browser.close()
+
+    run(test)
+
+
+def test_a_channel_that_was_closed_may_be_opened_again() -> None:
+    """Reports, answers and the stop go on over the new one; a second one beside it is refused."""
+
+    async def test(worker: FakeWorker) -> None:
+        async with call(worker, STILL, Camera(tinted)) as made:
+            browser = made.browser
+            await browser.until(lambda: browser.heard("report"))
+            browser.channel.close()
+            await browser.until(lambda: browser.channel.readyState == "closed")
+            browser.channel, first = browser.connection.createDataChannel("marotte"), len(browser.said)
+            browser.channel.on("message", browser._heard)
+            await browser.say(seq=4, change={"smoothing": 1.5})
+            await browser.until(lambda: [said["ack"] for said in browser.heard("ack")] == [4])
+            await browser.until(lambda: [said for said in browser.said[first:] if "report" in said][3:])
+            beside = browser.connection.createDataChannel("marotte")
+            await browser.until(lambda: beside.readyState == "closed")
+            assert len(made.peer._tasks) == 2
+            await browser.say(stop=True)
+            await browser.until(lambda: made.ended)
+            assert made.ended == [(made.peer.session, "stopped")]
+
+    run(test)
+
+
+def test_what_no_channel_may_say_ends_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    """Text that is none and an open channel opened again are let fall, and the channel is heard as before."""
+    text, opening = 51, 50  # what the messages of a channel are numbered by
+
+    async def test(worker: FakeWorker) -> None:
+        async with call(worker, STILL, Camera(tinted)) as made:
+            browser = made.browser
+            await browser.until(lambda: browser.heard("report"))
+            sctp, number = browser.connection.sctp, browser.channel.id
+            await sctp._send(number, text, b"\xff\xfe{}")
+            await sctp._send(number, opening, b"\x03\0\0\0\0\0\0\0\0\x07\0\0marotte")
+            await browser.say(seq=4, change={"smoothing": 1.5})
+            await browser.until(lambda: browser.heard("ack"))
+            assert caplog.text.count("cannot be read") == 1
+            assert made.ended == []
+
+    run(test)
+
+
+def test_a_mirrored_driver_is_asked_for_by_the_page() -> None:
+    """The frames that reach the worker are turned over, it recalibrates, and the report says so."""
+
+    def half(number: int) -> U8:
+        made = plain((20, 20, 20))
+        made[:, :100] = 230
+        return made
+
+    async def test(worker: FakeWorker) -> None:
+        sides: list[str] = []
+
+        def making(session: str, rgb: U8, stamp: Stamp) -> U8:
+            sides.append("left" if rgb[120, 50].mean() > rgb[120, 270].mean() else "right")
+            return worker.picture(session)
+
+        worker.making = making
+        async with call(worker, STILL, Camera(half)) as made:
+            browser = made.browser
+            await browser.until(lambda: sides)
+            assert sides[-1] == "left"
+            assert not worker.changes
+            await browser.say(mirror=True)
+            await browser.until(lambda: browser.report("mirror"))
+            await browser.until(lambda: sides[-1] == "right")
+            await browser.until(lambda: worker.changes)
+            await browser.say(mirror=False)
+            await browser.until(lambda: browser.report("mirror") is False)
+            await browser.until(lambda: len(worker.changes) == 2 and sides[-1] == "left")
+            assert worker.changes == [{"recalibrate": True}] * 2
 
     run(test)
 
