@@ -461,7 +461,9 @@ def test_a_picture_larger_than_a_camera_s_is_not_decoded(receiving, encoded, cap
     ("codec", "data"),
     [("video/VP8", vp8_key(16383, 16383)), ("video/H264", h264_key((512, 512), crop=4000))],
 )
-def test_a_picture_that_only_says_to_be_large_costs_nothing(receiving, encoded, monkeypatch, codec, data):
+def test_a_picture_that_only_says_to_be_large_costs_nothing(
+    receiving, encoded, monkeypatch, caplog, codec, data
+):
     """libvpx would take 850 MB for three kilobytes, and FFmpeg 150 for what is cropped: no decoder ever sees them, and
     the one that was there is let go."""
     receiving.free.set()
@@ -471,6 +473,7 @@ def test_a_picture_that_only_says_to_be_large_costs_nothing(receiving, encoded, 
     receiving.put(EncodedFrame(data, 3000, 0.0, True), codec=codec)
     assert receiving.ask.wait(WAIT_S)
     assert receiving.inbox._decoder is None
+    assert "pixels, expected at most" in caplog.text
     monkeypatch.undo()
     receiving.put(encoded[50])
     wait(lambda: len(receiving.arrived) == 2)
