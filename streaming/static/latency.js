@@ -167,7 +167,7 @@ export class LatencyPanel {
     const line = low.length ? `M${low.join("L")}` : "";
     need("spark-line", SVGPathElement).setAttribute("d", line);
     need("spark-band", SVGPathElement).setAttribute("d", line && `${line}L${high.reverse().join("L")}Z`);
-    say(part("spark-most"), this.#ages.length ? `slow ones at most ${ms(Math.max(...this.#ages.map((age) => age.p95)))}` : "");
+    say(part("spark-most"), this.#ages.length ? `at most ${ms(Math.max(...this.#ages.map((age) => age.p95)))}` : "");
   }
 }
 

@@ -24,16 +24,16 @@ const WORDS = {
 /** What a server calls its stages: a plain name, and what happens in it. @type {Record<string, [string, string]>} */
 export const STAGES = {
   decode: ["receive", "Receiving and unpacking the camera's picture (decode)"],
-  convert: ["colours in", "Turning the camera's picture into red, green and blue (convert)"],
-  post: ["hand over", "Handing the picture to the engine's process (post)"],
+  convert: ["convert", "Turning the camera's picture into red, green and blue (convert)"],
+  post: ["pass on", "Handing the picture to the engine's process (post)"],
   wait: ["wait", "Waiting until the engine takes it (wait)"],
   track: ["track face", "Finding your face and its points (track)"],
   features: ["read face", "Measuring pose, mouth, eyes and brows (features)"],
   queue: ["queue", "Waiting for the portrait's own step (queue)"],
   inputs: ["prepare", "Preparing what moves the portrait (inputs)"],
-  render: ["move portrait", "Drawing the moved portrait (render)"],
+  render: ["draw", "Drawing the moved portrait (render)"],
   paste: ["blend in", "Putting the moved face back into the whole portrait (paste)"],
-  planes: ["colours out", "Turning the portrait into the colours that video uses (planes)"],
+  planes: ["to video", "Turning the portrait into the colours that video uses (planes)"],
   fetch: ["fetch", "Taking the portrait out of the engine's process (fetch)"],
   deliver: ["send", "The AI mark, and until the sender takes the picture (deliver)"],
 };

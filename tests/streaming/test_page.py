@@ -144,7 +144,7 @@ def heard(page: Any, name: str) -> list[dict[str, Any]]:
 def test_the_first_screen_offers_camera_demo_and_portrait(served) -> None:
     """The portrait, one primary button and the demo are there at once, and a quiet server brings no warning."""
     with served() as page:
-        assert page.locator("#still").is_visible()
+        page.wait_for_selector("#still:not([hidden])")
         assert page.locator("button.primary:visible").all_inner_texts() == ["Start camera"]
         assert page.locator("#demo").is_visible()
         assert page.locator("#banner").is_hidden()
@@ -268,7 +268,7 @@ def only_the_card_is_left(page: Any) -> None:
     page.keyboard.press("Escape")
     page.wait_for_selector("#locked[open]")
     assert page.evaluate("document.querySelector('#result').srcObject") is None
-    assert page.locator("#still").is_visible()
+    page.wait_for_selector("#still:not([hidden])")
     assert page.locator("#start, #demo, #stop").locator("visible=true").count() == 0
 
 
@@ -381,6 +381,7 @@ def test_the_mirror_turns_both_or_none(served) -> None:
             for view in ("corner", "side", "split"):
                 page.check(f"[value={view}]", force=True)
                 assert page.evaluate(mirrored) == scale, view
+                assert page.locator(".code").is_hidden()
         page.wait_for_function("() => stub.of('mirror').at(-1).mirror === true")
         page.evaluate("stub.heard.length = 0; stub.drop()")
         page.wait_for_function("() => stub.of('mirror').at(-1)?.mirror === true")
