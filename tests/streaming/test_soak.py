@@ -16,7 +16,7 @@ import pytest
 
 from tests.streaming.faults import at_work, warm
 
-pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
 pytestmark = [
     pytest.mark.full,
     pytest.mark.usefixtures("chromium"),
@@ -45,7 +45,13 @@ class Soak:
 
     def start(self) -> None:
         self.page.locator("#start").click()
-        self.page.wait_for_selector("html[data-phase=live]")
+        try:
+            self.page.wait_for_selector("html[data-phase=live]")
+        except playwright.TimeoutError as error:
+            seen = self.page.evaluate(
+                "() => [{...document.documentElement.dataset}, document.body.innerText]"
+            )
+            raise AssertionError(f"no call: {seen}; {self.opened.complaints}; {self.server.log}") from error
         self.opened.wait_for_pictures(self.page, video="#result", count=10)
 
     def stop(self) -> None:
