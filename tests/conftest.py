@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import pytest
 from engine.errors import ModelError
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # in the background of a shell, which children would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _data_root(variable: str, folder: str) -> Path:
