@@ -111,6 +111,8 @@ class Watched:
         pid = self.worker.status().pid
         assert pid is not None
         os.kill(pid, signal_number)
+        if signal_number == signal.SIGSTOP:  # it stops when its turn comes, and takes frames until then
+            self.until(lambda: not _runs(pid))
         return pid
 
     def restarts(self) -> dict[str, int]:
@@ -139,12 +141,23 @@ def _smoothing_of(delivery: Delivery) -> float:
     return float(delivery.planes[0, 4]) / 10
 
 
-def _gone(pid: int) -> bool:
+def _state_of(task: Path) -> str:
+    """As /proc has it: T is stopped, Z has ended; ? where that cannot be told."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+        return (task / "stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
     except OSError:
-        pass
+        return "?"
+
+
+def _runs(pid: int) -> bool:
+    """Whether any of its threads may still do something."""
+    return any(_state_of(task) in "RSD" for task in Path(f"/proc/{pid}/task").glob("*"))
+
+
+def _gone(pid: int) -> bool:
+    state = _state_of(Path(f"/proc/{pid}"))
+    if state != "?":
+        return state == "Z"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
