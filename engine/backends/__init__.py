@@ -65,19 +65,25 @@ def _installed(name: str) -> bool:
 
 
 def open_graph(
-    path: Path, backend: str = "auto", threads: int = 1, outputs: Sequence[str] | None = None
+    path: Path,
+    backend: str = "auto",
+    threads: int = 1,
+    outputs: Sequence[str] | None = None,
+    *,
+    data: bytes | None = None,
 ) -> Graph:
     """Opens an ONNX file and makes it ready to run.
 
     backend: "auto" or a name from BACKENDS. threads: cores that one run may use, 1 or more. outputs: names of
-    those that are needed, all when None; OpenVINO leaves out what only the others need. Arithmetic is float32
+    those that are needed, all when None; OpenVINO leaves out what only the others need. data: the file's bytes,
+    when they were read already; nothing is read then, and the path is only a name. Arithmetic is float32
     throughout. Raises ModelError when the file is not there, PortError for an unknown output, BackendError
     when the backend is absent, broken or refuses the graph.
     """
     choice = choose(backend)
     if threads < 1:
         raise BackendError(f"threads: expected 1 or more, got {threads}")
-    if not path.is_file():
+    if data is None and not path.is_file():
         raise ModelError(f"{path} is not there; run: marotte models pull")
     try:
         module = importlib.import_module(f"engine.backends.{choice.name}")
@@ -85,7 +91,7 @@ def open_graph(
         raise BackendError(f"backend {choice.name} is broken ({error}); install it again") from error
     wanted = None if outputs is None else tuple(outputs)
     try:
-        graph: Graph = getattr(module, _CLASSES[choice.name])(path, threads, wanted)
+        graph: Graph = getattr(module, _CLASSES[choice.name])(path, threads, wanted, data)
     except PortError as error:
         raise PortError(f"{path.name}: {error}") from error
     return graph

@@ -48,11 +48,13 @@ class OnnxRuntimeGraph:
 
     backend = "onnxruntime"
 
-    def __init__(self, path: Path, threads: int, wanted: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, path: Path, threads: int, wanted: tuple[str, ...] | None, data: bytes | None = None
+    ) -> None:
         onnxruntime.disable_telemetry_events()
         try:
             session = onnxruntime.InferenceSession(
-                str(path), _options(threads), providers=["CPUExecutionProvider"]
+                str(path) if data is None else data, _options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no public base class
             reason = f"ONNX Runtime refused {path.name}: {_line(error)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -27,10 +28,10 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _read_onnx(path: Path) -> Any:
+def _read_onnx(path: Path, data: bytes | None) -> Any:
     """Through the ONNX reader by name: guessing would also open formats whose reading is nobody's promise."""
     reader = FrontEndManager().load_by_framework("onnx")
-    return reader.convert(reader.load(str(path)))
+    return reader.convert(reader.load(str(path) if data is None else io.BytesIO(data)))
 
 
 def _guarded(path: Path, step: Callable[[], Any]) -> Any:
@@ -63,8 +64,10 @@ class OpenVinoGraph:
 
     backend = "openvino"
 
-    def __init__(self, path: Path, threads: int, wanted: tuple[str, ...] | None) -> None:
-        model = _guarded(path, lambda: _read_onnx(path))
+    def __init__(
+        self, path: Path, threads: int, wanted: tuple[str, ...] | None, data: bytes | None = None
+    ) -> None:
+        model = _guarded(path, lambda: _read_onnx(path, data))
         names = pick_outputs(tuple(port.any_name for port in model.outputs), wanted)
         # What only the unwanted outputs need is left out of the compiled graph.
         results = [model.output(name).get_node() for name in names]
