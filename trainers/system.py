@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,8 @@ class Stage:
             raise ValueError(f"stage {self.name!r}: batch is {self.batch}, expected 1 or more")
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Draw:
     """What the loop asks a dataset for: the sample's index, and the seed of everything random about it.
 
     The seed depends on the recipe's seed and on the sample's place in the training only, so that no two workers share
