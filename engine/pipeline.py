@@ -16,10 +16,11 @@ reason stands in the report, and each kind of error is logged once.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
@@ -52,6 +53,8 @@ _log = logging.getLogger("marotte.pipeline")
 
 Clock = Callable[[], float]
 
+_NO_FACE, _FACE_LOST = "no face", "an edited face is out of sight"
+
 
 class Tracker(Protocol):
     """Follows faces through a stream, main face first."""
@@ -76,6 +79,15 @@ class Segmenter(Protocol):
     def mask(self, rgb: U8) -> U8: ...
 
 
+class Occlusion(Protocol):
+    """Tells what stands in front of faces: hands, things, hair."""
+
+    def mask(self, frame: Frame, faces: Sequence[Face]) -> U8 | None:
+        """uint8 (H, W), 255 = something covers a face there, 0 elsewhere; None where nothing covers any. Steady over
+        time: nobody filters it after this."""
+        ...
+
+
 class Expressions(Protocol):
     """Blendshape scores by name, each 0..1, from the 478 points of a face."""
 
@@ -89,6 +101,14 @@ class PipelineConfig:
     mode: Mode = Mode.PUPPET
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
+
+
+class _Surroundings(TypedDict):
+    """What is measured once per frame, whatever faces there are."""
+
+    person: U8 | None
+    body: Body | None
+    occlusion: U8 | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,18 +131,20 @@ class _Slot:
     def __init__(self, state: Any, config: PipelineConfig, neutral: Neutral | None) -> None:
         self.state = state
         self.track_id: int | None = None
+        self.driven_s = -math.inf
         self.pinned = neutral
         self.calibration = Calibration()
         self.smoother = FeatureSmoother(config.smoothing)
 
     def forget(self) -> None:
         """The driver is another one."""
-        self.track_id, self.calibration = None, Calibration()
+        self.track_id, self.calibration, self.driven_s = None, Calibration(), -math.inf
         self.smoother.reset()
 
     def succeed(self, old: _Slot) -> None:
         """Take over what was learnt about the driver, who stays when the source changes."""
         self.track_id, self.calibration, self.smoother = old.track_id, old.calibration, old.smoother
+        self.driven_s = old.driven_s
 
     def follow(self, face: Face) -> None:
         """A new track is a new person: nothing of the last one may colour its motion."""
@@ -137,27 +159,40 @@ class _Slot:
         return self.calibration.neutral()
 
 
+class _Drawn:
+    """Two arrays for pictures by turns, made anew when their size changes; none when callers keep what they get."""
+
+    def __init__(self, reuse: bool) -> None:
+        self._reuse, self._arrays = reuse, list[U8]()
+
+    def room(self, shape: tuple[int, ...], held: U8 | None) -> U8 | None:
+        """Where a picture of `shape` may be drawn: not where the one lies that is held."""
+        if not self._reuse:
+            return None
+        if not self._arrays or self._arrays[0].shape != shape:
+            self._arrays = [np.empty(shape, np.uint8), np.empty(shape, np.uint8)]
+        return next(array for array in self._arrays if array is not held)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    """One picture that is moved: its faces, main face first, and what is shown where nothing can be generated. drawn:
-    two arrays for its moved pictures by turns, or none to make new ones."""
+    """What is moved or edited: its faces, main face first, and what is shown where nothing can be generated."""
 
     slots: tuple[_Slot, ...]
     fallback: Fallback
-    drawn: tuple[U8, ...] = ()
-
-    def room(self) -> U8 | None:
-        """Where the next picture may be drawn: not where the one lies that is held."""
-        return next((array for array in self.drawn if array is not self.fallback.last), None)
+    drawn: _Drawn
 
 
 class Session:
     """Moves one picture's faces (or edits one driver) frame by frame.
 
-    sources: the faces of one picture, main face first. body and segmenter serve Signal.BODY and Signal.PARSING; a
-    generator that needs one which is not given is refused. expressions: gives the AUs that geometry sees badly.
-    prepared: the sources, where they were prepared before. reuse: a puppet's pictures are drawn into two arrays by
-    turns, for callers who have done with one when they ask for the next.
+    sources: the faces of one picture, main face first; in an edit the donors, none where the generator takes none.
+    faces: how many of the driver's faces an edit edits; a puppet has one per source. body and segmenter serve
+    Signal.BODY and Signal.PARSING; a generator that needs one which is not given is refused. occlusion serves
+    Signal.OCCLUSION, and a generator that needs it does without where it is not given. expressions: gives the AUs
+    that geometry sees badly.
+    prepared: the sources, where they were prepared before. reuse: pictures are drawn into two arrays by turns, for
+    callers who have done with one when they ask for the next.
     neutral: pins the driver's resting face in place of calibration. clock: monotonic seconds, on the same clock as
     Frame.arrived_s.
 
@@ -170,13 +205,15 @@ class Session:
         tracker: Tracker,
         generator: Generator,
         runner: Runner,
-        sources: Sequence[Source],
+        sources: Sequence[Source] = (),
         *,
+        faces: int = 1,
         config: PipelineConfig | None = None,
         controls: Controls | None = None,
         neutral: Neutral | None = None,
         body: BodyTracker | None = None,
         segmenter: Segmenter | None = None,
+        occlusion: Occlusion | None = None,
         expressions: Expressions | None = None,
         prepared: Sequence[Prepared] | None = None,
         reuse: bool = False,
@@ -195,31 +232,45 @@ class Session:
                     f"{generator.name}: needs {signal.value}, and nothing was given that measures it"
                 )
         self._body, self._segmenter, self._expressions = body, segmenter, expressions
+        self._occlusion, self._faces = occlusion, faces
         self._mask_smoother = MaskSmoother(self._config.smoothing)
         self.controls = controls or Controls()
         self.smoothing = 1.0
         self._neutral, self._clock, self._reuse = neutral, clock, reuse
         self._logged: set[type[BaseException]] = set()
-        self._scene = _Scene((), Fallback(self._config.fallback, None))
+        self._scene = _Scene((), Fallback(self._config.fallback, None), _Drawn(reuse))
         if prepared is None:
             self.swap(sources)
         else:
             self.use(prepared)
 
     def swap(self, sources: Sequence[Source]) -> None:
-        """Another picture from the next frame on. When it cannot be used this raises, and the old one goes on."""
-        self.use([self._generator.prepare(source, self._config.mode) for source in sources])
+        """Other sources from the next frame on. When they cannot be used this raises, and the old ones go on."""
+        mode = self._config.mode
+        if mode is Mode.EDIT and sources and not self._generator.takes_source(mode):
+            raise ConfigError(
+                f"{self._generator.name}: got a source, expected none: it edits the driver's face"
+            )
+        wanted = sources or ((None,) if mode is Mode.EDIT else ())
+        self.use([self._generator.prepare(source, mode) for source in wanted])
 
     def use(self, prepared: Sequence[Prepared]) -> None:
         """As swap, with sources that were prepared before (in another thread, say)."""
         if not prepared:
             raise ConfigError("sources: got none, expected at least one face")
-        slots = [_Slot(self._generator.begin(one), self._config, self._neutral) for one in prepared]
+        edits = self._config.mode is Mode.EDIT
+        each = [prepared] * self._faces if edits else [[one] for one in prepared]
+        slots = [_Slot(self._generator.begin(*one), self._config, self._neutral) for one in each]
         for slot, old in zip(slots, self._slots):
             slot.succeed(old)
-        still = prepared[0].source.rgb if self._config.mode is Mode.PUPPET else None
-        drawn = () if still is None or not self._reuse else (np.empty_like(still), np.empty_like(still))
-        self._scene = _Scene(tuple(slots), Fallback(self._config.fallback, still), drawn)
+        if edits:  # what is held is the driver, edited: it outlasts the donor
+            self._scene = replace(self._scene, slots=tuple(slots))
+            return
+        source = prepared[0].source
+        if source is None:
+            raise ConfigError(f"{self._generator.name}: got no source, expected a portrait")
+        fallback = Fallback(self._config.fallback, source.rgb)
+        self._scene = _Scene(tuple(slots), fallback, _Drawn(self._reuse))
 
     def follow(self, tracker: Tracker) -> None:
         """Another driver from the next frame on: nothing of the last one colours its motion."""
@@ -257,12 +308,14 @@ class Session:
                 faces = self._tracker.track(frame)
             with _Timed(seconds, "features", self._clock):
                 driven = self._assign(faces, scene.slots)
-                person, body = self._surroundings(frame)
-                drives = tuple((slot, self._drive(slot, face, frame, person, body)) for slot, face in driven)
+                around = self._surroundings(frame, faces)
+                drives = tuple((slot, self._drive(slot, face, frame, around)) for slot, face in driven)
+                if reason := self._incomplete(scene.slots, drives, frame.time_s):
+                    return Work(frame, scene, (), (), seconds, reason, 0.0)
             lag = max((slot.smoother.lag_s for slot, _ in driven), default=0.0)
         except Exception as error:
             return Work(frame, scene, (), (), seconds, self._reason(error), 0.0)
-        return Work(frame, scene, drives, (), seconds, None if driven else "no face", lag)
+        return Work(frame, scene, drives, (), seconds, None, lag)
 
     def feed(self, work: Work) -> Work:
         """The same work with its ports. Never raises either."""
@@ -316,19 +369,43 @@ class Session:
             driven.append((slots[index], face))
         return driven
 
-    def _surroundings(self, frame: Frame) -> tuple[U8 | None, Body | None]:
+    def _incomplete(
+        self, slots: Sequence[_Slot], drives: Sequence[tuple[_Slot, Drive]], time_s: float
+    ) -> str | None:
+        """Why this frame cannot be shown with the faces it has; None when it can.
+
+        An edited frame shows everything in front of the camera, so that one with an edited face missing would show
+        that face as it is. It counts as gone for good when the fallback for it has run out.
+        """
+        driven = {slot for slot, _ in drives}
+        for slot in driven:
+            slot.driven_s = time_s
+        if self._config.mode is Mode.PUPPET:
+            return None if drives else _NO_FACE
+        fallback = self._config.fallback
+        for slot in slots[1:]:
+            if slot not in driven and slot.track_id is not None:
+                if 0.0 <= time_s - slot.driven_s <= fallback.hold_s + fallback.fade_s:
+                    return _FACE_LOST
+                slot.forget()
+        return None if slots[0] in driven else _NO_FACE
+
+    def _surroundings(self, frame: Frame, faces: Sequence[Face]) -> _Surroundings:
         needs = self._generator.needs
         person = None
         if self._segmenter and Signal.PARSING in needs:
             self._mask_smoother.strength = self.smoothing
             person = self._mask_smoother.smooth(self._segmenter.mask(frame.rgb), frame.time_s)
         body = self._body.track(frame) if self._body and Signal.BODY in needs else None
-        return person, body
+        occlusion = None
+        if self._occlusion and faces and Signal.OCCLUSION in needs:
+            occlusion = self._occlusion.mask(frame, faces)
+        return {"person": person, "body": body, "occlusion": occlusion}
 
-    def _drive(self, slot: _Slot, face: Face, frame: Frame, person: U8 | None, body: Body | None) -> Drive:
+    def _drive(self, slot: _Slot, face: Face, frame: Frame, around: _Surroundings) -> Drive:
         slot.follow(face)
         slot.smoother.strength = self.smoothing
-        raw = extract(face, frame, self._generator.needs, person=person, body=body)
+        raw = extract(face, frame, self._generator.needs, **around)
         neutral = slot.neutral(raw)
         features = slot.smoother.smooth(raw, neutral)
         if self._expressions is not None and features.aus is not None:
@@ -342,16 +419,24 @@ class Session:
             if isinstance(output, Exception):
                 raise output
             patch = self._generator.patch(slot.state, output)
-            expected = work.frame if self._config.mode is Mode.EDIT else slot.state.prepared.source
-            if patch.canvas.shape != expected.rgb.shape:
-                raise PortError(f"canvas: expected {expected.rgb.shape}, got {patch.canvas.shape}")
+            self._check_canvas(patch.canvas, work, slot)
             if picture is None:
-                picture = paste(patch, work.scene.room())
+                scene = work.scene
+                picture = paste(patch, scene.drawn.room(patch.canvas.shape, scene.fallback.last))
             else:  # a further face goes into the picture that already holds the first
                 picture = paste(replace(patch, canvas=picture), picture)
         if picture is None:
             raise MarotteError("the runner gave back nothing; expected one answer per face")
         return picture
+
+    def _check_canvas(self, canvas: U8, work: Work, slot: _Slot) -> None:
+        """A patch of another frame's canvas would show that frame under this one's time."""
+        edits = self._config.mode is Mode.EDIT
+        expected = work.frame.rgb if edits else slot.state.prepared.source.rgb
+        if canvas.shape != expected.shape:
+            raise PortError(f"canvas: expected {expected.shape}, got {canvas.shape}")
+        if edits and canvas is not expected:
+            raise PortError("canvas: got another picture, expected the driver's frame that is edited")
 
     def _reason(self, error: Exception) -> str:
         if type(error) not in self._logged:

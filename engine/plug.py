@@ -14,13 +14,21 @@ Ports = Mapping[str, NDArray[Any]]
 
 
 class Prepared(Protocol):
-    """What a generator computed once for a source: immutable, shared between sessions."""
+    """What a generator computed once for a source: immutable, shared between sessions.
+
+    source: the portrait of a puppet, the donor of an edit, None for an edit without one.
+    """
 
     @property
-    def source(self) -> Source: ...
+    def source(self) -> Source | None: ...
 
     @property
     def mode(self) -> Mode: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about this source, a sentence each: it can be used, but may look odd."""
+        ...
 
 
 class State(Protocol):
@@ -44,12 +52,18 @@ class Generator(Protocol):
     @property
     def modes(self) -> frozenset[Mode]: ...
 
-    def prepare(self, source: Source, mode: Mode) -> Prepared:
-        """Once per identity. Raises InputError when the source cannot be used."""
+    def takes_source(self, mode: Mode) -> bool:
+        """Whether `prepare` can use a source in this mode: a puppet's portrait, an edit's donor."""
         ...
 
-    def begin(self, prepared: Any) -> Any:
-        """Once per session and face: the State."""
+    def prepare(self, source: Source | None, mode: Mode) -> Prepared:
+        """Once per identity; None for an edit without a donor. Raises InputError when the source cannot be used, or
+        when there has to be one."""
+        ...
+
+    def begin(self, prepared: Any, *donors: Any) -> Any:
+        """Once per session and face: the State. donors: further donors of an edit, prepared likewise, which act one
+        after the other; a puppet has none."""
         ...
 
     def inputs(self, state: Any, drive: Drive) -> Ports:
@@ -57,7 +71,9 @@ class Generator(Protocol):
         ...
 
     def patch(self, state: Any, outputs: Ports) -> Patch:
-        """From the graph's outputs to a patch. Raises MarotteError when they cannot be shown (NaN, say)."""
+        """From the graph's outputs to a patch, for the drive of the last `inputs` of this state: its canvas is the
+        source's picture, or in an edit that drive's frame. Raises MarotteError when the outputs cannot be shown (NaN,
+        say)."""
         ...
 
 

@@ -45,6 +45,7 @@ class Signal(Enum):
     OPENNESS = "openness"
     PARSING = "parsing"
     BODY = "body"
+    OCCLUSION = "occlusion"
 
 
 class Mode(Enum):
@@ -163,7 +164,8 @@ class Features:
     """What was measured on the driver's face in one frame. A signal that nobody needs is None.
 
     landmarks68: float32 (68, 2) pixels, 300-W order. aus: float32 (17,) in [0, 1], order AU_NAMES.
-    parsing: uint8 (H, W), classes of engine/features/parsing.py.
+    parsing: uint8 (H, W), classes of engine/features/parsing.py. occlusion: uint8 (H, W), 255 = something stands in
+    front of the face there; None also where nothing measures it.
     """
 
     time_s: float
@@ -175,6 +177,7 @@ class Features:
     openness: Openness | None = None
     parsing: U8 | None = None
     body: Body | None = None
+    occlusion: U8 | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,11 +197,12 @@ MOST_GAIN = 4.0
 @dataclass(frozen=True, slots=True)
 class Controls:
     """The live controls of a session. Gains are 0 .. 4: 1 transfers the driver's motion as it is, 0 switches a region
-    off.
+    off; in an edit they scale the face's own action units.
 
     absolute_*: take mouth gap, lid opening or gaze as they stand and not relative to the neutral.
     au_offsets: added to the motion, in AU units (-1 .. 1), keys from AU_NAMES.
     driver_pixels: the operator asked by name for the driver's inner mouth and shading in the puppet.
+    remove: an edit takes the attribute away instead of bringing it.
     """
 
     pose: float = 1.0
@@ -211,6 +215,7 @@ class Controls:
     absolute_gaze: bool = True
     au_offsets: Mapping[str, float] = field(default_factory=dict)
     driver_pixels: bool = False
+    remove: bool = False
 
     def __post_init__(self) -> None:
         for name in ("pose", "mouth", "eyes", "brows", "gaze"):

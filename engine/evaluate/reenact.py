@@ -117,11 +117,14 @@ class _Watched:
     def modes(self) -> frozenset[Mode]:
         return self._inner.modes
 
-    def prepare(self, source: Source, mode: Mode) -> Prepared:
+    def takes_source(self, mode: Mode) -> bool:
+        return self._inner.takes_source(mode)
+
+    def prepare(self, source: Source | None, mode: Mode) -> Prepared:
         return self._inner.prepare(source, mode)
 
-    def begin(self, prepared: Any) -> Any:
-        return self._inner.begin(prepared)
+    def begin(self, prepared: Any, *donors: Any) -> Any:
+        return self._inner.begin(prepared, *donors)
 
     def inputs(self, state: Any, drive: Drive) -> Ports:
         self.neutral = drive.neutral.shape

@@ -22,26 +22,33 @@ def extract(
     *,
     person: U8 | None = None,
     body: Body | None = None,
+    occlusion: U8 | None = None,
 ) -> Features:
     """Measure one face. The shape is always there, for calibration and smoothing need it.
 
     neutral: what AUs are relative to; without one they are zeros, to be derived again once there is one.
-    person: uint8 (H, W), 255 = person, used by the parsing mask. body: passed through when needed. Raises InputError
-    when the points are no face.
+    person: uint8 (H, W), 255 = person, used by the parsing mask. body, occlusion: passed through when needed. Raises
+    InputError when the points are no face.
     """
     parsing = None
     if Signal.PARSING in needs:
         from engine.features.parsing import draw_parsing
 
         parsing = draw_parsing(face.points, frame.size, person)
-    rest = Features(frame.time_s, parsing=parsing, body=body if Signal.BODY in needs else None)
+    rest = Features(
+        frame.time_s,
+        parsing=parsing,
+        body=body if Signal.BODY in needs else None,
+        occlusion=occlusion if Signal.OCCLUSION in needs else None,
+    )
     shape = fit_shape(face.points)
     check_face(shape, frame.size)
     return derive(shape, rest, needs, neutral)
 
 
 def derive(shape: FaceShape, rest: Features, needs: frozenset[Signal], neutral: Neutral | None) -> Features:
-    """Every signal in `needs` that follows from `shape`; time, parsing and body are those of `rest`."""
+    """Every signal in `needs` that follows from `shape`; time, parsing, body and occlusion are those of
+    `rest`."""
     aus = None
     if Signal.AUS in needs:
         aus = np.zeros(len(AU_NAMES), np.float32) if neutral is None else action_units.measure(shape, neutral)
@@ -55,6 +62,7 @@ def derive(shape: FaceShape, rest: Features, needs: frozenset[Signal], neutral: 
         openness=openness.measure(shape) if Signal.OPENNESS in needs else None,
         parsing=rest.parsing,
         body=rest.body,
+        occlusion=rest.occlusion,
     )
 
 

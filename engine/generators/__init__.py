@@ -8,9 +8,15 @@ from engine.config import known
 from engine.plug import Generator, Runner
 
 
-def open_generator(name: str) -> tuple[Generator, Runner]:
-    """A generator and what executes it, compiled before the first frame. Raises ConfigError for an unknown name."""
-    return _OPENERS[known(name, _OPENERS, "bundle")]()
+def open_generator(
+    bundle: str, *, backend: str = "auto", accept: frozenset[str] = frozenset()
+) -> tuple[Generator, Runner]:
+    """A generator and what executes it, compiled before the first frame.
+
+    bundle: a built-in name. backend: what runs its graphs, as in engine.backends. accept: the names of terms that the
+    user has accepted. Raises ConfigError for an unknown name.
+    """
+    return _OPENERS[known(bundle, _OPENERS, "bundle")]()
 
 
 def _mesh_flow() -> tuple[Generator, Runner]:

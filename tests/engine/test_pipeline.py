@@ -53,12 +53,14 @@ class ScriptedTracker:
 class ToyPrepared:
     source: Source
     mode: Mode
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
 class ToyState:
     prepared: ToyPrepared
     level: float = 0.0
+    frame: Frame | None = None
 
 
 @dataclass
@@ -74,10 +76,14 @@ class EchoGenerator:
             raise InputError("bad: cannot be moved")
         return ToyPrepared(source, mode)
 
-    def begin(self, prepared: ToyPrepared) -> ToyState:
+    def takes_source(self, mode: Mode) -> bool:
+        return mode in self.modes
+
+    def begin(self, prepared: ToyPrepared, *donors: ToyPrepared) -> ToyState:
         return ToyState(prepared)
 
     def inputs(self, state: ToyState, drive: Drive) -> Ports:
+        state.frame = drive.frame
         x = np.float32(drive.face.points[:, 0].mean())
         return {"level": np.array([state.level], np.float32), "x": np.array([x], np.float32)}
 
@@ -86,6 +92,9 @@ class EchoGenerator:
         if not np.isfinite(level):
             raise MarotteError("toy: level is NaN")
         state.level = level
+        if state.prepared.mode is Mode.EDIT:  # all of the driver's picture
+            whole = Crop(np.eye(2, 3), SIZE)
+            return Patch(np.full((SIZE, SIZE, 3), round(level) % 256, np.uint8), None, whole, state.frame.rgb)
         rgb = np.full((16, 16, 3), round(level) % 256, np.uint8)
         centre = state.prepared.source.face.points[:, :2].mean(0).round()
         shift = 8 - centre

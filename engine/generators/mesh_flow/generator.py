@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ConfigError, PortError
+from engine.errors import ConfigError, InputError, PortError
 from engine.generators.mesh_flow import borrowed, eyes, mouth, rings
 from engine.generators.mesh_flow.motion import transfer
 from engine.generators.mesh_flow.prepared import PreparedFace, prepare
@@ -39,12 +39,17 @@ class MeshFlow:
     def __init__(self, most_side: int = MOST_SIDE) -> None:
         self._most_side = most_side
 
-    def prepare(self, source: Source, mode: Mode) -> PreparedFace:
+    def takes_source(self, mode: Mode) -> bool:
+        return mode in self.modes
+
+    def prepare(self, source: Source | None, mode: Mode) -> PreparedFace:
         if mode not in self.modes:
             raise ConfigError(f"mesh_flow: got mode {mode.value!r}, expected 'puppet'")
+        if source is None:
+            raise InputError("mesh_flow: got no source, expected a portrait with one clearly visible face")
         return prepare(source, mode, self._most_side)
 
-    def begin(self, prepared: PreparedFace) -> FaceState:
+    def begin(self, prepared: PreparedFace, *donors: PreparedFace) -> FaceState:
         size = prepared.crop.size
         grid = max(16, (size + 1) // 2)
         scratch: dict[str, NDArray[Any]] = {

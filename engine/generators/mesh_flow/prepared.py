@@ -36,6 +36,7 @@ class PreparedFace:
     lids: F32
     cavity: mouth.Cavity
     constants: Ports
+    notes: tuple[str, ...] = ()
 
 
 def prepare(source: Source, mode: Mode, most_side: int) -> PreparedFace:
