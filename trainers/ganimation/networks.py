@@ -1,0 +1,136 @@
+"""The two networks, with the official names of their parameters.
+
+Conventions: pictures are RGB in [-1, 1], (B, 3, H, W); action units are OpenFace's intensities divided by 5, (B, c_dim),
+absolute and not a change; an attention mask of 1 keeps the source's pixel (the paper's second version and its code).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Norm = Literal["instance", "instance_running", "instance_plain"]
+"""How the generator normalises.
+
+instance: scale and shift, statistics of the picture itself always; the official network.
+instance_running: scale and shift, running statistics in eval mode; the weights of vipermu/ganimation expect it.
+instance_plain: neither scale nor shift, convolutions of the trunk with bias; donydchen/ganimation_replicate.
+"""
+
+
+def _norm(kind: Norm, channels: int) -> nn.Module:
+    return nn.InstanceNorm2d(
+        channels, affine=kind != "instance_plain", track_running_stats=kind == "instance_running"
+    )
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f of two 3x3 convolutions; no activation after the sum."""
+
+    def __init__(self, channels: int, norm: Norm = "instance") -> None:
+        super().__init__()
+        bias = norm == "instance_plain"
+        self.main = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            _norm(norm, channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            _norm(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.main(x)
+
+
+class Generator(nn.Module):
+    """forward(x, c) -> (colour (B, 3, H, W) in [-1, 1], attention (B, 1, H, W) in [0, 1]); H and W divisible by 4.
+
+    Compositing is `compose`, outside of the network. `attetion_reg` is spelled as in the official checkpoints.
+    """
+
+    def __init__(
+        self, conv_dim: int = 64, c_dim: int = 17, repeat_num: int = 6, norm: Norm = "instance"
+    ) -> None:
+        super().__init__()
+        if norm not in get_args(Norm):
+            raise ValueError(f"norm: expected one of {', '.join(get_args(Norm))}, got {norm!r}")
+        self.conv_dim, self.c_dim, self.repeat_num, self.norm = conv_dim, c_dim, repeat_num, norm
+        bias = norm == "instance_plain"
+        width = conv_dim
+        layers: list[nn.Module] = [nn.Conv2d(3 + c_dim, width, 7, padding=3, bias=bias)]
+        layers += [_norm(norm, width), nn.ReLU(inplace=True)]
+        for _ in range(2):
+            layers.append(nn.Conv2d(width, width * 2, 4, stride=2, padding=1, bias=bias))
+            width *= 2
+            layers += [_norm(norm, width), nn.ReLU(inplace=True)]
+        layers += [ResidualBlock(width, norm) for _ in range(repeat_num)]
+        for _ in range(2):
+            layers.append(nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1, bias=bias))
+            width //= 2
+            layers += [_norm(norm, width), nn.ReLU(inplace=True)]
+        self.main = nn.Sequential(*layers)
+        self.img_reg = nn.Sequential(nn.Conv2d(width, 3, 7, padding=3, bias=False), nn.Tanh())
+        self.attetion_reg = nn.Sequential(nn.Conv2d(width, 1, 7, padding=3, bias=False), nn.Sigmoid())
+
+    def forward(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
+        features = self.main(torch.cat((x, planes), dim=1))
+        return self.img_reg(features), self.attetion_reg(features)
+
+
+class Discriminator(nn.Module):
+    """The critic: forward(x) -> (patch scores (B, 1, h, w), action units (B, c_dim)), no activation on either.
+
+    h = w = image_size / 2**repeat_num, which is also the kernel of the action units' head. Unlike the official code the
+    batch axis stays for a single picture, and other sizes than image_size are refused.
+    """
+
+    def __init__(
+        self, image_size: int = 128, conv_dim: int = 64, c_dim: int = 17, repeat_num: int = 6
+    ) -> None:
+        super().__init__()
+        if image_size < 2**repeat_num or image_size % 2**repeat_num:
+            raise ValueError(
+                f"image_size: expected a multiple of {2**repeat_num} (2 to the power of repeat_num), got {image_size}"
+            )
+        self.image_size, self.conv_dim, self.c_dim, self.repeat_num = image_size, conv_dim, c_dim, repeat_num
+        layers: list[nn.Module] = []
+        width, channels = conv_dim, 3
+        for _ in range(repeat_num):
+            layers += [
+                nn.Conv2d(channels, width, 4, stride=2, padding=1),
+                nn.LeakyReLU(0.01, inplace=True),
+            ]
+            channels, width = width, width * 2
+        self.main = nn.Sequential(*layers)
+        self.conv1 = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, c_dim, image_size // 2**repeat_num, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[-2:] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"pictures: expected {self.image_size}x{self.image_size}, got {x.shape[-1]}x{x.shape[-2]}"
+            )
+        features = self.main(x)
+        return self.conv1(features), self.conv2(features).flatten(1)
+
+
+def compose(source: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
+    """A * source + (1 - A) * C."""
+    return attention * source + (1.0 - attention) * colour
+
+
+def saturate(attention: Tensor) -> Tensor:
+    """clamp(0.55 tanh(3 (A - 0.5)) + 0.5, 0, 1): masks nearer to 0 and 1, an experiment of the authors."""
+    return (0.55 * torch.tanh(3.0 * (attention - 0.5)) + 0.5).clamp(0.0, 1.0)
+
+
+def initialise(network: nn.Module) -> None:
+    """Convolutions from N(0, 0.02), their biases 0; norms keep torch's start (scale 1, shift 0), as in the official code."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
