@@ -1,0 +1,163 @@
+"""What is judged: anything that makes another picture of a face for requested AUs, or with a donor's attribute.
+
+Three ways in, all composited at the picture's own resolution, as a render is:
+
+- ``Plain``: a callable on the whole picture;
+- ``InCrop``: a network as it is trained, on the crop alone; cut and pasted back here;
+- ``Opened``: a generator and its runner, as ``engine.generators.open_generator`` gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.blend import paste
+from engine.crop import crop_of, cut
+from engine.errors import PortError
+from engine.evaluate.reenact import resting
+from engine.evaluate.subjects import Subject
+from engine.features import extract
+from engine.plug import Generator, Runner
+from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Frame, Mode, Patch
+
+FEATHER = 0.04
+"""Share of the crop's side over which a patch fades into the picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changed:
+    """One answer. rgb: uint8 (H, W, 3), the whole picture. generated: uint8 (H, W), 255 = the network's own colour,
+    0 = the picture's; None where it is not known. patch: what was pasted, where that is known."""
+
+    rgb: U8
+    generated: U8 | None = None
+    patch: Patch | None = None
+
+
+Answer = Callable[[F32], Changed]
+"""From the AUs that are asked for, float32 (17,) in [0, 1], to the changed picture."""
+
+
+class Changer(Protocol):
+    """Changes pictures to requested AUs."""
+
+    @property
+    def name(self) -> str: ...
+
+    def begin(self, subject: Subject) -> Answer:
+        """Once per picture. Raises InputError when the picture cannot be used."""
+        ...
+
+
+class Plain:
+    """A callable (picture uint8 (H, W, 3), aus (17,)) -> picture of the same shape."""
+
+    def __init__(self, call: Callable[[U8, F32], U8], name: str = "plain") -> None:
+        self._call, self.name = call, name
+
+    def begin(self, subject: Subject) -> Answer:
+        def answer(aus: F32) -> Changed:
+            return Changed(checked(self._call(subject.rgb, aus), subject.rgb.shape))
+
+        return answer
+
+
+InCropCall = Callable[[U8, F32], tuple[NDArray[Any], NDArray[Any]]]
+"""(crop uint8 (S, S, 3) RGB, aus (17,)) -> colour (3, S, S) in -1..1, attention (1, S, S) in 0..1, 1 keeps the
+picture; leading dimensions of one are allowed."""
+
+
+class InCrop:
+    """A network on crops of `size` pixels that are cut by `rule` (engine/crop.py)."""
+
+    def __init__(self, call: InCropCall, size: int, rule: str = "face", name: str = "network") -> None:
+        self._call, self._size, self._rule, self.name = call, size, rule, name
+
+    def begin(self, subject: Subject) -> Answer:
+        crop = crop_of(self._rule, subject.source.face.points, self._size)
+        small = cut(subject.rgb, crop)
+
+        def answer(aus: F32) -> Changed:
+            colour, attention = self._call(small, aus)
+            rgb = picture_from(colour, self._size)
+            keep = np.asarray(attention, np.float32).reshape(self._size, self._size)
+            return pasted(Patch(rgb, generated_mask(keep), crop, subject.rgb))
+
+        return answer
+
+
+class Opened:
+    """A generator that is open. What is asked reaches it as the live sliders do: a driver who rests as the source does,
+    and `au_offsets` from the picture's own AUs to the requested ones."""
+
+    def __init__(self, generator: Generator, runner: Runner, mode: Mode = Mode.PUPPET) -> None:
+        self._generator, self._runner, self._mode, self.name = generator, runner, mode, generator.name
+
+    def begin(self, subject: Subject) -> Answer:
+        prepared = self._generator.prepare(subject.source, self._mode)
+        own = subject.reading.aus
+
+        def answer(aus: F32) -> Changed:
+            offsets = {name: float(value) for name, value in zip(AU_NAMES, aus - own) if value}
+            return self._answer(prepared, subject, Controls(au_offsets=offsets))
+
+        return answer
+
+    def _answer(self, prepared: Any, subject: Subject, controls: Controls) -> Changed:
+        """With a state of its own for each request: nothing is carried from one to the next."""
+        face, frame = subject.source.face, Frame(subject.rgb, 0, Fraction(1, 30), 0.0)
+        neutral = resting(face)
+        features = extract(face, frame, self._generator.needs, neutral, person=subject.source.person)
+        state = self._generator.begin(prepared)
+        ports = self._generator.inputs(state, Drive(frame, face, features, neutral, controls))
+        outputs = self._runner.run([ports])[0]
+        if isinstance(outputs, Exception):
+            raise outputs
+        return pasted(self._generator.patch(state, outputs))
+
+
+def pasted(patch: Patch) -> Changed:
+    """A patch in its canvas, and its mask there."""
+    height, width = patch.canvas.shape[:2]
+    size = patch.crop.size
+    mask = np.full((size, size), 255, np.uint8) if patch.mask is None else patch.mask
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    generated = cv2.warpAffine(mask, patch.crop.matrix, (width, height), flags=flags)
+    return Changed(paste(patch), np.asarray(generated, np.uint8), patch)
+
+
+def picture_from(colour: NDArray[Any], size: int) -> U8:
+    """A network's colour (3, S, S) in -1..1 as a picture, uint8 (S, S, 3)."""
+    planes = np.asarray(colour, np.float32).reshape(3, size, size)
+    return np.ascontiguousarray(np.rint(np.clip(planes.transpose(1, 2, 0) * 0.5 + 0.5, 0, 1) * 255), np.uint8)
+
+
+def generated_mask(keep: F32) -> U8:
+    """The paste mask of an attention (S, S) in which 1 keeps the picture: faded out at the crop's edge."""
+    size = len(keep)
+    edge = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
+    ramp = np.minimum(1.0, edge / max(0.5, FEATHER * size)).astype(np.float32)
+    inner = np.minimum(ramp[:, None], ramp[None])
+    return np.ascontiguousarray(np.rint(255 * np.clip(1.0 - keep, 0, 1) * inner), np.uint8)
+
+
+def checked(rgb: object, shape: tuple[int, ...]) -> U8:
+    """A picture of this shape. Raises PortError."""
+    if not isinstance(rgb, np.ndarray) or rgb.shape != shape or rgb.dtype != np.uint8:
+        got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise PortError(f"changed picture: got {got}, expected uint8 {shape}")
+    return rgb
+
+
+def crop_of_subject(subject: Subject, changed: Changed | None = None, rule: str = "face") -> Crop:
+    """The crop that was changed; where that is not known, the one that `rule` cuts."""
+    if changed is not None and changed.patch is not None:
+        return changed.patch.crop
+    return crop_of(rule, subject.source.face.points, 128)
