@@ -1,0 +1,118 @@
+"""Weights made elsewhere: read without running code, and an account of what became of every key.
+
+Each system has its own `containers.py` on this, which knows the layouts of its official files.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainers.errors import CheckpointError
+
+
+@dataclass
+class Account:
+    """What became of every key of a file.
+
+    origin: whose layout. network: which network. renamed: old name to new. dropped: name to reason. added: name to
+    value, for what inference does not read. misshapen: name to what is wrong with its values.
+    """
+
+    origin: str
+    network: str
+    matched: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    added: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    misshapen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        return not (self.missing or self.unexpected or self.misshapen)
+
+    def summary(self) -> str:
+        """One line."""
+        counts = {
+            "matched": self.matched,
+            "renamed": self.renamed,
+            "dropped": self.dropped,
+            "added": self.added,
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "of another shape": self.misshapen,
+        }
+        told = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
+        return f"{self.network} of the {self.origin} layout: {told}"
+
+    def text(self) -> str:
+        """The summary and one line per key that did not simply match."""
+        lines = [self.summary()]
+        lines += [f"  renamed     {old} -> {new}" for old, new in self.renamed.items()]
+        lines += [f"  dropped     {name}: {reason}" for name, reason in self.dropped.items()]
+        lines += [f"  added       {name}: {value}" for name, value in self.added.items()]
+        lines += [f"  missing     {name}" for name in self.missing]
+        lines += [f"  unexpected  {name}" for name in self.unexpected]
+        lines += [f"  shape       {name}: {why}" for name, why in self.misshapen.items()]
+        return "\n".join(lines)
+
+    def refusal(self) -> str:
+        """One line that names the first three things that do not fit."""
+        reasons = [
+            *(f"{name} is missing" for name in self.missing),
+            *(f"{name} is unexpected" for name in self.unexpected),
+            *(f"{name}: {why}" for name, why in self.misshapen.items()),
+        ]
+        more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        return f"{self.summary()}; {'; '.join(reasons[:3])}{more}"
+
+    def fit(self, named: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights that fit, in the order of `wanted` (a state dict, may be on the meta device) and of its dtypes."""
+        weights: dict[str, Tensor] = {}
+        for name, like in wanted.items():
+            if name.endswith("num_batches_tracked") and name not in named:
+                self.added[name] = "0, it is not read"
+                weights[name] = torch.zeros(like.shape, dtype=like.dtype)
+            elif name not in named:
+                self.missing.append(name)
+            elif named[name].shape != like.shape:
+                self.misshapen[name] = f"{tuple(named[name].shape)}, expected {tuple(like.shape)}"
+            elif like.is_floating_point() and not torch.isfinite(named[name]).all():
+                self.misshapen[name] = "holds values that are not finite"
+            else:
+                weights[name] = named[name].to(like.dtype).contiguous()
+                self.matched.append(name)
+        self.unexpected += [name for name in named if name not in wanted]
+        return weights
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file of torch.save, old or new serialisation; no code in it is run.
+
+    Raises CheckpointError for what is no such file, holds anything but tensors, or is cut short.
+    """
+    try:
+        stored = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: not plain weights: the file holds Python objects, which are never loaded; expected a state dict of "
+            "tensors"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged, cut short, or no file of torch.save") from error
+    if not isinstance(stored, Mapping) or not stored:
+        raise CheckpointError(f"{path}: holds {type(stored).__name__}, expected a state dict of tensors")
+    if others := [str(name) for name, value in stored.items() if not isinstance(value, Tensor)]:
+        raise CheckpointError(
+            f"{path}: expected tensors only; {others[0]!r} is none (an optimiser's state, or weights one level deeper?)"
+        )
+    return dict(stored)
