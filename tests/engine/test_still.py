@@ -6,7 +6,7 @@ from engine import canonical
 from engine.features import action_units
 from engine.features.au_basis import deform
 from engine.features.shape import fit_shape
-from engine.features.still import still_neutral
+from engine.features.still import static_aus, still_neutral
 from engine.geometry import pose_rotation
 from engine.types import AU_NAMES, Face, FaceShape, HeadPose
 
@@ -35,3 +35,10 @@ def test_an_expression_in_a_single_picture_is_read_against_its_estimated_rest() 
     assert aus["AU12"] > 0.4
     assert aus["AU25"] + aus["AU26"] > 0.6
     assert aus["AU04"] < 0.2
+
+
+def test_the_aus_of_a_single_face_are_those_against_its_own_estimated_rest() -> None:
+    """One measure for stills: a dataset, a portrait and an edited frame are read by the same rule."""
+    face = _seen({"AU12": 0.8, "AU01": 0.5}, HeadPose(5.0, 0.0, 0.0))
+    shape = fit_shape(face.points)
+    assert np.array_equal(static_aus(shape), action_units.measure(shape, still_neutral(face)))
