@@ -1,0 +1,29 @@
+"""The systems that can be trained, by the name that recipes and checkpoints give them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING
+
+from trainers.errors import RecipeError
+
+if TYPE_CHECKING:
+    from trainers.system import System
+
+SYSTEMS = {
+    "ganimation": "trainers.ganimation.training:GANimation",
+    "geogan": "trainers.geogan.training:GeoGAN",
+}
+"""Name to "module:class"; the module is imported when the system is asked for."""
+
+
+def find_system(name: str) -> type[System]:
+    """The class of a system. Raises RecipeError naming the nearest one."""
+    if name not in SYSTEMS:
+        near = difflib.get_close_matches(name, SYSTEMS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(f"system: got {name!r}; {hint}expected one of {', '.join(sorted(SYSTEMS))}")
+    module, _, attribute = SYSTEMS[name].partition(":")
+    found: type[System] = getattr(importlib.import_module(module), attribute)
+    return found
