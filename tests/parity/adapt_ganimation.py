@@ -11,7 +11,7 @@ import torch
 from tests.parity.fixtures import Call
 from trainers.ganimation import losses
 from trainers.ganimation.containers import clean
-from trainers.ganimation.networks import Discriminator, Generator, compose, saturate
+from trainers.ganimation.networks import Generator, compose, saturate
 from trainers.ganimation.panels import panels
 
 Results = Mapping[str, Any]

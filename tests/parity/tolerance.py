@@ -15,8 +15,27 @@ from tests.parity.fixtures import Fixture, indexed
 Array = NDArray[Any]
 Rules = Mapping[str, Any]
 KNOWN = frozenset(
-    "key file atol rtol rtol_of_max slice reduce squeeze mean_atol fraction_over atol_hard where skip_if_max_below "
-    "rotation_vectors gradients gradient_above_of_max gradient_max_above atol_elsewhere notes".split()
+    [
+        "key",
+        "file",
+        "atol",
+        "rtol",
+        "rtol_of_max",
+        "slice",
+        "reduce",
+        "squeeze",
+        "mean_atol",
+        "fraction_over",
+        "atol_hard",
+        "where",
+        "skip_if_max_below",
+        "rotation_vectors",
+        "gradients",
+        "gradient_above_of_max",
+        "gradient_max_above",
+        "atol_elsewhere",
+        "notes",
+    ]
 )
 
 
@@ -122,7 +141,7 @@ def _rotation(vector: Array) -> Array:
 
 
 def _weights_complaint(fixture: Fixture, name: str, rules: Rules, result: Any) -> str | None:
-    """A state dict after a step against a file: entries that have a real gradient to atol, the others to atol_elsewhere."""
+    """A state dict after a step against a file: entries with a real gradient to atol, the others to atol_elsewhere."""
     wanted = fixture.state_dict(rules["file"])
     if set(result) != set(wanted):
         return f"{name}: other keys than {rules['file']}: {sorted(set(result) ^ set(wanted))}"

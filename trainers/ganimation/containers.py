@@ -4,8 +4,8 @@ What is dropped, renamed or missing is said in an `Account`; nothing is guessed 
 
 - torch 0.3.1 wrote running statistics that its networks never used: dropped, and never switched on;
 - DataParallel put `module.` before every name: stripped;
-- vipermu/ganimation names its heads `im_reg` and `im_att`, repeats its trunk under `debug1` .. `debug4`, and its norms do
-  use running statistics in eval mode: kept, as norm `instance_running`;
+- vipermu/ganimation names its heads `im_reg` and `im_att`, repeats its trunk under `debug1` .. `debug4`, and its norms
+  do use running statistics in eval mode: kept, as norm `instance_running`;
 - donydchen/ganimation_replicate has `model`, `color_top` and `au_top`, `conv_block` in its residual blocks (a dropout
   shifts the second convolution), norms without parameters and convolutions with bias: norm `instance_plain`.
 

@@ -1,7 +1,8 @@
 """The two networks, with the official names of their parameters.
 
-Conventions: pictures are RGB in [-1, 1], (B, 3, H, W); action units are OpenFace's intensities divided by 5, (B, c_dim),
-absolute and not a change; an attention mask of 1 keeps the source's pixel (the paper's second version and its code).
+Conventions: pictures are RGB in [-1, 1], (B, 3, H, W); action units are OpenFace's intensities divided by 5,
+(B, c_dim), absolute and not a change; an attention mask of 1 keeps the source's pixel (the paper's second version and
+its code).
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def saturate(attention: Tensor) -> Tensor:
 
 
 def initialise(network: nn.Module) -> None:
-    """Convolutions from N(0, 0.02), their biases 0; norms keep torch's start (scale 1, shift 0), as in the official code."""
+    """Convolutions from N(0, 0.02), their biases 0; norms keep torch's start (scale 1, shift 0), as officially."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)
