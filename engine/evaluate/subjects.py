@@ -15,9 +15,8 @@ import numpy as np
 
 from engine.errors import InputError, NoFaceError
 from engine.evaluate.clip import Cut
-from engine.features import action_units
 from engine.features.shape import fit_shape
-from engine.features.still import still_neutral
+from engine.features.still import static_aus
 from engine.media import read_picture
 from engine.source import Segmenter, sources_from_picture
 from engine.types import AU_NAMES, F32, U8, Face, FaceShape, Source
@@ -65,7 +64,7 @@ def read(rgb: U8, detector: Detector) -> Reading | None:
 def reading_of(face: Face) -> Reading:
     """A face that is at hand."""
     shape = fit_shape(face.points)
-    return Reading(face, shape, action_units.measure(shape, still_neutral(face)))
+    return Reading(face, shape, static_aus(shape))
 
 
 def subject_of(
