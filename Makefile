@@ -11,11 +11,13 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest -m "not full and not alone" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not full and alone"
 
 test-full: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -37,7 +37,10 @@ LONG_S = 60.0
 PATIENT = {"hang_s": 30.0, "add_s": 30.0}
 """For tests of something else, on a loaded machine."""
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals are sent"),
+]
 
 
 class Watched:

@@ -20,7 +20,7 @@ from engine.track.face import FaceTracker
 from streaming.bench.run import motion_lag
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
-pytestmark = pytest.mark.usefixtures("chromium")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("chromium")]
 
 TALKER = {"start": 1.0, "seconds": 5.0, "back_and_forth": False}
 """Of man_wide_mouth_frontal.mp4: a second at rest, then a mouth that opens wide three times."""

@@ -26,6 +26,7 @@ from tests.streaming.faults import at_work
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.usefixtures("chromium"),
     pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signals to stop a process with"),
 ]

@@ -18,6 +18,7 @@ from tests.streaming.faults import at_work, warm
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.full,
     pytest.mark.usefixtures("chromium"),
     pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="what is held is read from /proc"),
