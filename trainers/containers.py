@@ -74,7 +74,7 @@ class Account:
         return f"{self.summary()}; {'; '.join(reasons[:3])}{more}"
 
     def fit(self, named: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights that fit, in the order of `wanted` (a state dict, may be on the meta device) and of its dtypes."""
+        """The weights that fit, in order and dtypes of `wanted` (a state dict, may be on the meta device)."""
         weights: dict[str, Tensor] = {}
         for name, like in wanted.items():
             if name.endswith("num_batches_tracked") and name not in named:
@@ -104,8 +104,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: no such file") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: not plain weights: the file holds Python objects, which are never loaded; expected a state dict of "
-            "tensors"
+            f"{path}: not plain weights: the file holds Python objects, which are never loaded; expected a "
+            "state dict of tensors"
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
         raise CheckpointError(f"{path}: damaged, cut short, or no file of torch.save") from error

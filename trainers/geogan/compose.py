@@ -34,8 +34,11 @@ def resized(image: Tensor, size: int) -> Tensor:
 
 
 def official_compose(target: Tensor, donor: Tensor, flow: Tensor, mask: Tensor) -> Composed:
-    """The official high-resolution composition. target, donor: (B, 3, H, H). flow: (B, 2, S, S), grid units. mask: (B, 1,
-    S, S), 1 takes the donor; the official program passes `Transfer.mask_in_donor`, which is the wrong one."""
+    """The official high-resolution composition.
+
+    target, donor: (B, 3, H, H). flow: (B, 2, S, S), grid units. mask: (B, 1, S, S), 1 takes the donor; the official
+    program passes `Transfer.mask_in_donor`, which is the wrong one.
+    """
     size = target.shape[-1]
     points = identity_grid(flow.shape[-1]).to(flow) + flow
     warped = sample(donor, resized(points, size))

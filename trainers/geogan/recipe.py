@@ -1,0 +1,204 @@
+"""What a GeoGAN recipe may say. Defaults are the published command's, on CelebA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trainers.geogan.blocks import NORMS
+from trainers.system import Stage
+
+AU_NAMES = (
+    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12",
+    "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26", "AU45",
+)  # fmt: skip
+"""Column names of action units in a prepared folder."""
+
+SUPERVISED, ADVERSARIAL = "supervised", "adversarial"
+STAGES = (SUPERVISED, ADVERSARIAL)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the pictures are, and how they are used.
+
+    layout: "prepared" (features.csv of `marotte prepare`) or "celeba" (the official folder). mode: of the AUs in a
+    prepared folder. size: side of the network's pictures. target_lacks: a target lacks the attribute that is drawn, or
+    every attribute of the recipe. pairing: "random" draws the target anew each time; "fixed" is the official one, the
+    i-th picture with the attribute and the i-th without it, for the whole training.
+    """
+
+    folder: str = ""
+    layout: Literal["prepared", "celeba"] = "prepared"
+    mode: Literal["static", "dynamic"] = "static"
+    size: int = 128
+    kinds: Literal["all", "real"] = "all"
+    target_lacks: Literal["drawn", "every"] = "drawn"
+    pairing: Literal["random", "fixed"] = "random"
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute: a column of CelebA by its name there, or AUs of a prepared folder.
+
+    aus: their largest value is looked at. A picture with `present` or more has the attribute, one with `absent` or less
+    lacks it, one in between is not used for it. For CelebA both thresholds are left alone.
+    """
+
+    name: str
+    aus: tuple[str, ...] = ()
+    present: float = 0.5
+    absent: float = 0.2
+
+    def __post_init__(self) -> None:
+        for au in self.aus:
+            if au not in AU_NAMES:
+                raise ValueError(f"attribute {self.name!r}: {au!r} is no AU, expected names such as AU12")
+        if not 0.0 <= self.absent < self.present <= 1.0:
+            raise ValueError(
+                f"attribute {self.name!r}: absent is {self.absent} and present {self.present}, expected "
+                "0 <= absent < present <= 1"
+            )
+
+
+@dataclass(frozen=True)
+class GeneratorShape:
+    """width: channels at full resolution (official ngf). blocks: residual blocks at the bottleneck."""
+
+    width: int = 16
+    downsamples: int = 3
+    blocks: int = 3
+    norm: Literal["instance", "batch", "layer"] = "instance"
+    only_residual: bool = False
+
+
+@dataclass(frozen=True)
+class CriticShape:
+    """width: channels of the first layer (official ndf)."""
+
+    width: int = 64
+    layers: int = 3
+    scales: int = 3
+    norm: Literal["instance", "batch", "layer"] = "instance"
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The weight w of refinement. "official": min(weight, 0.1 * max(epoch - 10, 0)); "constant": weight always."""
+
+    weight: float = 0.1
+    schedule: Literal["official", "constant"] = "official"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Biases that the decoders start from. mask: of the sigmoid's input (0: half donor everywhere; -2: 12 %).
+    flow: spread of the flow decoder's last weights, 0 starts from the identity; None: as all other weights."""
+
+    mask: float = 0.0
+    flow: float | None = None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weights, and the named choices where ours differs from the official code.
+
+    mask_of: "warped_back" (official: the masks sampled at identity - flow) or "blending" (the masks themselves).
+    landmark_scale: "official" (256 at any size) or "size" (the side of the pictures; the same at 256).
+    landmark_goal: where the flow shall look for the target's landmarks.
+        "donor": at the donor's own landmarks, as in the paper. Right for what has no shape of its own (a beard, glasses'
+        colour); of a smile or an open mouth it wants the opposite of the attribute, because it pulls the donor's mouth
+        back into the shape of the target's.
+        "outside": the same, but landmarks of the attributes' own region (mouth and jaw) are left out.
+        "wanted": landmarks of the region stand where the wanted result has them: as in the wanted picture where there
+        is one, else the donor's, brought to the target by the similarity that fits brows, eyes and nose.
+    supervised: L1 to the wanted picture, for pairs that have one, and of removal to the target without the attribute.
+    supervised_change: additional L1 where wanted and target differ, as a mean over those pixels alone.
+    mask_goal: binary cross entropy of the mask to where wanted and target differ, for pairs that have a wanted picture.
+    """
+
+    adversarial: float = 1.0
+    attribute: float = 0.2
+    reconstruction: float = 5.0
+    mask: float = 0.1
+    mask_of: Literal["warped_back", "blending"] = "warped_back"
+    flow: float = 1.0
+    landmark: float = 10.0
+    landmark_scale: Literal["official", "size"] = "official"
+    landmark_goal: Literal["donor", "outside", "wanted"] = "donor"
+    supervised: float = 0.0
+    supervised_change: float = 0.0
+    mask_goal: float = 0.0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Of every pair, drawn per step. flip: probability, target and donor alike. The donor alone is turned by up to
+    `turn` degrees, scaled by up to `zoom`, moved by up to `shift` of its side, and its colours are scaled by up to
+    `colour`; target (and wanted) together by `target` times as much turn, zoom and shift. Officially none."""
+
+    flip: float = 0.0
+    turn: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    colour: float = 0.0
+    target: float = 0.0
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam for both. Every `decay_epochs` the rates are multiplied by these factors; 0: "cosine" over the stage."""
+
+    rate: float = 1e-4
+    critic_rate: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    decay_epochs: int = 20
+    generator_decay: float = 0.4
+    critic_decay: float = 0.2
+    clip: float = 0.0
+    average: float = 0.0
+
+
+def _official_stages() -> tuple[Stage, ...]:
+    return (Stage(ADVERSARIAL, epochs=100, batch=24),)
+
+
+@dataclass(frozen=True)
+class GeoGANRecipe:
+    """All of a recipe but `system` and `[run]`. removal_mask: what the removal network is given in the supervised
+    stage, see trainers/geogan/regions.py."""
+
+    attributes: tuple[Attribute, ...]
+    data: Data = field(default_factory=Data)
+    generator: GeneratorShape = field(default_factory=GeneratorShape)
+    critic: CriticShape = field(default_factory=CriticShape)
+    refinement: Refinement = field(default_factory=Refinement)
+    start: Start = field(default_factory=Start)
+    losses: Losses = field(default_factory=Losses)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    removal_mask: Literal["transfer", "landmarks"] = "transfer"
+    stages: tuple[Stage, ...] = field(default_factory=_official_stages)
+
+    def __post_init__(self) -> None:
+        if not self.attributes:
+            raise ValueError("attributes: none are named, expected one or more [[attributes]]")
+        names = [attribute.name for attribute in self.attributes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"attributes: a name stands twice in {', '.join(names)}")
+        if not self.stages:
+            raise ValueError("stages: none are named, expected one or more [[stages]]")
+        for stage in self.stages:
+            if stage.name not in STAGES:
+                raise ValueError(f"stage {stage.name!r} is not known, expected one of {', '.join(STAGES)}")
+        if any(norm not in NORMS for norm in (self.generator.norm, self.critic.norm)):
+            raise ValueError(f"norm: expected one of {', '.join(NORMS)}")
+        if self.data.size % 2**self.generator.downsamples:
+            raise ValueError(
+                f"data.size is {self.data.size}, expected a multiple of {2**self.generator.downsamples}"
+            )
+        if self.losses.supervised == 0 and any(stage.name == SUPERVISED for stage in self.stages):
+            raise ValueError(
+                "losses.supervised is 0, but there is a supervised stage; expected a weight above 0"
+            )

@@ -1,0 +1,179 @@
+"""One training step of GeoGAN: a single forward pass serves generator and critic, the generator steps first.
+
+The critic judges the fakes once. Its loss reuses those judgements, but reaches only its own parameters, so the fakes
+act as detached ones and the numbers are those of the official code, which steps the critic on the graph of the same
+forward pass (and fails on a torch that checks versions, because the generator has moved by then).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainers.geogan import losses, regions
+from trainers.geogan.networks import AttrMultiScalePatchDisc, Cycle, FlowGenerator, Judgement, Transfer
+from trainers.geogan.recipe import Losses
+from trainers.system import Turn
+
+Terms = dict[str, Tensor]
+CLEARLY_CHANGED = 0.04  # squared colour difference in -1..1 from which a pixel counts as changed
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the critic says of the fakes (fake_Ax, fake_Ay, fake_Bx, fake_By) and of the two real pictures."""
+
+    fakes: Sequence[Sequence[Judgement]]
+    reals: Sequence[Sequence[Judgement]]
+
+
+def judge(critic: AttrMultiScalePatchDisc, cycle: Cycle, target: Tensor, donor: Tensor) -> Judged:
+    """The critic on all six pictures."""
+    return Judged([critic(fake) for fake in cycle.fakes], [critic(real) for real in (target, donor)])
+
+
+def _scores(judgements: Sequence[Judgement]) -> list[Tensor]:
+    return [judgement.patch for judgement in judgements]
+
+
+def _attribute_loss(judged: Sequence[Sequence[Judgement]], labels: Sequence[Tensor]) -> Tensor:
+    terms = [
+        losses.attribute_entropy(judgement.attributes, label)
+        for judgements, label in zip(judged, labels)
+        for judgement in judgements
+    ]
+    return torch.stack(terms).sum()
+
+
+def generator_terms(cycle: Cycle, judged: Judged, pair: Mapping[str, Tensor], weights: Losses) -> Terms:
+    """The generator's losses, weighted. pair: target, donor, their labels (B, attributes) and landmarks (B, 68, 2)."""
+    target, donor = pair["target"], pair["donor"]
+    of_target, of_donor = pair["target_labels"], pair["donor_labels"]
+    terms: Terms = {}
+    if weights.adversarial:
+        scores = [losses.least_squares(_scores(fake), real=True) for fake in judged.fakes]
+        terms["adversarial"] = weights.adversarial * torch.stack(scores).sum()
+    if weights.attribute:
+        labels = (of_target, of_donor, of_target, of_donor)
+        terms["attribute"] = weights.attribute * _attribute_loss(judged.fakes, labels)
+    if weights.reconstruction:
+        apart = losses.absolute(cycle.target_again, target) + losses.absolute(cycle.back.image, donor)
+        terms["reconstruction"] = weights.reconstruction * apart
+    return {**terms, **flow_terms((cycle.there, cycle.back), pair, weights)}
+
+
+def flow_terms(transfers: Sequence[Transfer], pair: Mapping[str, Tensor], weights: Losses) -> Terms:
+    """Losses of masks and flows: masks and smoothness of every transfer, landmarks of the first."""
+    terms: Terms = {}
+    if weights.mask:
+        official = weights.mask_of == "warped_back"
+        masks = [one.mask_in_donor if official else one.mask for one in transfers]
+        terms["mask"] = weights.mask * torch.stack([losses.mask_size(mask) for mask in masks]).sum()
+    if weights.flow:
+        smooth = [losses.total_variation(one.flow * one.flow.shape[-1]) for one in transfers]
+        # the official code adds the flows of the removals, which are zero, and with them the floor of the loss
+        smooth += [torch.full_like(smooth[0], losses.FLOOR)] * len(transfers)
+        terms["flow"] = weights.flow * torch.stack(smooth).sum()
+    if weights.landmark and "target_landmarks" in pair:
+        terms["landmark"] = weights.landmark * landmark_term(transfers[0].flow, pair, weights)
+    return terms
+
+
+def landmark_term(flow: Tensor, pair: Mapping[str, Tensor], weights: Losses) -> Tensor:
+    """The landmark loss with the recipe's goal and scale, before its weight."""
+    scale = losses.OFFICIAL_LANDMARK_SCALE if weights.landmark_scale == "official" else float(flow.shape[-1])
+    target, donor = pair["target_landmarks"], pair["donor_landmarks"]
+    if weights.landmark_goal == "donor":
+        return losses.landmark_error(flow, target, donor, scale)
+    if weights.landmark_goal == "outside":
+        return losses.landmark_error(flow, target, donor, scale, regions.outside_mouth(flow.device))
+    wanted = regions.wanted_landmarks(target, donor)
+    if "wanted_landmarks" in pair:
+        known = pair["has_wanted"].reshape(-1, 1, 1) > 0
+        wanted = torch.where(known, pair["wanted_landmarks"], wanted)
+    return losses.landmark_error(flow, wanted, donor, scale)
+
+
+def critic_terms(judged: Judged, pair: Mapping[str, Tensor], weights: Losses) -> Terms:
+    """The critic's losses, weighted: reals count whole, fakes half, attributes on reals only."""
+    fake = torch.stack([losses.least_squares(_scores(one), real=False) for one in judged.fakes]).sum()
+    real = torch.stack([losses.least_squares(_scores(one), real=True) for one in judged.reals]).sum()
+    terms = {"real": weights.adversarial * real, "fake": weights.adversarial * 0.5 * fake}
+    if weights.attribute:
+        labels = (pair["target_labels"], pair["donor_labels"])
+        terms["attribute"] = weights.attribute * _attribute_loss(judged.reals, labels)
+    return terms
+
+
+def supervised_terms(
+    generator: FlowGenerator,
+    there: Transfer,
+    removed: Tensor | None,
+    pair: Mapping[str, Tensor],
+    weights: Losses,
+) -> Terms:
+    """Losses against the wanted picture, over the samples that have one (`has_wanted`).
+
+    removed: what the removal network made of the wanted picture: it shall be the target.
+    """
+    has = pair["has_wanted"].reshape(-1, 1, 1, 1)
+    share = has.mean().clamp(min=1e-6)
+    target, wanted = pair["target"], pair["wanted"]
+    changed = _changed(wanted, target)
+    terms: Terms = {}
+
+    def mean(error: Tensor) -> Tensor:
+        return (error * has).mean() / share
+
+    if weights.supervised:
+        terms["supervised"] = weights.supervised * mean((there.image - wanted).abs())
+        if removed is not None:
+            terms["removal"] = weights.supervised * mean((removed - target).abs())
+    if weights.supervised_change:
+        most = (changed * has).mean().clamp(min=1e-4) / share
+        apart = mean((there.image - wanted).abs() * changed) / most
+        if removed is not None:
+            apart = apart + mean((removed - target).abs() * changed) / most
+        terms["change"] = weights.supervised_change * apart
+    if weights.mask_goal:
+        entropy = functional.binary_cross_entropy(there.mask.float(), changed, reduction="none")
+        terms["mask_goal"] = weights.mask_goal * mean(entropy)
+    return terms
+
+
+def _changed(wanted: Tensor, target: Tensor) -> Tensor:
+    """(B, 1, S, S), 0..1: where the wanted picture differs from the target, filled and widened by its neighbourhood."""
+    squared = (wanted - target).square().mean(1, keepdim=True)
+    size = max(3, 2 * (wanted.shape[-1] // 24) + 1)
+    wide = functional.max_pool2d(squared / (squared + CLEARLY_CHANGED), size, 1, size // 2)
+    return functional.avg_pool2d(wide, size, 1, size // 2, count_include_pad=False).clamp(0, 1).detach()
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """Their sum."""
+    return torch.stack([term.float() for term in terms.values()]).sum()
+
+
+def adversarial_step(
+    generator: FlowGenerator,
+    critic: AttrMultiScalePatchDisc,
+    pair: Mapping[str, Tensor],
+    weights: Losses,
+    turn: Turn,
+    clip: float | None = None,
+) -> tuple[Cycle, Terms, Terms]:
+    """One step of the generator, then one of the critic, from one forward pass. Gives the pass and both's terms."""
+    with turn.autocast():
+        cycle = generator(pair["target"], pair["donor"])
+        judged = judge(critic, cycle, pair["target"], pair["donor"])
+    of_generator = generator_terms(cycle, judged, pair, weights)
+    if "wanted" in pair and (weights.supervised or weights.supervised_change or weights.mask_goal):
+        of_generator |= supervised_terms(generator, cycle.there, None, pair, weights)
+    of_critic = critic_terms(judged, pair, weights)
+    turn.descend(total(of_generator), "generator", clip=clip, retain_graph=True)
+    turn.descend(total(of_critic), "critic", clip=clip)
+    return cycle, of_generator, of_critic
