@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 
 from tests.parity.fixtures import Call
 from trainers.ganimation import losses
+from trainers.ganimation.adversarial import Real, critic_step, generator_step, penalty_step
 from trainers.ganimation.containers import clean
 from trainers.ganimation.networks import Generator, compose, saturate
 from trainers.ganimation.panels import panels
+from trainers.system import Turn
 
 Results = Mapping[str, Any]
 
@@ -126,7 +129,51 @@ def inference_strip(call: Call) -> Results:
     }
 
 
+def training_step(call: Call) -> Results:
+    """One iteration, with the gradients as they are right before each step of Adam."""
+    networks = {
+        name: _generator(call, call.weights[name], call.arguments[name])
+        for name in ("generator", "discriminator")
+    }
+    given = call.arguments
+    weights = losses.Weights(
+        adversarial=given["lambda_D_prob"],
+        condition=given["lambda_D_cond"],
+        gradient_penalty=given["lambda_D_gp"],
+        cycle=given["lambda_cyc"],
+        mask=given["lambda_mask"],
+        smooth=given["lambda_mask_smooth"],
+        saturate_mask=given["do_saturate_mask"],
+    )
+    gradients: dict[str, Any] = {}
+    optimisers = {}
+    for name, network in networks.items():
+        optimisers[name] = torch.optim.Adam(network.parameters(), **given["adam"])
+        optimisers[name].register_step_pre_hook(_recorder(network, name[0].upper(), gradients))
+    turn = Turn(stage="adversarial", optimisers=optimisers)
+    real = Real(call.tensor("real_img"), call.tensor("real_cond"), call.tensor("desired_cond"))
+    fake, first = critic_step(*networks.values(), real, weights, turn)
+    alpha = call.tensor("alpha")
+    second = penalty_step(networks["discriminator"], real.pictures, fake, alpha, weights, turn)
+    _, third = generator_step(*networks.values(), real, weights, turn)
+    after = {f"weights_after.{name}": network.state_dict() for name, network in networks.items()}
+    return {**first, **second, **third, **gradients, **after}
+
+
+def _recorder(network: torch.nn.Module, letter: str, gradients: dict[str, Any]) -> Any:
+    steps = itertools.count(1)
+
+    def record(*_: Any) -> None:
+        step = next(steps)
+        for name, parameter in network.named_parameters():
+            if parameter.grad is not None:
+                gradients[f"grad_{letter}_step{step}.{name}"] = parameter.grad.clone()
+
+    return record
+
+
 ADAPTERS = {
+    ("ganimation", "training_step", "training_step"): training_step,
     ("ganimation", "network", "generator"): generator,
     ("ganimation", "network", "discriminator"): discriminator,
     ("ganimation", "network", "generator_and_discriminator"): either,

@@ -1,6 +1,7 @@
 """Files of weights made elsewhere: the official code's, and two replications' with their own names.
 
-What is dropped, renamed or missing is said in an `Account`; nothing is guessed silently:
+`trainers.containers.read_state_dict` reads such a file. What is dropped, renamed or missing is said in an `Account`;
+nothing is guessed silently:
 
 - torch 0.3.1 wrote running statistics that its networks never used: dropped, and never switched on;
 - DataParallel put `module.` before every name: stripped;
@@ -16,13 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from trainers.containers import Account
 from trainers.errors import CheckpointError
 from trainers.ganimation.networks import Discriminator, Generator, Norm
 
@@ -54,52 +55,7 @@ NORMS: Mapping[Origin, Norm] = {
     "vipermu": "instance_running",
     "donydchen": "instance_plain",
 }
-_UNPICKLING: type[Exception] = torch.serialization.pickle.UnpicklingError  # what torch.load raises
 STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
-
-
-@dataclass
-class Account:
-    """What became of every key of a file. renamed: old name to new. dropped: name to reason. added: name to value."""
-
-    origin: Origin
-    network: Network
-    matched: list[str] = field(default_factory=list)
-    renamed: dict[str, str] = field(default_factory=dict)
-    dropped: dict[str, str] = field(default_factory=dict)
-    added: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    misshapen: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> bool:
-        return not (self.missing or self.unexpected or self.misshapen)
-
-    def summary(self) -> str:
-        """One line."""
-        counts = {
-            "matched": self.matched,
-            "renamed": self.renamed,
-            "dropped": self.dropped,
-            "added": self.added,
-            "missing": self.missing,
-            "unexpected": self.unexpected,
-            "of another shape": self.misshapen,
-        }
-        told = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
-        return f"{self.network} of the {self.origin} layout: {told}"
-
-    def text(self) -> str:
-        """The summary and one line per key that did not simply match."""
-        lines = [self.summary()]
-        lines += [f"  renamed     {old} -> {new}" for old, new in self.renamed.items()]
-        lines += [f"  dropped     {name}: {reason}" for name, reason in self.dropped.items()]
-        lines += [f"  added       {name}: {value}" for name, value in self.added.items()]
-        lines += [f"  missing     {name}" for name in self.missing]
-        lines += [f"  unexpected  {name}" for name in self.unexpected]
-        lines += [f"  shape       {name}: {why}" for name, why in self.misshapen.items()]
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -112,42 +68,15 @@ class Cleaned:
 
     def build(self) -> Generator | Discriminator:
         """The network with these weights, in eval mode."""
-        network = _KINDS[self.account.network](**self.arguments)
+        network = KINDS[self.account.network](**self.arguments)
         network.load_state_dict(dict(self.weights), strict=True)
         return network.eval()
 
 
-_KINDS: Mapping[Network, type[Generator] | type[Discriminator]] = {
+KINDS: Mapping[str, type[Generator] | type[Discriminator]] = {
     "generator": Generator,
     "discriminator": Discriminator,
 }
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file of torch.save, old or new serialisation; no code in it is run.
-
-    Raises CheckpointError for what is no such file, holds anything but tensors, or is cut short.
-    """
-    try:
-        stored = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file") from error
-    except _UNPICKLING as error:
-        if "GLOBAL" in str(error) or "global" in str(error):
-            raise CheckpointError(
-                f"{path}: not plain weights: it holds Python objects, which are never loaded; expected a state dict of "
-                "tensors"
-            ) from error
-        raise CheckpointError(f"{path}: damaged, cut short, or no file of torch.save") from error
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: damaged, cut short, or no file of torch.save") from error
-    if not isinstance(stored, Mapping) or not stored:
-        raise CheckpointError(f"{path}: holds {type(stored).__name__}, expected a state dict of tensors")
-    if others := [str(name) for name, value in stored.items() if not isinstance(value, Tensor)]:
-        raise CheckpointError(
-            f"{path}: expected tensors only; {others[0]!r} is none (an optimiser's state, or weights one level deeper?)"
-        )
-    return dict(stored)
 
 
 def clean(stored: Mapping[str, Tensor]) -> Cleaned:
@@ -163,9 +92,9 @@ def clean(stored: Mapping[str, Tensor]) -> Cleaned:
             account.renamed[name] = name.removeprefix("module.")
     named = _renamed(plain, account)
     arguments = _arguments(named, account)
-    weights = _fitted(named, arguments, account)
+    weights = account.fit(named, _shapes(network, arguments))
     if not account.whole:
-        raise CheckpointError(_refusal(account))
+        raise CheckpointError(account.refusal())
     return Cleaned(arguments, weights, account)
 
 
@@ -223,46 +152,15 @@ def _arguments(named: Mapping[str, Tensor], account: Account) -> dict[str, Any]:
     }
 
 
-def _fitted(named: Mapping[str, Tensor], arguments: Mapping[str, Any], account: Account) -> dict[str, Tensor]:
-    """In the network's own order; what does not fit goes on the account."""
-    wanted = _shapes(account.network, arguments)
-    weights = {}
-    for name, like in wanted.items():
-        if name.endswith("num_batches_tracked") and name not in named:
-            account.added[name] = "0, it is not read"
-            weights[name] = torch.zeros(like.shape, dtype=like.dtype)
-        elif name not in named:
-            account.missing.append(name)
-        elif named[name].shape != like.shape:
-            account.misshapen[name] = f"{tuple(named[name].shape)}, expected {tuple(like.shape)}"
-        elif like.is_floating_point() and not torch.isfinite(named[name]).all():
-            account.misshapen[name] = "holds values that are not finite"
-        else:
-            weights[name] = named[name].to(like.dtype).contiguous()
-            account.matched.append(name)
-    account.unexpected += [name for name in named if name not in wanted]
-    return weights
-
-
-def _shapes(network: Network, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+def _shapes(network: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     try:
         with torch.device("meta"):
-            built: nn.Module = _KINDS[network](**arguments)
+            built: nn.Module = KINDS[network](**arguments)
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{network}: shapes give {dict(arguments)}, which is no network: {error}"
         ) from error
     return built.state_dict()
-
-
-def _refusal(account: Account) -> str:
-    reasons = [
-        *(f"{name} is missing" for name in account.missing),
-        *(f"{name} is unexpected" for name in account.unexpected),
-        *(f"{name}: {why}" for name, why in account.misshapen.items()),
-    ]
-    more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-    return f"{account.summary()}; {'; '.join(reasons[:3])}{more}"
 
 
 def _few(names: list[str]) -> str:
