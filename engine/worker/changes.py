@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from types import MappingProxyType
@@ -13,11 +13,15 @@ from typing import Any
 
 from engine.config import from_mapping, known
 from engine.errors import ConfigError
-from engine.types import AU_NAMES, MOST_GAIN, Controls
-from engine.worker.interface import DriverKind, SessionSpec
+from engine.expressions import EXPRESSIONS, expression
+from engine.types import AU_NAMES, MOST_GAIN, Controls, Mode
+from engine.worker.interface import BundleInfo, DriverKind, SessionSpec
 
 MOST_SMOOTHING = 4.0
-_KEYS = ("controls", "smoothing", "source", "recalibrate", "driver")
+MOST_DONORS = 4
+_KEYS = (
+    "controls", "smoothing", "source", "recalibrate", "driver", "expression", "bundle", "mode", "donors",
+)  # fmt: skip
 _GAINS = ("pose", "mouth", "eyes", "brows", "gaze")
 _CONTROLS = tuple(field.name for field in dataclasses.fields(Controls))
 _LONGEST_NAME = 80
@@ -25,13 +29,18 @@ _LONGEST_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A checked change; None stays as it is. controls: only those that were named, each a field of Controls."""
+    """A checked change; None stays as it is. controls: only those that were named, each a field of Controls.
+    expression: name and intensity."""
 
     controls: Mapping[str, Any] = field(default_factory=dict)
     smoothing: float | None = None
     source: str | None = None
     driver: DriverKind | None = None
     recalibrate: bool = False
+    expression: tuple[str, float] | None = None
+    bundle: str | None = None
+    mode: Mode | None = None
+    donors: tuple[str, ...] | None = None
 
 
 def parse(change: object, *, driver_pixels: bool = False) -> Change:
@@ -53,13 +62,39 @@ def parse(change: object, *, driver_pixels: bool = False) -> Change:
         source=_text("source", parts["source"]) if "source" in parts else None,
         driver=_driver(parts["driver"]) if "driver" in parts else None,
         recalibrate=recalibrate,
+        expression=_expression(parts["expression"]) if "expression" in parts else None,
+        bundle=_text("bundle", parts["bundle"]) if "bundle" in parts else None,
+        mode=_mode(parts["mode"]) if "mode" in parts else None,
+        donors=_donors(parts["donors"]) if "donors" in parts else None,
     )
 
 
 def checked(spec: SessionSpec, *, driver_pixels: bool = False) -> SessionSpec:
-    """A spec whose controls and smoothing are right, and its own. Raises ConfigError."""
-    change = parse({"controls": spec.controls, "smoothing": spec.smoothing}, driver_pixels=driver_pixels)
+    """A spec whose parts are right, each by itself, and its own. Raises ConfigError."""
+    parts = {"controls": spec.controls, "smoothing": spec.smoothing, "donors": spec.donors}
+    if spec.expression is not None:
+        parts["expression"] = dict(zip(("name", "intensity"), spec.expression))
+    change = parse(parts, driver_pixels=driver_pixels)
     return merged(dataclasses.replace(spec, controls={}), change)
+
+
+def settled(spec: SessionSpec, bundles: Sequence[BundleInfo], *, edit: bool = False) -> SessionSpec:
+    """A spec with bundle and mode named, as they are offered. edit: the operator allows it. Raises ConfigError."""
+    offered = {bundle.name: bundle for bundle in bundles}
+    bundle = offered[known(spec.bundle, offered, "bundle")] if spec.bundle else bundles[0]
+    mode = spec.mode or bundle.modes[0]
+    if mode is Mode.EDIT and not edit:
+        raise ConfigError(
+            "mode: the operator has not allowed edits; start the server with --edit to use them"
+        )
+    if mode not in bundle.modes:
+        modes = " and ".join(mode.value for mode in bundle.modes)
+        raise ConfigError(
+            f"mode: got {mode.value}, but {bundle.name} offers {modes}; ask for the mode with it"
+        )
+    if mode is Mode.EDIT and spec.driver is DriverKind.DEMO:
+        raise ConfigError("mode: the demo has no picture of its own to edit; start the camera")
+    return dataclasses.replace(spec, bundle=bundle.name, mode=mode)
 
 
 def merged(spec: SessionSpec, change: Change) -> SessionSpec:
@@ -71,15 +106,30 @@ def merged(spec: SessionSpec, change: Change) -> SessionSpec:
         smoothing=spec.smoothing if change.smoothing is None else change.smoothing,
         source=change.source or spec.source,
         driver=change.driver or spec.driver,
+        expression=change.expression or spec.expression,
+        bundle=change.bundle or spec.bundle,
+        mode=change.mode or spec.mode,
+        donors=spec.donors if change.donors is None else change.donors,
     )
 
 
 def controls_of(spec: SessionSpec, *, driver_pixels: bool = False) -> Controls:
-    """The controls in force. driver_pixels: the operator asked for them, so they are on until they are switched off;
-    the scripted driver has none."""
+    """The controls in force, the named expression among the AU offsets. driver_pixels: the operator asked for them,
+    so they are on until they are switched off; the scripted driver has none."""
     wanted = {"driver_pixels": driver_pixels, **spec.controls}
     wanted["driver_pixels"] &= spec.driver is DriverKind.CAMERA
+    if spec.expression is not None:
+        wanted["au_offsets"] = _added(wanted.get("au_offsets", {}), expression(*spec.expression))
     return Controls(**wanted)
+
+
+def _added(offsets: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+    """Their sum, within what an offset may be."""
+    return {
+        name: min(1.0, offsets.get(name, 0.0) + more.get(name, 0.0))
+        for name in AU_NAMES
+        if name in offsets or name in more
+    }
 
 
 def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
@@ -115,6 +165,27 @@ def _driver(value: object) -> DriverKind:
     if isinstance(value, DriverKind):
         return value
     return DriverKind(_named(value, [kind.value for kind in DriverKind], "driver"))
+
+
+def _mode(value: object) -> Mode:
+    if isinstance(value, Mode):
+        return value
+    return Mode(_named(value, [mode.value for mode in Mode], "mode"))
+
+
+def _expression(value: object) -> tuple[str, float]:
+    given = _mapping("expression", value)
+    for name in given:
+        _named(name, ("name", "intensity"), "expression")
+    name = _named(given.get("name"), tuple(EXPRESSIONS), "expression")
+    return name, _number("expression intensity", given.get("intensity", 1.0), 0.0, 1.0)
+
+
+def _donors(value: object) -> tuple[str, ...]:
+    """Each once, in their order."""
+    if not isinstance(value, (list, tuple)) or len(value) > MOST_DONORS:
+        raise ConfigError(f"donors: got {_brief(value)}, expected at most {MOST_DONORS} ids of sources")
+    return tuple(dict.fromkeys(_text("donors", donor) for donor in value))
 
 
 def _mapping(what: str, value: object) -> Mapping[Any, Any]:

@@ -283,7 +283,8 @@ class Child:
         seconds = dict(report.seconds) | {"fetch": now_s - letter.sent_s}
         report = dataclasses.replace(report, seconds=seconds, age_s=now_s - stamp.arrived_s)
         changes = door.changes + message.get("changes", int)
-        delivery = Delivery(session, planes, stamp, report, changes, message.get("source", str))
+        source, (bundle, mode) = message.get("source", str), messages.read_kind(message)
+        delivery = Delivery(session, planes, stamp, report, changes, source, bundle, mode)
         if door.closed:
             return
         try:

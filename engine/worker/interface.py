@@ -16,9 +16,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.config import file_path
 from engine.errors import ConfigError
 from engine.fallback import FallbackConfig
-from engine.types import U8, FrameReport
+from engine.types import U8, FrameReport, Mode
 
 TICKS = 90_000
 """Presentation times count in 1/90000 s, the clock of RTP video."""
@@ -44,8 +45,9 @@ class Stamp:
 class Delivery:
     """One picture that leaves the worker.
 
-    planes: uint8 (H * 3 / 2, W), I420 as in engine.media.planes, sides even; the receiver's own. changes: number of
-    the last change (see Worker.change) that was in force. source: id of the source that it shows.
+    planes: uint8 (H * 3 / 2, W), I420 as in engine.media.planes, sides even; the receiver's own. A puppet has its
+    source's size, an edited picture the driver's, fitted to WorkerConfig.side. changes: number of the last change (see
+    Worker.change) that was in force. source: id of the source that it shows. bundle, mode: what made it.
     """
 
     session: str
@@ -54,18 +56,41 @@ class Delivery:
     report: FrameReport
     changes: int
     source: str
+    bundle: str = ""
+    mode: Mode = Mode.PUPPET
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceInfo:
     """A source that was accepted. id: SHA-256 (hex) of its bytes. size: (width, height) of the picture that leaves,
-    both even. faces: how many of them are moved. still: its I420 planes, what is safe to show before any frame."""
+    both even. faces: how many of them are moved. still: its I420 planes, what is safe to show before any frame. notes:
+    what whoever gave it should know, a sentence each: it can be used, but may look odd."""
 
     id: str
     name: str
     size: tuple[int, int]
     faces: int
     still: U8
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInfo:
+    """A bundle that is offered, and what of it the operator allows.
+
+    name: by which a session asks for it. modes: those that it may be opened in, never none; the first one where it
+    asks for none. takes_source: those of them in which sources are used, a puppet's portrait or the donors of an
+    edit. aus: whether action units move it. removes: whether an edit can also take its attribute away.
+    """
+
+    name: str
+    title: str
+    system: str
+    licence: str
+    modes: tuple[Mode, ...] = (Mode.PUPPET,)
+    takes_source: frozenset[Mode] = frozenset({Mode.PUPPET})
+    aus: bool = True
+    removes: bool = False
 
 
 class DriverKind(Enum):
@@ -77,13 +102,23 @@ class DriverKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
-    """What one session is opened with. source: id of an added source. controls, smoothing: as in `Worker.change`."""
+    """What one session is opened with. source: id of an added source. controls, smoothing, expression, donors: as in
+    `Worker.change`. bundle: name of an offered one; empty is the first. mode: None is the bundle's first."""
 
     source: str
     driver: DriverKind = DriverKind.CAMERA
     controls: Mapping[str, Any] = field(default_factory=dict)
     smoothing: float = 1.0
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
+    bundle: str = ""
+    mode: Mode | None = None
+    donors: tuple[str, ...] = ()
+    expression: tuple[str, float] | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of everything that it is to have at hand."""
+        return (self.source, *self.donors)
 
 
 class State(Enum):
@@ -109,12 +144,16 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """bundle, backend, cache, faces: as in engine.puppet. side: longest side in pixels of the pictures that leave.
+    """bundles: names or folders of those that are offered, the first one unless a session asks for another. accept:
+    names of the terms that the operator has accepted for them. edit: the operator asked by name that the driver's own
+    picture may be edited and leave. backend, cache, faces: as in engine.puppet. side: longest side in pixels of the pictures that leave.
     sessions: most at once. spare: keep a second process ready, so that a replacement takes a moment and not a start.
     hang_s: a stage busy for longer, or a process silent for longer, counts as hung. add_s: longest that a source may
     take. driver_pixels: the operator asked by name for the driver's inner mouth and shading."""
 
-    bundle: str = "mesh_flow"
+    bundles: tuple[str, ...] = ("mesh_flow",)
+    accept: frozenset[str] = frozenset()
+    edit: bool = False
     backend: str = "auto"
     cache: Path | None = None
     faces: int = 1
@@ -126,10 +165,22 @@ class WorkerConfig:
     driver_pixels: bool = False
 
     def __post_init__(self) -> None:
+        for name, kind in (("bundles", tuple), ("accept", frozenset)):
+            given = getattr(self, name)
+            names = kind((given,) if isinstance(given, (str, Path)) else given)
+            object.__setattr__(self, name, names)
+        called = [bundle_name(bundle) for bundle in self.bundles]
+        if not called or len(set(called)) < len(called):
+            raise ConfigError(f"bundles: got {', '.join(called) or 'none'}; expected one or more, each once")
         if not 128 <= self.side <= 1280:
             raise ConfigError(f"side: got {self.side}, expected 128 .. 1280 pixels")
         if not 1 <= self.sessions <= 64:
             raise ConfigError(f"sessions: got {self.sessions}, expected 1 .. 64")
+
+
+def bundle_name(bundle: str | Path) -> str:
+    """What sessions call an offered bundle: its name, or that of its folder."""
+    return file_path("bundle", bundle).resolve().name
 
 
 class Worker(Protocol):
@@ -147,6 +198,10 @@ class Worker(Protocol):
 
     def on_status(self, told: Callable[[WorkerStatus], None]) -> None:
         """Call `told` at each change of state, from a thread of the worker's."""
+        ...
+
+    def bundles(self) -> tuple[BundleInfo, ...]:
+        """Those that are offered, the first one first; none before it was ready for the first time."""
         ...
 
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
@@ -174,7 +229,10 @@ class Worker(Protocol):
     def change(self, session: str, change: Mapping[str, Any]) -> int:
         """Change a session from its next frame on; numbers count up from 1. Keys: controls (fields of
         engine.types.Controls), smoothing (0 = none, 1 = as tuned, up to 4 = calmer), source (id), recalibrate (True),
-        driver ("camera", "demo"). Raises ConfigError for a wrong one, and changes nothing."""
+        driver ("camera", "demo"), expression ({"name": one of engine.expressions, "intensity": 0 .. 1}; its action
+        units are added to au_offsets), bundle (name) and mode ("puppet", "edit"), donors (ids of the sources that an
+        edit takes from, one after the other; none: the source itself). Raises ConfigError for a wrong one, and changes
+        nothing. From a change of bundle or mode on no picture of the former leaves."""
         ...
 
     def close_session(self, session: str) -> None: ...

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from engine.errors import MarotteError, PortError
+from engine.errors import PortError
 from engine.pipeline import PipelineConfig, Session, Tracker
-from engine.plug import Generator, Runner
+from engine.plug import Prepared
 from engine.puppet import Opening
-from engine.types import U8, Face, Frame, Signal
+from engine.types import U8, Frame, Mode
 from engine.worker import heap
-from engine.worker.changes import Change, controls_of, merged
+from engine.worker.changes import Change, controls_of
 from engine.worker.demo import BLANK, Performer, Ticker
 from engine.worker.interface import TICKS, TIME_BASE, Delivery, DriverKind, SessionSpec, Stamp
 from engine.worker.latest import Latest
-from engine.worker.sources import Ready, Sources
+from engine.worker.offers import OpenBundle
+from engine.worker.preparing import Preparing
+from engine.worker.resting import Resting
+from engine.worker.servers import Absent, Servers
+from engine.worker.sources import Cast, Sources, fitted
 from engine.worker.stages import Busy, Generating, Observed, Once, Planes, Recipient
 from engine.worker.tools import ClosableTracker, Tools
 
@@ -36,15 +40,26 @@ _LEAP = 5 * TICKS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stock:
-    """What the sessions of one worker share. driver_pixels: the operator asked for them."""
+    """What the sessions of one worker share. bundles: those that are offered, by name. side: longest side of an edited
+    picture. driver_pixels: the operator asked for them."""
 
     tools: Tools
     opening: Opening
-    generator: Generator
-    runner: Runner
+    bundles: Mapping[str, OpenBundle]
     sources: Sources
+    preparing: Preparing
     trackers: Trackers
+    side: int
     driver_pixels: bool
+
+    def prepared(self, spec: SessionSpec, cast: Cast) -> tuple[Prepared, ...] | None:
+        """What a session of this spec, settled, is given; see Preparing.get."""
+        return self.preparing.get(cast, spec.bundle, _mode(spec))
+
+    def close(self) -> None:
+        """After the thread that uses the runners."""
+        for bundle in self.bundles.values():
+            bundle.runner.close()
 
 
 class Trackers:
@@ -83,21 +98,6 @@ class Trackers:
             tracker.close()
 
 
-class Absent:
-    """In place of what could not be opened: a session that asks it falls back, and says why."""
-
-    main_id = None
-
-    def __init__(self, error: Exception) -> None:
-        self._words = str(error)
-
-    def track(self, frame: Frame) -> tuple[Face, ...]:
-        raise MarotteError(self._words)
-
-    def mask(self, rgb: U8) -> U8:
-        raise MarotteError(self._words)
-
-
 class Timeline:
     """The session's media time: the driver's own, but where that runs back or leaps it goes on as the clock does."""
 
@@ -124,16 +124,27 @@ class _Posted:
     posted_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    """A change that comes into force with the next frame. spec: settled, with the change in it. cast: where sources
+    were named, shown already."""
+
+    number: int
+    change: Change
+    spec: SessionSpec
+    cast: Cast | None
+
+
 class Live:
-    """A session from the moment it is opened until its thread has ended. ready: the source of its spec, shown already;
-    it is let go of with the session."""
+    """A session from the moment it is opened until its thread has ended. spec: settled. cast: its sources, shown
+    already; they are let go of with the session."""
 
     def __init__(
         self,
         name: str,
         spec: SessionSpec,
         deliver: Callable[[Delivery], None],
-        ready: Ready,
+        cast: Cast,
         stock: Stock,
         generating: Generating,
     ) -> None:
@@ -143,9 +154,9 @@ class Live:
         self._deliver = deliver
         self._frames: Latest[_Posted] = Latest()
         self._lock = threading.Lock()
-        self._pending: list[tuple[int, Change, SessionSpec, Ready | None]] = []
+        self._pending: list[_Pending] = []
         self._changes = self._asked = 0
-        self._now, self._ready = spec, ready
+        self._now, self._cast = spec, cast
         self._once = Once(f"session {name}: a frame failed")
         self._timeline = Timeline()
         self._closed = threading.Event()
@@ -154,6 +165,7 @@ class Live:
         self._ending: list[threading.Thread] = []
         self._tracker: ClosableTracker | None = None
         self._absent, self._again_s = False, 0.0
+        self._ask(spec, cast)
         self.thread = threading.Thread(target=self._run, name=f"marotte-observe-{name[:8]}", daemon=True)
         self.thread.start()
         self._tick(spec.driver)
@@ -167,14 +179,18 @@ class Live:
             return True
         return self._frames.put(_Posted(rgb, stamp, driver, time.perf_counter()))
 
-    def change(self, change: Change, ready: Ready | None) -> int:
-        """Make a checked change from the next frame on. ready: its source, shown already. Returns its number."""
+    def change(self, change: Change, spec: SessionSpec, cast: Cast | None) -> int:
+        """Make a checked change from the next frame on. spec: settled, with it. cast: all its sources, shown already,
+        where the change names any. Returns its number."""
         with self._lock:
-            self.spec = merged(self.spec, change)
+            former, self.spec = self.spec, spec
             self._asked += 1
-            self._pending.append((self._asked, change, self.spec, ready))
-            number, driver = self._asked, self.spec.driver
+            self._pending.append(_Pending(self._asked, change, spec, cast))
+            number, driver = self._asked, spec.driver
+            casts = [one.cast for one in self._pending if one.cast is not None]
             self._tick(driver)
+        if cast is not None or _kind(former) != _kind(spec):
+            self._ask(spec, casts[-1] if casts else self._cast)
         return number
 
     def close(self) -> None:
@@ -187,6 +203,11 @@ class Live:
     def threads(self) -> list[threading.Thread]:
         """Those that are to have ended after `close`."""
         return [self.thread, *self._ending]
+
+    def _ask(self, spec: SessionSpec, cast: Cast) -> None:
+        """Have prepared what is needed next, so that it is there sooner."""
+        with contextlib.suppress(Exception):  # whoever needs it is told
+            self._stock.prepared(spec, cast)
 
     def _tick(self, driver: DriverKind) -> None:
         ticking = self._ticker is not None
@@ -201,58 +222,65 @@ class Live:
     def _run(self) -> None:
         with ExitStack() as opened:
             opened.callback(self._release)
-            self._begin(opened)
+            servers = Servers(self._stock.tools, self._stock.opening, opened, self._once.log)
+            self._begin(servers)
             while (posted := self._frames.take()) is not None:
                 self.busy.begin()
                 try:
-                    self._observe(opened, posted)
+                    self._observe(servers, posted)
                 except Exception as error:  # nothing may end this thread: the next frame may do better
                     self._once.log(error)
                 self.busy.end()
         heap.give_back()
 
-    def _begin(self, opened: ExitStack) -> Recipient | None:
-        """The session proper. What fails here is tried again a little later: until then nothing leaves."""
+    def _begin(self, servers: Servers) -> Recipient | None:
+        """The session proper, once its sources are prepared. What fails here is tried again a little later: until
+        then nothing leaves."""
         if self._recipient is None and time.perf_counter() >= self._again_s:
             self.busy.begin(_OPENING_S)
             try:
-                with ExitStack() as opening:
-                    self._recipient = self._open(opening)
-                    opened.push(opening.pop_all())
+                self._recipient = self._open(servers)
             except Exception as error:
                 self._once.log(error)
                 self._again_s = time.perf_counter() + _RETRY_S
-            self.busy.end()
+            self.busy.begin()
         return self._recipient
 
-    def _open(self, opened: ExitStack) -> Recipient:
-        stock, needs = self._stock, self._stock.generator.needs
-        body = self._server(stock.tools.body, opened) if Signal.BODY in needs else None
-        person = self._server(stock.tools.segmenter, opened) if Signal.PARSING in needs else None
-        expressions = None
-        if Signal.AUS in needs and (expressions := stock.tools.expressions(stock.opening)) is not None:
-            opened.enter_context(closing(expressions))
-        session = Session(
-            self._driver(),
-            stock.generator,
-            stock.runner,
-            (),
-            config=PipelineConfig(fallback=self.spec.fallback),
-            body=body,
-            segmenter=person,
-            expressions=expressions,
-            prepared=self._ready.prepared,
-            reuse=True,
-        )
-        self._set(session)
-        return Recipient(self.name, session, self._deliver, self._closed, Planes(), self._once)
-
-    def _server(self, opens: Callable[[Opening], Any], opened: ExitStack) -> Any:
+    def _open(self, servers: Servers) -> Recipient | None:
+        stock, spec, mode = self._stock, self._now, _mode(self._now)
+        bundle = stock.bundles[spec.bundle]
+        session: Session | Resting
         try:
-            return opened.enter_context(closing(opens(self._stock.opening)))
-        except MarotteError as error:
+            prepared = stock.prepared(spec, self._cast)
+        except Exception as error:
             self._once.log(error)
-            return Absent(error)
+            still = self._cast.source.faces[0].rgb if mode is Mode.PUPPET else None
+            session = Resting(still, f"{type(error).__name__}: {error}")
+        else:
+            if prepared is None:
+                return None
+            session = Session(
+                self._followed(),
+                bundle.generator,
+                bundle.runner,
+                faces=stock.opening.faces,
+                config=PipelineConfig(mode=mode, fallback=spec.fallback),
+                prepared=prepared,
+                reuse=True,
+                **servers.of(bundle.generator),
+            )
+        self._set(session)
+        return Recipient(
+            self.name,
+            spec.bundle,
+            mode,
+            session,
+            bundle.runner,
+            self._deliver,
+            self._closed,
+            Planes(),
+            self._once,
+        )
 
     def _driver(self) -> Tracker:
         """Who is to be followed. What cannot be opened is tried again a little later."""
@@ -268,55 +296,96 @@ class Live:
             return Absent(error)
         return self._tracker
 
-    def _observe(self, opened: ExitStack, posted: _Posted) -> None:
-        recipient = self._begin(opened)
-        if recipient is None:
+    def _followed(self) -> Tracker:
+        """The same, seen for the first time."""
+        tracker = self._driver()
+        if tracker is self._tracker and (reset := getattr(tracker, "reset", None)) is not None:
+            reset()
+        return tracker
+
+    def _observe(self, servers: Servers, posted: _Posted) -> None:
+        self._change()
+        recipient = self._begin(servers)
+        if recipient is None or posted.driver is not self._now.driver:
             return
         session = recipient.session
-        self._change(session)
-        if posted.driver is not self._now.driver:
-            return
         if self._absent and time.perf_counter() >= self._again_s:
             self._follow(session)
         stamp = posted.stamp
         rgb = np.ascontiguousarray(posted.rgb)  # any other layout would be compiled for in mid-stream
+        if recipient.mode is Mode.EDIT:
+            rgb = fitted(rgb, self._stock.side)
         frame = Frame(rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
         work = session.measure(frame, {"wait": time.perf_counter() - posted.posted_s})
         self._generating.put(
-            Observed(recipient, work, stamp, self._changes, self._ready.info.id, time.perf_counter())
+            Observed(recipient, work, stamp, self._changes, self._cast.source.info.id, time.perf_counter())
         )
 
-    def _change(self, session: Session) -> None:
-        """What was asked for since the last frame comes into force."""
+    def _change(self) -> None:
+        """What was asked for since the last frame comes into force, in its order: what has to be prepared first waits
+        for that, and what came after it too."""
         with self._lock:
-            pending, self._pending = self._pending, []
-        for number, change, spec, ready in pending:
-            before, self._now, self._changes = self._now, spec, number
-            if ready is not None:
-                self._show(session, ready)
-            if spec.driver is not before.driver:
-                self._follow(session)
-            if change.recalibrate:
-                session.recalibrate()
-            self._set(session)
+            pending = list(self._pending)
+        done = 0
+        for asked in pending:
+            if not self._make(asked):
+                break
+            done += 1
+        if done:
+            with self._lock:
+                del self._pending[:done]
+            if self._recipient is not None:
+                self._set(self._recipient.session)
 
-    def _show(self, session: Session, ready: Ready) -> None:
-        """Another source; when it cannot be shown the old one goes on."""
-        former = self._ready
+    def _make(self, asked: _Pending) -> bool:
+        """One change; False where it cannot be made yet."""
+        before, spec = self._now, asked.spec
+        other, session = _kind(before) != _kind(spec), None
+        if self._recipient is not None and not other:
+            session = self._recipient.session
+        if asked.cast is not None and isinstance(session, Session):
+            if not self._show(session, spec, asked.cast):
+                return False
+        elif asked.cast is not None:
+            self._exchange(asked.cast)
+        if other or (asked.cast is not None and isinstance(session, Resting)):
+            self._retire()
+            session = None
+        self._now, self._changes = spec, asked.number
+        if session is not None and spec.driver is not before.driver:
+            self._follow(session)
+        if session is not None and asked.change.recalibrate:
+            session.recalibrate()
+        return True
+
+    def _show(self, session: Session, spec: SessionSpec, cast: Cast) -> bool:
+        """Other sources; when they cannot be shown the old ones go on. False where they are not prepared yet."""
         try:
-            session.use(ready.prepared)
-            self._ready = ready
+            prepared = self._stock.prepared(spec, cast)
+            if prepared is None:
+                return False
+            session.use(prepared)
         except Exception as error:
             self._once.log(error)
-            former = ready
-        self._stock.sources.unshow(former.info.id)
+            self._stock.sources.unshow(cast)
+        else:
+            self._exchange(cast)
+        return True
 
-    def _follow(self, session: Session) -> None:
+    def _exchange(self, cast: Cast) -> None:
+        former, self._cast = self._cast, cast
+        self._stock.sources.unshow(former)
+
+    def _retire(self) -> None:
+        """Nothing of this bundle and mode is delivered any more; the next frame begins with the others."""
+        if self._recipient is not None:
+            self._recipient.retired = True
+            self._recipient = None
+        self._again_s = 0.0
+
+    def _follow(self, session: Session | Resting) -> None:
         self.busy.begin(_OPENING_S)
-        tracker = self._driver()
-        if tracker is self._tracker and (reset := getattr(tracker, "reset", None)) is not None:
-            reset()
-        session.follow(tracker)
+        session.follow(self._followed())
         self.busy.begin()
 
     def _end_ticker(self) -> None:
@@ -325,7 +394,7 @@ class Live:
             self._ending = [one for one in self._ending if one.is_alive()] + [self._ticker.thread]
             self._ticker = None
 
-    def _set(self, session: Session) -> None:
+    def _set(self, session: Session | Resting) -> None:
         session.controls = controls_of(self._now, driver_pixels=self._stock.driver_pixels)
         session.smoothing = self._now.smoothing
 
@@ -333,10 +402,20 @@ class Live:
         self.busy.end()
         if self._tracker is not None:
             self._stock.trackers.give(self._tracker)
-        self._stock.sources.unshow(self._ready.info.id)
-        for _, _, _, ready in self._pending:
-            if ready is not None:
-                self._stock.sources.unshow(ready.info.id)
+        self._stock.sources.unshow(self._cast)
+        for asked in self._pending:
+            if asked.cast is not None:
+                self._stock.sources.unshow(asked.cast)
+
+
+def _mode(spec: SessionSpec) -> Mode:
+    """Of a settled spec."""
+    return spec.mode or Mode.PUPPET
+
+
+def _kind(spec: SessionSpec) -> tuple[str, Mode]:
+    """What a picture shows whose it is: two of different kinds are never mixed in one session."""
+    return spec.bundle, _mode(spec)
 
 
 def _is_picture(rgb: object) -> bool:

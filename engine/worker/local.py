@@ -1,6 +1,6 @@
 """A worker in threads of this process: what a worker process runs, and what `--in-process` uses.
 
-marotte-side             opens everything, then finds sources, one at a time
+marotte-side             opens everything, then finds sources, one at a time, and prepares them
 marotte-observe-NAME     one per session
 marotte-generate         one for all sessions
 """
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -22,12 +23,13 @@ from engine import blend
 from engine.errors import ConfigError, NoFaceError, WorkerError
 from engine.media import read_picture
 from engine.media.planes import i420_of
-from engine.pipeline import Session
+from engine.pipeline import PipelineConfig, Session
 from engine.puppet import Opening
 from engine.sample import sample_portrait
-from engine.types import U8, Frame
-from engine.worker.changes import checked, parse
+from engine.types import U8, Frame, Mode
+from engine.worker.changes import checked, merged, parse, settled
 from engine.worker.interface import (
+    BundleInfo,
     Delivery,
     SessionSpec,
     SourceInfo,
@@ -37,11 +39,13 @@ from engine.worker.interface import (
     WorkerConfig,
     WorkerStatus,
 )
-from engine.worker.latest import Latest
 from engine.worker.live import Live, Stock, Trackers
-from engine.worker.sources import Finder, Sources, id_of
+from engine.worker.offers import OpenBundle, first_kind
+from engine.worker.preparing import Preparing
+from engine.worker.servers import Servers
+from engine.worker.sources import Finder, Ready, Sources, fitted, id_of
 from engine.worker.stages import Generating
-from engine.worker.tools import Tools
+from engine.worker.tools import ClosableTracker, Tools
 
 _log = logging.getLogger("marotte.worker")
 
@@ -73,9 +77,10 @@ class LocalWorker(Worker):
         self._sessions: dict[str, Live] = {}
         self._ended: list[threading.Thread] = []
         self._sources = Sources()
+        self._bundles: tuple[BundleInfo, ...] = ()
         self._stock: Stock | None = None
         self._generating: Generating | None = None
-        self._jobs: Latest[_Job] = Latest()
+        self._work: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: look what else there is
         self._job: _Job | None = None
         self._closing = False
         self._side: threading.Thread | None = None
@@ -93,6 +98,9 @@ class LocalWorker(Worker):
         with self._lock:
             self._told.append(told)
 
+    def bundles(self) -> tuple[BundleInfo, ...]:
+        return self._bundles
+
     def busy_s(self) -> float:
         """Seconds for which the stage that is longest at work has been at it; 0 when all wait."""
         with self._lock:
@@ -107,7 +115,7 @@ class LocalWorker(Worker):
             refusal = self._refusal()
             if refusal is None and self._job is None:
                 self._job = _Job(data, name, found)
-                self._jobs.put(self._job)
+                self._work.put(self._job)
             else:
                 found.set_exception(
                     WorkerError(refusal or "busy with another source: try again when it is done")
@@ -126,8 +134,9 @@ class LocalWorker(Worker):
                 raise WorkerError(f"session {session}: it is open already")
             if len(self._sessions) >= self._config.sessions:
                 raise WorkerError(f"busy: {self._config.sessions} sessions at most; end one first")
-            ready = self._sources.show(spec.source)
-            self._sessions[session] = Live(session, spec, deliver, ready, self._stock, self._generating)
+            spec = settled(spec, self._bundles, edit=self._config.edit)
+            cast = self._sources.show(spec.sources)
+            self._sessions[session] = Live(session, spec, deliver, cast, self._stock, self._generating)
 
     def post(self, session: str, rgb: U8, stamp: Stamp) -> bool:
         live = self._sessions.get(session)
@@ -139,11 +148,13 @@ class LocalWorker(Worker):
             live = self._sessions.get(session)
             if live is None:
                 raise ConfigError(f"session {session}: it is not open")
+            spec = settled(merged(live.spec, parsed), self._bundles, edit=self._config.edit)
             try:
-                ready = None if parsed.source is None else self._sources.show(parsed.source)
+                named = parsed.source is not None or parsed.donors is not None
+                cast = self._sources.show(spec.sources) if named else None
             except WorkerError as error:
                 raise ConfigError(str(error)) from error
-            return live.change(parsed, ready)
+            return live.change(parsed, spec, cast)
 
     def close_session(self, session: str) -> None:
         with self._lock:
@@ -162,7 +173,7 @@ class LocalWorker(Worker):
             job, self._job = self._job, None
             threads = list(self._ended)
             generating, stock = self._generating, self._stock
-        self._jobs.close()
+        self._work.put(None)
         if generating is not None:
             generating.close()
             threads.append(generating.thread)
@@ -171,7 +182,7 @@ class LocalWorker(Worker):
         if job is not None and job.found.set_running_or_notify_cancel():
             job.found.set_exception(WorkerError("the worker was closed"))
         if _join(threads) and stock is not None:
-            stock.runner.close()
+            stock.close()
         self._tell(State.CLOSED)
 
     def _refusal(self) -> str | None:
@@ -206,15 +217,24 @@ class LocalWorker(Worker):
                 self._fail_job(WorkerError(f"the worker cannot be started: {_line(error)}"))
                 return
             self._tell(State.READY)
-            while (job := self._jobs.take()) is not None:
-                self._add(finder, job)
+            stock = self._stock
+            while stock is not None and not self._closing:
+                job = self._work.get()
+                stock.preparing.work()
+                if job is not None and not self._closing:
+                    self._add(finder, stock, job)
 
     def _open(self, opened: ExitStack) -> Finder:
         """Everything that a first session would wait for."""
         tools, opening, config = self._tools, self._opening, self._config
-        generator, runner = tools.open_generator(config.bundle)
         undo = opened.enter_context(ExitStack())
-        undo.callback(runner.close)
+        bundles: dict[str, OpenBundle] = {}
+        for bundle in config.bundles:
+            generator, runner = tools.open_generator(bundle, opening, config.accept)
+            undo.callback(runner.close)
+            info = tools.offer(bundle, generator, edit=config.edit)
+            bundles[info.name] = OpenBundle(info, generator, runner)
+            self._go_on()
         blend.warm_up()
         self._go_on()
         detector = opened.enter_context(closing(tools.detector(opening)))
@@ -223,17 +243,22 @@ class LocalWorker(Worker):
         self._go_on()
         trackers = Trackers(tools, opening)
         opened.callback(trackers.close)
-        finder = Finder(generator, detector, segmenter, side=config.side, faces=config.faces)
-        stock = Stock(tools, opening, generator, runner, self._sources, trackers, config.driver_pixels)
+        finder = Finder(detector, segmenter, side=config.side, faces=config.faces)
+        preparing = Preparing(bundles, lambda: self._work.put(None))
+        stock = Stock(
+            tools, opening, bundles, self._sources, preparing, trackers, config.side, config.driver_pixels
+        )
         self._warm(stock, finder)
         with self._lock:
             self._go_on()
-            self._stock, self._generating = stock, Generating(runner)
-            undo.pop_all()  # from here on the runner is closed after the thread that uses it
+            self._bundles = tuple(bundle.info for bundle in bundles.values())
+            self._stock, self._generating = stock, Generating()
+            undo.pop_all()  # from here on the runners are closed after the thread that uses them
         return finder
 
     def _warm(self, stock: Stock, finder: Finder) -> None:
-        """The sample through every stage once, so that no frame of a session is the first of its kind."""
+        """The sample through every stage of every bundle once, so that no frame of a session is the first of its
+        kind."""
         path = sample_portrait()
         tracker = stock.trackers.take()
         try:
@@ -243,19 +268,48 @@ class LocalWorker(Worker):
             stock.trackers.give(tracker)
             return
         self._sources.add(ready)
-        session = Session(tracker, stock.generator, stock.runner, (), prepared=ready.prepared)
-        rgb = read_picture(path)
+        rgb = fitted(read_picture(path), self._config.side)
+        with ExitStack() as opened:
+            servers = Servers(stock.tools, stock.opening, opened, _no_warning)
+            for bundle in stock.bundles.values():
+                for mode in bundle.info.modes:
+                    self._warm_up(stock, bundle, mode, ready, tracker, servers, rgb)
+        stock.trackers.give(tracker)
+
+    def _warm_up(
+        self,
+        stock: Stock,
+        bundle: OpenBundle,
+        mode: Mode,
+        ready: Ready,
+        tracker: ClosableTracker,
+        servers: Servers,
+        rgb: U8,
+    ) -> None:
+        used = ready if mode in bundle.info.takes_source else None
+        made = stock.preparing.make(used, bundle.info.name, mode)
+        if isinstance(made, Exception):
+            _log.warning("%s was not warmed up: %s", bundle.info.name, made)
+            return
+        session = Session(
+            tracker,
+            bundle.generator,
+            bundle.runner,
+            config=PipelineConfig(mode=mode),
+            prepared=made,
+            **servers.of(bundle.generator),
+        )
         for number in range(_WARM_FRAMES):
             self._go_on()
             frame, _ = session.step(Frame(rgb, number, Fraction(1, 30), time.perf_counter()))
             i420_of(frame.rgb)
-        stock.trackers.give(tracker)
 
-    def _add(self, finder: Finder, job: _Job) -> None:
+    def _add(self, finder: Finder, stock: Stock, job: _Job) -> None:
         until = time.perf_counter() + self._config.add_s
 
         def go_on() -> None:
             self._go_on()
+            stock.preparing.work()  # sessions wait for it
             if time.perf_counter() > until:
                 raise WorkerError(
                     f"{job.name}: overdue, it took more than {self._config.add_s:g} s; give a smaller one"
@@ -265,6 +319,8 @@ class LocalWorker(Worker):
             info = self._sources.again(id_of(job.data), job.name)
             if info is None:
                 ready = finder.find(job.data, job.name, go_on)
+                go_on()
+                ready = self._tried(stock, ready)
                 self._sources.add(ready)
                 info = ready.info
         except _ClosedError:
@@ -273,6 +329,17 @@ class LocalWorker(Worker):
             self._fail_job(error)
             return
         self._end_job(lambda found: found.set_result(info))
+
+    def _tried(self, stock: Stock, ready: Ready) -> Ready:
+        """A source with what the first bundle that uses any says of it. Raises where that cannot use it."""
+        kind = first_kind(self._bundles)
+        if kind is None:
+            return ready
+        made = stock.preparing.make(ready, *kind)
+        if isinstance(made, Exception):
+            raise made
+        notes = tuple(dict.fromkeys(note for prepared in made for note in prepared.notes))
+        return replace(ready, info=replace(ready.info, notes=notes))
 
     def _go_on(self) -> None:
         if self._closing:
@@ -286,6 +353,10 @@ class LocalWorker(Worker):
             job, self._job = self._job, None
         if job is not None and job.found.set_running_or_notify_cancel():
             end(job.found)
+
+
+def _no_warning(error: Exception) -> None:
+    """A session that needs it will say so."""
 
 
 def _line(error: Exception) -> str:

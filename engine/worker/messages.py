@@ -14,15 +14,17 @@ from typing import Any, Protocol, TypeVar
 from engine import errors
 from engine.errors import MarotteError, WorkerError
 from engine.fallback import FallbackConfig
-from engine.types import U8, FrameReport, Outcome
+from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.changes import Change
-from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Stamp
+from engine.worker.interface import BundleInfo, DriverKind, SessionSpec, SourceInfo, Stamp
 
 MOST_BYTES = 1 << 16
 """Longest message."""
 
 NO_STAMP = Stamp(0, 0.0)
 """For a picture that stands for no frame."""
+
+_MOST_NOTES, _LONGEST_NOTE = 8, 500
 
 T = TypeVar("T")
 
@@ -87,18 +89,27 @@ def spec_fields(spec: SessionSpec) -> dict[str, Any]:
         "controls": dict(spec.controls),
         "smoothing": spec.smoothing,
         "fallback": asdict(spec.fallback),
+        "bundle": spec.bundle,
+        "mode": None if spec.mode is None else spec.mode.value,
+        "donors": spec.donors,
+        "expression": spec.expression,
     }
 
 
 def read_spec(message: Message) -> SessionSpec:
     """What a session is to be opened with; it was checked where it was asked for."""
     fallback = message.get("fallback", dict)
+    mode, expression = message.fields.get("mode"), message.fields.get("expression")
     return SessionSpec(
         message.get("source", str),
         DriverKind(message.get("driver", str)),
         message.get("controls", dict),
         message.get("smoothing", float),
         FallbackConfig(**fallback),
+        message.get("bundle", str),
+        None if mode is None else Mode(mode),
+        tuple(message.get("donors", list)),
+        None if expression is None else (expression[0], expression[1]),
     )
 
 
@@ -138,6 +149,14 @@ def read_report(message: Message) -> tuple[FrameReport, Stamp]:
         raise WorkerError(f"message {message.kind}: {error}") from error
 
 
+def read_kind(message: Message) -> tuple[str, Mode]:
+    """By which bundle and in which mode a picture was made. Raises WorkerError."""
+    try:
+        return message.get("bundle", str), Mode(message.get("mode", str))
+    except ValueError as error:
+        raise WorkerError(f"message {message.kind}: {error}") from error
+
+
 def error_fields(error: BaseException) -> dict[str, Any]:
     """For an error that crosses: what is not Marotte's own crosses as a WorkerError."""
     kind = type(error).__name__ if isinstance(error, MarotteError) else WorkerError.__name__
@@ -164,12 +183,48 @@ def change_fields(change: Change) -> dict[str, Any]:
         fields["driver"] = change.driver.value
     if change.recalibrate:
         fields["recalibrate"] = True
+    if change.expression is not None:
+        fields["expression"] = dict(zip(("name", "intensity"), change.expression))
+    if change.bundle is not None:
+        fields["bundle"] = change.bundle
+    if change.mode is not None:
+        fields["mode"] = change.mode.value
+    if change.donors is not None:
+        fields["donors"] = change.donors
     return fields
+
+
+def bundle_fields(info: BundleInfo) -> dict[str, Any]:
+    """See read_bundles."""
+    modes = {"modes": [mode.value for mode in info.modes], "takes_source": _values(info.takes_source)}
+    return asdict(info) | modes
+
+
+def _values(modes: frozenset[Mode]) -> list[str]:
+    return sorted(mode.value for mode in modes)
+
+
+def read_bundles(message: Message) -> tuple[BundleInfo, ...]:
+    """What a process offers. Raises WorkerError."""
+    try:
+        return tuple(
+            BundleInfo(
+                **entry
+                | {
+                    "modes": tuple(map(Mode, entry["modes"])),
+                    "takes_source": frozenset(map(Mode, entry["takes_source"])),
+                }
+            )
+            for entry in message.get("bundles", list)
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise WorkerError(f"message {message.kind}: bundles: {error!r:.80}") from error
 
 
 def source_fields(info: SourceInfo) -> dict[str, Any]:
     """Without its still, which goes through a mailbox."""
-    return {"source": info.id, "name": info.name, "size": info.size, "faces": info.faces}
+    named = {"source": info.id, "name": info.name, "size": info.size, "faces": info.faces}
+    return named | {"notes": [note[:_LONGEST_NOTE] for note in info.notes[:_MOST_NOTES]]}
 
 
 def read_source(message: Message, still: U8 | None) -> SourceInfo:
@@ -180,4 +235,5 @@ def read_source(message: Message, still: U8 | None) -> SourceInfo:
         raise WorkerError(f"message {message.kind}: size: got {size!r:.40}, expected that of its still")
     still.setflags(write=False)
     name, faces = message.get("name", str), message.get("faces", int)
-    return SourceInfo(message.get("source", str), name, (size[0], size[1]), faces, still)
+    notes = tuple(str(note) for note in message.get("notes", list))
+    return SourceInfo(message.get("source", str), name, (size[0], size[1]), faces, still, notes)

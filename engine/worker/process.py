@@ -165,7 +165,8 @@ class _Process:
 
     def _status(self, status: WorkerStatus) -> None:
         if status.state is State.READY:
-            self.tell("ready", text=status.detail)
+            bundles = () if self._worker is None else self._worker.bundles()
+            self.tell("ready", text=status.detail, bundles=[messages.bundle_fields(info) for info in bundles])
         elif status.state is State.FAILED:
             self.tell("failed", text=status.detail, final=True)
 
@@ -229,6 +230,8 @@ class _Process:
             number=room.outbox.newest(),
             changes=delivery.changes,
             source=delivery.source,
+            bundle=delivery.bundle,
+            mode=delivery.mode.value,
             **report,
         )
 

@@ -1,4 +1,4 @@
-"""Sources as a worker keeps them: found once, prepared, and shared by the sessions that show them."""
+"""Sources as a worker keeps them: found once, and shared by the sessions that show them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import dataclasses
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import cv2
@@ -19,9 +19,9 @@ from engine.media import Limits, VideoReader, decode_picture
 from engine.media.header import kind_of
 from engine.media.planes import i420_of
 from engine.media.wording import one_line
-from engine.plug import Generator, Prepared
+from engine.plug import Prepared
 from engine.source import Detector, Segmenter, best_frame, sources_from_picture
-from engine.types import U8, Frame, Mode
+from engine.types import U8, Frame, Mode, Source
 from engine.worker.interface import SourceInfo
 
 PICTURES = Limits(pixels=64_000_000, file_bytes=32 << 20)
@@ -38,19 +38,31 @@ _MAGIC_BYTES = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ready:
-    """A source that can be shown. prepared: its faces, main face first."""
+    """A source that was found. faces: those of its picture, main face first. prepared: what each bundle made of it in
+    each mode so far, or why it cannot; see Preparing."""
 
     info: SourceInfo
-    prepared: tuple[Prepared, ...]
+    faces: tuple[Source, ...]
+    prepared: dict[tuple[str, Mode], tuple[Prepared, ...] | Exception] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cast:
+    """What one session has at hand: the source that it shows, and the donors of its edit."""
+
+    source: Ready
+    donors: tuple[Ready, ...] = ()
+
+    @property
+    def all(self) -> tuple[Ready, ...]:
+        return (self.source, *self.donors)
 
 
 class Finder:
     """From bytes to a source. Not for several threads at once. side: longest side of the picture in pixels."""
 
-    def __init__(
-        self, generator: Generator, detector: Detector, segmenter: Segmenter | None, *, side: int, faces: int
-    ) -> None:
-        self._generator, self._detector, self._segmenter = generator, detector, segmenter
+    def __init__(self, detector: Detector, segmenter: Segmenter | None, *, side: int, faces: int) -> None:
+        self._detector, self._segmenter = detector, segmenter
         self._side, self._faces = side, faces
 
     def find(self, data: bytes, name: str, go_on: Callable[[], None]) -> Ready:
@@ -63,14 +75,10 @@ class Finder:
         rgb = fitted(self._picture(data, name, go_on), self._side)
         go_on()
         sources = sources_from_picture(rgb, self._detector, self._segmenter, name=name, faces=self._faces)
-        prepared = []
-        for source in sources:
-            go_on()
-            prepared.append(self._generator.prepare(source, Mode.PUPPET))
         still = i420_of(sources[0].rgb)
         still.setflags(write=False)
         size = (rgb.shape[1], rgb.shape[0])
-        return Ready(SourceInfo(id_of(data), name, size, len(sources), still), tuple(prepared))
+        return Ready(SourceInfo(id_of(data), name, size, len(sources), still), sources)
 
     def _picture(self, data: bytes, name: str, go_on: Callable[[], None]) -> U8:
         if kind_of(data[:_MAGIC_BYTES]) is not None:
@@ -106,7 +114,7 @@ def fitted(rgb: U8, side: int) -> U8:
 
 
 class Sources:
-    """The prepared sources by id. For any thread."""
+    """The found sources by id. For any thread."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._lock = threading.Lock()
@@ -130,22 +138,25 @@ class Sources:
             self._ready.move_to_end(source)
             return dataclasses.replace(ready.info, name=shown_name(name))
 
-    def show(self, source: str) -> Ready:
-        """A source for a session: it stays until `unshow`. Raises WorkerError when it is not here."""
+    def show(self, sources: Sequence[str]) -> Cast:
+        """A source and donors for a session: they stay until `unshow`. Raises WorkerError when one is not here."""
         with self._lock:
-            ready = self._ready.get(source)
-            if ready is None:
+            ready = [self._ready.get(source) for source in sources]
+            found = [one for one in ready if one is not None]
+            if len(found) < len(ready):
                 raise WorkerError("source: it is not known here (any more); add it again")
-            self._ready.move_to_end(source)
-            self._shown[source] = self._shown.get(source, 0) + 1
-            return ready
+            for source in sources:
+                self._ready.move_to_end(source)
+                self._shown[source] = self._shown.get(source, 0) + 1
+            return Cast(found[0], tuple(found[1:]))
 
-    def unshow(self, source: str) -> None:
-        """A session no longer shows it."""
+    def unshow(self, cast: Cast) -> None:
+        """A session no longer shows them."""
         with self._lock:
-            left = self._shown.pop(source, 0) - 1
-            if left > 0:
-                self._shown[source] = left
+            for ready in cast.all:
+                left = self._shown.pop(ready.info.id, 0) - 1
+                if left > 0:
+                    self._shown[ready.info.id] = left
             self._forget()
 
     def drop(self, source: str) -> None:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from engine.media.planes import i420_of
 from engine.pipeline import Session, Work, run_batch
 from engine.plug import Runner
-from engine.types import U8
+from engine.types import U8, Mode
 from engine.worker.interface import Delivery, Stamp
+from engine.worker.resting import Resting
 
 _log = logging.getLogger("marotte.worker")
 
@@ -74,14 +75,24 @@ class Planes:
 
 @dataclass(slots=True, eq=False)
 class Recipient:
-    """Where one session's pictures go: kept by the generate stage, ended by whoever closes the session."""
+    """Where one session's pictures of one bundle and mode go: kept by the generate stage, ended by whoever closes the
+    session, or retired where another bundle or mode takes its place."""
 
     name: str
-    session: Session
+    bundle: str
+    mode: Mode
+    session: Session | Resting
+    runner: Runner
     deliver: Callable[[Delivery], None]
     closed: threading.Event
     planes: Planes
     once: Once
+    retired: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is to be delivered any more."""
+        return self.retired or self.closed.is_set()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +110,7 @@ class Observed:
 class Generating:
     """The thread that generates, shows and hands over, for all sessions at once."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._waiting: dict[Recipient, Observed] = {}
         self._closed = False
@@ -124,13 +134,14 @@ class Generating:
             self._changed.notify()
 
     def _run(self) -> None:
-        while batch := self._take():
-            self.busy.begin()
-            try:
-                self._generate(batch)
-            except Exception as error:  # nothing may end this thread: the next batch may do better
-                self._once.log(error)
-            self.busy.end()
+        while taken := self._take():
+            for batch in _by_runner(taken):
+                self.busy.begin()
+                try:
+                    self._generate(batch)
+                except Exception as error:  # nothing may end this thread: the next batch may do better
+                    self._once.log(error)
+                self.busy.end()
 
     def _take(self) -> list[Observed]:
         """One frame of every session that has one; empty at the end."""
@@ -138,29 +149,36 @@ class Generating:
         with self._changed:
             while not batch and not self._closed:
                 self._changed.wait_for(lambda: self._closed or self._waiting)
-                batch = [
-                    observed for observed in self._waiting.values() if not observed.recipient.closed.is_set()
-                ]
+                batch = [observed for observed in self._waiting.values() if not observed.recipient.over]
                 self._waiting.clear()
         return batch
 
     def _generate(self, batch: Sequence[Observed]) -> None:
+        """All of one runner."""
+        runner = batch[0].recipient.runner
         now = time.perf_counter()
         works = []
         for observed in batch:
             observed.work.seconds["queue"] = now - observed.observed_s
             works.append(observed.recipient.session.feed(observed.work))
         started = time.perf_counter()
-        outputs = iter(run_batch(self._runner, [ports for work in works for ports in work.ports]))
+        outputs = iter(run_batch(runner, [ports for work in works for ports in work.ports]))
         render_s = time.perf_counter() - started
         for observed, work in zip(batch, works):
             answers = [next(outputs) for _ in work.ports]
             try:
                 delivery = _delivery(observed, work, answers, render_s)
-                if not observed.recipient.closed.is_set():
+                if not observed.recipient.over:
                     observed.recipient.deliver(delivery)
             except Exception as error:  # one session's fault must not reach another
                 observed.recipient.once.log(error)
+
+
+def _by_runner(taken: Sequence[Observed]) -> list[list[Observed]]:
+    batches: dict[int, list[Observed]] = {}
+    for observed in taken:
+        batches.setdefault(id(observed.recipient.runner), []).append(observed)
+    return list(batches.values())
 
 
 def _delivery(observed: Observed, work: Work, answers: Sequence[object], render_s: float) -> Delivery:
@@ -171,4 +189,13 @@ def _delivery(observed: Observed, work: Work, answers: Sequence[object], render_
     now = time.perf_counter()
     work.seconds["planes"] = now - started
     report = dataclasses.replace(report, pts=stamp.pts, age_s=now - stamp.arrived_s)
-    return Delivery(recipient.name, planes, stamp, report, observed.changes, observed.source)
+    return Delivery(
+        recipient.name,
+        planes,
+        stamp,
+        report,
+        observed.changes,
+        observed.source,
+        recipient.bundle,
+        recipient.mode,
+    )

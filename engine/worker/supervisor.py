@@ -26,7 +26,16 @@ from engine.types import U8
 from engine.worker import changes, messages
 from engine.worker.child import Child, Deliver
 from engine.worker.holdings import Holdings
-from engine.worker.interface import SessionSpec, SourceInfo, Stamp, State, Worker, WorkerConfig, WorkerStatus
+from engine.worker.interface import (
+    BundleInfo,
+    SessionSpec,
+    SourceInfo,
+    Stamp,
+    State,
+    Worker,
+    WorkerConfig,
+    WorkerStatus,
+)
 from engine.worker.messages import Message
 from engine.worker.pair import END_S, Pair
 from engine.worker.process import Make, local_worker
@@ -63,6 +72,7 @@ class ProcessWorker(Worker):
         self._told: list[Callable[[WorkerStatus], None]] = []
         self._status = WorkerStatus(State.STARTING, {})
         self._sessions: dict[str, _Session] = {}
+        self._bundles: tuple[BundleInfo, ...] = ()
         self._holdings = Holdings()
         self._restarts: dict[str, int] = {}
         self._warned = ""
@@ -90,6 +100,9 @@ class ProcessWorker(Worker):
         with self._lock:
             self._told.append(told)
 
+    def bundles(self) -> tuple[BundleInfo, ...]:
+        return self._bundles
+
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         with self._lock:
             refusal = self._away()
@@ -116,9 +129,11 @@ class ProcessWorker(Worker):
                 raise WorkerError(f"session {session}: it is open already")
             if len(self._sessions) >= self._config.sessions:
                 raise WorkerError(f"busy: {self._config.sessions} sessions at most; end one first")
-            if spec.source not in self._holdings:
+            if not all(source in self._holdings for source in spec.sources):
                 raise WorkerError(_UNKNOWN)
-            self._holdings.use(spec.source)
+            spec = changes.settled(spec, self._bundles, edit=self._config.edit)
+            for source in spec.sources:
+                self._holdings.use(source)
             self._sessions[session] = _Session(spec, deliver)
             try:
                 self._connect(session)
@@ -142,15 +157,16 @@ class ProcessWorker(Worker):
             kept = self._sessions.get(session)
             if kept is None:
                 raise ConfigError(f"session {session}: it is not open")
-            if parsed.source is not None:
-                if parsed.source not in self._holdings:
-                    raise ConfigError(_UNKNOWN)
-                self._holdings.use(parsed.source)
-            kept.spec = changes.merged(kept.spec, parsed)
+            spec = changes.merged(kept.spec, parsed)
+            if not all(source in self._holdings for source in spec.sources):
+                raise ConfigError(_UNKNOWN)
+            kept.spec = changes.settled(spec, self._bundles, edit=self._config.edit)
+            for source in spec.sources:
+                self._holdings.use(source)
             kept.changes += 1
             child = self._pair.current
             if child is not None and child.has(session):
-                if kept.spec.source in child.sources:
+                if child.sources.issuperset(spec.sources):
                     child.send("change", session=session, change=messages.change_fields(parsed))
                 else:  # it is opened again once the process has the source
                     child.shut(session)
@@ -234,7 +250,7 @@ class ProcessWorker(Worker):
             if message is None:
                 self._lose(child, "crashed", child.how_it_ended())
             elif message.kind == "ready":
-                self._ready(child, message.get("text", str))
+                self._ready(child, message)
             elif message.kind == "failed":
                 self._lose(child, "crashed", message.get("text", str), final=message.get("final", bool))
             elif message.kind in ("added", "refused"):
@@ -247,9 +263,10 @@ class ProcessWorker(Worker):
             child.nonsense = str(error)
             self._lose(child, "crashed", child.how_it_ended())
 
-    def _ready(self, child: Child, text: str) -> None:
+    def _ready(self, child: Child, message: Message) -> None:
+        self._bundles = messages.read_bundles(message)
         self._pair.started(child)
-        _log.debug("worker process %s is ready: %s", child.pid, text)
+        _log.debug("worker process %s is ready: %s", child.pid, message.get("text", str))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -270,12 +287,14 @@ class ProcessWorker(Worker):
 
     def _connect(self, session: str) -> None:
         child, kept = self._pair.current, self._sessions[session]
-        if child is not None and child.ready and kept.spec.source in child.sources and not child.has(session):
+        if child is None or not child.ready or child.has(session):
+            return
+        if child.sources.issuperset(kept.spec.sources):
             child.open(session, kept.spec, kept.deliver, kept.changes)
 
     def _shown(self) -> set[str]:
         """Sources that sessions show."""
-        return {session.spec.source for session in self._sessions.values()}
+        return {source for session in self._sessions.values() for source in session.spec.sources}
 
     def _feed(self, child: Child) -> None:
         """Give it the next source."""

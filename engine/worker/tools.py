@@ -9,6 +9,8 @@ from engine.generators import open_generator
 from engine.pipeline import BodyTracker, Expressions, Tracker
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
+from engine.worker.interface import BundleInfo
+from engine.worker.offers import offer
 
 
 class Closable(Protocol):
@@ -40,9 +42,15 @@ class ClosableExpressions(Expressions, Closable, Protocol):
 class Tools:
     """Opens what tracks and generates. Each call opens a new one; each may raise MarotteError."""
 
-    def open_generator(self, bundle: str) -> tuple[Generator, Runner]:
-        """By name, compiled before the first frame."""
-        return open_generator(bundle)
+    def open_generator(
+        self, bundle: str, opening: Opening, accept: frozenset[str]
+    ) -> tuple[Generator, Runner]:
+        """By name or folder, compiled before the first frame. accept: names of the terms that were accepted."""
+        return open_generator(bundle, backend=opening.backend, accept=accept)
+
+    def offer(self, bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
+        """What is told of it; see engine.worker.offers."""
+        return offer(bundle, generator, edit=edit)
 
     def tracker(self, opening: Opening) -> ClosableTracker:
         """For one session's driver."""

@@ -27,7 +27,6 @@ from tests.engine.worker_tools import (
     WAIT_S,
     Desk,
     FakeDetector,
-    FakeGenerator,
     FakeSegmenter,
     Faults,
     Gate,
@@ -195,21 +194,21 @@ def test_the_last_used_sources_are_kept_and_those_that_are_shown() -> None:
     for name in "abcd":
         store.add(ready(name))
         if name == "a":
-            store.show("a")
-            store.show("a")
+            cast = store.show(["a"])
+            store.show(["a"])
     assert store.again("b", "b") is None
     assert store.again("c", "other").name == "other"  # type: ignore[union-attr]
-    store.unshow("a")
+    store.unshow(cast)
     store.add(ready("e"))
     assert store.again("a", "a") is not None
     assert store.again("d", "d") is None
     store.drop("a")
     assert store.again("a", "a") is not None
-    store.unshow("a")
+    store.unshow(cast)
     store.drop("a")
     store.drop("unknown")
     with pytest.raises(WorkerError, match="add it again"):
-        store.show("a")
+        store.show(["a"])
 
 
 def test_a_dropped_source_is_unknown_and_a_shown_one_is_not_dropped(worker: Desk) -> None:
@@ -257,12 +256,12 @@ def test_a_clip_gives_its_best_frame_and_is_left_when_it_is_not_wanted(
     faults = Faults(detect=lambda rgb: None)
     blind = FakeDetector(faults)
     blind.detect = lambda rgb, **how: ()  # type: ignore[method-assign,assignment]
-    finder = Finder(FakeGenerator(faults), blind, FakeSegmenter(), side=256, faces=1)
+    finder = Finder(blind, FakeSegmenter(), side=256, faces=1)
     with pytest.raises(WorkerError, match="enough"):
         finder.find(data, "clip.mov", go_on)
 
 
 def test_a_prepared_source_holds_its_own_pixels(worker: Desk) -> None:
     """The picture is read-only: no stage can write into what every session shows."""
-    shown = worker.worker._sources.show(worker.source.id).prepared[0].source
+    shown = worker.worker._sources.show([worker.source.id]).source.faces[0]
     assert not shown.rgb.flags.writeable

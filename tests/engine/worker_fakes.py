@@ -20,7 +20,7 @@ import numpy as np
 from engine.errors import ModelError, NoFaceError
 from engine.types import FrameReport, Outcome
 from engine.worker.changes import merged, parse
-from engine.worker.interface import Delivery, SourceInfo, Stamp, State, WorkerStatus
+from engine.worker.interface import BundleInfo, Delivery, SourceInfo, Stamp, State, WorkerStatus
 from engine.worker.mailbox import Mailbox
 
 SIDE = 64
@@ -78,6 +78,9 @@ class FakeWorker:
 
     def on_status(self, told: Callable[[WorkerStatus], None]) -> None:
         self._told = told
+
+    def bundles(self) -> tuple[BundleInfo, ...]:
+        return (BundleInfo("fake", "Fake", "fake", "CC0-1.0"),)
 
     def busy_s(self) -> float:
         since = self._busy_since
@@ -146,7 +149,9 @@ class FakeWorker:
                     planes = np.zeros((1 << 13, 1 << 13), np.uint8)
                 report = FrameReport(stamp.pts, Outcome.GENERATED, {"run": 0.001}, 0.0, faces=1)
                 changes = self._changes[session]
-                deliver(Delivery(session, planes, stamp, report, changes, spec.source))
+                deliver(
+                    Delivery(session, planes, stamp, report, changes, spec.source, spec.bundle, spec.mode)
+                )
             self._busy_since = None
 
 

@@ -23,7 +23,7 @@ from engine.media.planes import i420_of
 from engine.plug import Ports
 from engine.puppet import Opening
 from engine.types import U8, Crop, Drive, Face, Frame, Mode, Patch, Signal, Source
-from engine.worker.interface import Delivery, SessionSpec, SourceInfo, Stamp, State, WorkerConfig
+from engine.worker.interface import BundleInfo, Delivery, SessionSpec, SourceInfo, Stamp, State, WorkerConfig
 from engine.worker.local import LocalWorker
 from engine.worker.tools import Tools
 
@@ -55,9 +55,12 @@ class Faults:
     inputs: Callable[[Drive], None] = never
     run: Callable[[Sequence[Ports]], None] = never
     patch: Callable[[Ports], None] = never
-    begin: Callable[[Source], None] = never
+    prepare: Callable[[str, Source | None, Mode], None] = lambda name, source, mode: None
+    begin: Callable[[Source | None], None] = never
     detect: Callable[[U8], None] = never
     faces: Callable[[Face], tuple[Face, ...]] = lambda face: (face,)
+    notes: tuple[str, ...] = ()
+    begun: list[tuple[str, ...]] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
 
@@ -70,31 +73,42 @@ def face_at(x: float, track_id: int = 1, score: float = 0.99) -> Face:
 
 @dataclass(frozen=True)
 class FakePrepared:
-    source: Source
+    source: Source | None
     mode: Mode
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
 class FakeState:
     prepared: FakePrepared
+    frame: Frame | None = None
 
 
 @dataclass
 class FakeGenerator:
+    """A puppet, but for "both", which also edits without a source, and "donors", which edits with donors."""
+
     faults: Faults
     name: str = "fake"
     needs: frozenset[Signal] = frozenset({Signal.SHAPE, Signal.GAZE, Signal.OPENNESS})
     modes: frozenset[Mode] = frozenset({Mode.PUPPET})
 
-    def prepare(self, source: Source, mode: Mode) -> FakePrepared:
-        return FakePrepared(source, mode)
+    def takes_source(self, mode: Mode) -> bool:
+        return mode is Mode.PUPPET or self.name.startswith("donors")
 
-    def begin(self, prepared: FakePrepared) -> FakeState:
+    def prepare(self, source: Source | None, mode: Mode) -> FakePrepared:
+        self.faults.prepare(self.name, source, mode)
+        return FakePrepared(source, mode, self.faults.notes)
+
+    def begin(self, prepared: FakePrepared, *donors: FakePrepared) -> FakeState:
         self.faults.begin(prepared.source)
+        sources = [one.source for one in (prepared, *donors)]
+        self.faults.begun.append((self.name, *("" if one is None else one.name for one in sources)))
         return FakeState(prepared)
 
     def inputs(self, state: FakeState, drive: Drive) -> Ports:
         self.faults.inputs(drive)
+        state.frame = drive.frame
         x = float(drive.face.points[:, 0].mean())
         return {"value": np.array([x * drive.controls.mouth], np.float32)}
 
@@ -104,7 +118,9 @@ class FakeGenerator:
         if not np.isfinite(value):
             raise MarotteError("fake: value is NaN")
         spot = np.full((SPOT, SPOT, 3), _GREYS[round(value) % len(_GREYS)], np.uint8)
-        return Patch(spot, None, Crop(np.eye(2, 3), SPOT), state.prepared.source.rgb)
+        edits = state.prepared.mode is Mode.EDIT
+        canvas = state.frame if edits else state.prepared.source
+        return Patch(spot, None, Crop(np.eye(2, 3), SPOT), canvas.rgb)  # type: ignore[union-attr]
 
 
 @dataclass
@@ -164,9 +180,17 @@ class FakeTools(Tools):
     def __init__(self, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
 
-    def open_generator(self, bundle: str) -> Any:
+    def open_generator(self, bundle: str, opening: Opening, accept: frozenset[str]) -> Any:
         self.faults.opening("generator")
-        return FakeGenerator(self.faults), FakeRunner(self.faults)
+        modes = {"both": frozenset(Mode), "donors": frozenset({Mode.EDIT})}.get(
+            bundle, frozenset({Mode.PUPPET})
+        )
+        return FakeGenerator(self.faults, bundle, modes=modes), FakeRunner(self.faults)
+
+    def offer(self, bundle: str, generator: Any, *, edit: bool) -> BundleInfo:
+        modes = tuple(mode for mode in Mode if mode in generator.modes and (edit or mode is not Mode.EDIT))
+        takes = frozenset(mode for mode in modes if generator.takes_source(mode))
+        return BundleInfo(bundle, bundle.title(), "fake", "CC0-1.0", modes, takes)
 
     def tracker(self, opening: Opening) -> Any:
         self.faults.opening("tracker")

@@ -47,8 +47,10 @@ class FaultyTools(Tools):
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def open_generator(self, bundle: str) -> tuple[Generator, Runner]:
-        generator, runner = super().open_generator(bundle)
+    def open_generator(
+        self, bundle: str, opening: Opening, accept: frozenset[str]
+    ) -> tuple[Generator, Runner]:
+        generator, runner = super().open_generator(bundle, opening, accept)
         return _Generator(generator, Path(self.folder)), runner
 
     def tracker(self, opening: Opening) -> ClosableTracker:

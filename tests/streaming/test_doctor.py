@@ -20,6 +20,7 @@ import pytest
 from engine.doctor import Finding
 from engine.errors import ModelError, WorkerError
 from engine.plug import Generator, Runner
+from engine.puppet import Opening
 from engine.worker import mailbox
 from engine.worker.interface import WorkerConfig
 from engine.worker.tools import Tools
@@ -211,7 +212,9 @@ def test_shared_memory_is_given_back() -> None:
 class BrokenTools(Tools):
     """Crosses into the worker, and cannot open there."""
 
-    def open_generator(self, bundle: str) -> tuple[Generator, Runner]:
+    def open_generator(
+        self, bundle: str, opening: Opening, accept: frozenset[str]
+    ) -> tuple[Generator, Runner]:
         raise ModelError("graph warp: it is damaged")
 
 

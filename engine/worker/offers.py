@@ -1,0 +1,65 @@
+"""What a worker offers: opened bundles, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.bundle import read_manifest
+from engine.bundles import find
+from engine.errors import ConfigError
+from engine.plug import Generator, Runner
+from engine.types import Mode
+from engine.worker.interface import BundleInfo, bundle_name
+
+REMOVAL = "removal"
+"""The graph by which an edit takes its attribute away."""
+
+_BUILT_IN = {"mesh_flow": "Mesh flow"}
+_OWN_LICENCE = "Apache-2.0"
+_MODES = (Mode.PUPPET, Mode.EDIT)  # in the order in which they are offered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenBundle:
+    """A bundle that sessions can be opened with."""
+
+    info: BundleInfo
+    generator: Generator
+    runner: Runner
+
+
+def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
+    """What is told of an opened bundle. edit: the operator allows it.
+
+    Raises ConfigError where the bundle can do nothing else and the operator does not, and what reading its manifest
+    raises.
+    """
+    name = bundle_name(bundle)
+    modes = tuple(mode for mode in _MODES if mode in generator.modes and (edit or mode is not Mode.EDIT))
+    if not modes:
+        raise ConfigError(
+            f"bundle {name}: it only edits the driver's own picture; allow that by name with --edit"
+        )
+    takes = frozenset(mode for mode in modes if generator.takes_source(mode))
+    if (title := _BUILT_IN.get(bundle)) is not None:
+        return BundleInfo(name, title, bundle, _OWN_LICENCE, modes, takes)
+    manifest = read_manifest(find(bundle))
+    return BundleInfo(
+        name,
+        manifest.title,
+        manifest.system,
+        manifest.licence,
+        modes,
+        takes,
+        aus=bool(manifest.parameters.aus),
+        removes=REMOVAL in manifest.graphs,
+    )
+
+
+def first_kind(bundles: Sequence[BundleInfo]) -> tuple[str, Mode] | None:
+    """Bundle and mode in which a source is tried when it is added; None where no source is used at all."""
+    kinds = (
+        (bundle.name, mode) for bundle in bundles for mode in bundle.modes if mode in bundle.takes_source
+    )
+    return next(kinds, None)
