@@ -146,10 +146,11 @@ class WorkerStatus:
 class WorkerConfig:
     """bundles: names or folders of those that are offered, the first one unless a session asks for another. accept:
     names of the terms that the operator has accepted for them. edit: the operator asked by name that the driver's own
-    picture may be edited and leave. backend, cache, faces: as in engine.puppet. side: longest side in pixels of the pictures that leave.
-    sessions: most at once. spare: keep a second process ready, so that a replacement takes a moment and not a start.
-    hang_s: a stage busy for longer, or a process silent for longer, counts as hung. add_s: longest that a source may
-    take. driver_pixels: the operator asked by name for the driver's inner mouth and shading."""
+    picture may be edited and leave. backend, cache, faces: as in engine.puppet. side: longest side in pixels of the
+    pictures that leave. sessions: most at once. spare: keep a second process ready, so that a replacement takes a
+    moment and not a start. hang_s: a stage busy for longer, or a process silent for longer, counts as hung. add_s:
+    longest that a source may take. driver_pixels: the operator asked by name for the driver's inner mouth and
+    shading."""
 
     bundles: tuple[str, ...] = ("mesh_flow",)
     accept: frozenset[str] = frozenset()

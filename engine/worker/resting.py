@@ -10,7 +10,6 @@ from engine.fallback import Fallback, FallbackConfig
 from engine.pipeline import Work
 from engine.types import U8, Controls, Frame, FrameReport
 
-
 _NO_SCENE: Any = None
 
 
