@@ -222,6 +222,8 @@ def _tell_log() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from engine.annotate import command as prepare
+
     parser = _Parser(prog="marotte", description="Real-time streaming face reenactment.")
     parser.add_argument("--version", action="version", version=f"marotte {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -230,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_serve,
         _add_sample,
         _add_render,
+        prepare.add,
         _add_evaluate,
         _add_bench,
         _add_bench_live,

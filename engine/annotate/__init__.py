@@ -1,0 +1,1 @@
+"""Pictures and clips to a prepared folder, from which trainers learn: docs/dataset.md."""

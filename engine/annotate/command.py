@@ -1,0 +1,117 @@
+"""`marotte prepare`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.annotate.run import Progress
+
+DEFAULT_EXPRESSIONS = 24
+
+
+def add(commands: Any) -> None:
+    """The parser of the sub-command."""
+    text = "make a folder that trainers learn from: track, label, crop, parse, synthesise"
+    parser = commands.add_parser("prepare", help=text, description=text)
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="pictures, clips, folders of them"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder that is filled")
+    parser.add_argument(
+        "--synthesise",
+        nargs="?",
+        type=int,
+        default=0,
+        const=DEFAULT_EXPRESSIONS,
+        metavar="N",
+        help=f"add N expressions of every still (default: 0; {DEFAULT_EXPRESSIONS} where N is left out)",
+    )
+    parser.add_argument("--size", type=int, default=128, metavar="N", help="side of the pictures (128)")
+    parser.add_argument("--crop", default="face", metavar="RULE", help="face (default), celeba or box")
+    parser.add_argument(
+        "--mode", default="static", metavar="M", help="what AUs are relative to: static (default), dynamic"
+    )
+    parser.add_argument(
+        "--persons", default="file", metavar="RULE", help="who is one person: file (default), folder or name"
+    )
+    parser.add_argument(
+        "--validation", type=float, default=0.1, metavar="S", help="share of persons held back (0.1)"
+    )
+    parser.add_argument(
+        "--origins", type=Path, metavar="CSV", help="table with path, licence, origin, person"
+    )
+    parser.add_argument("--licence", default="", metavar="TEXT", help="of what the table does not name")
+    parser.add_argument(
+        "--per-second", type=float, default=6.0, metavar="R", help="frames taken from clips (6)"
+    )
+    parser.add_argument("--most", type=int, default=80, metavar="N", help="most frames of one clip (80)")
+    parser.add_argument(
+        "--gate", action="append", default=[], metavar="NAME=X", help="change a limit of docs/dataset.md"
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: 2)")
+    parser.add_argument("--backend", default="auto", metavar="NAME", help="what runs the networks")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of the models")
+
+
+def run(options: argparse.Namespace) -> None:
+    """The sub-command itself."""
+    from engine.annotate.gates import Gates
+    from engine.annotate.run import prepare
+    from engine.annotate.work import Settings
+
+    settings = Settings(
+        size=options.size,
+        crop=options.crop,
+        mode=options.mode,
+        synthesise=options.synthesise,
+        per_second=options.per_second,
+        most=options.most,
+        gates=Gates.changed(options.gate),
+    )
+    with _progress() as progress:
+        about = prepare(
+            options.inputs,
+            options.out,
+            settings,
+            persons=options.persons,
+            licence=options.licence,
+            origins=options.origins,
+            validation=options.validation,
+            backend=options.backend,
+            cache=options.cache,
+            jobs=options.jobs,
+            progress=progress,
+        )
+    counts = about["counts"]
+    left_out = sum(counts["refused"].values())
+    print(f"{options.out}: {counts['pictures']} pictures of {counts['inputs']} inputs, {left_out} left out")
+    print(f"{options.out / 'report.html'} says why")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar with the time left on a terminal; elsewhere a line for every tenth part on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    tenth = -1
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("prepare", total=None)
+
+        def advance(done: int, total: int | None) -> None:
+            nonlocal tenth
+            bar.update(task, completed=done, total=total)
+            if not console.is_terminal and total and 10 * done // total != tenth:
+                tenth = 10 * done // total
+                print(f"marotte: {done} of {total} inputs are prepared", file=sys.stderr, flush=True)
+
+        yield advance

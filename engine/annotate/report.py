@@ -1,0 +1,161 @@
+"""report.html and sheet.png: what was kept, what was left out and why, and how the pictures look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engine.annotate.table import REAL, SYNTHESISED
+from engine.errors import InputError
+from engine.evaluate.parts import write_text
+from engine.features.parsing import paint
+from engine.media import write_picture
+from engine.types import AU_NAMES, F32, U8
+
+_ROWS, _MADE, _CELL = 20, 9, 96
+_GROUND = 245
+_LINE, _DOT = 14, (64, 255, 96)
+_MOST_LISTED = 500
+_STYLE = """
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; color: #222 }
+table { border-collapse: collapse; margin: .5rem 0 2rem } td, th { padding: .15rem .6rem; text-align: right }
+td:first-child, th:first-child { text-align: left } tr:nth-child(even) td { background: #f3f3f3 }
+img { max-width: 100% } td.text { text-align: left }
+"""
+
+Rows = Sequence[Mapping[str, str]]
+
+
+def write_report(
+    out: Path, about: Mapping[str, Any], rows: Rows, refused: Sequence[tuple[str, str, str]]
+) -> None:
+    """Both files into `out`, whole or not at all each."""
+    write_picture(out / "sheet.png", sheet(out, rows))
+    write_text(out / "report.html", _page(about, rows, refused))
+
+
+def sheet(out: Path, rows: Rows) -> U8:
+    """Persons spread evenly over the table: the real picture with its landmarks, its parsing mask, then pictures
+    synthesised from it, or further ones of the same person. uint8 RGB."""
+    firsts = list(
+        {row["person"]: row for row in reversed([row for row in rows if row["kind"] == REAL])}.values()
+    )[::-1]
+    chosen = firsts[:: max(1, -(-len(firsts) // _ROWS))]
+    lines = [_line(out, first, rows) for first in chosen]
+    return np.ascontiguousarray(np.concatenate(lines))
+
+
+def _line(out: Path, first: Mapping[str, str], rows: Rows) -> U8:
+    others = [row for row in rows if row["base"] == first["image"]]
+    others = others or [row for row in rows if row["person"] == first["person"] and row is not first]
+    shown = others[:: max(1, len(others) // _MADE)][:_MADE]
+    rgb = _picture(out / "images" / f"{first['image']}.png")
+    parsing = _stored(out / "parsing" / f"{first['image']}.png", cv2.IMREAD_GRAYSCALE)
+    places = np.array([[float(first[f"{axis}{k}"]) for axis in "xy"] for k in range(68)], np.float32)
+    cells = [_dotted(rgb, places), _cell(paint(parsing, rgb))]
+    cells += [_cell(_picture(out / "images" / f"{row['image']}.png")) for row in shown]
+    line = np.full((_CELL + _LINE, _CELL * (2 + _MADE), 3), _GROUND, np.uint8)
+    for place, cell in enumerate(cells):
+        line[_LINE:, place * _CELL : (place + 1) * _CELL] = cell
+    _write(line, f"{first['image']} ({first['split']})", 0)
+    for place, row in enumerate(shown):
+        asked = sorted(((abs(float(row[f"asked_{au}"] or 0)), au) for au in AU_NAMES), reverse=True)[:2]
+        words = [f"{au[2:]}{float(row[f'asked_{au}']):+.1f}" for size, au in asked if size > 0]
+        _write(line, " ".join(words) if row["kind"] == SYNTHESISED else row["time_s"], (2 + place) * _CELL)
+    return line
+
+
+def _picture(path: Path) -> U8:
+    return np.asarray(cv2.cvtColor(_stored(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _stored(path: Path, how: int) -> U8:
+    stored = cv2.imread(str(path), how)
+    if stored is None:
+        raise InputError(f"{path}: was written and cannot be read again; is the disk full?")
+    return np.asarray(stored, np.uint8)
+
+
+def _cell(rgb: U8) -> U8:
+    return np.asarray(cv2.resize(rgb, (_CELL, _CELL), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _dotted(rgb: U8, places: F32) -> U8:
+    cell = _cell(rgb)
+    for x, y in (places + 0.5) * (_CELL / rgb.shape[0]):
+        cv2.circle(cell, (int(x), int(y)), 1, _DOT, -1)
+    return cell
+
+
+def _write(line: U8, text: str, left: int) -> None:
+    cv2.putText(
+        line, text, (left + 2, _LINE - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (30, 30, 30), 1, cv2.LINE_AA
+    )
+
+
+def _page(about: Mapping[str, Any], rows: Rows, refused: Sequence[tuple[str, str, str]]) -> str:
+    counts = about["counts"]
+    left_out = counts["refused"]
+    facts = {
+        "inputs": counts["inputs"],
+        "pictures": counts["pictures"],
+        **{
+            f"{side}, {kind}": counts[side][kind] for side in ("train", "validation") for kind in counts[side]
+        },
+        "persons in training": about["persons"]["train"],
+        "persons held back": about["persons"]["validation"],
+        "extractor": f"{about['extractor']['name']} {about['extractor']['version']}, {about['extractor']['mode']}",
+        "crop": f"{about['crop']['rule']}, {about['crop']['size']} px",
+    }
+    body = [
+        "<h1>Prepared pictures</h1>",
+        _table(("what", "number"), facts.items()),
+        "<h2>Left out, by reason</h2>",
+        _table(("reason", "pictures"), left_out.items()) if left_out else "<p>Nothing was left out.</p>",
+        "<h2>Action units</h2>",
+        _table(("AU", "mean", "spread", "largest", "share of zeros"), _au_lines(rows)),
+        "<h2>Origins and licences</h2>",
+        _table(
+            ("origin", "licence", "pictures"),
+            [
+                (one["origin"] or "not stated", one["licence"], one["pictures"])
+                for one in _grouped(about["origins"])
+            ],
+        ),
+        "<h2>Sheet</h2><p>The picture with its landmarks, its parsing mask, then synthesised or further ones.</p>"
+        '<img src="sheet.png">',
+        "<h2>Each picture that was left out</h2>",
+        _table(("picture", "reason", "detail"), refused[:_MOST_LISTED], text=True),
+        f"<p>and {len(refused) - _MOST_LISTED} more</p>" if len(refused) > _MOST_LISTED else "",
+    ]
+    head = f'<meta charset="utf-8"><title>Marotte: prepared pictures</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+
+
+def _grouped(origins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """By the name before the path in it, so that a data set of thousands of files stays one line."""
+    total: Counter[tuple[str, str]] = Counter()
+    for one in origins:
+        total[one["origin"].partition(": ")[0], one["licence"]] += one["pictures"]
+    return [{"origin": key[0], "licence": key[1], "pictures": count} for key, count in sorted(total.items())]
+
+
+def _au_lines(rows: Rows) -> list[tuple[str, ...]]:
+    table = np.array([[float(row[name]) for name in AU_NAMES] for row in rows])
+    figures = (table.mean(0), table.std(0), table.max(0), (table == 0).mean(0))
+    return [(name, *(f"{values[k]:.3f}" for values in figures)) for k, name in enumerate(AU_NAMES)]
+
+
+def _table(heads: Sequence[str], lines: Any, *, text: bool = False) -> str:
+    kind = ' class="text"' if text else ""
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for cell in line) + "</tr>" for line in lines
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,84 @@
+"""The folder that is filled: what stands in it, whose it is, and what is done already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.annotate.inputs import Input
+from engine.annotate.labels import EXTRACTOR, EXTRACTOR_VERSION
+from engine.annotate.table import FORMAT, sound_rows
+from engine.annotate.work import Outcome, Settings
+from engine.errors import ConfigError
+from engine.evaluate.parts import Parts, digest, file_digest, write_json, write_text
+
+PARTS = "parts"
+"""Folder of what is done, one file per input: with it, the same job goes on, also with further inputs."""
+
+
+class Store:
+    """`folder` with images/, parsing/ and the parts of an unfinished job. Raises ConfigError when something else
+    stands there, or a data set prepared with other settings."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self._about = json.dumps([FORMAT, EXTRACTOR, EXTRACTOR_VERSION, asdict(settings)], sort_keys=True)
+        self._parts = Parts(folder / PARTS)
+        self._claim()
+        for name in ("images", "parsing", PARTS):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def _claim(self) -> None:
+        mark = self.folder / "settings.json"
+        if mark.is_file():
+            if mark.read_text(encoding="utf-8") != self._about + "\n":
+                raise ConfigError(
+                    f"{self.folder}: holds pictures prepared with other settings; name another folder, or remove it"
+                )
+            return
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise ConfigError(
+                f"{self.folder}: is not empty and holds no prepared pictures; name another folder"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(mark, self._about + "\n")
+
+    def key(self, one: Input) -> str:
+        """What decides the part of one input: its bytes, its id and what is written about it."""
+        return digest(self._about, file_digest(one.path), one.id, one.person, one.origin, one.licence)
+
+    def load(self, key: str) -> Outcome | None:
+        """A part that is whole, with all its pictures; else None."""
+        part = self._parts.load(key)
+        rows = None if part is None else sound_rows(part.get("rows"))
+        if part is None or rows is None:
+            return None
+        for row in rows:
+            if not all(
+                (self.folder / place / f"{row['image']}.png").is_file() for place in ("images", "parsing")
+            ):
+                return None
+        return Outcome(rows, [(name, reason, detail) for name, reason, detail in part.get("refused", [])])
+
+    def save(self, key: str, outcome: Outcome) -> None:
+        self._parts.save(key, {"rows": outcome.rows, "refused": outcome.refused})
+
+    def discard(self, key: str) -> None:
+        self._parts.discard(key)
+
+    def there(self, keys: Iterable[str]) -> int:
+        return self._parts.there(keys)
+
+    def keep_only(self, images: set[str]) -> None:
+        """Remove pictures of no row, left by a job that was ended between a picture and its part."""
+        for place in ("images", "parsing"):
+            for path in (self.folder / place).iterdir():
+                if path.stem not in images:
+                    path.unlink()
+
+    def finish(self, dataset: dict[str, Any]) -> None:
+        """The last file that is written makes the data set whole."""
+        write_json(self.folder / "dataset.json", dataset)
