@@ -90,6 +90,11 @@ def inside(crop: Crop, size: tuple[int, int]) -> float:
     return float(_warped(whole, small.matrix, grid, cv2.BORDER_CONSTANT).mean()) / 255.0
 
 
+def resized(crop: Crop, size: int) -> Crop:
+    """The same square of the frame, brought to another number of pixels."""
+    return Crop(_scaled(crop.matrix, size / crop.size), size)
+
+
 def points_in(crop: Crop, points: F32) -> F32:
     """Points (N, 2) or (N, 3) of the frame in crop pixels; depth is scaled along. float32."""
     placed = apply_affine(crop.matrix, points)

@@ -17,11 +17,12 @@ from engine.crop import (
     factor_of,
     inside,
     points_in,
+    resized,
 )
 from engine.errors import ConfigError, InputError
 from engine.features.au_basis import deform
 from engine.features.shape import fit_shape
-from engine.geometry import pose_rotation
+from engine.geometry import invert_affine, pose_rotation
 from engine.types import AU_NAMES, F32, Crop, FaceShape, HeadPose
 
 SIZE = 128
@@ -138,3 +139,12 @@ def test_a_size_below_one_pixel_is_refused() -> None:
     """A crop has at least one pixel."""
     with pytest.raises(ConfigError, match="size of 0 px"):
         crop_of("face", placed(), 0)
+
+
+def test_a_crop_is_the_same_square_at_another_size() -> None:
+    """Edge to edge: what lies at a quarter of one lies at a quarter of the other."""
+    crop = crop_of("face", placed(roll=20.0), SIZE)
+    corners = np.array([[-0.5, -0.5], [SIZE - 0.5, 0.25 * SIZE - 0.5]])
+    larger = resized(crop, 3 * SIZE)
+    frame = points_in(Crop(invert_affine(crop.matrix), 1), corners)
+    assert points_in(larger, frame) == pytest.approx(3 * (corners + 0.5) - 0.5, abs=1e-3)
