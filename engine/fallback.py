@@ -14,6 +14,7 @@ import numpy as np
 from engine.types import U8, Outcome
 
 _CARD_PIXELS = 12  # a face blurred down to this many pixels across the picture is nobody's
+_GREY = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,19 @@ class Fallback:
         if self._still is not None:
             return self._still
         if self._last is None:
-            return np.full((size[1], size[0], 3), 96, np.uint8)
+            return grey(size)
         if self._card is None:
-            height, width = self._last.shape[:2]
-            small = cv2.resize(self._last, (_CARD_PIXELS, _CARD_PIXELS), interpolation=cv2.INTER_AREA)
-            self._card = np.asarray(
-                cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8
-            )
+            self._card = card(self._last)
         return self._card
+
+
+def grey(size: tuple[int, int]) -> U8:
+    """What is shown where nothing was edited yet, uint8 (H, W, 3). size: (width, height)."""
+    return np.full((size[1], size[0], 3), _GREY, np.uint8)
+
+
+def card(picture: U8) -> U8:
+    """An edited picture, uint8 (H, W, 3), blurred until nobody can be recognised."""
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (_CARD_PIXELS, _CARD_PIXELS), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
