@@ -24,11 +24,10 @@ from engine.errors import PortError
 from engine.evaluate.reenact import resting
 from engine.evaluate.subjects import Subject
 from engine.features import extract
+from engine.features.still import still_neutral
+from engine.generators.feather import feather
 from engine.plug import Generator, Runner
-from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Frame, Mode, Patch
-
-FEATHER = 0.04
-"""Share of the crop's side over which a patch fades into the picture."""
+from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Frame, Mode, Neutral, Patch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,33 +93,39 @@ class InCrop:
 
 
 class Opened:
-    """A generator that is open. What is asked reaches it as the live sliders do: a driver who rests as the source does,
-    and `au_offsets` from the picture's own AUs to the requested ones."""
+    """A generator that is open. What is asked reaches it as the live sliders do, as `au_offsets` from the picture's own
+    AUs to the requested ones. PUPPET: the picture is the portrait, and its driver rests as it does. EDIT: it is the
+    driver's frame."""
 
     def __init__(self, generator: Generator, runner: Runner, mode: Mode = Mode.PUPPET) -> None:
         self._generator, self._runner, self._mode, self.name = generator, runner, mode, generator.name
 
     def begin(self, subject: Subject) -> Answer:
-        prepared = self._generator.prepare(subject.source, self._mode)
+        edits = self._mode is Mode.EDIT
+        prepared = self._generator.prepare(None if edits else subject.source, self._mode)
+        face = subject.source.face
+        neutral = still_neutral(face) if edits else resting(face)
         own = subject.reading.aus
 
         def answer(aus: F32) -> Changed:
+            """With a state of its own: nothing is carried from one request to the next."""
             offsets = {name: float(value) for name, value in zip(AU_NAMES, aus - own) if value}
-            return self._answer(prepared, subject, Controls(au_offsets=offsets))
+            state, controls = self._generator.begin(prepared), Controls(au_offsets=offsets)
+            return pasted(patch_of(self._generator, self._runner, state, subject, neutral, controls))
 
         return answer
 
-    def _answer(self, prepared: Any, subject: Subject, controls: Controls) -> Changed:
-        """With a state of its own for each request: nothing is carried from one to the next."""
-        face, frame = subject.source.face, Frame(subject.rgb, 0, Fraction(1, 30), 0.0)
-        neutral = resting(face)
-        features = extract(face, frame, self._generator.needs, neutral, person=subject.source.person)
-        state = self._generator.begin(prepared)
-        ports = self._generator.inputs(state, Drive(frame, face, features, neutral, controls))
-        outputs = self._runner.run([ports])[0]
-        if isinstance(outputs, Exception):
-            raise outputs
-        return pasted(self._generator.patch(state, outputs))
+
+def patch_of(
+    generator: Generator, runner: Runner, state: Any, subject: Subject, neutral: Neutral, controls: Controls
+) -> Patch:
+    """One frame of a session whose driver is the subject's own picture. Raises what generator and runner do."""
+    face, frame = subject.source.face, Frame(subject.rgb, 0, Fraction(1, 30), 0.0)
+    features = extract(face, frame, generator.needs, neutral, person=subject.source.person)
+    outputs = runner.run([generator.inputs(state, Drive(frame, face, features, neutral, controls))])[0]
+    if isinstance(outputs, Exception):
+        raise outputs
+    return generator.patch(state, outputs)
 
 
 def pasted(patch: Patch) -> Changed:
@@ -141,11 +146,7 @@ def picture_from(colour: NDArray[Any], size: int) -> U8:
 
 def generated_mask(keep: F32) -> U8:
     """The paste mask of an attention (S, S) in which 1 keeps the picture: faded out at the crop's edge."""
-    size = len(keep)
-    edge = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
-    ramp = np.minimum(1.0, edge / max(0.5, FEATHER * size)).astype(np.float32)
-    inner = np.minimum(ramp[:, None], ramp[None])
-    return np.ascontiguousarray(np.rint(255 * np.clip(1.0 - keep, 0, 1) * inner), np.uint8)
+    return np.ascontiguousarray(np.rint(255 * np.clip(1.0 - keep, 0, 1) * feather(len(keep))), np.uint8)
 
 
 def checked(rgb: object, shape: tuple[int, ...]) -> U8:

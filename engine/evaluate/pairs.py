@@ -23,13 +23,13 @@ import numpy as np
 
 from engine.errors import InputError
 from engine.evaluate import effects
-from engine.evaluate.changers import Answer, Changer
+from engine.evaluate.changers import Changer
 from engine.evaluate.clip import FIRST_FRAMES, Cut, Tracker, first_face
 from engine.evaluate.metrics import LIPS, pose_difference
 from engine.evaluate.subjects import Detector, Reading, Subject, read, subject_of
 from engine.media import open_media
 from engine.source import Segmenter
-from engine.types import F32, U8
+from engine.types import U8
 
 CANDIDATES = 24
 """Frames of a clip that are looked at, spread evenly over its first 360."""
@@ -123,24 +123,29 @@ def errors(one: Reading, truth: Reading) -> dict[str, float]:
     return {name: effects.shift(one.shape, truth.shape, points) for name, points in _REGIONS.items()}
 
 
-def measure_pairs(clip: ClipPairs, changers: Sequence[Changer], detector: Detector) -> dict[str, Any]:
+Watch = Callable[[str, Target, U8], None]
+"""Is shown the changer's name, the target and the answer."""
+
+
+def measure_pairs(
+    clip: ClipPairs, changers: Sequence[Changer], detector: Detector, watch: Watch | None = None
+) -> dict[str, Any]:
     """One clip: by changer, and under "unchanged", the mean of `lip` and `lid` over its targets, null where the output
     never showed a face; and how many targets there were."""
-    rows: dict[str, Any] = {
-        "targets": len(clip.targets),
-        UNCHANGED: _mean(clip, lambda aus: clip.source.reading),
-    }
+    own = [(clip.source.reading, target.reading) for target in clip.targets]
+    rows: dict[str, Any] = {"targets": len(clip.targets), UNCHANGED: _mean(own)}
     for changer in changers:
-        rows[changer.name] = _mean(clip, _reader(changer.begin(clip.source), detector))
+        answer, made = changer.begin(clip.source), []
+        for target in clip.targets:
+            rgb = answer(target.reading.aus).rgb
+            made.append((read(rgb, detector), target.reading))
+            if watch is not None:
+                watch(changer.name, target, rgb)
+        rows[changer.name] = _mean(made)
     return rows
 
 
-def _reader(answer: Answer, detector: Detector) -> Callable[[F32], Reading | None]:
-    return lambda aus: read(answer(aus).rgb, detector)
-
-
-def _mean(clip: ClipPairs, make: Callable[[F32], Reading | None]) -> dict[str, float | None]:
-    found = [(make(target.reading.aus), target.reading) for target in clip.targets]
+def _mean(found: Sequence[tuple[Reading | None, Reading]]) -> dict[str, float | None]:
     rows = [errors(made, truth) for made, truth in found if made is not None]
     return {name: float(np.mean([row[name] for row in rows])) if rows else None for name in _REGIONS}
 

@@ -50,6 +50,9 @@ JUDGED_AUS = tuple(name for name in AU_NAMES if RELIABILITY[name].grade is not G
 
 Progress = Callable[[int, int | None], None]
 
+Watch = Callable[[str, float, Changed], None]
+"""Is shown the AU, the intensity that was asked for, and the answer."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Base:
@@ -120,8 +123,9 @@ def measure(
     *,
     aus: Sequence[str] = JUDGED_AUS,
     levels: Sequence[float] = LEVELS,
+    watch: Watch | None = None,
 ) -> Scores:
-    """One picture's figures, null where nothing could be measured.
+    """One picture's figures, null where nothing could be measured. watch: is shown every answer to a request.
 
     person; own (the picture's AUs by name); psnr_zero; psnr_outside; attention; detected; and per AU:
     asked, measured (lists), spearman, slope, direct, other, other_seen (landmark displacements), pixels_own,
@@ -133,7 +137,7 @@ def measure(
     tally = _Tally(subject, changed)
     tally.add(changed, found)
     base = None if found is None else _Base(changed, found)
-    rows = {name: _sweep(subject, answer, base, name, levels, detector, tally) for name in aus}
+    rows = {name: _sweep(subject, answer, base, name, levels, detector, tally, watch) for name in aus}
     zero = effects.squared_error(changed.rgb, subject.rgb, tally.oval)
     return {
         "person": subject.person,
@@ -154,6 +158,7 @@ def _sweep(
     levels: Sequence[float],
     detector: Detector,
     tally: _Tally,
+    watch: Watch | None,
 ) -> Scores:
     own = float(subject.reading.aus[number_of(name)])
     farthest = max(levels, key=lambda level: abs(level - own))
@@ -161,6 +166,8 @@ def _sweep(
     leak: Scores = dict.fromkeys(_LEAK_KEYS)
     for level in levels:
         changed = answer(with_au(subject.reading.aus, name, level))
+        if watch is not None:
+            watch(name, level, changed)
         found = read(changed.rgb, detector)
         tally.add(changed, found)
         if found is None:

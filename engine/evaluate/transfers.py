@@ -17,25 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from fractions import Fraction
 from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blend import paste
 from engine.crop import crop_of, cut
 from engine.errors import ConfigError
 from engine.evaluate import effects
-from engine.evaluate.changers import Changed, crop_of_subject, generated_mask, pasted, picture_from
+from engine.evaluate.changers import Changed, crop_of_subject, generated_mask, pasted, patch_of, picture_from
 from engine.evaluate.metrics import oval_mask
 from engine.evaluate.requests import by_person
 from engine.evaluate.subjects import Detector, Subject, number_of, read
-from engine.features import extract
 from engine.features.still import still_neutral
 from engine.plug import Generator, Runner
-from engine.types import U8, Controls, Drive, Frame, Mode, Patch
+from engine.types import U8, Controls, Mode, Patch
 
 Scores = dict[str, Any]
 
@@ -64,6 +61,9 @@ class Removal(Protocol):
 
     def remove(self, target: Subject, donor: Subject | None) -> Changed: ...
 
+
+Watch = Callable[[Changed], None]
+"""Is shown the answer."""
 
 DonorCall = Callable[[U8, U8], tuple[NDArray[Any], NDArray[Any]]]
 """(target crop, donor crop) uint8 (S, S, 3) -> picture (3, S, S) in -1..1 with the target outside the mask, and the
@@ -102,17 +102,9 @@ class OpenedTransfer:
         return self._answer(target, donor, Controls(remove=True))
 
     def _answer(self, target: Subject, donor: Subject | None, controls: Controls) -> Changed:
-        generator, face = self._generator, target.source.face
-        prepared = generator.prepare(None if donor is None else donor.source, Mode.EDIT)
-        frame, neutral = Frame(target.rgb, 0, Fraction(1, 30), 0.0), still_neutral(face)
-        features = extract(face, frame, generator.needs, neutral, person=target.source.person)
-        state = generator.begin(prepared)
-        ports = generator.inputs(state, Drive(frame, face, features, neutral, controls))
-        outputs = self._runner.run([ports])[0]
-        if isinstance(outputs, Exception):
-            raise outputs
-        patch = generator.patch(state, outputs)
-        return Changed(paste(patch), pasted(patch).generated, patch)
+        prepared = self._generator.prepare(None if donor is None else donor.source, Mode.EDIT)
+        state, neutral = self._generator.begin(prepared), still_neutral(target.source.face)
+        return pasted(patch_of(self._generator, self._runner, state, target, neutral, controls))
 
 
 def couples(subjects: Sequence[Subject], attribute: str) -> list[tuple[Subject, Subject]]:
@@ -162,12 +154,20 @@ def judge_transfer(
 
 
 def measure_transfer(
-    target: Subject, donor: Subject, transfer: Transfer, attribute: str, detector: Detector
+    target: Subject,
+    donor: Subject,
+    transfer: Transfer,
+    attribute: str,
+    detector: Detector,
+    *,
+    watch: Watch | None = None,
 ) -> Scores:
     """One couple. before, donor, after: the attribute's AU. share: of the way from target to donor. psnr_kept: over
     the crop where the mask is below KEPT. mask: its mean over the face. Null where it cannot be measured."""
     place = number_of(attribute)
     changed = transfer.bring(target, donor)
+    if watch is not None:
+        watch(changed)
     found = read(changed.rgb, detector)
     before, goal = float(target.reading.aus[place]), float(donor.reading.aus[place])
     after = None if found is None else float(found.aus[place])
@@ -215,24 +215,37 @@ def judge_removal(
 
         with closing(FaceTracker()) as opened:
             return judge_removal(subjects, removal, attribute, donor=donor, detector=opened)
-    place, rows = number_of(attribute), {}
-    for target in subjects:
-        before = float(target.reading.aus[place])
-        if before < HAS:
-            continue
-        changed = removal.remove(target, donor)
-        found = read(changed.rgb, detector)
-        after = None if found is None else float(found.aus[place])
-        gone = None if after is None else (before - after) / before
-        rows[target.name] = {
-            "person": target.person,
-            "before": before,
-            "after": after,
-            "removed": gone,
-            **_kept(target, changed),
-        }
+    rows = {
+        target.name: measure_removal(target, removal, attribute, detector, donor=donor)
+        for target in subjects
+        if target.reading.aus[number_of(attribute)] >= HAS
+    }
     keys = ("removed", "psnr_outside")
+    mean: Scores = {key: by_person(list(rows.values()), itemgetter(key)) for key in keys}
+    return {"mean": mean | {"people": len(rows)}, "people": rows}
+
+
+def measure_removal(
+    target: Subject,
+    removal: Removal,
+    attribute: str,
+    detector: Detector,
+    *,
+    donor: Subject | None = None,
+    watch: Watch | None = None,
+) -> Scores:
+    """One face: before, after, removed (the share of the AU that is gone), psnr_outside."""
+    place = number_of(attribute)
+    changed = removal.remove(target, donor)
+    if watch is not None:
+        watch(changed)
+    found = read(changed.rgb, detector)
+    before = float(target.reading.aus[place])
+    after = None if found is None else float(found.aus[place])
     return {
-        "mean": {key: by_person(list(rows.values()), itemgetter(key)) for key in keys},
-        "people": rows,
+        "person": target.person,
+        "before": before,
+        "after": after,
+        "removed": None if after is None or not before else (before - after) / before,
+        **_kept(target, changed),
     }
