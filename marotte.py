@@ -117,8 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except Exception as error:
         from engine.errors import MarotteError
+        from trainers.errors import TrainerError
 
-        if not isinstance(error, MarotteError):
+        if not isinstance(error, (MarotteError, TrainerError)):
             raise
         print(f"marotte: {error}", file=sys.stderr)
         return 2
@@ -223,6 +224,7 @@ def _tell_log() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from engine.annotate import command as prepare
+    from trainers import commands as training
 
     parser = _Parser(prog="marotte", description="Real-time streaming face reenactment.")
     parser.add_argument("--version", action="version", version=f"marotte {__version__}")
@@ -233,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_sample,
         _add_render,
         prepare.add,
+        training.add,
         _add_evaluate,
         _add_bench,
         _add_bench_live,

@@ -211,6 +211,24 @@ def _some(title: str, names: list[str]) -> str:
     return f"{title}: {', '.join(names[:3])}{more};"
 
 
+def damaged(found: Checkpoint, error: Exception) -> CheckpointError:
+    """What to raise where a checkpoint's training state does not say what it should."""
+    return CheckpointError(
+        f"checkpoint {found.folder}: {_STATE} is incomplete ({error!r}); take an older one"
+    )
+
+
+def other_arguments(
+    found: Checkpoint, network: str, given: Mapping[str, Any], asked: Mapping[str, Any]
+) -> CheckpointError:
+    """What to raise where a network was built otherwise than is asked for now."""
+    names = [name for name in dict.fromkeys((*given, *asked)) if given.get(name) != asked.get(name)]
+    pairs = ", ".join(f"{name} {given.get(name)!r}, expected {asked.get(name)!r}" for name in names[:3])
+    return CheckpointError(
+        f"checkpoint {found.folder}: network {network!r} was built with {pairs}; take the recipe it was made with"
+    )
+
+
 # --- writing ---------------------------------------------------------------------------------------
 
 
@@ -245,6 +263,12 @@ def write(
 def point(out: Path, folder: Path) -> None:
     """Let `latest.json` of a training's folder name this checkpoint. Raises StorageError."""
     write_text(out / "latest.json", json.dumps({"checkpoint": folder.name}) + "\n")
+
+
+def as_json(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table as it comes back from JSON: tuples as lists. Raises TypeError for what JSON cannot hold."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(table), allow_nan=False))
+    return found
 
 
 def write_text(path: Path, text: str) -> None:
