@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.config import file_path, known
+from engine.config import file_path
 from engine.errors import ConfigError, NoFaceError
 from engine.features.still import still_neutral
-from engine.generators import NAMES
+from engine.generators import find_bundle
 from engine.media import MediaReader, MediaWriter, open_media, open_writer
 from engine.media.picture import PICTURE_SUFFIXES
 from engine.media.unfinished import Unfinished
@@ -149,7 +149,7 @@ def render(
     Raises MarotteError before anything is written when an input, an option or
     a name cannot be used, and leaves an older file of that name alone.
     """
-    known(bundle, NAMES, "bundle")
+    find_bundle(bundle)
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     opening = Opening(backend, faces, cache, task)
     _check_apart({"source": source, "driver": driver, "out": out, "report": report})

@@ -1,22 +1,51 @@
-"""The generators by name."""
+"""The generators: mesh_flow, which needs no weights, and the systems whose weights a bundle holds."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
+from engine import bundles
+from engine.bundle import Bundle, open_bundle
 from engine.config import known
 from engine.plug import Generator, Runner
 
+MOST_THREADS = 4
+
+BUILT_IN = ("mesh_flow",)
+
+
+def names() -> tuple[str, ...]:
+    """What can be opened by name: the generators that need no bundle, and the shipped bundles."""
+    return (*BUILT_IN, *bundles.names())
+
 
 def open_generator(
-    bundle: str, *, backend: str = "auto", accept: frozenset[str] = frozenset()
+    bundle: str, *, backend: str = "auto", accept: frozenset[str] = frozenset(), threads: int | None = None
 ) -> tuple[Generator, Runner]:
     """A generator and what executes it, compiled before the first frame.
 
-    bundle: a built-in name. backend: what runs its graphs, as in engine.backends. accept: the names of terms that the
-    user has accepted. Raises ConfigError for an unknown name.
+    bundle: one of `names`, or the folder of a bundle. backend: what runs its graphs, as in engine.backends. accept:
+    names of acceptances that were given. threads: cores that a graph may use, default half of this machine's, at most
+    MOST_THREADS. Raises ConfigError for an unknown name or system, BundleError, BackendError.
     """
-    return _OPENERS[known(bundle, _OPENERS, "bundle")]()
+    folder = find_bundle(bundle)
+    if folder is None:
+        return _mesh_flow()
+    opened = open_bundle(folder, accept)
+    system = known(opened.manifest.system, _SYSTEMS, f"bundle {opened.name}: system")
+    threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
+    return _SYSTEMS[system](opened, backend, threads)
+
+
+def find_bundle(bundle: str) -> Path | None:
+    """The folder of a bundle by name or path, None for what needs none. Raises ConfigError that names the nearest."""
+    if bundle in BUILT_IN:
+        return None
+    if not Path(bundle).is_dir() and len(Path(bundle).parts) == 1 and not bundle.startswith("."):
+        known(bundle, names(), "bundle")
+    return bundles.find(bundle)
 
 
 def _mesh_flow() -> tuple[Generator, Runner]:
@@ -26,5 +55,19 @@ def _mesh_flow() -> tuple[Generator, Runner]:
     return MeshFlow(), MeshFlowRunner()
 
 
-_OPENERS: dict[str, Callable[[], tuple[Generator, Runner]]] = {"mesh_flow": _mesh_flow}
-NAMES = tuple(_OPENERS)
+def _ganimation(bundle: Bundle, backend: str, threads: int) -> tuple[Generator, Runner]:
+    from engine.generators.ganimation import open_ganimation
+
+    return open_ganimation(bundle, backend, threads)
+
+
+def _geogan(bundle: Bundle, backend: str, threads: int) -> tuple[Generator, Runner]:
+    from engine.generators.geogan import open_geogan
+
+    return open_geogan(bundle, backend, threads)
+
+
+_SYSTEMS: dict[str, Callable[[Bundle, str, int], tuple[Generator, Runner]]] = {
+    "ganimation": _ganimation,
+    "geogan": _geogan,
+}

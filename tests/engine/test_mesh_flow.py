@@ -14,7 +14,7 @@ from engine.errors import ConfigError, InputError, MarotteError, PortError
 from engine.features import derive
 from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT, LIPS, displacement
 from engine.features.shape import fit_shape
-from engine.generators import NAMES, open_generator
+from engine.generators import BUILT_IN, open_generator
 from engine.generators.mesh_flow import motion, warm_up
 from engine.geometry import head_pose, pose_rotation
 from engine.types import (
@@ -99,7 +99,7 @@ def _target(opened, drive):
 
 def test_an_unknown_name_is_refused_with_the_nearest():
     """A generator that is not there is an error that names what is."""
-    assert open_generator(NAMES[0])[0].name == NAMES[0]
+    assert open_generator(BUILT_IN[0])[0].name == BUILT_IN[0]
     with pytest.raises(ConfigError, match="did you mean 'mesh_flow'"):
         open_generator("meshflow")
 

@@ -1,0 +1,187 @@
+"""GANimation as a generator: a portrait, or the driver's own face, with other action units.
+
+The network sees a square of S pixels and absolute AUs, and paints a colour C and an attention A; what is shown is
+A * picture + (1 - A) * C at the picture's full resolution, so that skin keeps its detail wherever the network leaves
+it alone. Only action units are transferred: head pose, gaze and identity stay the picture's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.bundle import Bundle, Parameters
+from engine.crop import crop_of, cut
+from engine.errors import ConfigError, InputError, ManifestError, PortError
+from engine.features import still
+from engine.features.doubts import doubts
+from engine.features.shape import fit_shape
+from engine.generators.feather import feather
+from engine.generators.ganimation.paint import paint, warm_up
+from engine.generators.ganimation.units import driver_aus, edit_aus, puppet_aus, shape_of, unseen
+from engine.generators.graph_runner import GraphRunner
+from engine.generators.steady_crop import SteadyCrop
+from engine.plug import Ports
+from engine.types import AU_NAMES, F32, U8, Crop, Drive, Frame, Mode, Patch, Signal, Source
+
+GRAPH = "generator"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedFace:
+    """A portrait ready to move, or an edit, which has nothing but its mode. crop: source to network. picture: uint8
+    (1, S, S, 3). aus: float32 (17,), the portrait's own."""
+
+    source: Source | None
+    mode: Mode
+    notes: tuple[str, ...] = ()
+    crop: Crop | None = None
+    picture: U8 | None = None
+    aus: F32 | None = None
+
+
+@dataclass(slots=True, eq=False)
+class FaceState:
+    """One session's face. canvas, crop: where the patch of the drive at hand belongs. rgb, mask: what `patch` returns,
+    until the next frame. seen: the driver's AUs as they were last seen, NaN before."""
+
+    prepared: PreparedFace
+    steady: SteadyCrop
+    aus: F32
+    rgb: U8
+    mask: U8
+    seen: F32
+    track_id: int | None = None
+    frame: Frame | None = None
+    crop: Crop | None = None
+    hidden: U8 | None = field(default=None, repr=False)
+
+
+class Ganimation:
+    """The generator of one bundle. Raises ManifestError when the bundle's parameters do not fit its graph."""
+
+    needs = frozenset({Signal.SHAPE, Signal.AUS, Signal.OCCLUSION})
+
+    def __init__(self, name: str, parameters: Parameters) -> None:
+        self.name, self._parameters = name, parameters
+        self.modes = parameters.modes
+        self._size = parameters.crop.size
+        self._feather = feather(self._size)
+        if unknown := [au for au in parameters.aus if au not in AU_NAMES]:
+            raise ManifestError(f"bundle {name}: no such action unit as {unknown[0]}; export it again")
+        self._columns = np.array([AU_NAMES.index(au) for au in parameters.aus], np.intp)
+        self._low, self._high = parameters.au_range or (0.0, 1.0)
+
+    def takes_source(self, mode: Mode) -> bool:
+        return mode is Mode.PUPPET and mode in self.modes
+
+    def prepare(self, source: Source | None, mode: Mode) -> PreparedFace:
+        if mode not in self.modes:
+            offered = ", ".join(sorted(mode.value for mode in self.modes))
+            raise ConfigError(f"{self.name}: got mode {mode.value!r}, expected one of {offered}")
+        if mode is Mode.EDIT:
+            if source is not None:
+                raise InputError(f"{self.name}: got {source.name}, expected no source: it edits the driver")
+            return PreparedFace(None, mode)
+        if source is None:
+            raise InputError(f"{self.name}: got no source, expected a portrait with one clearly visible face")
+        crop = crop_of(self._parameters.crop.rule, source.face.points, self._size)
+        aus = still.static_aus(fit_shape(source.face.points))
+        picture = cut(source.rgb, crop)[None]
+        return PreparedFace(source, mode, doubts(source.rgb, source.face, source.name), crop, picture, aus)
+
+    def begin(self, prepared: PreparedFace, *donors: PreparedFace) -> FaceState:
+        size = self._size
+        return FaceState(
+            prepared,
+            SteadyCrop(self._parameters.crop.rule, size),
+            np.zeros((1, len(self._columns)), np.float32),
+            np.empty((size, size, 3), np.uint8),
+            np.empty((size, size), np.uint8),
+            np.full(len(AU_NAMES), np.nan, np.float32),
+            crop=prepared.crop,
+        )
+
+    def inputs(self, state: FaceState, drive: Drive) -> Ports:
+        if state.track_id != drive.face.track_id:
+            state.track_id = drive.face.track_id
+            state.steady.reset()
+            state.seen[:] = np.nan
+        state.frame, state.hidden = drive.frame, None
+        prepared = state.prepared
+        if prepared.picture is not None and prepared.aus is not None:
+            driver = _as_last_seen(state, drive)
+            picture, wanted = prepared.picture, puppet_aus(prepared.aus, driver, drive.controls)
+        else:
+            picture, wanted = self._live(state, drive), edit_aus(drive, self._parameters.extractor)
+        if not np.isfinite(wanted).all():
+            raise InputError(
+                f"{self.name}: the driver's action units are not finite; expected a tracked face"
+            )
+        state.aus[0] = wanted[self._columns]
+        np.clip(state.aus, self._low, self._high, out=state.aus)
+        return {"image": picture, "aus": state.aus}
+
+    def patch(self, state: FaceState, outputs: Ports) -> Patch:
+        size = self._size
+        colour = _port(outputs, "colour", (1, 3, size, size))
+        attention = _port(outputs, "attention", (1, 1, size, size))
+        source = state.prepared.source
+        canvas = source if source is not None else state.frame
+        if canvas is None or state.crop is None:
+            raise PortError(f"{self.name}: got outputs before any inputs, expected them in turn")
+        hidden = state.mask if state.hidden is None else state.hidden
+        paint(
+            colour[0], attention[0, 0], self._feather, hidden, state.hidden is not None, state.rgb, state.mask
+        )
+        return Patch(state.rgb, state.mask, state.crop, canvas.rgb)
+
+    def _live(self, state: FaceState, drive: Drive) -> U8:
+        """The square of the driver's frame that the network sees, and what covers it."""
+        state.crop = state.steady.follow(shape_of(drive))
+        if drive.features.occlusion is not None:
+            state.hidden = cut(drive.features.occlusion, state.crop)
+        return cut(drive.frame.rgb, state.crop)[None]
+
+
+def _as_last_seen(state: FaceState, drive: Drive) -> F32:
+    """The driver's AUs, those that something hides as they were last seen."""
+    now, hidden = driver_aus(drive), unseen(drive)
+    if hidden is not None:
+        now = np.where(hidden & np.isfinite(state.seen), state.seen, now)
+    state.seen[:] = now
+    return now
+
+
+def open_ganimation(bundle: Bundle, backend: str, threads: int) -> tuple[Ganimation, GraphRunner]:
+    """The generator of a bundle and what executes it. Raises BundleError or BackendError."""
+    _check(bundle)
+    generator = Ganimation(bundle.name, bundle.manifest.parameters)
+    warm_up()
+    still.warm_up()
+    return generator, GraphRunner(bundle.graph(GRAPH, backend, threads, ("colour", "attention")))
+
+
+def _check(bundle: Bundle) -> None:
+    """That the graph's ports are those that are run here."""
+    info, parameters = bundle.info(GRAPH), bundle.manifest.parameters
+    size, count = parameters.crop.size, len(parameters.aus)
+    for port, shape in (
+        (info.input("image"), (1, size, size, 3)),
+        (info.input("aus"), (1, count)),
+        (info.output("colour"), (1, 3, size, size)),
+        (info.output("attention"), (1, 1, size, size)),
+    ):
+        if port.shape != shape:
+            raise ManifestError(
+                f"bundle {bundle.name}: port {port.name!r} is {port.shape}, expected {shape}; export it again"
+            )
+
+
+def _port(outputs: Ports, name: str, shape: tuple[int, ...]) -> F32:
+    array = outputs.get(name)
+    if array is None or array.shape != shape or array.dtype != np.float32:
+        got = "none" if array is None else f"{array.shape} {array.dtype}"
+        raise PortError(f"port {name!r}: expected {shape} float32, got {got}")
+    return array

@@ -1,0 +1,266 @@
+"""GeoGAN as a generator: the driver's own face with an attribute of a donor's, or without one of its own.
+
+The network sees two squares of S pixels and answers where each pixel of the face finds its counterpart in the donor
+(flow), how much of it to take (mask m) and what that leaves to be mended (residual r). What is shown is
+
+    frame * (1 - m) + (donor sampled through the flow + r) * m
+
+at the resolution of the frame: the donor is sampled from its own picture and not from what the network saw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bundle import Bundle, Parameters, PortInfo
+from engine.crop import crop_of, cut, factor_of, resized
+from engine.errors import ConfigError, InputError, ManifestError, PortError
+from engine.features.doubts import doubts
+from engine.generators.feather import feather
+from engine.generators.geogan.paint import lay, lift, warm_up
+from engine.generators.geogan.runner import DonorGraph, GeoganRunner
+from engine.generators.geogan.steady import SteadyMap
+from engine.generators.steady_crop import SteadyCrop
+from engine.plug import Ports
+from engine.types import F32, U8, Crop, Drive, Frame, Mode, Patch, Signal, Source
+
+MOST_SIDE = 1024
+"""Pixels of the patch's side; a larger face is edited at this size and brought back."""
+
+_SIDE_STEP = 32  # pixels of a patch's side: it changes by steps, so that its memory lasts
+_PLAIN, _CHANGED = 4.0 / 127.5, 16.0 / 127.5
+"""A removal that changes a pixel by less than the first leaves it as it is, and from the second on changes it fully."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedDonor:
+    """A donor ready to be taken from; nothing but a mode where there is none. crop: its picture to the network.
+    picture: uint8 (1, S, S, 3). features: of the donor graph, by port."""
+
+    source: Source | None
+    mode: Mode
+    notes: tuple[str, ...] = ()
+    crop: Crop | None = None
+    picture: U8 | None = None
+    features: Ports = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Drawn:
+    """Memory of a patch of one size. donors: their squares at that size."""
+
+    rgb: U8
+    mask: U8
+    donors: tuple[U8, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Now:
+    """The drive at hand. crop: frame to network. weight: (S, S), what the mask is multiplied by: the square's edge, and
+    what stands in front of the face. image: uint8 (1, S, S, 3)."""
+
+    frame: Frame
+    crop: Crop
+    weight: F32
+    image: U8
+
+
+@dataclass(slots=True, eq=False)
+class FaceState:
+    """One session's face. maps: flow, mask and residual of each donor over time; change: of a removal. removing: what
+    the last frame was about."""
+
+    prepared: PreparedDonor
+    donors: tuple[PreparedDonor, ...]
+    steady: SteadyCrop
+    maps: tuple[SteadyMap, ...]
+    packed: F32
+    change: SteadyMap
+    constants: Mapping[str, NDArray[Any]]
+    drawn: _Drawn | None = None
+    track_id: int | None = None
+    removing: bool = False
+    now: _Now | None = None
+
+    def start_anew(self) -> None:
+        """Another face, or another wish: nothing of the past colours it."""
+        for steady in (*self.maps, self.change):
+            steady.reset()
+
+
+class Geogan:
+    """The generator of one bundle. removes: whether the bundle has a graph for removal."""
+
+    needs = frozenset({Signal.SHAPE, Signal.OCCLUSION})
+
+    def __init__(self, name: str, parameters: Parameters, donor: DonorGraph, *, removes: bool) -> None:
+        self.name, self._parameters, self._donor, self._removes = name, parameters, donor, removes
+        self.modes = parameters.modes & {Mode.EDIT}
+        self._size = parameters.crop.size
+        self._feather = feather(self._size)
+
+    def takes_source(self, mode: Mode) -> bool:
+        return mode in self.modes
+
+    def prepare(self, source: Source | None, mode: Mode) -> PreparedDonor:
+        if mode not in self.modes:
+            raise ConfigError(f"{self.name}: got mode {mode.value!r}, expected 'edit'")
+        if source is None:
+            if not self._removes:
+                raise InputError(
+                    f"{self.name}: got no donor, expected a picture with one clearly visible face"
+                )
+            return PreparedDonor(None, mode)
+        crop = crop_of(self._parameters.crop.rule, source.face.points, self._size)
+        picture = cut(source.rgb, crop)[None]
+        notes = doubts(source.rgb, source.face, source.name)
+        return PreparedDonor(source, mode, notes, crop, picture, self._donor.features(picture))
+
+    def begin(self, prepared: PreparedDonor, *donors: PreparedDonor) -> FaceState:
+        size = self._size
+        taken = tuple(one for one in (prepared, *donors) if one.source is not None)
+        constants: dict[str, NDArray[Any]] = {}
+        for k, one in enumerate(taken):
+            if one.picture is not None:
+                constants |= {f"{name}@{k}": array for name, array in one.features.items()}
+                constants[f"donor@{k}"] = one.picture
+        return FaceState(
+            prepared,
+            taken,
+            SteadyCrop(self._parameters.crop.rule, size),
+            tuple(SteadyMap((6, size, size)) for _ in taken),
+            np.empty((6, size, size), np.float32),
+            SteadyMap((3, size, size)),
+            constants,
+        )
+
+    def inputs(self, state: FaceState, drive: Drive) -> Ports:
+        features, removing = drive.features, drive.controls.remove
+        if features.shape is None:
+            raise InputError(f"{self.name}: got a drive without a shape; ask for what the generator needs")
+        if (state.track_id, state.removing) != (drive.face.track_id, removing):
+            if state.track_id != drive.face.track_id:
+                state.steady.reset()
+            state.track_id, state.removing = drive.face.track_id, removing
+            state.start_anew()
+        crop, weight = state.steady.follow(features.shape), self._feather
+        if features.occlusion is not None:
+            weight = weight * (1.0 - cut(features.occlusion, crop).astype(np.float32) / 255.0)
+        state.now = _Now(drive.frame, crop, weight, cut(drive.frame.rgb, crop)[None])
+        if removing:
+            return self._removal(state, state.now.image)
+        if not state.donors:
+            raise InputError(f"{self.name}: got no donor, expected a picture whose attribute is to be taken")
+        return {"image": state.now.image, **state.constants}
+
+    def patch(self, state: FaceState, outputs: Ports) -> Patch:
+        now, drawn = state.now, state.drawn
+        if now is None:
+            raise PortError(f"{self.name}: got outputs before any inputs, expected them in turn")
+        side = _side(now.crop, drawn)
+        if drawn is None or len(drawn.mask) != side:
+            drawn = state.drawn = _memory(side, state.donors)
+        crop = resized(now.crop, side)
+        if state.removing:
+            self._lift(state, now, outputs, cut(now.frame.rgb, crop), drawn)
+        else:
+            self._lay(state, now, outputs, drawn)
+        return Patch(drawn.rgb, drawn.mask, crop, now.frame.rgb)
+
+    def _removal(self, state: FaceState, image: U8) -> Ports:
+        if not self._removes:
+            raise InputError(f"{self.name}: it cannot take an attribute away; name another bundle")
+        reference = state.donors[0].picture if state.donors else None
+        return {"image": image, "reference": image if reference is None else reference}
+
+    def _lay(self, state: FaceState, now: _Now, outputs: Ports, drawn: _Drawn) -> None:
+        size = self._size
+        for k, (steady, donor) in enumerate(zip(state.maps, drawn.donors)):
+            state.packed[:2] = _port(outputs, f"flow@{k}", (1, 2, size, size))[0]
+            state.packed[2] = _port(outputs, f"mask@{k}", (1, 1, size, size))[0, 0]
+            state.packed[3:] = _port(outputs, f"residual@{k}", (1, 3, size, size))[0]
+            maps = steady.smooth(state.packed, now.frame.time_s)
+            lay(maps, now.weight, donor, k == 0, drawn.rgb, drawn.mask)
+
+    def _lift(self, state: FaceState, now: _Now, outputs: Ports, face: U8, drawn: _Drawn) -> None:
+        after = _port(outputs, "image_out", (1, 3, self._size, self._size))[0]
+        before = now.image[0].transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+        change = state.change.smooth(after - before, now.frame.time_s)
+        moved = cv2.blur(np.abs(change).max(0), (3, 3))
+        share = np.clip((moved - _PLAIN) / (_CHANGED - _PLAIN), 0.0, 1.0).astype(np.float32)
+        lift(change, share * now.weight, face, drawn.rgb, drawn.mask)
+
+
+def open_geogan(bundle: Bundle, backend: str, threads: int) -> tuple[Geogan, GeoganRunner]:
+    """The generator of a bundle and what executes it. Raises BundleError or BackendError."""
+    _check(bundle)
+    manifest = bundle.manifest
+    removes = "removal" in manifest.graphs
+    warm_up()
+    donor = DonorGraph(bundle.graph("donor", backend, threads))
+    transfer = bundle.graph("transfer", backend, threads)
+    removal = bundle.graph("removal", backend, threads) if removes else None
+    return (
+        Geogan(bundle.name, manifest.parameters, donor, removes=removes),
+        GeoganRunner(donor, transfer, removal),
+    )
+
+
+def _check(bundle: Bundle) -> None:
+    """That the graphs' ports are those that are run here."""
+    size = bundle.manifest.parameters.crop.size
+    donor, transfer = bundle.info("donor"), bundle.info("transfer")
+    square, plane = (1, size, size, 3), (1, 1, size, size)
+    expected: list[tuple[PortInfo, tuple[int, ...]]] = [
+        (donor.input("image"), square),
+        (transfer.input("image"), square),
+        (transfer.input("donor"), square),
+        (transfer.output("flow"), (1, 2, size, size)),
+        (transfer.output("mask"), plane),
+        (transfer.output("residual"), (1, 3, size, size)),
+    ]
+    expected += [(transfer.input(port.name), port.shape) for port in donor.outputs]
+    if "removal" in bundle.manifest.graphs:
+        removal = bundle.info("removal")
+        expected += [
+            (removal.input("image"), square),
+            (removal.input("mask"), plane),
+            (removal.output("image_out"), (1, 3, size, size)),
+        ]
+    for port, shape in expected:
+        if port.shape != shape:
+            raise ManifestError(
+                f"bundle {bundle.name}: port {port.name!r} is {port.shape}, expected {shape}; export it again"
+            )
+
+
+def _side(crop: Crop, drawn: _Drawn | None) -> int:
+    """Pixels of the patch's side: as many as the face has in its frame, by steps, the last ones while they do."""
+    wanted = min(float(MOST_SIDE), max(float(crop.size), crop.size / factor_of(crop)))
+    if drawn is not None and 0.85 * len(drawn.mask) <= wanted <= len(drawn.mask):
+        return len(drawn.mask)
+    return max(crop.size, _SIDE_STEP * math.ceil(wanted / _SIDE_STEP))
+
+
+def _memory(side: int, donors: tuple[PreparedDonor, ...]) -> _Drawn:
+    squares = [
+        cut(donor.source.rgb, resized(donor.crop, side))
+        for donor in donors
+        if donor.source is not None and donor.crop is not None
+    ]
+    return _Drawn(np.empty((side, side, 3), np.uint8), np.empty((side, side), np.uint8), tuple(squares))
+
+
+def _port(outputs: Ports, name: str, shape: tuple[int, ...]) -> F32:
+    array = outputs.get(name)
+    if array is None or array.shape != shape or array.dtype != np.float32:
+        got = "none" if array is None else f"{array.shape} {array.dtype}"
+        raise PortError(f"port {name!r}: expected {shape} float32, got {got}")
+    return array

@@ -1,0 +1,48 @@
+"""The runner of a generator whose per-frame work is one graph of a bundle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.backends import Graph
+from engine.errors import PortError
+from engine.plug import Ports
+
+
+class GraphRunner:
+    """Runs a graph on every entry of a batch in turn; an entry that fails does not touch the others.
+
+    An answer holds the graph's outputs by name, all of them finite. The arrays of the last answer belong to the graph
+    and last until the next run.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
+        last = len(batch) - 1
+        return [self._one(ports, keep=number < last) for number, ports in enumerate(batch)]
+
+    def close(self) -> None:
+        self._graph.close()
+
+    def _one(self, ports: Ports, *, keep: bool) -> Ports | Exception:
+        try:
+            return run_graph(self._graph, ports, keep=keep)
+        except Exception as error:  # the frame loop decides; one session's fault must not reach another
+            return error
+
+
+def run_graph(graph: Graph, ports: Ports, *, keep: bool = False) -> Ports:
+    """A graph's outputs by name. keep: as arrays of the caller's own, which the next run leaves alone.
+
+    Raises PortError when an array does not fit or an output is not finite, BackendError when the runtime fails.
+    """
+    outputs = graph.run(ports)
+    for name, array in outputs.items():
+        if not math.isfinite(float(array.sum(dtype=np.float32))):  # NaN and infinity outlast a sum
+            raise PortError(f"port {name!r}: expected finite numbers, got others; the frame is not shown")
+    return {name: array.copy() for name, array in outputs.items()} if keep else outputs
