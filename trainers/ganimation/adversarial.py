@@ -40,6 +40,11 @@ def critic_step(
     with torch.no_grad(), turn.autocast():
         fake = edit(generator, real.pictures, real.wanted, saturated=weights.saturate_mask).composed
     fake = fake.float()
+    return fake, critic_on(critic, real, fake, weights, turn)
+
+
+def critic_on(critic: Discriminator, real: Real, fake: Tensor, weights: Weights, turn: Turn) -> Losses:
+    """Step (1) on generated pictures that are at hand, detached."""
     with turn.autocast():
         real_scores, units = critic(real.pictures)
         fake_scores, _ = critic(fake)
@@ -49,7 +54,7 @@ def critic_step(
         "d_fake": weights.adversarial * losses.adversarial_fake(fake_scores.float()),
     }
     turn.descend(_total(found), CRITIC)
-    return fake, _detached(found)
+    return _detached(found)
 
 
 def penalty_step(
@@ -76,19 +81,27 @@ def generator_losses(
     """The generator's weighted losses, to be added up."""
     with turn.autocast():
         there = edit(generator, real.pictures, real.wanted, saturated=weights.saturate_mask)
-        scores, units = critic(there.composed)
+        against = judged(critic, there.composed, real.wanted, weights)
         back = edit(generator, there.composed, real.own, saturated=weights.saturate_mask)
     first, second = there.attention.float(), back.attention.float()
     mask, smooth = losses.MASKS[weights.mask_norm], losses.SMOOTHNESS[weights.mask_smoothness]
     return there, {
-        "g_mskd_fake": weights.adversarial * losses.adversarial_real(scores.float()),
-        "g_mskd_cond": weights.condition
-        * losses.CONDITIONING[weights.conditioning](units.float(), real.wanted),
+        **against,
         "g_cyc": weights.cycle * losses.cycle(back.composed.float(), real.pictures),
         "g_m1": weights.mask * mask(first),
         "g_m2": weights.mask * mask(second),
         "g_m1_s": weights.smooth * smooth(first),
         "g_m2_s": weights.smooth * smooth(second),
+    }
+
+
+def judged(critic: Discriminator, composed: Tensor, wanted: Tensor, weights: Weights) -> Losses:
+    """The generator's two losses that come from the critic."""
+    scores, units = critic(composed)
+    condition = losses.CONDITIONING[weights.conditioning](units.float(), wanted)
+    return {
+        "g_mskd_fake": weights.adversarial * losses.adversarial_real(scores.float()),
+        "g_mskd_cond": weights.condition * condition,
     }
 
 

@@ -1,0 +1,58 @@
+"""The folders that GANimation is trained on, opened: prepared ones, and the official code's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from trainers.data import Expected, open_prepared
+from trainers.errors import DataError
+from trainers.faces import Faces
+from trainers.ganimation.recipe import Data
+
+
+@dataclass(frozen=True)
+class Opened:
+    """sides: by split the pictures, and per picture the action units (N, 17) that were asked for, where it was
+    synthesised. about: JSON for checkpoint.json."""
+
+    sides: Mapping[str, tuple[Faces, Tensor]]
+    about: Mapping[str, Any]
+
+
+def open_data(data: Data, *, paired: bool) -> Opened:
+    """Open and check a recipe's data. paired: both labels are needed. Raises DataError."""
+    if data.layout == "official":
+        return _official(data)
+    size = data.read_size or data.size
+    expected = Expected(data.extractor, data.mode, data.crop)
+    first = "measured" if paired else data.labels
+    prepared = open_prepared(data.folder, size, expected=expected, labels=first)
+    asked = prepared
+    if paired:  # the same pictures, with the other labels: no second copy of them is kept
+        asked = open_prepared(data.folder, size, expected=expected, labels="asked", cache_bytes=0)
+    sides = {
+        "train": (prepared.train, _aus(asked.train)),
+        "validation": (prepared.validation, _aus(asked.validation)),
+    }
+    return Opened(sides, prepared.about)
+
+
+def _aus(faces: Faces) -> Tensor:
+    if faces.aus is None:
+        raise DataError("the pictures have no action units")
+    return faces.aus
+
+
+def _official(data: Data) -> Opened:
+    from trainers.layouts.ganimation import open_action_unit_folder
+
+    prepared = open_action_unit_folder(data.folder, data.size)
+    sides = {
+        "train": (prepared.train, _aus(prepared.train)),
+        "validation": (prepared.validation, _aus(prepared.validation)),
+    }
+    return Opened(sides, prepared.about)

@@ -1,0 +1,164 @@
+"""What a recipe of GANimation may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from trainers.ganimation.losses import Weights
+from trainers.ganimation.networks import Norm
+from trainers.system import Stage
+
+PAIRS, ADVERSARIAL, MIXED = "pairs", "adversarial", "mixed"
+STAGES = (PAIRS, ADVERSARIAL, MIXED)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which pictures. size: side that the networks see."""
+
+    folder: Path
+    layout: Literal["prepared", "official"] = "prepared"
+    """official: the folder of the authors' code (imgs/, aus_openface.pkl, train_ids.csv, test_ids.csv)."""
+    size: int = 128
+    read_size: int = 0
+    """Side at which pictures are read, where they are moved about before they are brought to size; 0: size."""
+    extractor: str = ""
+    mode: str = ""
+    crop: str = ""
+    """What the folder has to say of itself; nothing is asked where it is empty. Another one is refused."""
+    labels: Literal["measured", "asked"] = "measured"
+    """Action units of the adversarial stage: as measured on each picture, or for synthesised ones what was asked."""
+    flip: bool = True
+    """Mirror every other picture; action units are of both sides, so they stay."""
+    wanted_noise: float = 0.1
+    """Added to every wanted action unit of the adversarial training: uniform, plus or minus this, not cut to 0..1."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Widths. The official ones are 64 and 6, both for both."""
+
+    conv_dim: int = 64
+    repeat_num: int = 6
+    norm: Norm = "instance"
+    critic_conv_dim: int = 64
+    critic_repeat_num: int = 6
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam, of either network."""
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    clip: float | None = None
+    """Largest norm of the generator's gradient in the stages with pairs; none is cut where absent."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate within a stage.
+
+    epochs (official): constant for `constant`, then 1 / `decay` of the start less after each epoch, the first time
+    after epoch `constant` + 1, so that epoch `constant` + `decay` still learns. steps: up over `warm` of the stage, constant,
+    and from `hold` of the stage on down to `least`, along a cosine.
+    """
+
+    by: Literal["epochs", "steps"] = "epochs"
+    constant: int = 20
+    decay: int = 10
+    warm: float = 0.0
+    hold: float = 1.0
+    least: float = 0.02
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Supervision by pictures of one person with two expressions, which synthesis gives. Not in the paper.
+
+    Weights of the mean absolute difference of the composite (picture), of its slopes (edges) and of the colour mask
+    alone (colour); of the attention's cross entropy where nothing changes between the two (keep: towards 1) and where
+    something does (give: towards 0), and of its squared slopes (smooth). changed: how much more a pixel counts that
+    changes fully.
+    """
+
+    picture: float = 1.0
+    edges: float = 1.0
+    colour: float = 0.1
+    keep: float = 0.05
+    give: float = 0.05
+    smooth: float = 0.1
+    changed: float = 6.0
+    full_change: float = 0.06
+    """The change, of the way from black to white, that counts as full."""
+    same: float = 0.1
+    """Share of pairs of a picture with itself, whose action units are its own."""
+    from_base: float = 0.5
+    """Share of the others that start at the real picture and not at another synthesised one."""
+    to_base: float = 0.2
+    """Share of those that end at the real picture."""
+    asked: float = 0.5
+    """Share of pairs whose wanted action units are what was asked of the synthesis, added to the base's own, and not
+    what was measured on its result."""
+    shift: float = 0.02
+    zoom: float = 0.04
+    turn: float = 3.0
+    """Largest shift (of the side), zoom and turn (degrees) of both pictures, alike."""
+    light: float = 0.15
+    """Largest change of brightness, contrast and of each colour, of both pictures, alike."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The watch on the mean attention over the face. Outside low .. high the mask's weight is changed by `factor`."""
+
+    low: float = 0.3
+    high: float = 0.95
+    patience: int = 200
+    """Steps of the generator between two looks."""
+    factor: float = 1.5
+    most: int = 8
+    """So many adjustments in one direction, then the training stops."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training: data, networks, losses and stages named `pairs`, `adversarial` or `mixed`, in any order."""
+
+    data: Data
+    stages: tuple[Stage, ...]
+    networks: Networks = field(default_factory=Networks)
+    losses: Weights = field(default_factory=Weights)
+    pairs: Pairs = field(default_factory=Pairs)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    guard: Guard = field(default_factory=Guard)
+    critic_steps: int = 5
+    """Batches per step of the generator in the adversarial stage."""
+    penalty_every: int = 1
+    """Batches per step of the gradient penalty in the mixed stage."""
+    average: float = 0.0
+    """Decay of the generator's moving average; 0 keeps none, as officially."""
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if not names or (unknown := sorted(set(names) - set(STAGES))):
+            raise ValueError(
+                f"stages: expected names among {', '.join(STAGES)}, got {', '.join(names) or 'none'}"
+                if not names
+                else f"stage {unknown[0]!r}: expected one of {', '.join(STAGES)}"
+            )
+        if len(set(names)) != len(names):
+            raise ValueError("stages: each name once")
+        if self.data.layout == "official" and set(names) != {ADVERSARIAL}:
+            raise ValueError("layout 'official' has no pairs: expected the stage 'adversarial' alone")
+        if self.data.size % 4 or self.data.size < 16:
+            raise ValueError(f"data.size is {self.data.size}, expected a multiple of 4, 16 or more")
+        if self.critic_steps < 1:
+            raise ValueError(f"critic_steps is {self.critic_steps}, expected 1 or more")
+        if not 0.0 <= self.average < 1.0:
+            raise ValueError(f"average is {self.average}, expected 0 or more and less than 1")
+        if not 0.0 <= self.guard.low < self.guard.high <= 1.0 or self.guard.factor <= 1.0:
+            raise ValueError("guard: expected 0 <= low < high <= 1 and a factor above 1")
