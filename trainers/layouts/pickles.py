@@ -1,0 +1,343 @@
+"""Data out of a pickle without unpickling: a reader of its opcodes that knows data and can call nothing.
+
+It understands plain values (dict, list, tuple, text, bytes, numbers, None) and NumPy arrays and scalars of numbers, as
+Python 2 and 3 write them in protocols 0 to 5. Whatever else a pickle may name or call is refused by name, and nothing
+that it names is ever imported.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainers.errors import DataError
+
+MOST_BYTES = 1 << 30
+
+_VALUES = {
+    "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "INT", "FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE",
+    "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8", "BYTEARRAY8",
+}  # fmt: skip
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+_SILENT = {"PROTO", "FRAME"}
+_MARK = object()
+
+
+@dataclass(frozen=True)
+class _Name:
+    """Something a pickle refers to by name: only compared, never looked up."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+_CORE = {"numpy.core.multiarray", "numpy._core.multiarray"}
+_BUFFER = {"numpy.core.numeric", "numpy._core.numeric"}
+_DTYPES = {
+    f"{kind}{width}" for kind, widths in (("f", "248"), ("i", "1248"), ("u", "1248")) for width in widths
+}
+_DTYPES.add("b1")
+
+
+class _Dtype:
+    """A dtype in the making: only numbers."""
+
+    def __init__(self, code: Any) -> None:
+        if code not in _DTYPES:
+            raise _Refused(f"an array of type {code!r}")
+        self.dtype = np.dtype(code)
+
+    def build(self, state: Any) -> None:
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if order not in ("<", ">", "|", "=") or any(part not in (None, -1, 0) for part in state[2:8]):
+            raise _Refused("a structured array")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """An array in the making."""
+
+    def __init__(self) -> None:
+        self.array: np.ndarray[Any, Any] | None = None
+
+    def build(self, state: Any) -> None:
+        if not (isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], _Dtype)):
+            raise _Refused("an array of unknown make")
+        _, shape, dtype, by_columns, data = state
+        self.array = _numbers(data, dtype, shape, bool(by_columns))
+
+
+class _Refused(Exception):  # noqa: N818 - carries what stands in the pickle
+    pass
+
+
+def read_pickle(path: Path) -> Any:
+    """The plain data in a pickle; arrays as NumPy arrays, scalars as Python numbers, Python 2's text as str (latin-1).
+
+    Raises DataError when the file cannot be read, is damaged or too large, or holds anything but data.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path}: has more than {MOST_BYTES >> 20} MiB; expected a table")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    try:
+        return _plain(_run(pickletools.genops(data)))
+    except _Refused as refused:
+        raise DataError(
+            f"{path}: holds {refused}, expected plain data and arrays of numbers; nothing of it was run: "
+            "convert the file where you trust it"
+        ) from refused
+    except (
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise DataError(f"{path}: is a damaged pickle, or none ({error}); get the file again") from error
+
+
+def _run(opcodes: Iterator[tuple[Any, Any, int | None]]) -> Any:
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    for opcode, argument, _ in opcodes:
+        name = opcode.name
+        if name in _VALUES:
+            stack.append(argument)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
+        elif name == "STOP":
+            return stack.pop()
+        elif name not in _SILENT:
+            step = _STEPS.get(name)
+            if step is None:
+                raise _Refused(f"the opcode {name}")
+            step(stack, memo, argument)
+    raise ValueError("it ends before its end")
+
+
+def _marked(stack: list[Any]) -> list[Any]:
+    """What lies above the topmost mark; both are taken away."""
+    for place in range(len(stack) - 1, -1, -1):
+        if stack[place] is _MARK:
+            taken = stack[place + 1 :]
+            del stack[place:]
+            return taken
+    raise ValueError("it has no mark")
+
+
+def _tuple(count: int) -> Callable[[list[Any], dict[int, Any], Any], None]:
+    def make(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+        parts = tuple(stack[-count:])
+        del stack[-count:]
+        stack.append(parts)
+
+    return make
+
+
+def _set(target: Any, flat: list[Any]) -> None:
+    if not isinstance(target, dict) or len(flat) % 2:
+        raise _Refused("entries of something that is no dictionary")
+    for key, value in zip(flat[::2], flat[1::2]):
+        target[_plain(key)] = value
+
+
+def _append(target: Any, values: list[Any]) -> None:
+    if not isinstance(target, list):
+        raise _Refused("items of something that is no list")
+    target.extend(values)
+
+
+def _set_one(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    value, key = stack.pop(), stack.pop()
+    _set(stack[-1], [key, value])
+
+
+def _set_all(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    flat = _marked(stack)
+    _set(stack[-1], flat)
+
+
+def _append_one(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    value = stack.pop()
+    _append(stack[-1], [value])
+
+
+def _append_all(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    values = _marked(stack)
+    _append(stack[-1], values)
+
+
+def _dict(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    made: dict[Any, Any] = {}
+    _set(made, _marked(stack))
+    stack.append(made)
+
+
+def _pop(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    stack.pop()
+
+
+def _pop_mark(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    _marked(stack)
+
+
+def _put(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    memo[len(memo) if argument is None else int(argument)] = stack[-1]
+
+
+def _get(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    stack.append(memo[int(argument)])
+
+
+def _global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    module, _, name = str(argument).partition(" ")
+    stack.append(_known(_Name(module, name)))
+
+
+def _stack_global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    name, module = stack.pop(), stack.pop()
+    stack.append(_known(_Name(str(module), str(name))))
+
+
+def _known(name: _Name) -> _Name:
+    if name.module in _CORE and name.name in ("_reconstruct", "scalar"):
+        return name
+    if name.module in _BUFFER and name.name == "_frombuffer":
+        return name
+    if name in _PLAIN_NAMES:
+        return name
+    raise _Refused(f"a reference to {name}")
+
+
+_PLAIN_NAMES = {
+    _Name("numpy", "ndarray"),
+    _Name("numpy", "dtype"),
+    _Name("_codecs", "encode"),
+    _Name("collections", "OrderedDict"),
+}
+
+
+def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    arguments, what = stack.pop(), stack.pop()
+    if not isinstance(what, _Name) or not isinstance(arguments, tuple):
+        raise _Refused("a call")
+    stack.append(_CALLS[what.name](arguments))
+
+
+def _dtype(arguments: tuple[Any, ...]) -> _Dtype:
+    return _Dtype(arguments[0])
+
+
+def _scalar(arguments: tuple[Any, ...]) -> Any:
+    dtype, data = arguments
+    return _numbers(data, dtype, (), False)[()].item()
+
+
+def _from_buffer(arguments: tuple[Any, ...]) -> _Array:
+    data, dtype, shape, order = arguments
+    made = _Array()
+    made.array = _numbers(data, dtype, shape, order == "F")
+    return made
+
+
+def _encode(arguments: tuple[Any, ...]) -> bytes:
+    """How protocol 2 writes bytes: text, in latin-1."""
+    text, codec = arguments
+    if codec not in ("latin1", "latin-1"):
+        raise _Refused(f"text in {codec!r}")
+    return str(text).encode("latin-1")
+
+
+def _ordered(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    made: dict[Any, Any] = {}
+    for pairs in arguments:
+        _set(made, [part for pair in pairs for part in pair])
+    return made
+
+
+_CALLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+    "_reconstruct": lambda arguments: _Array(),
+    "dtype": _dtype,
+    "scalar": _scalar,
+    "_frombuffer": _from_buffer,
+    "encode": _encode,
+    "OrderedDict": _ordered,
+}
+
+
+def _build(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    state = stack.pop()
+    if not isinstance(stack[-1], (_Array, _Dtype)):
+        raise _Refused("an object with a state")
+    stack[-1].build(state)
+
+
+def _numbers(data: Any, dtype: Any, shape: Any, by_columns: bool) -> np.ndarray[Any, Any]:
+    if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
+        raise _Refused("an array of unknown make")
+    raw = data.encode("latin-1") if isinstance(data, str) else bytes(data)
+    flat = np.frombuffer(raw, dtype.dtype)
+    return flat.reshape(shape, order="F" if by_columns else "C").astype(dtype.dtype.newbyteorder("="))
+
+
+def _plain(value: Any) -> Any:
+    """Without what was only needed on the way."""
+    if isinstance(value, _Array):
+        if value.array is None:
+            raise ValueError("an array has no content")
+        return value.array
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, tuple):
+        return tuple(_plain(one) for one in value)
+    if isinstance(value, (_Name, _Dtype)):
+        raise _Refused("a name in place of a value")
+    return value
+
+
+_STEPS: dict[str, Callable[[list[Any], dict[int, Any], Any], None]] = {
+    "MARK": lambda stack, memo, argument: stack.append(_MARK),
+    "POP": _pop,
+    "POP_MARK": _pop_mark,
+    "DUP": lambda stack, memo, argument: stack.append(stack[-1]),
+    "TUPLE": lambda stack, memo, argument: stack.append(tuple(_marked(stack))),
+    "TUPLE1": _tuple(1),
+    "TUPLE2": _tuple(2),
+    "TUPLE3": _tuple(3),
+    "LIST": lambda stack, memo, argument: stack.append(_marked(stack)),
+    "DICT": _dict,
+    "SETITEM": _set_one,
+    "SETITEMS": _set_all,
+    "APPEND": _append_one,
+    "APPENDS": _append_all,
+    "PUT": _put,
+    "BINPUT": _put,
+    "LONG_BINPUT": _put,
+    "MEMOIZE": _put,
+    "GET": _get,
+    "BINGET": _get,
+    "LONG_BINGET": _get,
+    "GLOBAL": _global,
+    "STACK_GLOBAL": _stack_global,
+    "REDUCE": _reduce,
+    "BUILD": _build,
+}
