@@ -65,9 +65,8 @@ def gather(
         inside = path.relative_to(root)
         line = _line_of(path, table)
         person = line.person or _person(path, inside, name, persons)
-        inputs.append(
-            Input(path, name, inside.as_posix(), person, line.origin, line.licence or licence or "unknown")
-        )
+        texts = (inside.as_posix(), person, line.origin, line.licence or licence or "unknown")
+        inputs.append(Input(path, name, *(_writable(text) for text in texts)))
     return inputs
 
 
@@ -145,3 +144,8 @@ def _person(path: Path, inside: Path, name: str, rule: str) -> str:
     if rule == "name":
         return path.stem.rpartition("_")[0] or path.stem
     return name
+
+
+def _writable(text: str) -> str:
+    """Names of files may hold bytes that are no text."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -22,6 +22,7 @@ _ROWS, _MADE, _CELL = 20, 9, 96
 _GROUND = 245
 _LINE, _DOT = 14, (64, 255, 96)
 _MOST_LISTED = 500
+_LETTERS = 18
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; color: #222 }
 table { border-collapse: collapse; margin: .5rem 0 2rem } td, th { padding: .15rem .6rem; text-align: right }
@@ -63,7 +64,7 @@ def _line(out: Path, first: Mapping[str, str], rows: Rows) -> U8:
     line = np.full((_CELL + _LINE, _CELL * (2 + _MADE), 3), _GROUND, np.uint8)
     for place, cell in enumerate(cells):
         line[_LINE:, place * _CELL : (place + 1) * _CELL] = cell
-    _write(line, f"{first['image']} ({first['split']})", 0)
+    _write(line, f"{first['image'][:_LETTERS]} ({first['split']})", 0)
     for place, row in enumerate(shown):
         asked = sorted(((abs(float(row[f"asked_{au}"] or 0)), au) for au in AU_NAMES), reverse=True)[:2]
         words = [f"{au[2:]}{float(row[f'asked_{au}']):+.1f}" for size, au in asked if size > 0]

@@ -65,10 +65,10 @@ def prepare(
     parts = split([row["person"] for row in rows], validation)
     rows = [row | {"split": parts[row["person"]]} for row in rows]
     about = _about(found, outcomes, rows, settings, persons, validation)
-    store.keep_only({row["image"] for row in rows})
     write_text(out / "features.csv", table_text(rows))
     write_report(out, about, rows, [refused for outcome in outcomes for refused in outcome.refused])
     store.finish(about)
+    store.keep_only({row["image"] for row in rows})
     return about
 
 

@@ -12,7 +12,7 @@ from engine.annotate.inputs import Input
 from engine.annotate.labels import EXTRACTOR, EXTRACTOR_VERSION
 from engine.annotate.table import FORMAT, sound_rows
 from engine.annotate.work import Outcome, Settings
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StateError
 from engine.evaluate.parts import Parts, digest, file_digest, write_json, write_text
 
 PARTS = "parts"
@@ -61,10 +61,20 @@ class Store:
                 (self.folder / place / f"{row['image']}.png").is_file() for place in ("images", "parsing")
             ):
                 return None
-        return Outcome(rows, [(name, reason, detail) for name, reason, detail in part.get("refused", [])])
+        refused = part.get("refused")
+        if not isinstance(refused, list) or not all(_is_refusal(one) for one in refused):
+            return None
+        return Outcome(rows, [(name, reason, detail) for name, reason, detail in refused])
 
     def save(self, key: str, outcome: Outcome) -> None:
-        self._parts.save(key, {"rows": outcome.rows, "refused": outcome.refused})
+        """Raises StateError when the disk does not take it."""
+        try:
+            self._parts.save(key, {"rows": outcome.rows, "refused": outcome.refused})
+        except OSError as error:
+            raise StateError(
+                f"{self.folder} could not be written ({error.strerror}): free some space, then run the same command "
+                "again to go on"
+            ) from error
 
     def discard(self, key: str) -> None:
         self._parts.discard(key)
@@ -82,3 +92,7 @@ class Store:
     def finish(self, dataset: dict[str, Any]) -> None:
         """The last file that is written makes the data set whole."""
         write_json(self.folder / "dataset.json", dataset)
+
+
+def _is_refusal(one: object) -> bool:
+    return isinstance(one, list) and len(one) == 3 and all(isinstance(text, str) for text in one)

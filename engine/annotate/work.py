@@ -18,7 +18,7 @@ from engine.annotate.inputs import Input
 from engine.annotate.labels import DYNAMIC, STATIC, Labels, label, parsing_of
 from engine.annotate.synthesise import Moved, synthesise
 from engine.annotate.table import Row
-from engine.errors import ConfigError, InputError, NoFaceError
+from engine.errors import ConfigError, DecodeError, InputError, NoFaceError, StateError
 from engine.features import action_units, extract
 from engine.features.calibration import Calibration
 from engine.features.shape import fit_shape
@@ -101,7 +101,7 @@ class Desk:
         self._stage, self._settings, self._folder, self._alive = stage, settings, folder, alive
 
     def work(self, one: Input) -> Outcome:
-        """Never raises for what a file may hold; what stops everything (a full disk, say) does."""
+        """Never raises for what a file may hold. Raises StateError when results cannot be written."""
         outcome = Outcome()
         try:
             with open_media(one.path) as media:
@@ -133,7 +133,7 @@ class Desk:
         cut_by = (self._settings.crop, self._settings.mode)
         for index, offsets in enumerate(expressions(one.id, self._settings.synthesise, base.aus)):
             self._alive()
-            name = f"{one.id}_s{index:03d}"
+            name = f"{one.id}~s{index:03d}"
             try:
                 made = synthesise(
                     moved, base, source.face, offsets, self._stage.detector, self._settings.gates, *cut_by
@@ -147,48 +147,71 @@ class Desk:
 
     def _clip(self, one: Input, media: MediaReader, outcome: Outcome) -> None:
         """Frames at even distances over the whole clip. In dynamic mode rows wait until the neutral is known."""
-        dynamic = self._settings.mode == DYNAMIC
         waiting: list[tuple[Row, Face]] = []
         calibrations: dict[int, Calibration] = {}
         self._stage.tracker.reset()
-        for frame, taken in _sampled(media, self._settings):
-            self._alive()
-            tracked = self._stage.tracker.track(frame) if dynamic else ()
-            if tracked:
-                _learn(calibrations, tracked[0], frame)
-            if not taken:
-                continue
-            name = f"{one.id}_f{round(1000 * frame.time_s):06d}"
-            try:
-                face = self._face_of(frame, tracked)
-                labels = label(frame.rgb, face, self._settings.crop, self._settings.size)
-                pass_real(labels, self._settings.gates)
-            except Refused as refused:
-                outcome.refused.append((name, refused.reason, refused.detail))
-                continue
-            except InputError as error:
-                outcome.refused.append((name, reason_of(error), str(error)))
-                continue
-            row = _row(one, name, labels, frame.time_s)
-            self._draw(row, labels, self._stage.segmenter.mask(frame.rgb))
-            waiting.append((row, face))
+        try:
+            for frame, taken in _sampled(media, self._settings):
+                self._alive()
+                tracked = self._follow(frame, calibrations)
+                if taken:
+                    self._frame(one, frame, tracked, waiting, outcome)
+        except DecodeError as error:  # what was read before stays
+            outcome.refused.append((one.id, reason_of(error), str(error)))
         neutrals = {track: found.neutral() for track, found in calibrations.items()}
         for row, face in waiting:
-            if dynamic:
+            if face.track_id in neutrals:
                 row = replace(row, aus=action_units.measure(fit_shape(face.points), neutrals[face.track_id]))
             outcome.rows.append(row.cells())
 
+    def _follow(self, frame: Frame, calibrations: dict[int, Calibration]) -> tuple[Face, ...]:
+        """In dynamic mode the followed face, which every frame tells more about; else nobody."""
+        if self._settings.mode != DYNAMIC:
+            return ()
+        tracked = self._stage.tracker.track(frame)
+        if tracked:
+            _learn(calibrations, tracked[0], frame)
+        return tracked
+
+    def _frame(
+        self,
+        one: Input,
+        frame: Frame,
+        tracked: tuple[Face, ...],
+        waiting: list[tuple[Row, Face]],
+        outcome: Outcome,
+    ) -> None:
+        name = f"{one.id}~f{round(1000 * frame.time_s):06d}"
+        try:
+            face = self._face_of(frame, tracked)
+            labels = label(frame.rgb, face, self._settings.crop, self._settings.size)
+            pass_real(labels, self._settings.gates)
+        except Refused as refused:
+            outcome.refused.append((name, refused.reason, refused.detail))
+            return
+        except InputError as error:
+            outcome.refused.append((name, reason_of(error), str(error)))
+            return
+        row = _row(one, name, labels, frame.time_s)
+        self._draw(row, labels, self._stage.segmenter.mask(frame.rgb))
+        waiting.append((row, face))
+
     def _face_of(self, frame: Frame, tracked: tuple[Face, ...]) -> Face:
         """In dynamic mode the face that was followed, whose resting face is known."""
-        if self._settings.mode != DYNAMIC:
+        if self._settings.mode == STATIC:
             return _main(find_faces(frame.rgb, self._stage.detector), frame.rgb, self._settings.gates)
         if not tracked or tracked[0].score < self._settings.gates.presence:
             raise Refused("no face", "nobody was followed there")
         return tracked[0]
 
     def _draw(self, row: Row, labels: Labels, person: U8 | None) -> None:
-        write_picture(self._folder / "images" / f"{row.image}.png", labels.rgb)
-        write_grey(self._folder / "parsing" / f"{row.image}.png", parsing_of(labels, person))
+        """Raises StateError when the disk does not take it: no picture is to blame, and the rest would not fare better."""
+        parsing = parsing_of(labels, person)
+        try:
+            write_picture(self._folder / "images" / f"{row.image}.png", labels.rgb)
+            write_grey(self._folder / "parsing" / f"{row.image}.png", parsing)
+        except InputError as error:
+            raise StateError(f"{error}; then run the same command again to go on") from error
 
 
 def _row(
