@@ -34,7 +34,7 @@ from engine.types import U8
 CANDIDATES = 24
 """Frames of a clip that are looked at, spread evenly over its first 360."""
 TARGETS = 5
-"""Of these, the ones compared: those whose lips and lids differ most from the source frame's."""
+"""Of these, the ones compared: those whose lips and lids differ most from the source frame's and from each other."""
 MOST_TURN = 12.0
 """Degrees of yaw or pitch from the source frame beyond which a frame is no target: its own shape is seen otherwise."""
 LEAST_MOTION = 0.03
@@ -88,18 +88,29 @@ def pairs_of(path: Path, detector: Tracker, *, segmenter: Segmenter | None = Non
     calm = min(seen, key=lambda one: float(one.reading.aus.sum()))
     subject = subject_of(calm.rgb, detector, name=path.stem, segmenter=segmenter)
     near = [one for one in seen if one is not calm and _is_near(one.reading, subject.reading)]
-    near.sort(key=lambda one: -sum(errors(one.reading, subject.reading).values()))
     if not near:
         raise InputError(
             f"{path.name}: the head turns from frame to frame; expected a clip that looks one way"
         )
-    targets = tuple(near[:TARGETS])
+    targets = _varied(near, subject.reading)
     motion = float(np.mean([sum(errors(one.reading, subject.reading).values()) for one in targets]))
     if motion < LEAST_MOTION:
         raise InputError(
             f"{path.name}: lips and lids move by {motion:.3f} eye distances, expected {LEAST_MOTION} or more"
         )
-    return ClipPairs(path.stem, subject, targets)
+    return ClipPairs(path.stem, subject, tuple(targets))
+
+
+def _varied(near: Sequence[Target], source: Reading) -> list[Target]:
+    """Up to TARGETS, one by one the frame whose lips and lids lie farthest from the source's and from those chosen."""
+    chosen: list[Target] = []
+    left = list(near)
+    while left and len(chosen) < TARGETS:
+        known = [source, *(one.reading for one in chosen)]
+        best = max(left, key=lambda one: min(sum(errors(one.reading, other).values()) for other in known))
+        chosen.append(best)
+        left = [one for one in left if one is not best]
+    return chosen
 
 
 def _candidates(path: Path, first: int, cut: Cut) -> list[tuple[int, U8]]:

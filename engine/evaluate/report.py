@@ -9,7 +9,7 @@ from typing import Any
 from engine.evaluate.rules import Exclusion
 from engine.evaluate.scores import CROSS_KEYS, SELF_KEYS, Scores
 
-_STYLE = """
+STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px; color: #222 }
 table { border-collapse: collapse; margin: .5rem 0 2rem } td, th { padding: .2rem .55rem; text-align: right }
 td:first-child, th:first-child { text-align: left; white-space: nowrap } th { vertical-align: bottom }
@@ -91,10 +91,10 @@ def page(
         f"<h1>Evaluation</h1><p>{escape(PROTOCOL_TEXT)}</p><ul>{origin}</ul>",
         _section("Self", own["clips"], own["mean"], SELF_KEYS, apart["self"], facts["self"]),
         _section("Cross", pairs["pairs"], pairs["mean"], cross, apart["cross"], facts["cross"]),
-        _exclusions(exclusions),
-        *(_gallery(title, pictures) for title, pictures in sheets.items()),
+        exclusion_table(exclusions),
+        *(gallery(title, pictures) for title, pictures in sheets.items()),
     ]
-    head = f'<meta charset="utf-8"><title>Marotte: evaluation</title><style>{_STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>Marotte: evaluation</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
@@ -129,7 +129,8 @@ def _table(title: str, rows: Mapping[str, Scores], keys: Sequence[str]) -> str:
     return f'<h3>{escape(title)}</h3><div class="wide">{table}</div>'
 
 
-def _exclusions(exclusions: Sequence[Exclusion]) -> str:
+def exclusion_table(exclusions: Sequence[Exclusion]) -> str:
+    """What was left out, and by which rule."""
     lines = "".join(
         f"<tr><td>{escape(one.where)}</td><td>{escape(one.what)}</td><td>{escape(one.rule)}</td></tr>"
         for one in exclusions
@@ -139,7 +140,8 @@ def _exclusions(exclusions: Sequence[Exclusion]) -> str:
     )
 
 
-def _gallery(title: str, pictures: Sequence[tuple[str, str]]) -> str:
+def gallery(title: str, pictures: Sequence[tuple[str, str]]) -> str:
+    """Sheets below each other; pictures: title and relative path."""
     shown = "".join(
         f'<h3>{escape(name)}</h3><img loading="lazy" src="{escape(path)}">' for name, path in pictures
     )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from engine import backends
+from engine.bundles import find
 from engine.errors import ConfigError
 from engine.evaluate.assembly import Assembly, Metrics
 from engine.evaluate.clip import spread_pairs
 from engine.evaluate.parts import PROTOCOL, Parts, code_digest, digest, folder_digest
+from engine.evaluate.processes import work_in_processes
 from engine.evaluate.soundness import discard_damaged
 from engine.evaluate.survey import Driver, Portrait, survey_drivers, survey_portraits
-from engine.evaluate.work import Pair, Settings, ShippedStage, Stage, Task, carry_out, work_in_processes
+from engine.evaluate.work import Pair, Settings, ShippedStage, Stage, Task, carry_out, open_work
+from engine.generators import BUILT_IN
 
 DEFAULT_PAIRS = 36
 """Cross pairs where no number is asked for."""
@@ -27,6 +31,7 @@ def evaluate(
     out: Path,
     *,
     bundle: str = "mesh_flow",
+    accept: frozenset[str] = frozenset(),
     pairs: int | None = None,
     backend: str = "auto",
     cache: Path | None = None,
@@ -37,7 +42,8 @@ def evaluate(
     """Measure a generator on every clip of `drivers` and on pairs of them with pictures of `portraits`.
 
     Writes into `out`: metrics.json, details.json (every figure before the rules, spreads, counts,
-    exclusions), report.html and sheets/. pairs: how many, spread over both folders (default DEFAULT_PAIRS; 0
+    exclusions), report.html and sheets/. bundle, accept: as of engine.generators.open_generator; it has to move
+    portraits. pairs: how many, spread over both folders (default DEFAULT_PAIRS; 0
     for none). jobs: processes (default: two where there are two cores; each process starts anew, so a script
     that calls this needs its ``if __name__ == "__main__"``). stage: what to measure in place of the shipped
     session, in this process. progress: called with the results done and their number.
@@ -48,7 +54,7 @@ def evaluate(
     """
     if pairs is not None and pairs < 0:
         raise ConfigError(f"pairs: got {pairs}, expected 0 or more")
-    settings = Settings(out.resolve(), bundle, backend, cache)
+    settings = Settings(out.resolve(), bundle, backend, cache, accept)
     parts = Parts(settings.folder / "parts")
     about = _about(settings, stage)
     jobs = min(2, os.cpu_count() or 1) if jobs is None else jobs
@@ -66,19 +72,28 @@ def evaluate(
         for task in tasks if alone else ():
             carry_out(task, opened, settings.folder, looked)
     if not alone:
-        work_in_processes(tasks, settings, jobs, looked)
+        work_in_processes(tasks, partial(open_work, settings), jobs, looked)
     return Assembly(settings.folder, parts, tasks, [*no_clips, *no_pictures], about).write()
 
 
 def _about(settings: Settings, stage: Stage | None) -> dict[str, str]:
     """Everything beside the files themselves that decides a result, in words."""
-    bundle = Path(settings.bundle)
-    content = f" ({folder_digest(bundle)[:16]})" if bundle.is_dir() else ""
-    about = {"generator": settings.bundle + content, "code": code_digest()[:16], "protocol": str(PROTOCOL)}
+    about = {
+        "generator": bundle_words(settings.bundle),
+        "code": code_digest()[:16],
+        "protocol": str(PROTOCOL),
+    }
     if stage is not None:
         return about | {"stage": type(stage).__qualname__}
     choice = backends.choose(settings.backend)
     return about | {"backend": f"{choice.name} ({choice.reason})"}
+
+
+def bundle_words(bundle: str) -> str:
+    """A bundle by name, and by its content where it is more than built-in code."""
+    if bundle in BUILT_IN:
+        return bundle
+    return f"{bundle} ({folder_digest(find(bundle))[:16]})"
 
 
 def _tasks(clips: Sequence[Driver], pictures: Sequence[Portrait], wanted: int, about: str) -> list[Task]:

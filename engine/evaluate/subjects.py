@@ -6,7 +6,7 @@ itself. What is asked of a generator, and what came of it, are both in that read
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +76,7 @@ def subject_of(
 
 
 def read_subject(
-    path: Path, detector: Detector, *, person: str = "", segmenter: Segmenter | None = None
+    path: Path, detector: Detector, *, name: str = "", person: str = "", segmenter: Segmenter | None = None
 ) -> Subject:
     """A picture file, cut to the square of 2.3 face ovals at 512 px on which everything is measured.
 
@@ -87,19 +87,23 @@ def read_subject(
     if not found:
         raise NoFaceError(f"{path.name}: no face found")
     cut = Cut.around(found[0].points, rgb.shape).of(rgb)
-    return subject_of(cut, detector, name=path.stem, person=person or path.stem, segmenter=segmenter)
+    return subject_of(cut, detector, name=name or path.stem, person=person, segmenter=segmenter)
 
 
 def read_subjects(
-    paths: Iterable[Path], detector: Detector, *, segmenter: Segmenter | None = None
+    paths: Iterable[Path] | Mapping[str, Path], detector: Detector, *, segmenter: Segmenter | None = None
 ) -> tuple[list[Subject], dict[str, str]]:
-    """The subjects of several files, each a person of its own, and by file name why the others were refused."""
+    """The subjects of several files, each a person of its own, and by name why the others were refused.
+
+    paths: by name, or files that go by their stems.
+    """
+    named = paths if isinstance(paths, Mapping) else {path.stem: path for path in paths}
     subjects, refused = [], {}
-    for path in paths:
+    for name, path in named.items():
         try:
-            subjects.append(read_subject(path, detector, segmenter=segmenter))
+            subjects.append(read_subject(path, detector, name=name, segmenter=segmenter))
         except InputError as error:
-            refused[path.name] = str(error)
+            refused[name] = str(error)
     return subjects, refused
 
 

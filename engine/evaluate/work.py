@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import cv2
-
-from engine.errors import InputError, MarotteError
+from engine.errors import ConfigError, InputError
 from engine.evaluate.clip import Tracker, read_clip
 from engine.evaluate.measure import Measured, Truth, measure_clip, measure_pair, truth_of
 from engine.evaluate.parts import Parts
@@ -24,8 +18,7 @@ from engine.evaluate.reenact import Reenactor, SessionReenactor
 from engine.evaluate.sheets import sheet
 from engine.evaluate.survey import Driver, Portrait
 from engine.media import write_picture
-
-_POLL_S = 0.5
+from engine.types import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +44,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a process needs to set up its stage."""
+    """What a process needs to set up its stage. accept: terms that were accepted, as of engine.bundle."""
 
     folder: Path
     bundle: str
     backend: str
     cache: Path | None
+    accept: frozenset[str] = frozenset()
 
 
 class Stage(Protocol):
@@ -92,8 +86,15 @@ class ShippedStage:
             stack.callback(tracker.close)
             segmenter = PersonSegmenter(**options)
             stack.callback(segmenter.close)
-            generator, runner = open_generator(self._settings.bundle)
+            generator, runner = open_generator(
+                self._settings.bundle, backend=self._settings.backend, accept=self._settings.accept
+            )
             stack.callback(runner.close)
+            if Mode.PUPPET not in generator.modes:
+                raise ConfigError(
+                    f"bundle {self._settings.bundle}: it edits faces and moves no portrait, so there is nothing to "
+                    "compare with a driver; measure it with --requests"
+                )
             self.tracker = tracker
             self.reenactor = SessionReenactor(tracker, segmenter, generator, runner)
             self._open = stack.pop_all()
@@ -153,67 +154,8 @@ def _keep(parts: Parts, key: str, truth: Truth, measure: Callable[[], Measured])
     )
 
 
-def work_in_processes(
-    tasks: Sequence[Task], settings: Settings, jobs: int, looked: Callable[[], None]
-) -> None:
-    """All tasks in `jobs` processes; `looked` is called now and then, to count the parts on disk.
-
-    Raises MarotteError with the child's last line when one fails; the others are stopped.
-    """
-    context = multiprocessing.get_context("spawn")
-    waiting, failures = context.SimpleQueue(), context.SimpleQueue()
-    for place in range(len(tasks)):
-        waiting.put(place)
-    for _ in range(jobs):
-        waiting.put(None)
-    workers = [
-        context.Process(target=_serve, args=(tasks, settings, waiting, failures), daemon=True)
-        for _ in range(jobs)
-    ]
-    try:
-        for worker in workers:
-            worker.start()
-        _wait(workers, failures, looked)
-    finally:
-        for worker in workers:
-            if worker.is_alive():
-                worker.terminate()
-            if worker.pid is not None:
-                worker.join()
-
-
-def _wait(workers: Sequence[BaseProcess], failures: Any, looked: Callable[[], None]) -> None:
-    while any(worker.is_alive() for worker in workers):
-        for worker in workers:
-            worker.join(_POLL_S / len(workers))
-        looked()
-        if not failures.empty():
-            break
-    if not failures.empty():
-        raise MarotteError(str(failures.get()))
-    broken = [worker.exitcode for worker in workers if worker.exitcode]
-    if broken:
-        raise MarotteError(
-            f"a measuring process ended with status {broken[0]}; run the same command again to go on"
-        )
-
-
-def _serve(tasks: Sequence[Task], settings: Settings, waiting: Any, failures: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears the interruption and stops us
-    cv2.setNumThreads(1)
-    try:
-        with ShippedStage(settings) as stage:
-            while (place := waiting.get()) is not None:
-                _stop_alone()
-                carry_out(tasks[place], stage, settings.folder, _stop_alone)
-    except MarotteError as error:
-        failures.put(str(error))
-    except Exception:
-        failures.put(f"a measuring process failed: {traceback.format_exc()}")
-
-
-def _stop_alone() -> None:
-    """End this process where its parent was killed, which could not stop it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        raise SystemExit(1)
+@contextmanager
+def open_work(settings: Settings) -> Iterator[Callable[[Task, Callable[[], None]], None]]:
+    """The shipped stage as what carries out a task in a process of its own."""
+    with ShippedStage(settings) as stage:
+        yield lambda task, finished: carry_out(task, stage, settings.folder, finished)

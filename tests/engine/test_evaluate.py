@@ -20,7 +20,7 @@ import pytest
 
 from engine import canonical
 from engine.errors import ConfigError, TooSmallError
-from engine.evaluate import evaluate, run, work
+from engine.evaluate import evaluate, processes, run
 from engine.evaluate.clip import Clip, Cut, scored_frames, spread_pairs, window_frames
 from engine.evaluate.parts import write_text
 from engine.evaluate.reenact import Played, resting
@@ -268,10 +268,10 @@ def test_a_process_whose_parent_is_gone_ends(monkeypatch: pytest.MonkeyPatch) ->
 
     for parent in (None, Parent(True)):
         monkeypatch.setattr("multiprocessing.parent_process", lambda parent=parent: parent)
-        work._stop_alone()
+        processes.stop_alone()
     monkeypatch.setattr("multiprocessing.parent_process", lambda: Parent(False))
     with pytest.raises(SystemExit):
-        work._stop_alone()
+        processes.stop_alone()
 
 
 def test_a_full_disk_leaves_nothing_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

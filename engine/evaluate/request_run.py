@@ -1,0 +1,232 @@
+"""A generator asked for AUs, or given donors, from folders of pictures to metrics.json, a report and sheets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from engine import backends, blend
+from engine.config import known
+from engine.errors import ConfigError, InputError
+from engine.evaluate.changers import Opened
+from engine.evaluate.parts import Parts, code_digest, digest, file_digest
+from engine.evaluate.processes import work_in_processes
+from engine.evaluate.request_items import (
+    ClipItem,
+    CoupleItem,
+    Item,
+    Picture,
+    PortraitItem,
+    RemovalItem,
+    Tools,
+)
+from engine.evaluate.request_report import write_report
+from engine.evaluate.requests import Scores
+from engine.evaluate.rules import Exclusion
+from engine.evaluate.run import bundle_words
+from engine.evaluate.subjects import number_of, read_subjects
+from engine.evaluate.survey import media_files
+from engine.evaluate.transfers import HAS, HAS_NOT, OpenedTransfer, couples
+from engine.evaluate.work import Settings
+from engine.media import write_picture
+from engine.types import AU_NAMES, Mode
+
+PROTOCOL = "requests 1"
+ATTRIBUTES = ("AU12", "AU25")
+"""AUs whose transfer is judged where none are named: a smile, and an open mouth."""
+DEFAULT = "mesh_flow"
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a process needs to set up its tools."""
+
+    settings: Settings
+    mode: Mode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An item, and the key of its part."""
+
+    item: Item
+    key: str
+
+
+def evaluate_requests(
+    portraits: Path,
+    out: Path,
+    *,
+    drivers: Path | None = None,
+    bundle: str = DEFAULT,
+    mode: str | None = None,
+    accept: frozenset[str] = frozenset(),
+    attributes: Sequence[str] | None = None,
+    backend: str = "auto",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    tools: Tools | None = None,
+) -> Scores:
+    """Ask a generator for AUs on every picture of `portraits`, and on the clips of `drivers`.
+
+    A generator that takes donors is judged by what it brings from picture to picture instead. Writes into `out`:
+    metrics.json, report.html and sheets/; interrupted, it goes on where it was. mode: "puppet" or "edit" (default: the
+    first of these that the generator has). attributes: AUs that donors bring (default ATTRIBUTES). jobs: processes, as
+    of engine.evaluate.evaluate. tools: what to measure in place of the bundle, in this process.
+    Returns what stands in metrics.json. Raises ConfigError: a folder or a name, nothing to measure, or `out` holds
+    another kind of evaluation; and whatever opening the bundle raises. A file that cannot be used is listed.
+    """
+    attributes = [known(name, AU_NAMES, "attributes") for name in attributes or ATTRIBUTES]
+    chosen = None if mode is None else Mode(known(mode, [one.value for one in Mode], "mode"))
+    plan = Plan(Settings(out.resolve(), bundle, backend, cache, accept), chosen)
+    about = _about(plan, tools)
+    parts = Parts(plan.settings.folder / "parts")
+    jobs = min(2, os.cpu_count() or 1) if jobs is None else jobs
+    with _given(tools) if tools is not None else open_tools(plan) as opened:
+        items, refused = _items(opened, _pictures(portraits), _pictures(drivers), attributes)
+        pieces = [Piece(item, digest(item.kind, *item.contents, *about.values())) for item in items]
+        looked = _counter(parts, pieces, progress)
+        looked()
+        alone = tools is not None or jobs < 2 or len(pieces) < 2
+        for piece in pieces if alone else ():
+            carry_out(piece, opened, plan.settings.folder, looked)
+    if not alone:
+        work_in_processes(pieces, partial(open_work, plan), jobs, looked)
+    return write_report(plan.settings.folder, parts, [(one.item, one.key) for one in pieces], refused, about)
+
+
+@contextmanager
+def open_tools(plan: Plan) -> Iterator[Tools]:
+    """The shipped tracker and the bundle. Raises MarotteError when either cannot be opened."""
+    from engine.generators import open_generator
+    from engine.track.face import FaceTracker
+    from engine.track.person import PersonSegmenter
+
+    settings = plan.settings
+    with ExitStack() as stack:
+        tracker = stack.enter_context(
+            closing(FaceTracker(max_faces=1, backend=settings.backend, cache=settings.cache))
+        )
+        segmenter = stack.enter_context(
+            closing(PersonSegmenter(backend=settings.backend, cache=settings.cache))
+        )
+        generator, runner = open_generator(settings.bundle, backend=settings.backend, accept=settings.accept)
+        stack.callback(runner.close)
+        blend.warm_up()
+        mode = _mode(plan, generator.modes)
+        tools = Tools(tracker, segmenter)
+        if mode is Mode.EDIT and generator.takes_source(mode):
+            tools.transfer = tools.removal = OpenedTransfer(generator, runner)
+        else:
+            tools.changers = (Opened(generator, runner, mode),)
+            if settings.bundle != DEFAULT:
+                default, its_runner = open_generator(DEFAULT)
+                stack.callback(its_runner.close)
+                tools.changers += (Opened(default, its_runner),)
+        yield tools
+
+
+def _mode(plan: Plan, modes: frozenset[Mode]) -> Mode:
+    wanted = plan.mode or (Mode.PUPPET if Mode.PUPPET in modes else Mode.EDIT)
+    if wanted not in modes:
+        offered = ", ".join(sorted(mode.value for mode in modes))
+        raise ConfigError(
+            f"mode: got {wanted.value!r}, expected one that {plan.settings.bundle} has: {offered}"
+        )
+    return wanted
+
+
+@contextmanager
+def _given(tools: Tools) -> Iterator[Tools]:
+    yield tools
+
+
+@contextmanager
+def open_work(plan: Plan) -> Iterator[Callable[[Piece, Callable[[], None]], None]]:
+    """The tools as what carries out a piece in a process of its own."""
+    with open_tools(plan) as tools:
+        yield lambda piece, finished: carry_out(piece, tools, plan.settings.folder, finished)
+
+
+def carry_out(piece: Piece, tools: Tools, folder: Path, finished: Callable[[], None]) -> None:
+    """Measure one piece where its part is missing or damaged."""
+    parts = Parts(folder / "parts")
+    picture = parts.path(piece.key).with_suffix(".png")
+    part = parts.load(piece.key)
+    if part is not None and ("refused" in part or ("scores" in part and picture.is_file())):
+        return
+    try:
+        scores, sheet = piece.item.measure(tools)
+    except InputError as error:
+        parts.save(piece.key, {"refused": str(error)})
+    else:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(picture, sheet)
+        parts.save(piece.key, {"scores": scores})
+    finished()
+
+
+def _items(
+    tools: Tools,
+    portraits: Sequence[Picture],
+    clips: Sequence[Picture],
+    attributes: Sequence[str],
+) -> tuple[list[Item], list[Exclusion]]:
+    if tools.transfer is None:
+        items: list[Item] = [ClipItem(one) for one in clips]  # the longest first
+        items += [PortraitItem(one) for one in portraits]
+        if not items:
+            raise ConfigError("portraits: no file in that folder; expected pictures with a face")
+        return items, []
+    by_name = {one.name: one for one in portraits}
+    subjects, reasons = read_subjects({one.name: one.path for one in portraits}, tools.tracker)
+    refused = [Exclusion(f"portrait {name}", "all", reason) for name, reason in reasons.items()]
+    found: list[Item] = []
+    for attribute in attributes:
+        pairs = couples(subjects, attribute)
+        found += [CoupleItem(by_name[one.name], by_name[other.name], attribute) for one, other in pairs]
+        having = [one for one in subjects if one.reading.aus[number_of(attribute)] >= HAS]
+        found += [RemovalItem(by_name[one.name], attribute) for one in having]
+    if not any(isinstance(item, CoupleItem) for item in found):
+        raise ConfigError(
+            f"portraits: nobody to bring {' or '.join(attributes)} from or to; expected faces with it (measured at "
+            f"{HAS} or more) and without it (below {HAS_NOT})"
+        )
+    return found, refused
+
+
+def _pictures(folder: Path | None) -> list[Picture]:
+    if folder is None:
+        return []
+    return [Picture(name, path, file_digest(path)) for name, path in media_files(folder).items()]
+
+
+def _about(plan: Plan, tools: Tools | None) -> dict[str, str]:
+    """Everything beside the files themselves that decides a result, in words."""
+    mode = "" if plan.mode is None else f" in {plan.mode.value} mode"
+    about = {"code": code_digest()[:16], "protocol": PROTOCOL}
+    if tools is not None:
+        return {"generator": ", ".join(one.name for one in tools.changers)} | about
+    choice = backends.choose(plan.settings.backend)
+    return {
+        "generator": bundle_words(plan.settings.bundle) + mode,
+        **about,
+        "backend": f"{choice.name} ({choice.reason})",
+    }
+
+
+def _counter(parts: Parts, pieces: Sequence[Piece], progress: Progress | None) -> Callable[[], None]:
+    keys = [piece.key for piece in pieces]
+
+    def looked() -> None:
+        if progress is not None:
+            progress(parts.there(keys), len(keys))
+
+    return looked
