@@ -280,6 +280,21 @@ def _add_serving(parser: Any) -> None:
     parser.add_argument(
         "--driver-pixels", action="store_true", help="take inner mouth and shading from the driver's picture"
     )
+    parser.add_argument(
+        "--bundle",
+        action="append",
+        metavar="B",
+        help="generator that pages may choose: a name or a folder, several by one each; the first is what they "
+        "begin with (mesh_flow)",
+    )
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
+    )
+    parser.add_argument(
+        "--edit",
+        action="store_true",
+        help="allow pages to have the camera's own picture edited and sent back",
+    )
     parser.add_argument("--codec", default="auto", metavar="C", help="vp8, h264 or auto (default)")
     parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
@@ -360,6 +375,9 @@ def _serve_page(options: argparse.Namespace, opens: bool, port: int | None) -> N
         public_ice=options.public_ice,
         ice_servers=tuple(options.ice_server),
         codec=options.codec,
+        bundles=tuple(options.bundle or ("mesh_flow",)),
+        accept=frozenset(options.accept),
+        edit=options.edit,
         side=options.side,
         sessions=options.sessions,
         spare=not options.no_spare,
@@ -581,7 +599,7 @@ def _add_bench_live(commands: Any) -> None:
 def _bench_live(options: argparse.Namespace) -> None:
     from streaming.bench.run import CODECS, Plan, run_live_bench
 
-    worker = {"bundle": options.bundle, "backend": options.backend, "cache": options.cache}
+    worker = {"bundles": [options.bundle], "backend": options.backend, "cache": options.cache}
     with _progress("bench-live") as progress:
         bench = run_live_bench(
             options.out,

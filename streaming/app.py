@@ -12,7 +12,10 @@ import av
 from aiohttp import hdrs, web
 
 from engine.errors import ConfigError, InputError, TooLargeError
-from engine.worker.interface import DriverKind, SourceInfo, Worker
+from engine.expressions import EXPRESSIONS
+from engine.types import Mode
+from engine.worker.changes import MOST_DONORS
+from engine.worker.interface import BundleInfo, DriverKind, SourceInfo, Worker
 from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
@@ -29,7 +32,12 @@ _OFFER_BYTES: Final = 160 << 10  # the session description's own limit, and its 
 _OFFER_S: Final = 10.0
 _UPLOAD_S: Final = 60.0
 _CODECS: Final = {"vp8": "libvpx", "h264": "libx264"}
-_OFFER_FIELDS: Final = frozenset({"sdp", "type", "source", "driver", "codec"})
+_OFFER_FIELDS: Final = frozenset({"sdp", "type", "source", "driver", "codec", "bundle", "mode", "donors"})
+
+_TEXTS: Final = ("sdp", "type", "driver", "codec", "bundle", "mode")
+_DEFAULTS: Final[dict[str, Any]] = {
+    "source": None, "driver": "camera", "codec": "auto", "bundle": "", "mode": "", "donors": [],
+}  # fmt: skip
 
 
 def create_app(
@@ -126,6 +134,9 @@ class Api:
                 "codecs": self._codecs,
                 "codec": config.codec,
                 "drivers": [kind.value for kind in DriverKind],
+                "bundles": [_bundle(bundle) for bundle in self._worker.bundles()],
+                "expressions": {name: dict(aus) for name, aus in EXPRESSIONS.items()},
+                "edit": config.worker.edit,
                 "pass_through": config.pass_through,
                 "driver_pixels": config.worker.driver_pixels,
                 "ice_servers": [_ice(url) for url in config.ice_servers],
@@ -133,6 +144,7 @@ class Api:
                     "upload_bytes": MOST_UPLOAD_BYTES,
                     "statement": attest.MOST_STATEMENT,
                     "sessions": config.worker.sessions,
+                    "donors": MOST_DONORS,
                 },
                 "worker": self._worker.status().state.value,
             }
@@ -172,7 +184,7 @@ class Api:
             if named is None:
                 raise RefusedError(422, "ConfigError", "that source is not there any more; add it again")
             source = named
-        offer = Offer(fields["sdp"], fields["type"], source.id, fields["driver"], fields["codec"])
+        offer = Offer(**fields | {"source": source.id, "donors": tuple(fields["donors"])})
         peer = await self._calls.open(offer, source)
         answer = {"session": peer.session, "sdp": peer.answer.sdp, "type": peer.answer.type}
         return web.json_response(answer, status=201)
@@ -190,9 +202,12 @@ def _fields(body: bytes) -> dict[str, Any]:
         raise InputError("offer: expected JSON") from error
     if not isinstance(fields, dict) or not _OFFER_FIELDS.issuperset(fields):
         raise InputError(f"offer: expected an object of {', '.join(sorted(_OFFER_FIELDS))}")
-    fields = {"source": None, "driver": "camera", "codec": "auto"} | fields
-    if not all(isinstance(fields.get(name), str) for name in ("sdp", "type", "driver", "codec")):
-        raise InputError("offer: expected sdp, type, driver and codec as text")
+    fields = _DEFAULTS | fields
+    if not all(isinstance(fields.get(name), str) for name in _TEXTS):
+        raise InputError(f"offer: expected {', '.join(_TEXTS[:-1])} and {_TEXTS[-1]} as text")
+    donors = fields["donors"]
+    if not isinstance(donors, list) or not all(isinstance(donor, str) for donor in donors):
+        raise InputError("donors: expected ids of sources, in a list")
     if fields["type"] != "offer":
         raise InputError("type: expected 'offer'")
     if fields["driver"] not in {kind.value for kind in DriverKind}:
@@ -214,7 +229,20 @@ def _ice(url: str) -> dict[str, Any]:
 
 
 def _source(source: SourceInfo) -> dict[str, Any]:
-    return {"id": source.id, "name": source.name, "size": list(source.size), "faces": source.faces}
+    told = {"id": source.id, "name": source.name, "size": list(source.size), "faces": source.faces}
+    return told | {"notes": list(source.notes)}
+
+
+def _bundle(bundle: BundleInfo) -> dict[str, Any]:
+    modes = {
+        mode.value: {
+            "takes_source": mode in bundle.takes_source,
+            "removes": bundle.removes and mode is Mode.EDIT,
+        }
+        for mode in bundle.modes
+    }
+    told = {"name": bundle.name, "title": bundle.title, "system": bundle.system, "licence": bundle.licence}
+    return told | {"aus": bundle.aus, "modes": modes}
 
 
 def _version() -> str:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from engine.worker.interface import SourceInfo, Worker
@@ -35,6 +35,7 @@ class OpenPeer(Protocol):
         still: SourceInfo,
         sources: Callable[[str], SourceInfo | None],
         closed: Callable[[str, str], None],
+        donors: Callable[[Collection[str]], bool],
     ) -> Peer: ...
 
 
@@ -53,6 +54,7 @@ class Calls:
         self._open_peer = open_peer
         self._peers: dict[str, tuple[Peer, str]] = {}
         self._looked_up: dict[str, deque[str]] = {}
+        self._donors: dict[str, frozenset[str]] = {}
         self._closed = False
 
     @property
@@ -61,8 +63,9 @@ class Calls:
         return self._closed
 
     def shown(self) -> set[str]:
-        """Ids of the sources that a session shows or was about to show lately."""
-        return {source for lately in self._looked_up.values() for source in lately}
+        """Ids of the sources that a session shows or was about to show lately, and of its donors."""
+        held = [*self._looked_up.values(), *self._donors.values()]
+        return {source for sources in held for source in sources}
 
     async def open(self, offer: Offer, still: SourceInfo) -> Peer:
         """Answer an offer. Raises RefusedError (429 too many, 504 no answer in time), InputError or WorkerError."""
@@ -74,7 +77,8 @@ class Calls:
         try:
             peer = await self._answered(offer, still, place)
         except BaseException:
-            del self._looked_up[place]
+            self._looked_up.pop(place)
+            self._donors.pop(place, None)
             raise
         if self._closed:
             await peer.close("shutdown")
@@ -99,6 +103,7 @@ class Calls:
                     still=still,
                     sources=lambda source: self._look_up(place, source),
                     closed=closed,
+                    donors=lambda sources: self._hold(place, sources),
                 )
         except TimeoutError as error:
             raise RefusedError(
@@ -116,9 +121,17 @@ class Calls:
             lately.append(source)
         return found
 
+    def _hold(self, place: str, sources: Collection[str]) -> bool:
+        """For a peer: whether these donors are there; then they stay until others take their place."""
+        found = all(self._sources.get(source) is not None for source in sources)
+        if found and place in self._looked_up:
+            self._donors[place] = frozenset(sources)
+        return found
+
     def _forget(self, place: str, session: str) -> None:
         self._peers.pop(session, None)
         self._looked_up.pop(place, None)
+        self._donors.pop(place, None)
 
     async def close(self, session: str, reason: str) -> None:
         """End one; that it is gone already is no fault."""

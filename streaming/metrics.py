@@ -19,7 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from engine.types import FrameReport, Outcome
 from engine.versions import versions
-from engine.worker.interface import State, WorkerStatus
+from engine.worker.interface import BundleInfo, State, WorkerStatus
 from streaming.measured import Recorder
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -168,12 +168,42 @@ class Metrics(Recorder):
             "sessions_opened", "Sessions that were opened, by their driver.", driver=DRIVERS
         )
         self._closed = self._counter("sessions_closed", "Sessions that ended, by cause.", reason=CLOSED)
+        self._bundles = Gauge(
+            "marotte_bundle_sessions",
+            "Open sessions by what they run, 0 for what is offered and not used.",
+            ("bundle", "mode"),
+            registry=self._registry,
+        )
+        self._running: dict[tuple[str, str], set[str]] = {}
         self._sources = self._counter(
             "sources", "Sources that were offered, by what became of them.", outcome=ADDED
         )
         self._refused = self._counter(
             "requests_refused", "Requests that were turned away, by cause.", reason=REFUSED
         )
+
+    def offer(self, bundles: Iterable[BundleInfo]) -> None:
+        """What sessions may run from now on: a series each, at 0."""
+        with self._lock:
+            for bundle in bundles:
+                for mode in bundle.modes:
+                    self._running.setdefault((bundle.name, mode.value), set())
+            self._tell_running()
+
+    def showing(self, session: str, bundle: str, mode: str) -> None:
+        with self._lock:
+            for sessions in self._running.values():
+                sessions.discard(session)
+            if (bundle, mode) in self._running and self._total_running() < _MOST_SESSIONS:
+                self._running[bundle, mode].add(session)
+            self._tell_running()
+
+    def _total_running(self) -> int:
+        return sum(map(len, self._running.values()))
+
+    def _tell_running(self) -> None:
+        for (bundle, mode), sessions in self._running.items():
+            self._bundles.labels(bundle, mode).set(len(sessions))
 
     def session_opened(self, driver: str) -> None:
         self._opened.of(driver).inc()

@@ -9,8 +9,10 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import SessionDescription
 
+from engine.config import known
 from engine.errors import ConfigError, InputError
-from engine.worker.interface import DriverKind
+from engine.types import Mode
+from engine.worker.interface import DriverKind, SessionSpec
 
 _CODECS = ("auto", "vp8", "h264")
 _PREFERRED = "h264"  # encoding and decoding it take half of VP8's time
@@ -19,13 +21,23 @@ _PREFERRED = "h264"  # encoding and decoding it take half of VP8's time
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a page asks for: sdp with one video section (sendrecv with a camera, recvonly without) and one data
-    channel; type "offer"; id of a source; driver "camera" or "demo"; codec "auto", "vp8" or "h264"."""
+    channel; type "offer"; id of a source; driver "camera" or "demo"; codec "auto", "vp8" or "h264"; bundle, mode and
+    donors as in engine.worker.interface.SessionSpec, but mode as text."""
 
     sdp: str
     type: str
     source: str
     driver: str = "camera"
     codec: str = "auto"
+    bundle: str = ""
+    mode: str = ""
+    donors: tuple[str, ...] = ()
+
+
+def spec_of(offer: Offer, source: str) -> SessionSpec:
+    """What its session is opened with. Raises ConfigError."""
+    mode = Mode(known(offer.mode, [mode.value for mode in Mode], "mode")) if offer.mode else None
+    return SessionSpec(source, driver_of(offer), bundle=offer.bundle, mode=mode, donors=offer.donors)
 
 
 def driver_of(offer: Offer) -> DriverKind:

@@ -12,11 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 import av
+import cv2
 import numpy as np
 
 from engine.badge import Badge
-from engine.fallback import Fallback, FallbackConfig
-from engine.types import U8, FrameReport, Outcome
+from engine.fallback import Fallback, FallbackConfig, card, grey
+from engine.media.planes import i420_of
+from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.interface import NO_MARK, TICKS, TIME_BASE, Delivery, SourceInfo
 from streaming import strip
 from streaming.reports import Tally
@@ -24,6 +26,11 @@ from streaming.tracks import PictureTrack
 
 LATEST_S = 1.0
 """A picture that is older than this when it comes out of the worker is not shown."""
+
+EDIT_SIZE = (640, 480)
+"""(width, height) of the grey that is shown before the size of the driver's pictures is known."""
+MOST_SIDE = 1280
+NOT_YET = "no picture"
 
 _ALIVE_S = 0.5  # a picture at least this often: for a keyframe that was asked for, and a decoder that begins
 _FADE_STEP_S = 0.04
@@ -34,12 +41,14 @@ _log = logging.getLogger(__name__)
 class Outlet:
     """Takes one session's pictures from the worker and gives frames to the track.
 
-    When nothing comes it holds the last picture, then fades to the still portrait, by a thread of its own; it shows
-    the still before the first picture. What is not certainly this session's picture, in its source's size and in
-    time, is refused. Whatever fails in here, the still is shown.
+    When nothing comes it holds the last picture, then fades to what is safe, by a thread of its own, and it shows what
+    is safe before the first picture: a puppet's still portrait; where the driver is edited plain grey, and then a
+    blurred card of the last edited picture. What is not certainly this session's picture, of its bundle and mode, in
+    its size and in time, is refused. Whatever fails in here, the still or the grey is shown.
 
     info: the source that is shown first. sources: finds another one by id. why: in one of few words, why nothing
-    comes. Both are called from any thread and do not raise.
+    comes. Both are called from any thread and do not raise. bundle, mode: what the session was opened with. side:
+    longest side of an edited picture.
     """
 
     def __init__(
@@ -51,6 +60,10 @@ class Outlet:
         sources: Callable[[str], SourceInfo | None],
         why: Callable[[], str],
         config: FallbackConfig | None = None,
+        *,
+        bundle: str = "",
+        mode: Mode = Mode.PUPPET,
+        side: int = MOST_SIDE,
     ) -> None:
         self._session = session
         self._track = track
@@ -68,15 +81,19 @@ class Outlet:
         self._shown_s = -np.inf
         self._begun_s = time.perf_counter()
         self._pts = -1
+        self._carded: U8 | None = None
         self.changes = 0
         """Number of the change that was in force in the last picture that came."""
-        self._show_source(info)
+        self._side = side
+        self._edit_size = (min(EDIT_SIZE[0], side) & ~1, min(EDIT_SIZE[1], side) & ~1)
+        self._size = info.size
+        self._show_kind(bundle, mode, info, 0)
         self._ticker = threading.Thread(target=self._tick_on, name=f"outlet-{session}", daemon=True)
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of what is shown."""
-        return self._info.size
+        return self._size
 
     def start(self) -> None:
         """Show the still, and begin to watch that something is shown."""
@@ -106,6 +123,16 @@ class Outlet:
             except Exception as error:
                 self._rest(error)
 
+    def turn(self, bundle: str, mode: Mode, info: SourceInfo, changes: int) -> None:
+        """From the change of this number on the session shows what another bundle or mode makes: nothing of the
+        former leaves any more. info: the source of a puppet."""
+        with self._lock:
+            try:
+                self._show_kind(bundle, mode, info, changes)
+                self._tick(time.perf_counter(), NOT_YET)
+            except Exception as error:
+                self._rest(error)
+
     def pause(self, paused: bool) -> None:
         """Hold the picture that is shown, for as long as it takes; or go on."""
         with self._lock:
@@ -132,14 +159,13 @@ class Outlet:
         if self.paused:
             self._tally.frame_dropped("paused")
             return
-        info = self._info if delivery.source == self._info.id else self._sources(delivery.source)
-        wrong = _wrong(delivery, self._session, info)
-        if info is None or wrong:
+        if delivery.session == self._session and self._is_former(delivery):
+            self._tally.frame_dropped("replaced")
+            return
+        if wrong := self._unfit(delivery):
             self._log_once(f"refused {wrong}")
             self._tally.frame_dropped("refused")
             return
-        if info is not self._info:
-            self._show_source(info)
         planes = np.require(delivery.planes, requirements=["C", "W"])
         self._badge.compose(planes)
         self._last_arrived_s, self.changes = stamp.arrived_s, delivery.changes
@@ -157,13 +183,58 @@ class Outlet:
             self._tally.frame_dropped("replaced")
         return self._entered.pop(arrived_s, {})
 
+    def _is_former(self, delivery: Delivery) -> bool:
+        """Whether it was made before the last change of bundle or mode."""
+        return (delivery.bundle, delivery.mode) != self._kind or delivery.changes < self._since
+
+    def _unfit(self, delivery: Delivery) -> str:
+        """What keeps a delivery from being shown, or nothing; then its size and its source are those shown."""
+        if delivery.session != self._session:
+            return "a picture of another session"
+        if self._kind[1] is Mode.EDIT:
+            return self._unfit_edit(delivery.planes)
+        info = self._info if delivery.source == self._info.id else self._sources(delivery.source)
+        if info is None:
+            return "a picture of an unknown source"
+        planes = delivery.planes
+        if planes.shape != info.still.shape or planes.dtype != np.uint8:
+            return f"a picture of {planes.dtype} {planes.shape}, expected uint8 {info.still.shape}"
+        if info is not self._info:
+            self._show_source(info)
+        return ""
+
+    def _unfit_edit(self, planes: U8) -> str:
+        """The same of an edited picture, whose size is the driver's and may change with it."""
+        if planes.ndim != 2 or planes.dtype != np.uint8 or planes.shape[0] % 3 or planes.shape[1] % 2:
+            return f"a picture of {planes.dtype} {planes.shape}, expected I420 planes"
+        size = (planes.shape[1], planes.shape[0] * 2 // 3)
+        if not 2 <= min(size) <= max(size) <= self._side or size[1] % 2:
+            return f"a picture of {size}, expected even sides of at most {self._side}"
+        if size != self._size:
+            self._edit_size = self._size = size
+            self._badge = Badge(size)
+        return ""
+
+    def _show_kind(self, bundle: str, mode: Mode, info: SourceInfo, since: int) -> None:
+        self._kind, self._since = (bundle, mode), since
+        self._info = info
+        self._shown_s = -np.inf
+        if mode is Mode.EDIT:
+            self._show_ground(i420_of(grey(self._edit_size)), self._edit_size)
+        else:
+            self._show_source(info)
+
     def _show_source(self, info: SourceInfo) -> None:
-        """Its still is what is safe now."""
-        still = info.still.copy()
-        badge = Badge(info.size)
-        badge.compose(still)
-        self._info, self._badge, self._still = info, badge, still
-        self._fallback = Fallback(self._config, still)
+        self._info = info
+        self._show_ground(info.still.copy(), info.size)
+
+    def _show_ground(self, ground: U8, size: tuple[int, int]) -> None:
+        """What is safe now, before any picture. ground: planes of this size, ours."""
+        badge = Badge(size)
+        badge.compose(ground)
+        self._size, self._badge = size, badge
+        self._ground = self._first_ground = ground
+        self._fallback = Fallback(self._config, ground)
         self._last: U8 | None = None
         self._fading_s = np.inf
 
@@ -175,8 +246,9 @@ class Outlet:
 
     def _rest(self, error: Exception) -> None:
         """Something is wrong in here: the still, until a picture passes again."""
-        self._log_once(f"shows the still portrait: {type(error).__name__}: {error}")
-        self._fallback = Fallback(self._config, self._still)
+        self._log_once(f"shows what is safe: {type(error).__name__}: {error}")
+        self._ground = self._first_ground
+        self._fallback = Fallback(self._config, self._ground)
         self._last, self._fading_s, self._shown_s = None, np.inf, -np.inf
 
     def _log_once(self, message: str) -> None:
@@ -214,7 +286,7 @@ class Outlet:
         """Show what is due, if anything is; returns seconds until the next look."""
         if now >= self._due():
             picture, outcome = self._resting(now)
-            if picture is self._still:
+            if picture is self._ground:
                 self._fading_s = np.inf  # it has arrived
             self._send(picture, now, lambda: self._tally.fallback_left(outcome.value, reason))
         # A picture may come meanwhile, of which nobody tells this thread: looking within hold_s is in time for it.
@@ -230,7 +302,19 @@ class Outlet:
     def _resting(self, now: float) -> tuple[U8, Outcome]:
         if self.paused and self._last is not None:
             return self._last, Outcome.HELD
-        return self._fallback.picture(now, self._info.size)
+        if self._kind[1] is Mode.EDIT and self._last is not None and now >= self._fading_s:
+            self._lay_card(self._last)
+        return self._fallback.picture(now, self._size)
+
+    def _lay_card(self, last: U8) -> None:
+        """An edited picture fades to a card of itself, made when it is needed."""
+        if self._carded is last:
+            return
+        self._ground = i420_of(card(np.asarray(cv2.cvtColor(last, cv2.COLOR_YUV2RGB_I420), np.uint8)))
+        self._badge.compose(self._ground)
+        self._fallback = Fallback(self._config, self._ground)
+        self._fallback.generated(last, self._fading_s - self._config.hold_s)
+        self._carded = last
 
 
 def _frame_of(planes: U8) -> av.VideoFrame:
@@ -238,15 +322,3 @@ def _frame_of(planes: U8) -> av.VideoFrame:
     if planes.shape[0] % 6:
         return av.VideoFrame.from_ndarray(planes, format="yuv420p")
     return av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
-
-
-def _wrong(delivery: Delivery, session: str, info: SourceInfo | None) -> str:
-    """What keeps a delivery from being shown, or nothing."""
-    if delivery.session != session:
-        return "a picture of another session"
-    if info is None:
-        return "a picture of an unknown source"
-    planes = delivery.planes
-    if planes.shape != info.still.shape or planes.dtype != np.uint8:
-        return f"a picture of {planes.dtype} {planes.shape}, expected uint8 {info.still.shape}"
-    return ""

@@ -9,7 +9,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
@@ -17,7 +18,9 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from engine.errors import ConfigError, InputError
+from engine.types import Mode
 from engine.worker import heap
+from engine.worker.changes import checked, parse, settled
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.config import ServeConfig
 from streaming.control import Control
@@ -26,7 +29,7 @@ from streaming.encoders import open_encoder
 from streaming.intake import Intake
 from streaming.measured import Recorder
 from streaming.offer import Offer as Offer
-from streaming.offer import driver_of, ice_server, preferring, sends_camera
+from streaming.offer import ice_server, preferring, sends_camera, spec_of
 from streaming.outlet import Outlet
 from streaming.reports import REPORT_S, Tally
 from streaming.rtc import forgive_messages, render_at_once, tune_receiver, use_encoder
@@ -44,6 +47,7 @@ _PART_S = 1.0
 _FAREWELL_S = 0.25
 _HEAR_S = 1.0
 _MOST_BUFFERED = 1 << 16
+_NO_DONOR = "donors: not all of them are there any more; send the pictures again"
 _log = logging.getLogger(__name__)
 
 
@@ -61,14 +65,17 @@ class Peer:
         still: SourceInfo,
         sources: Callable[[str], SourceInfo | None],
         closed: Callable[[str, str], None],
+        donors: Callable[[Collection[str]], bool],
     ) -> None:
         self.session = secrets.token_hex(12)
         self.answer: RTCSessionDescription
         self._config = config
         self._worker = worker
         self._sources = sources
+        self._donors = donors
         self._closed = closed
         self._still = still
+        self._kind = ("", Mode.PUPPET)
         self._tally = Tally(recorder)
         self._control = Control(self)
         self._channel: RTCDataChannel | None = None
@@ -101,21 +108,27 @@ class Peer:
         still: SourceInfo,
         sources: Callable[[str], SourceInfo | None],
         closed: Callable[[str, str], None],
+        donors: Callable[[Collection[str]], bool] = lambda ids: True,
     ) -> Peer:
         """Open a session of the worker, and answer the offer with every candidate in it.
 
-        still: the source that is shown first. sources: finds another by id, from any thread. closed: called once with
+        still: the source that is shown first. sources: finds another by id, from any thread. donors: keeps the sources
+        of these ids for this call, in place of those before, and tells whether all are there. closed: called once with
         (session, reason) when the call ended by itself and everything of it was freed: "stopped", "connection".
         Raises InputError for an offer that cannot be answered and WorkerError where the worker takes no session;
         nothing is left then.
         """
-        driver = driver_of(offer)
-        has_camera = sends_camera(offer, driver)
-        peer = cls(config, worker, recorder, still, sources, closed)
+        spec = spec_of(offer, still.id)
+        has_camera = sends_camera(offer, spec.driver)
+        if not config.pass_through:
+            spec = settled(checked(spec), worker.bundles(), edit=config.worker.edit)
+            if not donors(spec.donors):
+                raise ConfigError(_NO_DONOR)
+        peer = cls(config, worker, recorder, still, sources, closed, donors)
         peer._has_camera = has_camera
         try:
             async with asyncio.timeout(_NEGOTIATE_S):
-                await peer._negotiate(offer, driver)
+                await peer._negotiate(offer, spec)
         except TimeoutError:
             await peer.close("connection")
             raise InputError(f"sdp: no answer within {_NEGOTIATE_S:g} s; try again") from None
@@ -138,13 +151,39 @@ class Peer:
         driver = change.get("driver")
         if driver == DriverKind.CAMERA.value and not self._has_camera:
             raise ConfigError("driver: this call was opened without a camera; start it again with one")
-        source = change.get("source")
-        if source is not None and (not isinstance(source, str) or self._sources(source) is None):
-            raise ConfigError("source: not one that was accepted; send the picture first")
+        still = self._named(change.get("source"))
+        donors = parse({"donors": change["donors"]}).donors if "donors" in change else None
+        if donors is not None and not self._donors(donors):
+            raise ConfigError(_NO_DONOR)
         number = self._worker.change(self.session, change)
         if driver is not None:
             self._intake.camera = driver == DriverKind.CAMERA.value
+        self._still = still
+        self._turn(change, number)
         return number
+
+    def _named(self, source: object) -> SourceInfo:
+        """The source that a change names, or the present one."""
+        if source is None:
+            return self._still
+        found = self._sources(source) if isinstance(source, str) else None
+        if found is None:
+            raise ConfigError("source: not one that was accepted; send the picture first")
+        return found
+
+    def _turn(self, change: Mapping[str, Any], number: int) -> None:
+        """Whatever bundle and mode a change that was taken leads to, nothing of another leaves after its answer."""
+        bundle, mode = self._kind
+        kind = (change.get("bundle", bundle), Mode(change.get("mode", mode)))
+        if kind != self._kind and self._outlet is not None:
+            self._kind = kind
+            self._outlet.turn(*kind, self._still, number)
+            self._tally.showing(self.session, *self._told_kind)
+
+    @property
+    def _told_kind(self) -> tuple[str, str]:
+        bundle, mode = self._kind
+        return bundle, mode.value
 
     def measure(self, on: bool) -> None:
         if self._intake is not None:
@@ -165,7 +204,7 @@ class Peer:
     def stop(self) -> None:
         self._end_by_itself("stopped")
 
-    async def _negotiate(self, offer: Offer, driver: DriverKind) -> None:
+    async def _negotiate(self, offer: Offer, spec: SessionSpec) -> None:
         connection = self._connection
         connection.addTrack(self._track)
         (transceiver,) = connection.getTransceivers()
@@ -175,7 +214,7 @@ class Peer:
         connection.on("datachannel", self._channel_opened)
         await self._describe(offer)
         forgive_messages(connection)
-        arrived = await self._open_session(driver)
+        arrived = await self._open_session(spec)
         if self._has_camera:
             tune_receiver(transceiver.receiver, arrived, lambda: None, self._passed_over)
         render_at_once(transceiver, offer.sdp)
@@ -192,21 +231,25 @@ class Peer:
         except (ValueError, LookupError, InternalError, InvalidAccessError, InvalidStateError) as error:
             raise InputError(f"sdp: it cannot be read ({error}); reload the page") from None
 
-    async def _open_session(self, driver: DriverKind) -> Callable[..., None]:
+    async def _open_session(self, spec: SessionSpec) -> Callable[..., None]:
         """Returns what takes the driver's frames."""
+        driver = spec.driver
         if self._config.pass_through:
             self._echo = Echo(self._track, self._tally)
             arrived = self._echo.arrived
         else:
+            self._kind = bundle, mode = spec.bundle, spec.mode or Mode.PUPPET
+            opening = partial(Outlet, bundle=bundle, mode=mode, side=self._config.worker.side)
             self._outlet = outlet = await asyncio.to_thread(
-                Outlet, self.session, self._still, self._track, self._tally, self._sources, self._why
+                opening, self.session, self._still, self._track, self._tally, self._sources, self._why
             )
             self._intake = Intake(
                 self.session, self._worker, outlet, self._tally, camera=driver is DriverKind.CAMERA
             )
             arrived = self._intake.arrived
-            self._worker.open(self.session, SessionSpec(self._still.id, driver), outlet.deliver)
+            self._worker.open(self.session, spec, outlet.deliver)
             outlet.start()
+            self._tally.showing(self.session, *self._told_kind)
         self._opened = True
         self._tally.session_opened(driver.value)
         return arrived
@@ -267,7 +310,10 @@ class Peer:
         """What docs/live.md calls a report."""
         status = self._worker.status()
         size = self._outlet.size if self._outlet is not None else self._echo.size if self._echo else None
+        bundle, mode = (None, None) if self._config.pass_through else self._told_kind
         return self._tally.report() | {
+            "bundle": bundle,
+            "mode": mode,
             "size": None if size is None else list(size),
             "worker": status.state.value,
             "restarts": sum(status.restarts.values()),
@@ -330,6 +376,7 @@ class Peer:
                 await asyncio.to_thread(self._outlet.join)
             if self._opened:
                 self._tally.bitrate(self.session, self._codec, 0)
+                self._tally.showing(self.session, "", "")
                 self._tally.session_closed(reason)
                 await asyncio.to_thread(heap.give_back)
 

@@ -70,6 +70,9 @@ class Tally:
     def session_closed(self, reason: str) -> None:
         self._recorder.session_closed(reason)
 
+    def showing(self, session: str, bundle: str, mode: str) -> None:
+        self._recorder.showing(session, bundle, mode)
+
     def frame_received(self) -> None:
         with self._lock:
             self._in.append(self._clock())

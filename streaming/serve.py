@@ -183,6 +183,7 @@ class _Server:
             await changed.wait()
             changed.clear()
         self._metrics.worker(status)
+        self._metrics.offer(worker.bundles())
 
     def _tell(self, served: Served) -> None:
         if not self._config.loopback:
@@ -193,6 +194,8 @@ class _Server:
             )
         if self._config.pass_through:
             _log.warning("pass-through: the driver's own picture is sent back, nothing is generated")
+        if self._config.worker.edit:
+            _log.warning("edit: the driver's own picture, edited, is sent back where a page asks for it")
         if served.metrics_url:
             _log.info("metrics on %s", served.metrics_url)
         print(f"marotte: open {served.url}", flush=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.bundle import read_manifest
-from engine.bundles import find
 from engine.errors import ConfigError
+from engine.generators import find_bundle
 from engine.plug import Generator, Runner
 from engine.types import Mode
 from engine.worker.interface import BundleInfo, bundle_name
@@ -42,9 +42,10 @@ def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
             f"bundle {name}: it only edits the driver's own picture; allow that by name with --edit"
         )
     takes = frozenset(mode for mode in modes if generator.takes_source(mode))
-    if (title := _BUILT_IN.get(bundle)) is not None:
-        return BundleInfo(name, title, bundle, _OWN_LICENCE, modes, takes)
-    manifest = read_manifest(find(bundle))
+    folder = find_bundle(bundle)
+    if folder is None:
+        return BundleInfo(name, _BUILT_IN.get(bundle, bundle), bundle, _OWN_LICENCE, modes, takes)
+    manifest = read_manifest(folder)
     return BundleInfo(
         name,
         manifest.title,

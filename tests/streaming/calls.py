@@ -23,10 +23,11 @@ from aiortc import (
 
 from engine.errors import WorkerError
 from engine.media.planes import i420_of
-from engine.types import U8, FrameReport, Outcome
+from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.changes import parse
 from engine.worker.interface import (
     TIME_BASE,
+    BundleInfo,
     Delivery,
     SessionSpec,
     SourceInfo,
@@ -95,6 +96,9 @@ class FakeWorker:
     def start(self) -> None:
         self._thread.start()
 
+    def bundles(self) -> tuple[BundleInfo, ...]:
+        return (BundleInfo("mesh_flow", "Mesh flow", "mesh_flow", "Apache-2.0"),)
+
     def status(self) -> WorkerStatus:
         return WorkerStatus(self.state, {"crashed": 1, "hung": 1})
 
@@ -120,7 +124,9 @@ class FakeWorker:
         report = FrameReport(
             stamp.pts, Outcome.GENERATED, {"track": 0.001}, 0.002, filter_lag_s=0.003, faces=1
         )
-        told = {"changes": len(self.changes), "source": self.specs[session].source, "report": report} | others
+        spec = self.specs[session]
+        told = {"changes": len(self.changes), "source": spec.source, "report": report} | others
+        told = {"bundle": spec.bundle or "mesh_flow", "mode": spec.mode or Mode.PUPPET} | told
         self._deliver[session](Delivery(told.pop("named", session), planes, stamp, **told))
 
     def close_session(self, session: str) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.worker.interface import SourceInfo, State, Worker, WorkerStatus
+from engine.types import Mode
+from engine.worker.interface import BundleInfo, SourceInfo, State, Worker, WorkerStatus
 from streaming.app import create_app
 from streaming.calls import OpenPeer
 from streaming.config import ServeConfig
@@ -43,6 +44,14 @@ class FakeWorker:
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(self.state, {}, "as the test wants it")
+
+    def bundles(self) -> tuple[BundleInfo, ...]:
+        return (
+            BundleInfo("mesh_flow", "Mesh flow", "mesh_flow", "Apache-2.0"),
+            BundleInfo(
+                "swap", "A swap", "geogan", "CC0-1.0", (Mode.EDIT,), frozenset({Mode.EDIT}), False, True
+            ),
+        )
 
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         future: Future[SourceInfo] = Future()

@@ -55,16 +55,28 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     """Every field of docs/live.md."""
     info = site.ask("GET", "/api/info").json
     first = info["source"]
-    assert first == {"id": site.sources.first.id, "name": "first.png", "size": [32, 32], "faces": 1}
+    assert first == {
+        "id": site.sources.first.id,
+        "name": "first.png",
+        "size": [32, 32],
+        "faces": 1,
+        "notes": [],
+    }
     assert info["sources"] == [first]
     assert info["codecs"] == ["vp8", "h264"]
     assert info["drivers"] == ["camera", "demo"]
-    assert info["limits"] == {"upload_bytes": MOST_UPLOAD_BYTES, "statement": 300, "sessions": 2}
+    assert info["limits"] == {"upload_bytes": MOST_UPLOAD_BYTES, "statement": 300, "sessions": 2, "donors": 4}
+    assert info["bundles"][1] == {
+        "name": "swap", "title": "A swap", "system": "geogan", "licence": "CC0-1.0", "aus": False,
+        "modes": {"edit": {"takes_source": True, "removes": True}},
+    }  # fmt: skip
+    assert info["expressions"]["happiness"] == {"AU06": 1.0, "AU12": 1.0}
+    assert info["edit"] is False
     assert (info["codec"], info["pass_through"], info["driver_pixels"]) == ("auto", False, False)
     assert (info["ice_servers"], info["worker"]) == ([], "ready")
     assert set(info) == {
         "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "driver_pixels", "ice_servers",
-        "limits", "worker",
+        "limits", "worker", "bundles", "expressions", "edit",
     }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.types import FrameReport, Outcome
-from engine.worker.interface import State, WorkerStatus
+from engine.types import FrameReport, Mode, Outcome
+from engine.worker.interface import BundleInfo, State, WorkerStatus
 from streaming import metrics
 from streaming.measured import NoRecorder, Recorder
 from streaming.metrics import Metrics
@@ -35,10 +35,17 @@ def value(counted: Metrics, name: str, **labels: str) -> float:
     raise KeyError((name, labels))
 
 
+def offering() -> Metrics:
+    """Of a server that offers a bundle in both modes."""
+    counted = Metrics()
+    counted.offer([BundleInfo("mesh_flow", "", "", "", tuple(Mode))])
+    return counted
+
+
 def exported() -> dict[str, tuple[str, dict[str, set[str]]]]:
     """Type and label values by name, from the text itself, with the suffix _total where the text has it."""
     found: dict[str, tuple[str, dict[str, set[str]]]] = {}
-    for family in text_string_to_metric_families(Metrics().render().decode()):
+    for family in text_string_to_metric_families(offering().render().decode()):
         labels: dict[str, set[str]] = {}
         for sample in family.samples:
             for label, text in sample.labels.items():
@@ -75,8 +82,31 @@ def test_the_table_is_what_is_exported() -> None:
         assert told[name][0] == kind, name
         assert set(told[name][1]) == set(labels), name
         for label, texts in labels.items():
-            if name != "marotte_build_info":
+            if name != "marotte_build_info" and label != "bundle":
                 assert told[name][1][label] == texts - {"other"}, (name, label)
+
+
+def test_what_sessions_run_is_told_by_bundle_and_mode() -> None:
+    """A session counts once, as what it runs now; what nobody offers and what has ended is not counted."""
+
+    def running() -> tuple[float, float]:
+        puppets, edits = (
+            value(counted, "marotte_bundle_sessions", bundle="mesh_flow", mode=mode.value) for mode in Mode
+        )
+        return puppets, edits
+
+    counted = offering()
+    assert running() == (0, 0)
+    counted.showing("one", "mesh_flow", "puppet")
+    counted.showing("two", "mesh_flow", "edit")
+    assert running() == (1, 1)
+    counted.showing("one", "mesh_flow", "edit")
+    assert running() == (0, 2)
+    counted.showing("one", "", "")
+    counted.showing("two", "unheard of", "edit")
+    assert running() == (0, 0)
+    counted.offer([BundleInfo("mesh_flow", "", "", "", tuple(Mode))])
+    assert running() == (0, 0)
 
 
 def test_the_table_names_a_unit_and_a_meaning() -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from streaming.metrics import Metrics
+from tests.streaming.test_metrics import offering
 
 PROJECT = Path(__file__).resolve().parents[2]
 DASHBOARD = PROJECT / "configs" / "grafana" / "marotte.json"
@@ -28,7 +28,7 @@ TARGET = {"job", "instance"}
 def samples() -> dict[str, dict[str, set[str]]]:
     """Label values by label, by the sample's full name, of everything that is exported."""
     found: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families(Metrics().render().decode()):
+    for family in text_string_to_metric_families(offering().render().decode()):
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})
             for label, text in sample.labels.items():
@@ -170,7 +170,7 @@ def test_the_dashboard_shows_everything() -> None:
     shown = " ".join(target["expr"] for panel in panels("graph") for target in panel["targets"])
     families = {
         family.name
-        for family in text_string_to_metric_families(Metrics().render().decode())
+        for family in text_string_to_metric_families(offering().render().decode())
         if family.name.startswith("marotte_")
     }
     assert {name for name in families if name not in shown} == {"marotte_build_info"}

@@ -318,7 +318,8 @@ def test_the_command_hands_on_what_it_was_given(
     (tmp_path / "token").write_text("a token of sixteen\n", encoding="utf-8")
     line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
     line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
-    line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1"
+    line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1 "
+    line += "--bundle mesh_flow --bundle ./mine --accept terms --edit"
     assert marotte.main(line.split()) == 0
     ((source, options),) = asked
     assert source == Path("me.jpg")
@@ -327,7 +328,8 @@ def test_the_command_hands_on_what_it_was_given(
         "statement": "mine", "host": "::1", "port": 9, "token": "a token of sixteen", "hosts": ("a", "b:1"),
         "metrics_port": 10, "in_process": True, "pass_through": True, "driver_pixels": True, "codec": "vp8",
         "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True,
-        "ice_servers": ("stun:s:1",), "cache": None,
+        "ice_servers": ("stun:s:1",), "cache": None, "bundles": ("mesh_flow", "./mine"),
+        "accept": frozenset({"terms"}), "edit": True,
     }  # fmt: skip
     served_as(source, options)
 
