@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,13 +28,14 @@ from engine.generators.geogan.paint import lay, lift, warm_up
 from engine.generators.geogan.runner import DonorGraph, GeoganRunner
 from engine.generators.geogan.steady import SteadyMap
 from engine.generators.steady_crop import SteadyCrop
+from engine.geometry import apply_affine, invert_affine
 from engine.plug import Ports
 from engine.types import F32, U8, Crop, Drive, Frame, Mode, Patch, Signal, Source
 
 MOST_SIDE = 1024
-"""Pixels of the patch's side; a larger face is edited at this size and brought back."""
+"""Pixels of the side of a donor's square, at most."""
 
-_SIDE_STEP = 32  # pixels of a patch's side: it changes by steps, so that its memory lasts
+_SIDE_STEP = 32  # pixels: the donor's square grows with the face by steps, and is cut anew at each
 _PLAIN, _CHANGED = 4.0 / 127.5, 16.0 / 127.5
 """A removal that changes a pixel by less than the first leaves it as it is, and from the second on changes it fully."""
 
@@ -54,11 +55,21 @@ class PreparedDonor:
 
 @dataclass(slots=True, eq=False)
 class _Drawn:
-    """Memory of a patch of one size. donors: their squares at that size."""
+    """Memory for patches. donors: their squares, about as many pixels a side as the face has in its frame."""
 
     rgb: U8
     mask: U8
     donors: tuple[U8, ...]
+    side: int
+
+    def patch(self, side: int) -> tuple[U8, U8]:
+        """rgb and mask of `side` pixels, C-contiguous, in memory that grows when it has to."""
+        if self.mask.size < side * side:
+            self.rgb, self.mask = np.empty(3 * side * side, np.uint8), np.empty(side * side, np.uint8)
+        return (
+            self.rgb[: 3 * side * side].reshape(side, side, 3),
+            self.mask[: side * side].reshape(side, side),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +81,14 @@ class _Now:
     crop: Crop
     weight: F32
     image: U8
+
+
+class _Box(NamedTuple):
+    """A square of whole frame pixels."""
+
+    left: int
+    top: int
+    side: int
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +103,7 @@ class FaceState:
     packed: F32
     change: SteadyMap
     constants: Mapping[str, NDArray[Any]]
-    drawn: _Drawn | None = None
+    drawn: _Drawn
     track_id: int | None = None
     removing: bool = False
     now: _Now | None = None
@@ -139,6 +158,7 @@ class Geogan:
             np.empty((6, size, size), np.float32),
             SteadyMap((3, size, size)),
             constants,
+            _Drawn(np.empty(0, np.uint8), np.empty(0, np.uint8), (), 0),
         )
 
     def inputs(self, state: FaceState, drive: Drive) -> Ports:
@@ -161,18 +181,16 @@ class Geogan:
         return {"image": state.now.image, **state.constants}
 
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
-        now, drawn = state.now, state.drawn
-        if now is None:
+        if state.now is None:
             raise PortError(f"{self.name}: got outputs before any inputs, expected them in turn")
-        side = _side(now.crop, drawn)
-        if drawn is None or len(drawn.mask) != side:
-            drawn = state.drawn = _memory(side, state.donors)
-        crop = resized(now.crop, side)
+        box = _box(state.now.crop, state.now.frame.size)
+        rgb, mask = state.drawn.patch(box.side)
         if state.removing:
-            self._lift(state, now, outputs, cut(now.frame.rgb, crop), drawn)
+            self._lift(state, state.now, outputs, box, rgb, mask)
         else:
-            self._lay(state, now, outputs, drawn)
-        return Patch(drawn.rgb, drawn.mask, crop, now.frame.rgb)
+            self._lay(state, state.now, outputs, box, rgb, mask)
+        shift = np.array([[1.0, 0.0, -box.left], [0.0, 1.0, -box.top]])
+        return Patch(rgb, mask, Crop(shift, box.side), state.now.frame.rgb)
 
     def _removal(self, state: FaceState, image: U8) -> Ports:
         if not self._removes:
@@ -180,22 +198,23 @@ class Geogan:
         reference = state.donors[0].picture if state.donors else None
         return {"image": image, "reference": image if reference is None else reference}
 
-    def _lay(self, state: FaceState, now: _Now, outputs: Ports, drawn: _Drawn) -> None:
-        size = self._size
-        for k, (steady, donor) in enumerate(zip(state.maps, drawn.donors)):
+    def _lay(self, state: FaceState, now: _Now, outputs: Ports, box: _Box, rgb: U8, mask: U8) -> None:
+        size, place = self._size, now.crop.matrix
+        for k, (steady, donor) in enumerate(zip(state.maps, _squares(state, now.crop))):
             state.packed[:2] = _port(outputs, f"flow@{k}", (1, 2, size, size))[0]
             state.packed[2] = _port(outputs, f"mask@{k}", (1, 1, size, size))[0, 0]
             state.packed[3:] = _port(outputs, f"residual@{k}", (1, 3, size, size))[0]
             maps = steady.smooth(state.packed, now.frame.time_s)
-            lay(maps, now.weight, donor, k == 0, drawn.rgb, drawn.mask)
+            lay(maps, now.weight, donor, place, box.left, box.top, k == 0, rgb, mask)
 
-    def _lift(self, state: FaceState, now: _Now, outputs: Ports, face: U8, drawn: _Drawn) -> None:
+    def _lift(self, state: FaceState, now: _Now, outputs: Ports, box: _Box, rgb: U8, mask: U8) -> None:
         after = _port(outputs, "image_out", (1, 3, self._size, self._size))[0]
         before = now.image[0].transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
         change = state.change.smooth(after - before, now.frame.time_s)
         moved = cv2.blur(np.abs(change).max(0), (3, 3))
         share = np.clip((moved - _PLAIN) / (_CHANGED - _PLAIN), 0.0, 1.0).astype(np.float32)
-        lift(change, share * now.weight, face, drawn.rgb, drawn.mask)
+        frame, place = now.frame.rgb, now.crop.matrix
+        lift(change, share * now.weight, frame, place, box.left, box.top, rgb, mask)
 
 
 def open_geogan(bundle: Bundle, backend: str, threads: int) -> tuple[Geogan, GeoganRunner]:
@@ -241,21 +260,28 @@ def _check(bundle: Bundle) -> None:
             )
 
 
-def _side(crop: Crop, drawn: _Drawn | None) -> int:
-    """Pixels of the patch's side: as many as the face has in its frame, by steps, the last ones while they do."""
+def _box(crop: Crop, size: tuple[int, int]) -> _Box:
+    """The upright square of whole frame pixels that holds the crop, as far as it lies in the frame."""
+    half = crop.size - 0.5
+    corners = np.array([[-0.5, -0.5], [half, -0.5], [-0.5, half], [half, half]])
+    placed = apply_affine(invert_affine(crop.matrix), corners)
+    low = np.clip(np.floor(placed.min(0)), 0, size).astype(int)
+    high = np.clip(np.ceil(placed.max(0)) + 1, 0, size).astype(int)
+    return _Box(int(low[0]), int(low[1]), max(1, int((high - low).max())))
+
+
+def _squares(state: FaceState, crop: Crop) -> tuple[U8, ...]:
+    """The donors' squares, about as large as the face: cut anew when that changes, so that none is sampled coarsely."""
+    drawn = state.drawn
     wanted = min(float(MOST_SIDE), max(float(crop.size), crop.size / factor_of(crop)))
-    if drawn is not None and 0.85 * len(drawn.mask) <= wanted <= len(drawn.mask):
-        return len(drawn.mask)
-    return max(crop.size, _SIDE_STEP * math.ceil(wanted / _SIDE_STEP))
-
-
-def _memory(side: int, donors: tuple[PreparedDonor, ...]) -> _Drawn:
-    squares = [
-        cut(donor.source.rgb, resized(donor.crop, side))
-        for donor in donors
-        if donor.source is not None and donor.crop is not None
-    ]
-    return _Drawn(np.empty((side, side, 3), np.uint8), np.empty((side, side), np.uint8), tuple(squares))
+    if not 0.8 * drawn.side <= wanted <= drawn.side:
+        drawn.side = max(crop.size, _SIDE_STEP * math.ceil(1.1 * wanted / _SIDE_STEP))
+        drawn.donors = tuple(
+            cut(donor.source.rgb, resized(donor.crop, drawn.side))
+            for donor in state.donors
+            if donor.source is not None and donor.crop is not None
+        )
+    return drawn.donors
 
 
 def _port(outputs: Ports, name: str, shape: tuple[int, ...]) -> F32:

@@ -1,59 +1,83 @@
-"""From flow, mask and residual to pixels, at the resolution of the face in its frame."""
+"""From flow, mask and residual to pixels of the frame, each resampled once."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from engine.compiled import compiled
-from engine.types import F32, U8
+from engine.types import F32, F64, U8
 
 _LEAST = 1.0 / 510.0  # of a mask of 8 bits
 
 
 @compiled
-def lay(maps: F32, weight: F32, donor: U8, first: bool, rgb: U8, mask: U8) -> None:
+def lay(
+    maps: F32, weight: F32, donor: U8, to_square: F64, left: int, top: int, first: bool, rgb: U8, mask: U8
+) -> None:
     """A donor over what is in rgb (P, P, 3) and mask (P, P), 255 = generated; in place of it if `first`.
 
     maps: (6, S, S), flow x and y (grid units: 2 / (S - 1) a pixel), mask, residual r, g, b in -2..2, bilinear between
-    their pixels. weight: (S, S), by which the mask is multiplied. donor: (P, P, 3), its own square.
+    their pixels. weight: (S, S), by which the mask is multiplied. donor: (D, D, 3), its own square. to_square: (2, 3),
+    frame pixels to those of the maps; the patch begins at (left, top) of the frame.
     """
-    size, small = mask.shape[0], maps.shape[1]
-    step = small / size
-    reach = 0.5 * (small - 1) / step  # pixels of the patch per grid unit
-    seen = np.empty(6, np.float32)
-    for y in range(size):
-        for x in range(size):
-            u, v = (x + 0.5) * step - 0.5, (y + 0.5) * step - 0.5
-            share = _between(maps[2], u, v) * _between(weight, u, v)
+    small = maps.shape[1]
+    grown = donor.shape[0] / small
+    reach = 0.5 * (small - 1)  # pixels of the maps per grid unit
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            u, v = _placed(to_square, left + x, top + y)
+            share = 0.0
+            if _within(u, v, small):
+                share = _between(maps[2], u, v) * _between(weight, u, v)
             if share < _LEAST:
                 if first:
                     mask[y, x] = 0
                     rgb[y, x, 0] = rgb[y, x, 1] = rgb[y, x, 2] = 0
                 continue
-            for plane in range(6):
-                seen[plane] = _between(maps[plane], u, v)
+            there_x = (u + reach * _between(maps[0], u, v) + 0.5) * grown - 0.5
+            there_y = (v + reach * _between(maps[1], u, v) + 0.5) * grown - 0.5
             old = 0.0 if first else mask[y, x] / 255.0 * (1.0 - share)
             total = share + old
             for c in range(3):
-                value = _between(donor[:, :, c], x + reach * seen[0], y + reach * seen[1])
-                value = min(255.0, max(0.0, value + 127.5 * seen[3 + c]))
+                value = _between(donor[:, :, c], there_x, there_y) + 127.5 * _between(maps[3 + c], u, v)
+                value = min(255.0, max(0.0, value))
                 rgb[y, x, c] = np.uint8((share * value + old * rgb[y, x, c]) / total + 0.5)
-            mask[y, x] = np.uint8(255.0 * total + 0.5)
+            mask[y, x] = np.uint8(min(255.0, 255.0 * total + 0.5))
 
 
 @compiled
-def lift(change: F32, weight: F32, face: U8, rgb: U8, mask: U8) -> None:
-    """face (P, P, 3) changed by `change` (3, S, S) in -2..2 into rgb, and `weight` (S, S) into mask; bilinear."""
-    size, small = mask.shape[0], weight.shape[0]
-    step = small / size
-    for y in range(size):
-        for x in range(size):
-            u, v = (x + 0.5) * step - 0.5, (y + 0.5) * step - 0.5
-            share = _between(weight, u, v)
-            mask[y, x] = np.uint8(255.0 * min(1.0, share) + 0.5)
+def lift(change: F32, weight: F32, frame: U8, to_square: F64, left: int, top: int, rgb: U8, mask: U8) -> None:
+    """The frame (H, W, 3) from (left, top) on, changed by `change` (3, S, S) in -2..2, into rgb (P, P, 3), and `weight`
+    (S, S) into mask (P, P); bilinear between their pixels. to_square: as for `lay`."""
+    small = weight.shape[0]
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            row, column = top + y, left + x
+            u, v = _placed(to_square, column, row)
+            share = 0.0
+            if 0 <= row < frame.shape[0] and 0 <= column < frame.shape[1] and _within(u, v, small):
+                share = _between(weight, u, v)
+            if share < _LEAST:
+                mask[y, x] = 0
+                rgb[y, x, 0] = rgb[y, x, 1] = rgb[y, x, 2] = 0
+                continue
             for c in range(3):
-                value = face[y, x, c] + 127.5 * _between(change[c], u, v) + 0.5
-                rgb[y, x, c] = np.uint8(min(255.0, max(0.0, value)))
+                value = float(frame[row, column, c]) + 127.5 * _between(change[c], u, v)
+                rgb[y, x, c] = np.uint8(min(255.0, max(0.0, value)) + 0.5)
+            mask[y, x] = np.uint8(min(255.0, 255.0 * share + 0.5))
+
+
+@compiled
+def _placed(matrix: F64, x: float, y: float) -> tuple[float, float]:
+    return (
+        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2],
+        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2],
+    )
+
+
+@compiled
+def _within(u: float, v: float, size: int) -> bool:
+    return -0.5 <= u <= size - 0.5 and -0.5 <= v <= size - 0.5
 
 
 @compiled
@@ -70,9 +94,12 @@ def _between(plane: F32 | U8, x: float, y: float) -> float:
 
 
 def warm_up() -> None:
-    """Compile before the first frame."""
+    """Compile before the first frame, for pictures that may be written to and for those that may not."""
     planes, weight = np.ones((6, 2, 2), np.float32), np.ones((2, 2), np.float32)
-    picture, mask = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8)
+    picture, mask, place = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8), np.eye(2, 3)
+    shared = picture.copy()
+    shared.setflags(write=False)
     for first in (True, False):
-        lay(planes, weight, picture, first, picture.copy(), mask)
-    lift(planes[:3], weight, picture, picture.copy(), mask)
+        lay(planes, weight, picture, place, 0, 0, first, picture.copy(), mask)
+    for frame in (picture, shared):
+        lift(planes[:3], weight, frame, place, 0, 0, picture.copy(), mask)

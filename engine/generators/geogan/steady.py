@@ -15,9 +15,9 @@ from engine.types import F32
 
 MIN_CUTOFF = 1.5
 """Hz while nothing changes."""
-BETA = 25.0
+BETA = 12.0
 """Hz gained per unit of the map's RMS change per second."""
-SPEED_CUTOFF = 6.0
+SPEED_CUTOFF = 3.0
 LONGEST_GAP_S = 0.5
 """After a longer pause the filter starts anew."""
 
