@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +13,10 @@ from trainers.geogan import losses
 from trainers.geogan.blocks import identity_grid, sample
 from trainers.geogan.compose import official_compose, resized
 from trainers.geogan.containers import clean, read_options
-from trainers.geogan.landmarks import CELEBA_LANDMARKS
 from trainers.geogan.networks import AttrMultiScalePatchDisc, Cycle, FlowGenerator, official_refinement_weight
 from trainers.geogan.recipe import Losses
 from trainers.geogan.step import adversarial_step, total
+from trainers.layouts.celeba import normalise_landmarks, read_landmarks
 from trainers.system import Turn
 
 Results = Mapping[str, Any]
@@ -214,10 +212,8 @@ def training_step(call: Call) -> Results:
 
 
 def landmarks(call: Call) -> Results:
-    (center_x, center_y), scale = call.arguments["center"], call.arguments["scale"]
-    assert (center_x, center_y, scale) == (*CELEBA_LANDMARKS.centre, CELEBA_LANDMARKS.scale)
-    points = json.loads(call.files["landmarks"].read_text())[call.options["file"]]
-    return {"landmarks": CELEBA_LANDMARKS.normalised(np.array(points))}
+    points = read_landmarks(call.files["landmarks"])[call.options["file"]]
+    return {"landmarks": normalise_landmarks(points, call.arguments["center"], call.arguments["scale"])}
 
 
 ADAPTERS = {

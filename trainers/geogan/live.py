@@ -106,17 +106,6 @@ def _share(convolution: nn.Conv2d, x: Tensor, last: bool = False) -> Tensor:
     return functional.conv2d(x, weight, bias, convolution.stride, padding)
 
 
-def _cheap_tail(tail: Tail, x: Tensor, skips: Sequence[Tensor]) -> Tensor:
-    """`tail(x, skips)` with every 1x1 convolution before the upsampling."""
-    for step in range(tail.upsamples):
-        layers = list(tail.step(step))
-        x = layers[1](torch.cat((x, skips[tail.upsamples - step]), dim=1))
-        x = layers[0](x)
-        for layer in layers[2:]:
-            x = layer(x)
-    return tail.output(torch.cat((x, skips[0]), dim=1))
-
-
 def _refuse_only_residual(generator: FlowGenerator) -> None:
     if generator.only_res_tail is not None:
         raise CheckpointError(
@@ -148,7 +137,7 @@ class TransferStep(nn.Module):
     def __init__(self, generator: FlowGenerator) -> None:
         super().__init__()
         _refuse_only_residual(generator)
-        self.generator = generator
+        self.generator = generator.pointwise_first()
         self.flow = _Branch(generator.flow_head, generator.flow_block, generator.flow_tail_By)
         self.mask = _Branch(generator.mask_head, generator.mask_block, generator.flow_mask_tail)
 
@@ -161,20 +150,20 @@ class TransferStep(nn.Module):
             return flow, mask, torch.zeros_like(target)
         blended = target * (1 - mask) + self.generator.warp(signed(donor), flow) * mask
         levels = self.generator.flow_res_head(torch.cat((blended, mask), dim=1))
-        residual = torch.tanh(_cheap_tail(self.generator.flow_res_tail, levels[-1], levels))
+        residual = torch.tanh(self.generator.flow_res_tail(levels[-1], levels))
         return flow, mask, RESIDUAL_REACH * weight * residual
 
 
 class RemovalStep(nn.Module):
-    """`image` uint8 (1, S, S, 3) and `mask` float32 (1, 1, S, S), 1 where the attribute is, to `image_out` (1, 3, S, S) in
-    -1..1. `trainers.geogan.regions.removal_mask` says which mask the network was trained with."""
+    """`image` uint8 (1, S, S, 3) and `mask` float32 (1, 1, S, S), 1 where the attribute is, to `image_out` (1, 3, S, S)
+    in -1..1. `trainers.geogan.regions.removal_mask` says which mask the network was trained with."""
 
     def __init__(self, generator: FlowGenerator) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator = generator.pointwise_first()
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         start = signed(image)
         levels = self.generator.res_head(torch.cat((start, mask), dim=1))
-        residual = _cheap_tail(self.generator.res_tail, self.generator.res_block(levels[-1]), levels)
+        residual = self.generator.res_tail(self.generator.res_block(levels[-1]), levels)
         return torch.clamp(start + RESIDUAL_REACH * torch.tanh(residual), -1, 1)

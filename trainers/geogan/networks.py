@@ -125,6 +125,13 @@ class FlowGenerator(nn.Module):
         self.only_res_tail = tail(3, 3) if only_residual else None
         self.register_buffer("grid", identity_grid(size), persistent=False)
 
+    def pointwise_first(self) -> FlowGenerator:
+        """Make every decoder run in its cheaper order, see Tail; the same numbers up to rounding."""
+        for module in self.modules():
+            if isinstance(module, Tail):
+                module.pointwise_first = True
+        return self
+
     def warp(self, image: Tensor, flow: Tensor) -> Tensor:
         """`image` sampled at identity + flow (grid units, align_corners=True, zeros outside)."""
         return sample(image, self.grid + flow)

@@ -5,34 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trainers.faces import AU_NAMES
 from trainers.geogan.blocks import NORMS
 from trainers.system import Stage
 
-AU_NAMES = (
-    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12",
-    "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26", "AU45",
-)  # fmt: skip
-"""Column names of action units in a prepared folder."""
-
-SUPERVISED, ADVERSARIAL = "supervised", "adversarial"
-STAGES = (SUPERVISED, ADVERSARIAL)
+SUPERVISED, ADVERSARIAL, MIXED = "supervised", "adversarial", "mixed"
+STAGES = (SUPERVISED, ADVERSARIAL, MIXED)
+"""supervised: a warm start on pairs that have a wanted picture, without critic and cycle. adversarial: the paper's
+objective on unpaired pictures. mixed: both objectives in one step, on pairs of both kinds."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Where the pictures are, and how they are used.
+    """Where the pictures are, and how they meet.
 
-    layout: "prepared" (features.csv of `marotte prepare`) or "celeba" (the official folder). mode: of the AUs in a
-    prepared folder. size: side of the network's pictures. target_lacks: a target lacks the attribute that is drawn, or
-    every attribute of the recipe. pairing: "random" draws the target anew each time; "fixed" is the official one, the
-    i-th picture with the attribute and the i-th without it, for the whole training.
+    layout: "prepared" (features.csv of `marotte prepare`), "celeba" or "celeba-hq" (the official folders). mode, crop:
+    what a prepared folder has to be; labels: its AUs as measured, or as asked for. size: side of the pictures.
+    target_lacks: a target lacks the attribute that is drawn, or every attribute of the recipe. pairing: "random" draws
+    the target anew each time; "fixed" is the official one, the i-th picture with the attribute and the i-th without it,
+    for the whole training.
     """
 
     folder: str = ""
-    layout: Literal["prepared", "celeba"] = "prepared"
+    layout: Literal["prepared", "celeba", "celeba-hq"] = "prepared"
     mode: Literal["static", "dynamic"] = "static"
+    crop: str = "face"
+    labels: Literal["measured", "asked"] = "measured"
     size: int = 128
-    kinds: Literal["all", "real"] = "all"
     target_lacks: Literal["drawn", "every"] = "drawn"
     pairing: Literal["random", "fixed"] = "random"
 
@@ -59,6 +58,17 @@ class Attribute:
                 f"attribute {self.name!r}: absent is {self.absent} and present {self.present}, expected "
                 "0 <= absent < present <= 1"
             )
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How supervised pairs are drawn. own: the donor is the wanted picture itself (which augmentation then moves and
+    colours), else another person's with a similar lower face. any_target: the target is any other expression of the
+    person, not one that lacks the attributes. unpaired: in the mixed stage, pairs without a wanted picture."""
+
+    own: float = 0.35
+    any_target: float = 0.3
+    unpaired: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ class Losses:
     mask_of: "warped_back" (official: the masks sampled at identity - flow) or "blending" (the masks themselves).
     landmark_scale: "official" (256 at any size) or "size" (the side of the pictures; the same at 256).
     landmark_goal: where the flow shall look for the target's landmarks.
-        "donor": at the donor's own landmarks, as in the paper. Right for what has no shape of its own (a beard, glasses'
+        "donor": at the donor's own landmarks, as in the paper. Right for what has no shape of its own (a beard, a
         colour); of a smile or an open mouth it wants the opposite of the attribute, because it pulls the donor's mouth
         back into the shape of the target's.
         "outside": the same, but landmarks of the attributes' own region (mouth and jaw) are left out.
@@ -166,11 +176,11 @@ def _official_stages() -> tuple[Stage, ...]:
 
 @dataclass(frozen=True)
 class GeoGANRecipe:
-    """All of a recipe but `system` and `[run]`. removal_mask: what the removal network is given in the supervised
-    stage, see trainers/geogan/regions.py."""
+    """All of a recipe but `system` and `[run]`."""
 
     attributes: tuple[Attribute, ...]
     data: Data = field(default_factory=Data)
+    shares: Shares = field(default_factory=Shares)
     generator: GeneratorShape = field(default_factory=GeneratorShape)
     critic: CriticShape = field(default_factory=CriticShape)
     refinement: Refinement = field(default_factory=Refinement)
@@ -178,7 +188,6 @@ class GeoGANRecipe:
     losses: Losses = field(default_factory=Losses)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimiser: Optimiser = field(default_factory=Optimiser)
-    removal_mask: Literal["transfer", "landmarks"] = "transfer"
     stages: tuple[Stage, ...] = field(default_factory=_official_stages)
 
     def __post_init__(self) -> None:
@@ -198,7 +207,7 @@ class GeoGANRecipe:
             raise ValueError(
                 f"data.size is {self.data.size}, expected a multiple of {2**self.generator.downsamples}"
             )
-        if self.losses.supervised == 0 and any(stage.name == SUPERVISED for stage in self.stages):
-            raise ValueError(
-                "losses.supervised is 0, but there is a supervised stage; expected a weight above 0"
-            )
+        if self.data.layout == "prepared" and not all(attribute.aus for attribute in self.attributes):
+            raise ValueError("attributes: each needs its aus where the data is a prepared folder")
+        if self.losses.supervised == 0 and any(stage.name != ADVERSARIAL for stage in self.stages):
+            raise ValueError("losses.supervised is 0, but a stage needs it; expected a weight above 0")

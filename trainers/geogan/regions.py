@@ -84,3 +84,18 @@ def removal_mask(landmarks: Tensor, size: int) -> Tensor:
     half = torch.where(along < 0, MASK_UP, MASK_DOWN) * apart[:, None, None]
     radius = ((along / half).square() + (across / (MASK_WIDTH * apart[:, None, None])).square()).sqrt()
     return ((1.0 - radius) / MASK_SOFT).clamp(0.0, 1.0)[:, None]
+
+
+def lower_face(landmarks: Tensor, size: int) -> Tensor:
+    """(B, 1, size, size): 0 at the eyes and above, 1 from below the tip of the nose on, a soft step between.
+
+    Measured along the line from the middle of the outer eye corners (36, 45), 0, to that of the mouth corners
+    (48, 54), 1: it rises from 0.3 to 0.6.
+    """
+    eyes = 0.5 * (landmarks[:, 36] + landmarks[:, 45])
+    axis = 0.5 * (landmarks[:, 48] + landmarks[:, 54]) - eyes
+    line = torch.linspace(-1.0, 1.0, size, device=landmarks.device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    place = torch.stack((x, y), dim=-1)[None] - eyes[:, None, None]
+    along = (place * axis[:, None, None]).sum(-1) / axis.square().sum(-1)[:, None, None].clamp(min=1e-6)
+    return ((along - 0.3) / 0.3).clamp(0.0, 1.0)[:, None]

@@ -20,7 +20,8 @@ from trainers.geogan.recipe import Losses
 from trainers.system import Turn
 
 Terms = dict[str, Tensor]
-CLEARLY_CHANGED = 0.04  # squared colour difference in -1..1 from which a pixel counts as changed
+HALF_CHANGED = 0.01
+"""Squared colour difference (pictures in -1..1) at which a pixel counts half as changed."""
 
 
 @dataclass(frozen=True)
@@ -110,46 +111,36 @@ def critic_terms(judged: Judged, pair: Mapping[str, Tensor], weights: Losses) ->
 
 
 def supervised_terms(
-    generator: FlowGenerator,
-    there: Transfer,
-    removed: Tensor | None,
-    pair: Mapping[str, Tensor],
-    weights: Losses,
+    there: Transfer, removed: Tensor | None, pair: Mapping[str, Tensor], weights: Losses
 ) -> Terms:
     """Losses against the wanted picture, over the samples that have one (`has_wanted`).
 
-    removed: what the removal network made of the wanted picture: it shall be the target.
+    removed: what the removal network made of the wanted picture: it shall be the target where that is plain.
     """
     has = pair["has_wanted"].reshape(-1, 1, 1, 1)
-    share = has.mean().clamp(min=1e-6)
-    target, wanted = pair["target"], pair["wanted"]
-    changed = _changed(wanted, target)
+    changed = _changed(pair["wanted"], pair["target"])
+    tasks = {"supervised": (there.image, pair["wanted"], has)}
+    if removed is not None:
+        tasks["removal"] = (removed, pair["target"], has * pair["plain_target"].reshape(-1, 1, 1, 1))
     terms: Terms = {}
-
-    def mean(error: Tensor) -> Tensor:
-        return (error * has).mean() / share
-
-    if weights.supervised:
-        terms["supervised"] = weights.supervised * mean((there.image - wanted).abs())
-        if removed is not None:
-            terms["removal"] = weights.supervised * mean((removed - target).abs())
-    if weights.supervised_change:
-        most = (changed * has).mean().clamp(min=1e-4) / share
-        apart = mean((there.image - wanted).abs() * changed) / most
-        if removed is not None:
-            apart = apart + mean((removed - target).abs() * changed) / most
-        terms["change"] = weights.supervised_change * apart
+    for name, (given, aim, counted) in tasks.items():
+        error = (given - aim).abs() * counted
+        if weights.supervised:
+            terms[name] = weights.supervised * error.mean() / counted.mean().clamp(min=1e-3)
+        if weights.supervised_change:
+            part = (error * changed).mean() / (counted * changed).mean().clamp(min=1e-3)
+            terms[f"{name}_change"] = weights.supervised_change * part
     if weights.mask_goal:
         entropy = functional.binary_cross_entropy(there.mask.float(), changed, reduction="none")
-        terms["mask_goal"] = weights.mask_goal * mean(entropy)
+        terms["mask_goal"] = weights.mask_goal * (entropy * has).mean() / has.mean().clamp(min=1e-3)
     return terms
 
 
 def _changed(wanted: Tensor, target: Tensor) -> Tensor:
     """(B, 1, S, S), 0..1: where the wanted picture differs from the target, filled and widened by its neighbourhood."""
     squared = (wanted - target).square().mean(1, keepdim=True)
-    size = max(3, 2 * (wanted.shape[-1] // 24) + 1)
-    wide = functional.max_pool2d(squared / (squared + CLEARLY_CHANGED), size, 1, size // 2)
+    size = 2 * (wanted.shape[-1] // 16) + 1
+    wide = functional.max_pool2d(squared / (squared + HALF_CHANGED), size, 1, size // 2)
     return functional.avg_pool2d(wide, size, 1, size // 2, count_include_pad=False).clamp(0, 1).detach()
 
 
@@ -165,14 +156,22 @@ def adversarial_step(
     weights: Losses,
     turn: Turn,
     clip: float | None = None,
+    removal_mask: Tensor | None = None,
 ) -> tuple[Cycle, Terms, Terms]:
-    """One step of the generator, then one of the critic, from one forward pass. Gives the pass and both's terms."""
+    """One step of the generator, then one of the critic, from one forward pass. Gives the pass and both's terms.
+
+    A pair with a wanted picture has the losses of `supervised_terms`, too; removal_mask (B, 1, S, S) is then what the
+    removal network is given with it.
+    """
+    removed = None
     with turn.autocast():
         cycle = generator(pair["target"], pair["donor"])
+        if removal_mask is not None:
+            removed = generator.remove_attribute(pair["wanted"], removal_mask)
         judged = judge(critic, cycle, pair["target"], pair["donor"])
     of_generator = generator_terms(cycle, judged, pair, weights)
-    if "wanted" in pair and (weights.supervised or weights.supervised_change or weights.mask_goal):
-        of_generator |= supervised_terms(generator, cycle.there, None, pair, weights)
+    if "wanted" in pair:
+        of_generator |= supervised_terms(cycle.there, removed, pair, weights)
     of_critic = critic_terms(judged, pair, weights)
     turn.descend(total(of_generator), "generator", clip=clip, retain_graph=True)
     turn.descend(total(of_critic), "critic", clip=clip)

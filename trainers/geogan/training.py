@@ -1,0 +1,220 @@
+"""GeoGAN as a system that is trained: stages, data, optimisers, one step, samples, guard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainers.geogan import regions
+from trainers.geogan.album import Opened, open_albums
+from trainers.geogan.augment import augmented
+from trainers.geogan.networks import AttrMultiScalePatchDisc, FlowGenerator, official_refinement_weight
+from trainers.geogan.pairs import Mixed, Supervised, Unpaired
+from trainers.geogan.recipe import MIXED, SUPERVISED, GeoGANRecipe
+from trainers.geogan.step import Terms, adversarial_step, flow_terms, supervised_terms, total
+from trainers.system import (
+    Batch,
+    CarryOn,
+    Pictures,
+    Scalars,
+    Split,
+    Stage,
+    Stop,
+    System,
+    Turn,
+    Verdict,
+)
+
+
+class GeoGAN(System):
+    """The networks and their step. Networks: "generator" (FlowGenerator), "critic" (AttrMultiScalePatchDisc)."""
+
+    name: ClassVar[str] = "geogan"
+    Recipe: ClassVar[type] = GeoGANRecipe
+
+    def __init__(self, recipe: GeoGANRecipe) -> None:
+        self.recipe = recipe
+        shape, critic = recipe.generator, recipe.critic
+        self.arguments: Mapping[str, Mapping[str, Any]] = {
+            "generator": {
+                "size": recipe.data.size,
+                "width": shape.width,
+                "downsamples": shape.downsamples,
+                "blocks": shape.blocks,
+                "norm": shape.norm,
+                "only_residual": shape.only_residual,
+            },
+            "critic": {
+                "width": critic.width,
+                "layers": critic.layers,
+                "scales": critic.scales,
+                "attributes": len(recipe.attributes),
+                "norm": critic.norm,
+            },
+        }
+        self.generator = FlowGenerator(**self.arguments["generator"]).pointwise_first()
+        self.critic = AttrMultiScalePatchDisc(**self.arguments["critic"])
+        self.networks: Mapping[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+        self._begin()
+        self._opened: Opened | None = None
+        self._mask = -1.0
+
+    def _begin(self) -> None:
+        """Start mask and flow where the recipe says."""
+        if self.recipe.generator.only_residual:
+            return
+        start = self.recipe.start
+        mask, flow = (
+            tail.get_submodule("output.0")
+            for tail in (self.generator.flow_mask_tail, self.generator.flow_tail_By)
+        )
+        nn.init.constant_(mask.get_parameter("bias"), start.mask)
+        if start.flow is not None:
+            nn.init.zeros_(flow.get_parameter("bias"))
+            nn.init.normal_(flow.get_parameter("weight"), std=start.flow)
+
+    def stages(self) -> Sequence[Stage]:
+        return self.recipe.stages
+
+    def pictures(self, split: Split, stage: str) -> Pictures:
+        recipe = self.recipe
+        if self._opened is None:
+            self._opened = open_albums(recipe.data, recipe.attributes)
+        album = self._opened.train if split == "train" else self._opened.validation
+        if split == "validation" and not len(album.faces):
+            return ()
+        if stage == SUPERVISED:
+            return Supervised(album, recipe.shares)
+        unpaired = Unpaired(album, recipe.attributes, recipe.data.target_lacks, recipe.data.pairing)
+        if stage == MIXED:
+            return Mixed(Supervised(album, recipe.shares), unpaired, recipe.shares.unpaired)
+        return unpaired
+
+    def optimisers(self) -> Mapping[str, Optimizer]:
+        how = self.recipe.optimiser
+        betas = (how.beta1, how.beta2)
+        return {
+            "generator": torch.optim.Adam(self.generator.parameters(), lr=how.rate, betas=betas),
+            "critic": torch.optim.Adam(self.critic.parameters(), lr=how.critic_rate, betas=betas),
+        }
+
+    def rate(self, optimiser: str, turn: Turn) -> float:
+        how = self.recipe.optimiser
+        if how.decay_epochs == 0:
+            return 0.02 + 0.49 * (1 + math.cos(math.pi * turn.stage_step / max(1, turn.stage_steps)))
+        factor = how.generator_decay if optimiser == "generator" else how.critic_decay
+        return float(factor ** (int(turn.epoch) // how.decay_epochs))
+
+    def averages(self) -> Mapping[str, float]:
+        return {"generator": self.recipe.optimiser.average} if self.recipe.optimiser.average else {}
+
+    def refinement_weight(self, turn: Turn) -> float:
+        """The weight of refinement at this turn."""
+        how = self.recipe.refinement
+        if how.schedule == "constant" or turn.stage == SUPERVISED:
+            return how.weight
+        return official_refinement_weight(int(turn.epoch), how.weight)
+
+    def step(self, batch: Batch, turn: Turn) -> Scalars:
+        self.generator.refinement_weight = self.refinement_weight(turn)
+        pair = augmented(dict(batch), self.recipe.augmentation, turn.generator)
+        clip = self.recipe.optimiser.clip or None
+        weights = self.recipe.losses
+        if turn.stage == SUPERVISED:
+            there, terms = self._supervised(pair, turn)
+            turn.descend(total(terms), "generator", clip=clip)
+            return {**_detached("generator", terms), **_of_transfer(there)}
+        mask = None
+        if turn.stage == MIXED:
+            mask = regions.removal_mask(pair["wanted_landmarks"], pair["wanted"].shape[-1])
+        cycle, of_generator, of_critic = adversarial_step(
+            self.generator, self.critic, pair, weights, turn, clip, mask
+        )
+        return {
+            **_detached("generator", of_generator),
+            **_detached("critic", of_critic),
+            **_of_transfer(cycle.there),
+        }
+
+    def _supervised(self, pair: dict[str, Tensor], turn: Turn) -> tuple[Any, Terms]:
+        with turn.autocast():
+            there = self.generator.add_attribute(pair["target"], pair["donor"])
+            mask = regions.removal_mask(pair["wanted_landmarks"], pair["wanted"].shape[-1])
+            removed = self.generator.remove_attribute(pair["wanted"], mask)
+        terms = flow_terms((there,), pair, self.recipe.losses)
+        terms |= supervised_terms(there, removed, pair, self.recipe.losses)
+        return there, terms
+
+    def sample(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> npt.NDArray[np.uint8]:
+        generator = networks["generator"]
+        assert isinstance(generator, FlowGenerator)
+        generator.refinement_weight = self.refinement_weight(turn)
+        cycle = generator(batch["target"], batch["donor"])
+        there = cycle.there
+        masks = [mask.expand(-1, 3, -1, -1) * 2 - 1 for mask in (there.mask, there.mask_in_donor)]
+        columns = [batch["target"], batch["donor"], there.image, *masks, there.warped]
+        columns += [0.5 * there.residual, cycle.removed, cycle.target_again, cycle.back.image]
+        if "wanted" in batch:
+            columns.append(batch["wanted"])
+        stacked = torch.stack([column.float().clamp(-1, 1) for column in columns], dim=1)
+        return ((stacked + 1) * 127.5).round().byte().permute(0, 1, 3, 4, 2).cpu().numpy()
+
+    def validate(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> Scalars:
+        generator = networks["generator"]
+        assert isinstance(generator, FlowGenerator)
+        generator.refinement_weight = self.refinement_weight(turn)
+        there = generator.add_attribute(batch["target"], batch["donor"])
+        scalars = dict(_of_transfer(there))
+        if "wanted" in batch:
+            before = (batch["target"] - batch["wanted"]).abs().mean()
+            scalars["error"] = (there.image - batch["wanted"]).abs().mean()
+            scalars["error_over_unchanged"] = scalars["error"] / before.clamp(min=1e-6)
+        return scalars
+
+    def watch(self, scalars: Mapping[str, float], turn: Turn) -> Verdict:
+        mean = scalars.get("mask/mean")
+        if mean is None or self.recipe.generator.only_residual:
+            return CarryOn()
+        self._mask = mean if self._mask < 0 else 0.99 * self._mask + 0.01 * mean
+        if turn.stage_step < 200 or 1e-4 < self._mask < 0.97:
+            return CarryOn()
+        shown = "nothing of the donor" if self._mask < 0.5 else "nothing of the target"
+        return Stop(
+            f"the blending mask is {self._mask:.4f} in the mean: it shows {shown}; "
+            + ("lower losses.mask" if self._mask < 0.5 else "raise losses.mask, or lower start.mask")
+        )
+
+    def state(self) -> Mapping[str, Any]:
+        return {"mask": self._mask}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._mask = float(state["mask"])
+
+    def about_data(self) -> Mapping[str, Any]:
+        return {} if self._opened is None else dict(self._opened.about)
+
+    def facts(self, turn: Turn) -> Mapping[str, Any]:
+        return {
+            "refinement_weight": self.refinement_weight(turn),
+            "norm": self.recipe.generator.norm,
+        }
+
+
+def _detached(network: str, terms: Terms) -> dict[str, Tensor]:
+    return {f"{network}/{name}": term.detach() for name, term in terms.items()}
+
+
+def _of_transfer(there: Any) -> dict[str, Tensor]:
+    size = there.flow.shape[-1]
+    return {
+        "mask/mean": there.mask.detach().mean(),
+        "mask/sure": ((there.mask < 0.1) | (there.mask > 0.9)).float().mean(),
+        "flow/pixels": there.flow.detach().norm(dim=1).mean() * (size - 1) / 2,
+    }
