@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -15,6 +17,8 @@ from trainers.ganimation.adversarial import Real, critic_step, generator_step, p
 from trainers.ganimation.containers import clean
 from trainers.ganimation.networks import Generator, compose, saturate
 from trainers.ganimation.panels import panels
+from trainers.layouts.ganimation import open_aus_folder
+from trainers.layouts.openface import read_openface
 from trainers.system import Turn
 
 Results = Mapping[str, Any]
@@ -172,7 +176,33 @@ def _recorder(network: torch.nn.Module, letter: str, gradients: dict[str, Any]) 
     return record
 
 
+def action_unit_folder(call: Call) -> Results:
+    """One sample of the official folder, found by its id among its split."""
+    folder = call.files["expected"].parent
+    named = {name: call.arguments[f"{name}_file"] for name in ("train_ids", "test_ids")}
+    found = open_aus_folder(
+        folder,
+        _side(folder / call.arguments["images_folder"]),
+        images=call.arguments["images_folder"],
+        aus=call.arguments["aus_file"],
+        check=False,
+        **named,
+    )
+    faces = {"train": found.train, "test": found.validation}[call.options["split"]]
+    index = faces.names.index(call.options["id"])
+    tables = {path.stem: read_openface(path) for path in call.files["openface_csv"].glob("*.csv")}
+    if faces.names[index] in tables:
+        assert np.allclose(tables[faces.names[index]], faces.aus[index], atol=1e-3)
+    return {"cond": faces.aus[index], "image": faces.image(index)}
+
+
+def _side(images: Path) -> int:
+    """Of the folder's square pictures."""
+    return int(cv2.imread(str(next(images.iterdir()))).shape[0])
+
+
 ADAPTERS = {
+    ("ganimation", "dataset", "action_unit_folder"): action_unit_folder,
     ("ganimation", "training_step", "training_step"): training_step,
     ("ganimation", "network", "generator"): generator,
     ("ganimation", "network", "discriminator"): discriminator,

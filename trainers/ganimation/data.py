@@ -10,8 +10,9 @@ from torch import Tensor
 
 from trainers.data import Expected, open_prepared
 from trainers.errors import DataError
-from trainers.faces import Faces
+from trainers.faces import AU_NAMES, Faces
 from trainers.ganimation.recipe import Data
+from trainers.layouts.ganimation import open_aus_folder
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,18 @@ def _aus(faces: Faces) -> Tensor:
 
 
 def _official(data: Data) -> Opened:
-    from trainers.layouts.ganimation import open_action_unit_folder
-
-    prepared = open_action_unit_folder(data.folder, data.size)
+    folder = open_aus_folder(data.folder, data.size)
     sides = {
-        "train": (prepared.train, _aus(prepared.train)),
-        "validation": (prepared.validation, _aus(prepared.validation)),
+        "train": (folder.train, _aus(folder.train)),
+        "validation": (folder.validation, _aus(folder.validation)),
     }
-    return Opened(sides, prepared.about)
+    about = {
+        "extractor": {"name": "openface", "version": "", "mode": data.mode},
+        "mode": data.mode,
+        "crop": {"rule": "box", "size": data.size},
+        "aus": list(AU_NAMES),
+        "labels": "measured",
+        "pictures": {side: len(faces) for side, (faces, _) in sides.items()},
+        "left_out": {side: len(ids) for side, ids in folder.left_out.items()},
+    }
+    return Opened(sides, about)

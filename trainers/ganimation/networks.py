@@ -80,6 +80,47 @@ class Generator(nn.Module):
         features = self.main(torch.cat((x, planes), dim=1))
         return self.img_reg(features), self.attetion_reg(features)
 
+    def quick(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The same up to rounding, in three quarters of the time: for long trainings on a CPU.
+
+        The planes of the action units are constant, so their part of the first convolution differs at the border only;
+        norms are computed where the memory lies, without copies; both heads are one convolution.
+        """
+        first, *rest = self.main
+        features = _first(first, x, c)
+        for layer in rest:
+            features = _quick(layer, features)
+        heads = torch.cat((self.img_reg[0].weight, self.attetion_reg[0].weight))
+        both = nn.functional.conv2d(features, heads, padding=3)
+        return both[:, :3].tanh(), both[:, 3:].sigmoid()
+
+
+def _first(conv: nn.Conv2d, x: Tensor, c: Tensor) -> Tensor:
+    """The first convolution on picture and action units, the units' part from planes of 7x7: border, middle, border."""
+    units = nn.functional.conv2d(c[:, :, None, None].expand(-1, -1, 7, 7), conv.weight[:, 3:], padding=3)
+    rows, columns = (_stretched(side, x.device) for side in x.shape[2:])
+    picture = nn.functional.conv2d(x, conv.weight[:, :3], conv.bias, padding=3)
+    return picture + units[:, :, rows][:, :, :, columns]
+
+
+def _stretched(side: int, device: torch.device) -> Tensor:
+    """0 1 2 3 3 .. 3 4 5 6: which of seven places each of `side` (7 or more) is like."""
+    places = torch.full((side,), 3, device=device)
+    places[:3] = torch.arange(3, device=device)
+    places[-3:] = torch.arange(4, 7, device=device)
+    return places
+
+
+def _quick(layer: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats:
+        return nn.functional.group_norm(x, layer.num_features, layer.weight, layer.bias, layer.eps)
+    if isinstance(layer, ResidualBlock):
+        inner = x
+        for part in layer.main:
+            inner = _quick(part, inner)
+        return x + inner
+    return layer(x)
+
 
 class Discriminator(nn.Module):
     """The critic: forward(x) -> (patch scores (B, 1, h, w), action units (B, c_dim)), no activation on either.

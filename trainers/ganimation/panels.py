@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from trainers.ganimation.networks import compose, saturate
 
 U8 = npt.NDArray[np.uint8]
+Generate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A generator, or another way through it: (pictures, action units) to (colour, attention)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +26,7 @@ class Edit:
     composed: Tensor
 
 
-def edit(generator: nn.Module, source: Tensor, wanted: Tensor, *, saturated: bool = False) -> Edit:
+def edit(generator: Generate, source: Tensor, wanted: Tensor, *, saturated: bool = False) -> Edit:
     """Generate and composite. saturated: through the saturated mask."""
     colour, attention = generator(source, wanted)
     if saturated:

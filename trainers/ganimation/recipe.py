@@ -62,8 +62,8 @@ class Schedule:
     """The learning rate within a stage.
 
     epochs (official): constant for `constant`, then 1 / `decay` of the start less after each epoch, the first time
-    after epoch `constant` + 1, so that epoch `constant` + `decay` still learns. steps: up over `warm` of the stage, constant,
-    and from `hold` of the stage on down to `least`, along a cosine.
+    after epoch `constant` + 1, so that epoch `constant` + `decay` still learns. steps: up over `warm` of the stage,
+    constant, and from `hold` of the stage on down to `least`, along a cosine.
     """
 
     by: Literal["epochs", "steps"] = "epochs"

@@ -88,7 +88,7 @@ class GANimation(System):
     def _pairs(self, batch: Batch, turn: Turn) -> Scalars:
         source, target, face = self._pair(batch, turn)
         with turn.autocast():
-            made = _float(edit(self.generator, source, batch["wanted"], saturated=self._saturated))
+            made = _float(edit(self.generator.quick, source, batch["wanted"], saturated=self._saturated))
         found = self._pair_losses(made, source, target)
         turn.descend(_total(found), GENERATOR, clip=self._recipe.optimiser.clip)
         return {**_detached(found), ATTENTION: over_face(made.attention, face)}
@@ -99,7 +99,7 @@ class GANimation(System):
         source, target, face = self._pair(batch, turn)
         wanted, weights = batch["wanted"], self._recipe.losses
         with turn.autocast():
-            made = _float(edit(self.generator, source, wanted, saturated=self._saturated))
+            made = _float(edit(self.generator.quick, source, wanted, saturated=self._saturated))
         real = Real(target, wanted, wanted)
         scalars = adversarial.critic_on(self.critic, real, made.composed.detach(), weights, turn)
         if turn.stage_step % self._recipe.penalty_every == 0:
