@@ -26,7 +26,7 @@ from engine.evaluate.subjects import Subject
 from engine.features import extract
 from engine.features.still import still_neutral
 from engine.generators.feather import feather
-from engine.plug import Generator, Runner
+from engine.plug import Generator, Ports, Runner
 from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Frame, Mode, Neutral, Patch
 
 
@@ -117,14 +117,25 @@ class Opened:
 
 
 def patch_of(
-    generator: Generator, runner: Runner, state: Any, subject: Subject, neutral: Neutral, controls: Controls
+    generator: Generator,
+    runner: Runner,
+    state: Any,
+    subject: Subject,
+    neutral: Neutral,
+    controls: Controls,
+    tap: Callable[[Ports], None] | None = None,
 ) -> Patch:
-    """One frame of a session whose driver is the subject's own picture. Raises what generator and runner do."""
+    """One frame of a session whose driver is the subject's own picture. Raises what generator and runner do.
+
+    tap: is shown the graph's outputs, which last until the next run.
+    """
     face, frame = subject.source.face, Frame(subject.rgb, 0, Fraction(1, 30), 0.0)
     features = extract(face, frame, generator.needs, neutral, person=subject.source.person)
     outputs = runner.run([generator.inputs(state, Drive(frame, face, features, neutral, controls))])[0]
     if isinstance(outputs, Exception):
         raise outputs
+    if tap is not None:
+        tap(outputs)
     return generator.patch(state, outputs)
 
 

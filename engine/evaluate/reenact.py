@@ -117,6 +117,10 @@ class _Watched:
     def modes(self) -> frozenset[Mode]:
         return self._inner.modes
 
+    @property
+    def heeds(self) -> frozenset[str]:
+        return self._inner.heeds
+
     def takes_source(self, mode: Mode) -> bool:
         return self._inner.takes_source(mode)
 

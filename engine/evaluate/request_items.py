@@ -154,9 +154,10 @@ class CoupleItem:
 
 @dataclass(frozen=True, slots=True)
 class RemovalItem:
-    """An attribute taken from a face."""
+    """An attribute taken from a face. without: a face that has it not, None where there is none."""
 
     target: Picture
+    without: Picture | None
     attribute: str
     kind: str = "removal"
 
@@ -166,13 +167,16 @@ class RemovalItem:
 
     @property
     def contents(self) -> tuple[str, ...]:
-        return (self.target.content, self.attribute)
+        return (self.target.content, self.without.content if self.without else "", self.attribute)
 
     def measure(self, tools: Tools) -> tuple[Result, U8]:
         assert tools.removal is not None
         target = tools.subject(self.target.path)
+        donor = None if self.without is None else tools.subject(self.without.path)
         seen: list[Changed] = []
-        scores = measure_removal(target, tools.removal, self.attribute, tools.tracker, watch=seen.append)
+        scores = measure_removal(
+            target, tools.removal, self.attribute, tools.tracker, donor=donor, watch=seen.append
+        )
         title = f"{tools.removal.name}: {self.attribute} taken from {target.name}"
         sheet = couple_sheet(title, self.attribute, [("target", target)], seen[0], scores)
         return scores | {"attribute": self.attribute}, sheet

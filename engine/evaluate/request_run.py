@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine import backends, blend
 from engine.config import known
-from engine.errors import ConfigError, InputError
+from engine.errors import ConfigError, InputError, PortError
 from engine.evaluate.changers import Opened
 from engine.evaluate.parts import Parts, code_digest, digest, file_digest
 from engine.evaluate.processes import work_in_processes
@@ -164,7 +164,7 @@ def carry_out(piece: Piece, tools: Tools, folder: Path, finished: Callable[[], N
         return
     try:
         scores, sheet = piece.item.measure(tools)
-    except InputError as error:
+    except (InputError, PortError) as error:  # a picture that cannot be used, or an answer that cannot be shown
         parts.save(piece.key, {"refused": str(error)})
     else:
         picture.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,8 @@ def _items(
         pairs = couples(subjects, attribute)
         found += [CoupleItem(by_name[one.name], by_name[other.name], attribute) for one, other in pairs]
         having = [one for one in subjects if one.reading.aus[number_of(attribute)] >= HAS]
-        found += [RemovalItem(by_name[one.name], attribute) for one in having]
+        without = by_name[pairs[0][0].name] if pairs else None
+        found += [RemovalItem(by_name[one.name], without, attribute) for one in having]
     if not any(isinstance(item, CoupleItem) for item in found):
         raise ConfigError(
             f"portraits: nobody to bring {' or '.join(attributes)} from or to; expected faces with it (measured at "

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from engine import backends
-from engine.bundles import find
 from engine.errors import ConfigError
 from engine.evaluate.assembly import Assembly, Metrics
 from engine.evaluate.clip import spread_pairs
@@ -17,7 +16,7 @@ from engine.evaluate.processes import work_in_processes
 from engine.evaluate.soundness import discard_damaged
 from engine.evaluate.survey import Driver, Portrait, survey_drivers, survey_portraits
 from engine.evaluate.work import Pair, Settings, ShippedStage, Stage, Task, carry_out, open_work
-from engine.generators import BUILT_IN
+from engine.generators import find_bundle
 
 DEFAULT_PAIRS = 36
 """Cross pairs where no number is asked for."""
@@ -91,9 +90,8 @@ def _about(settings: Settings, stage: Stage | None) -> dict[str, str]:
 
 def bundle_words(bundle: str) -> str:
     """A bundle by name, and by its content where it is more than built-in code."""
-    if bundle in BUILT_IN:
-        return bundle
-    return f"{bundle} ({folder_digest(find(bundle))[:16]})"
+    folder = find_bundle(bundle)
+    return bundle if folder is None else f"{bundle} ({folder_digest(folder)[:16]})"
 
 
 def _tasks(clips: Sequence[Driver], pictures: Sequence[Portrait], wanted: int, about: str) -> list[Task]:

@@ -31,7 +31,7 @@ from engine.evaluate.metrics import oval_mask
 from engine.evaluate.requests import by_person
 from engine.evaluate.subjects import Detector, Subject, number_of, read
 from engine.features.still import still_neutral
-from engine.plug import Generator, Runner
+from engine.plug import Generator, Ports, Runner
 from engine.types import U8, Controls, Mode, Patch
 
 Scores = dict[str, Any]
@@ -54,7 +54,7 @@ class Transfer(Protocol):
 
 
 class Removal(Protocol):
-    """Takes an attribute from a face."""
+    """Takes an attribute from a face. donor: a face without it, for systems that are shown one."""
 
     @property
     def name(self) -> str: ...
@@ -95,16 +95,24 @@ class OpenedTransfer:
     def __init__(self, generator: Generator, runner: Runner) -> None:
         self._generator, self._runner, self.name = generator, runner, generator.name
 
-    def bring(self, target: Subject, donor: Subject) -> Changed:
-        return self._answer(target, donor, Controls())
+    def bring(self, target: Subject, donor: Subject, tap: Callable[[Ports], None] | None = None) -> Changed:
+        """tap: as of engine.evaluate.changers.patch_of."""
+        return self._answer(target, donor, Controls(), tap)
 
     def remove(self, target: Subject, donor: Subject | None) -> Changed:
-        return self._answer(target, donor, Controls(remove=True))
+        return self._answer(target, donor, Controls(remove=True), None)
 
-    def _answer(self, target: Subject, donor: Subject | None, controls: Controls) -> Changed:
+    def _answer(
+        self,
+        target: Subject,
+        donor: Subject | None,
+        controls: Controls,
+        tap: Callable[[Ports], None] | None,
+    ) -> Changed:
         prepared = self._generator.prepare(None if donor is None else donor.source, Mode.EDIT)
         state, neutral = self._generator.begin(prepared), still_neutral(target.source.face)
-        return pasted(patch_of(self._generator, self._runner, state, target, neutral, controls))
+        patch = patch_of(self._generator, self._runner, state, target, neutral, controls, tap)
+        return pasted(patch)
 
 
 def couples(subjects: Sequence[Subject], attribute: str) -> list[tuple[Subject, Subject]]:
@@ -208,7 +216,7 @@ def judge_removal(
 ) -> Scores:
     """The attribute taken from everybody who has it: before, after, removed (share of it that is gone), psnr_outside.
 
-    donor: for systems whose removal follows a donor's mask.
+    donor: a face without the attribute, for systems that are shown one.
     """
     if detector is None:
         from engine.track.face import FaceTracker
