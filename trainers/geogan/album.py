@@ -57,23 +57,25 @@ def open_albums(data: Data, attributes: Sequence[Attribute]) -> Opened:
     if data.layout == "prepared":
         expected = Expected(mode=data.mode, crop=data.crop)
         prepared = open_prepared(data.folder, data.size, expected=expected, labels=data.labels)
-        sides = [Album(faces, _labels(faces, attributes)) for faces in (prepared.train, prepared.validation)]
-        return Opened(*sides, {**prepared.about, "attributes": names})
+        train, validation = (
+            Album(faces, _labels(faces, attributes)) for faces in (prepared.train, prepared.validation)
+        )
+        return Opened(train, validation, {**prepared.about, "attributes": names})
     if data.layout == "celeba":
         splits = open_celeba(Path(data.folder), data.size, names)
     else:
         splits = open_celeba_hq(Path(data.folder), data.size, names)
-    sides = [
+    train, validation = (
         Album(splits[side].faces, splits[side].attributes.astype(np.int8)) for side in ("train", "validation")
-    ]
+    )
     about = {
         "extractor": None,
         "crop": {"rule": "celeba", "size": data.size},
         "size": data.size,
-        "pictures": {"train": len(sides[0].faces), "validation": len(sides[1].faces)},
+        "pictures": {"train": len(train.faces), "validation": len(validation.faces)},
         "attributes": names,
     }
-    return Opened(*sides, about)
+    return Opened(train, validation, about)
 
 
 def _labels(faces: Faces, attributes: Sequence[Attribute]) -> I8:

@@ -79,7 +79,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv_block(x)
+        result: Tensor = x + self.conv_block(x)
+        return result
 
 
 def meeting_block(channels: int, blocks: int, norm: str) -> nn.Sequential:
@@ -131,13 +132,13 @@ class Tail(nn.Module):
     def forward(self, x: Tensor, skips: Sequence[Tensor]) -> Tensor:
         for index in range(self.upsamples):
             x = torch.cat((x, skips[self.upsamples - index]), dim=1)
-            layers = self.step(index)
+            layers = list(self.step(index))
             if self.pointwise_first:
-                upsample, pointwise, *rest = layers
-                layers = (pointwise, upsample, *rest)
+                layers[:2] = layers[1], layers[0]
             for layer in layers:
                 x = layer(x)
-        return self.output(torch.cat((x, skips[0]), dim=1))
+        result: Tensor = self.output(torch.cat((x, skips[0]), dim=1))
+        return result
 
 
 def paired(target: Sequence[Tensor], donor: Sequence[Tensor]) -> list[Tensor]:

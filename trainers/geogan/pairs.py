@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trainers.errors import DataError
 from trainers.faces import AU_NAMES
@@ -28,6 +29,16 @@ LOWER_AUS = tuple(
 NEIGHBOURS = 12
 """A donor for a wanted picture is one of so many that are nearest to it in the AUs of the lower face."""
 _TRIES = 32
+
+
+class Nobody:
+    """The pairs of a split that nobody is in."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, draw: Draw) -> Mapping[str, Any]:
+        raise IndexError(draw.index)
 
 
 class Lists(NamedTuple):
@@ -111,8 +122,9 @@ class Supervised:
     Target and wanted picture share their base; wanted is the wanted expression below the eyes and the target above
     (`regions.lower_face`), because the attributes belong to the lower face. The donor shows that lower face, too: it is
     the wanted expression itself, or another person's that is near to it in the AUs of the lower face.
-    A sample is one of `Unpaired` and: wanted (3, S, S); wanted_landmarks; has_wanted (1,), always 1; plain_target (1,),
-    1 where the target lacks every attribute, so that removal has to make it of `wanted`.
+    A sample is one of `Unpaired` and: wanted (3, S, S); wanted_landmarks; has_wanted (1,), always 1; donor_plain (3, S,
+    S), the donor with the lower face of an expression of its own that lacks every attribute, where there is one
+    (has_plain (1,) is 1), else the donor: what removal has to make of the donor.
     """
 
     def __init__(self, album: Album, shares: Shares) -> None:
@@ -124,6 +136,7 @@ class Supervised:
         having = (album.labels == HAS).any(axis=1)
         base = np.where(faces.base.numpy() >= 0, faces.base.numpy(), np.arange(len(faces)))
         families = [np.flatnonzero(base == first) for first in np.unique(base)]
+        self._family = {int(row): rows for rows in families for row in rows}
         self._families = [rows for rows in families if len(rows) > 1 and self._plain[rows].any()]
         self._wanted = [
             (place, int(row)) for place, rows in enumerate(self._families) for row in rows[having[rows]]
@@ -147,12 +160,18 @@ class Supervised:
         donor = wanted if own else int(near[numbers.integers(len(near))])
         sample = sample_of(self._album, target, donor)
         marks = self._album.landmarks(wanted)
-        lower = lower_face(marks[None], self._album.faces.size)[0]
-        sample["wanted"] = torch.lerp(sample["target"], self._album.faces.image(wanted), lower)
+        sample["wanted"] = self._lowered(sample["target"], wanted)
         sample["wanted_landmarks"] = marks
-        sample["has_wanted"] = torch.ones(1)
-        sample["plain_target"] = torch.full((1,), float(self._plain[target]))
-        return sample
+        plain = self._family[donor][self._plain[self._family[donor]]]
+        has = len(plain) > 0
+        without = int(plain[numbers.integers(len(plain))]) if has else donor
+        sample["donor_plain"] = self._lowered(sample["donor"], without)
+        return sample | {"has_wanted": torch.ones(1), "has_plain": torch.full((1,), float(has))}
+
+    def _lowered(self, picture: Tensor, row: int) -> Tensor:
+        """A picture with the lower face of another one of its family."""
+        lower = lower_face(self._album.landmarks(row)[None], self._album.faces.size)[0]
+        return torch.lerp(picture, self._album.faces.image(row), lower)
 
     def _target(self, rows: Rows, wanted: int, numbers: np.random.Generator) -> int:
         others = rows[rows != wanted]
@@ -165,8 +184,8 @@ class Supervised:
 class Mixed:
     """Pairs of both kinds: every picture of `Supervised`, and of `Unpaired` as many that their share is `unpaired`.
 
-    A sample has all names of `Supervised`; where there is no wanted picture has_wanted and plain_target are 0, and
-    wanted is the target.
+    A sample has all names of `Supervised`; where nothing is known has_wanted and has_plain are 0, and the pictures are
+    the target and the donor themselves.
     """
 
     def __init__(self, supervised: Supervised, unpaired: Unpaired, share: float) -> None:
@@ -183,7 +202,8 @@ class Mixed:
         sample = dict(self._unpaired[Draw(index, int(numbers.integers(2**62)))])
         sample["wanted"] = sample["target"].clone()
         sample["wanted_landmarks"] = sample["target_landmarks"].clone()
-        return {**sample, "has_wanted": torch.zeros(1), "plain_target": torch.zeros(1)}
+        sample["donor_plain"] = sample["donor"].clone()
+        return sample | {"has_wanted": torch.zeros(1), "has_plain": torch.zeros(1)}
 
 
 def _nearest(

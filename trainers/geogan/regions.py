@@ -52,7 +52,8 @@ def fitted(landmarks: Tensor, onto: Tensor) -> Tensor:
     from_middle, from_aim = here[:, anchors] - middle, there[:, anchors] - aim
     factor = (from_aim * from_middle.conj()).sum(1, keepdim=True)
     factor = factor / from_middle.abs().square().sum(1, keepdim=True).clamp(min=1e-8)
-    return torch.view_as_real(factor * (here - middle) + aim)
+    moved: Tensor = factor * (here - middle) + aim
+    return torch.view_as_real(moved)
 
 
 def wanted_landmarks(target: Tensor, donor: Tensor) -> Tensor:
@@ -99,3 +100,14 @@ def lower_face(landmarks: Tensor, size: int) -> Tensor:
     place = torch.stack((x, y), dim=-1)[None] - eyes[:, None, None]
     along = (place * axis[:, None, None]).sum(-1) / axis.square().sum(-1)[:, None, None].clamp(min=1e-6)
     return ((along - 0.3) / 0.3).clamp(0.0, 1.0)[:, None]
+
+
+def removal_masks(of_transfer: Tensor, landmarks: Tensor, numbers: torch.Generator) -> Tensor:
+    """What the removal network is given in the supervised stage, (B, 1, S, S): for 6 of 10 pictures the mask that was
+    warped back, as in the cycle, for 2 or 3 `removal_mask`, else nothing, because a face that is looked at alone has no
+    target that a transfer could be tried on."""
+    drawn = torch.rand(len(of_transfer), 1, 1, 1, generator=numbers, device=of_transfer.device)
+    ellipse = removal_mask(landmarks, of_transfer.shape[-1])
+    return torch.where(
+        drawn < 0.6, of_transfer, torch.where(drawn < 0.85, ellipse, torch.zeros_like(ellipse))
+    )

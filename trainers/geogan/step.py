@@ -110,25 +110,26 @@ def critic_terms(judged: Judged, pair: Mapping[str, Tensor], weights: Losses) ->
     return terms
 
 
-def supervised_terms(
-    there: Transfer, removed: Tensor | None, pair: Mapping[str, Tensor], weights: Losses
-) -> Terms:
+def supervised_terms(there: Transfer, removed: Tensor, pair: Mapping[str, Tensor], weights: Losses) -> Terms:
     """Losses against the wanted picture, over the samples that have one (`has_wanted`).
 
-    removed: what the removal network made of the wanted picture: it shall be the target where that is plain.
+    removed: what the removal network made of the donor: it shall be the donor without the attribute (`donor_plain`),
+    where that is known (`has_plain`).
     """
     has = pair["has_wanted"].reshape(-1, 1, 1, 1)
     changed = _changed(pair["wanted"], pair["target"])
-    tasks = {"supervised": (there.image, pair["wanted"], has)}
-    if removed is not None:
-        tasks["removal"] = (removed, pair["target"], has * pair["plain_target"].reshape(-1, 1, 1, 1))
+    plain = pair["has_plain"].reshape(-1, 1, 1, 1)
+    tasks = {
+        "supervised": (there.image, pair["wanted"], has, changed),
+        "removal": (removed, pair["donor_plain"], plain, _changed(pair["donor_plain"], pair["donor"])),
+    }
     terms: Terms = {}
-    for name, (given, aim, counted) in tasks.items():
+    for name, (given, aim, counted, where) in tasks.items():
         error = (given - aim).abs() * counted
         if weights.supervised:
             terms[name] = weights.supervised * error.mean() / counted.mean().clamp(min=1e-3)
         if weights.supervised_change:
-            part = (error * changed).mean() / (counted * changed).mean().clamp(min=1e-3)
+            part = (error * where).mean() / (counted * where).mean().clamp(min=1e-3)
             terms[f"{name}_change"] = weights.supervised_change * part
     if weights.mask_goal:
         entropy = functional.binary_cross_entropy(there.mask.float(), changed, reduction="none")
@@ -156,22 +157,17 @@ def adversarial_step(
     weights: Losses,
     turn: Turn,
     clip: float | None = None,
-    removal_mask: Tensor | None = None,
 ) -> tuple[Cycle, Terms, Terms]:
     """One step of the generator, then one of the critic, from one forward pass. Gives the pass and both's terms.
 
-    A pair with a wanted picture has the losses of `supervised_terms`, too; removal_mask (B, 1, S, S) is then what the
-    removal network is given with it.
+    Pairs with wanted pictures have the losses of `supervised_terms`, too.
     """
-    removed = None
     with turn.autocast():
         cycle = generator(pair["target"], pair["donor"])
-        if removal_mask is not None:
-            removed = generator.remove_attribute(pair["wanted"], removal_mask)
         judged = judge(critic, cycle, pair["target"], pair["donor"])
     of_generator = generator_terms(cycle, judged, pair, weights)
     if "wanted" in pair:
-        of_generator |= supervised_terms(cycle.there, removed, pair, weights)
+        of_generator |= supervised_terms(cycle.there, cycle.removed, pair, weights)
     of_critic = critic_terms(judged, pair, weights)
     turn.descend(total(of_generator), "generator", clip=clip, retain_graph=True)
     turn.descend(total(of_critic), "critic", clip=clip)

@@ -16,7 +16,7 @@ from trainers.geogan import regions
 from trainers.geogan.album import Opened, open_albums
 from trainers.geogan.augment import augmented
 from trainers.geogan.networks import AttrMultiScalePatchDisc, FlowGenerator, official_refinement_weight
-from trainers.geogan.pairs import Mixed, Supervised, Unpaired
+from trainers.geogan.pairs import Mixed, Nobody, Supervised, Unpaired
 from trainers.geogan.recipe import MIXED, SUPERVISED, GeoGANRecipe
 from trainers.geogan.step import Terms, adversarial_step, flow_terms, supervised_terms, total
 from trainers.system import (
@@ -89,7 +89,7 @@ class GeoGAN(System):
             self._opened = open_albums(recipe.data, recipe.attributes)
         album = self._opened.train if split == "train" else self._opened.validation
         if split == "validation" and not len(album.faces):
-            return ()
+            return Nobody()
         if stage == SUPERVISED:
             return Supervised(album, recipe.shares)
         unpaired = Unpaired(album, recipe.attributes, recipe.data.target_lacks, recipe.data.pairing)
@@ -131,11 +131,8 @@ class GeoGAN(System):
             there, terms = self._supervised(pair, turn)
             turn.descend(total(terms), "generator", clip=clip)
             return {**_detached("generator", terms), **_of_transfer(there)}
-        mask = None
-        if turn.stage == MIXED:
-            mask = regions.removal_mask(pair["wanted_landmarks"], pair["wanted"].shape[-1])
         cycle, of_generator, of_critic = adversarial_step(
-            self.generator, self.critic, pair, weights, turn, clip, mask
+            self.generator, self.critic, pair, weights, turn, clip
         )
         return {
             **_detached("generator", of_generator),
@@ -146,8 +143,10 @@ class GeoGAN(System):
     def _supervised(self, pair: dict[str, Tensor], turn: Turn) -> tuple[Any, Terms]:
         with turn.autocast():
             there = self.generator.add_attribute(pair["target"], pair["donor"])
-            mask = regions.removal_mask(pair["wanted_landmarks"], pair["wanted"].shape[-1])
-            removed = self.generator.remove_attribute(pair["wanted"], mask)
+            mask = regions.removal_masks(
+                there.mask_in_donor.detach(), pair["donor_landmarks"], turn.generator
+            )
+            removed = self.generator.remove_attribute(pair["donor"], mask)
         terms = flow_terms((there,), pair, self.recipe.losses)
         terms |= supervised_terms(there, removed, pair, self.recipe.losses)
         return there, terms
