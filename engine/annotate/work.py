@@ -205,7 +205,7 @@ class Desk:
         return tracked[0]
 
     def _draw(self, row: Row, labels: Labels, person: U8 | None) -> None:
-        """Raises StateError when the disk does not take it: no picture is to blame, and the rest would not fare better."""
+        """Raises StateError when the disk does not take it: the picture is not to blame."""
         parsing = parsing_of(labels, person)
         try:
             write_picture(self._folder / "images" / f"{row.image}.png", labels.rgb)
