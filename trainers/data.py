@@ -19,7 +19,6 @@ from trainers.faces import (
     CACHE_BYTES,
     U8,
     Faces,
-    Read,
     resize_classes,
     resize_pixels,
     scale_landmarks,
@@ -181,14 +180,14 @@ def _side(
     measured = _numbers(rows, AU_NAMES, folder)
     aus = measured if labels == "measured" else _asked(rows, measured, bases, folder)
     places = _numbers(rows, _PLACES, folder).reshape(len(rows), 2, 68).transpose(0, 2, 1)
-    names = [row["image"] for row in rows]
+    names = tuple(row["image"] for row in rows)
     return Faces(
         names,
-        _reader(folder / "images", names, stored, size, cv2.IMREAD_COLOR),
+        _Reader(folder / "images", names, stored, size, cv2.IMREAD_COLOR),
         size=size,
         aus=aus,
         landmarks=scale_landmarks(places, stored, size),
-        parsing=_reader(folder / "parsing", names, stored, size, cv2.IMREAD_GRAYSCALE) if parsing else None,
+        parsing=_Reader(folder / "parsing", names, stored, size, cv2.IMREAD_GRAYSCALE) if parsing else None,
         persons=[row["person"] for row in rows],
         bases=bases,
         cache_bytes=cache_bytes,
@@ -228,18 +227,25 @@ def _numbers(rows: Table, names: Sequence[str], folder: Path) -> npt.NDArray[np.
     return numbers.reshape(len(rows), len(names))
 
 
-def _reader(folder: Path, names: Sequence[str], stored: int, size: int, how: int) -> Read:
-    def read(index: int) -> U8:
-        path = folder / f"{names[index]}.png"
-        picture = cv2.imread(str(path), how)
+@dataclass(frozen=True)
+class _Reader:
+    """Index to a stored picture at `size`; how: cv2's flag, grey for parsing masks."""
+
+    folder: Path
+    names: tuple[str, ...]
+    stored: int
+    size: int
+    how: int
+
+    def __call__(self, index: int) -> U8:
+        path = self.folder / f"{self.names[index]}.png"
+        picture = cv2.imread(str(path), self.how)
         if picture is None:
             raise PictureError(f"{path}: is missing or damaged; prepare the folder again")
-        if picture.shape[:2] != (stored, stored):
+        if picture.shape[:2] != (self.stored, self.stored):
             raise PictureError(
-                f"{path}: is {picture.shape[1]}x{picture.shape[0]}, expected {stored}x{stored}"
+                f"{path}: is {picture.shape[1]}x{picture.shape[0]}, expected {self.stored}x{self.stored}"
             )
-        if how == cv2.IMREAD_GRAYSCALE:
-            return resize_classes(np.asarray(picture, np.uint8), size)
-        return resize_pixels(np.ascontiguousarray(picture[..., ::-1], np.uint8), size)
-
-    return read
+        if self.how == cv2.IMREAD_GRAYSCALE:
+            return resize_classes(np.asarray(picture, np.uint8), self.size)
+        return resize_pixels(np.ascontiguousarray(picture[..., ::-1], np.uint8), self.size)

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.errors import DataError, PictureError
-from trainers.faces import CACHE_BYTES, U8, Faces, Read, resize_pixels, scale_landmarks
-from trainers.layouts.pictures import picture_reader
+from trainers.faces import CACHE_BYTES, U8, Faces, resize_pixels, scale_landmarks
+from trainers.layouts.pictures import PictureFiles
 
 SIDE, WIDTH, HEIGHT = 178, 178, 218
 TOP = (HEIGHT - SIDE) // 2
@@ -82,7 +82,7 @@ def open_celeba(
         places = None if points is None else _cropped(np.array([points[name] for name in files]), size)
         faces = Faces(
             files,
-            picture_reader([folder / images / name for name in files], size, square=SIDE),
+            PictureFiles(tuple(folder / images / name for name in files), size, square=SIDE),
             size=size,
             landmarks=places,
             cache_bytes=cache_bytes,
@@ -114,7 +114,7 @@ def open_celeba_hq(
     for side in PARTITIONS.values():
         kept = [row for row, name in origin.items() if name in table and partition.get(name) == side]
         files = [origin[row] for row in kept]
-        faces = Faces(files, rows.reader(kept, size), size=size, cache_bytes=cache_bytes)
+        faces = Faces(files, _HdfPictures(rows, tuple(kept), size), size=size, cache_bytes=cache_bytes)
         splits[side] = Attributed(faces, _rows(table, files, attributes), tuple(attributes))
     return _not_empty(splits, folder)
 
@@ -214,15 +214,12 @@ class _HdfRows:
             raise DataError(f"{path}: {HQ_DATA} is {kind} {shape}, expected uint8 (N, 3, 1024, 1024)")
         self.count = int(shape[0])
 
-    def reader(self, rows: Sequence[int], size: int) -> Read:
-        def read(index: int) -> U8:
-            try:
-                chw = self._data()[rows[index]]
-            except OSError as error:
-                raise PictureError(f"{self._path}: row {rows[index]} cannot be read ({error})") from error
-            return resize_pixels(np.ascontiguousarray(np.asarray(chw, np.uint8).transpose(1, 2, 0)), size)
-
-        return read
+    def __call__(self, row: int, size: int) -> U8:
+        try:
+            chw = self._data()[row]
+        except OSError as error:
+            raise PictureError(f"{self._path}: row {row} cannot be read ({error})") from error
+        return resize_pixels(np.ascontiguousarray(np.asarray(chw, np.uint8).transpose(1, 2, 0)), size)
 
     def _data(self) -> Any:
         if self._open is None:
@@ -236,6 +233,16 @@ class _HdfRows:
         import h5py
 
         self.__dict__.update(state | {"_h5py": h5py})
+
+
+@dataclass(frozen=True)
+class _HdfPictures:
+    rows: _HdfRows
+    kept: tuple[int, ...]
+    size: int
+
+    def __call__(self, index: int) -> U8:
+        return self.rows(self.kept[index], self.size)
 
 
 def _cropped(points: F32, size: int) -> F32:

@@ -19,7 +19,7 @@ from trainers.errors import DataError
 from trainers.faces import AU_NAMES, CACHE_BYTES, Faces
 from trainers.layouts.openface import INTENSITY, read_openface
 from trainers.layouts.pickles import read_pickle
-from trainers.layouts.pictures import picture_reader
+from trainers.layouts.pictures import PictureFiles
 from trainers.statistics import AuStatistics, check_aus
 
 AU_FILES = ("aus_openface.pkl", "aus.pkl", "openface_csv")
@@ -68,7 +68,7 @@ def open_aus_folder(
             )
         sides[side] = Faces(
             kept,
-            picture_reader([folder / images / f"{one}.jpg" for one in kept], size),
+            PictureFiles(tuple(folder / images / f"{one}.jpg" for one in kept), size),
             size=size,
             aus=np.stack([table[one] for one in kept]) if kept else np.zeros((0, len(AU_NAMES)), np.float32),
             cache_bytes=cache_bytes,

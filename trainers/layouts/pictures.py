@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from trainers.errors import PictureError
-from trainers.faces import U8, Read, resize_pixels
+from trainers.faces import U8, resize_pixels
 
 _HOW = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # they store upright pictures, and ignore EXIF
 
 
-def picture_reader(paths: Sequence[Path], size: int, *, square: int = 0) -> Read:
+@dataclass(frozen=True)
+class PictureFiles:
     """Index to uint8 (size, size, 3) RGB. square: cut out the central pixels of this side first; 0 expects a square.
 
-    The reader raises PictureError for a file that is missing, damaged or of another shape.
+    Raises PictureError for a file that is missing, damaged or of another shape.
     """
 
-    def read(index: int) -> U8:
-        stored = cv2.imread(str(paths[index]), _HOW)
-        if stored is None:
-            raise PictureError(f"{paths[index]}: is missing or no picture; get the file again")
-        rgb = np.ascontiguousarray(stored[..., ::-1], np.uint8)
-        return resize_pixels(central(rgb, square, str(paths[index])), size)
+    paths: tuple[Path, ...]
+    size: int
+    square: int = 0
 
-    return read
+    def __call__(self, index: int) -> U8:
+        path = str(self.paths[index])
+        stored = cv2.imread(path, _HOW)
+        if stored is None:
+            raise PictureError(f"{path}: is missing or no picture; get the file again")
+        rgb = np.ascontiguousarray(stored[..., ::-1], np.uint8)
+        return resize_pixels(central(rgb, self.square, path), self.size)
 
 
 def central(rgb: U8, square: int, name: str) -> U8:
