@@ -10,6 +10,10 @@
         puppet.set(mouth=1.2, au_offsets={"AU12": 0.3})
         puppet.recalibrate()
 
+    with marotte.puppet(bundle="ganimation_small", mode="edit") as edit:     # the driver's own face
+        edit.set(au_offsets={"AU12": 0.6})
+        picture = edit(frame.rgb, frame.time_s)          # the frame's size, grey until a face was edited
+
     marotte.render("portrait.jpg", "driver.mp4", "moved.mp4")
     marotte.serve("portrait.jpg")                        # the live page, until it is interrupted
 
@@ -31,9 +35,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
-    from engine.puppet import Puppet
+    from engine.puppet import Given, Puppet
     from engine.render import Progress, Tally
-    from engine.types import U8, Frame
+    from engine.types import Frame
     from engine.worker.tools import Tools
     from streaming.serve import Served
 
@@ -41,8 +45,8 @@ __all__ = ["frames", "main", "puppet", "render", "serve"]
 __version__ = "0.1.0"
 
 
-def puppet(source: Path | str | U8, **options: Any) -> Puppet:
-    """A source ready to be moved frame by frame; options as engine.puppet.open_puppet."""
+def puppet(source: Given = None, **options: Any) -> Puppet:
+    """A source ready to be moved, or the driver to be edited, frame by frame; options as engine.puppet.open_puppet."""
     from engine.puppet import open_puppet
 
     return open_puppet(source, **options)
@@ -56,8 +60,8 @@ def frames(path: Path | str) -> Iterator[Frame]:
         yield from media
 
 
-def render(source: Path | str | U8, driver: Path | str, out: Path | str, **options: Any) -> Tally:
-    """Move a source by a driver from file to file; options as engine.render.render."""
+def render(source: Given, driver: Path | str, out: Path | str, **options: Any) -> Tally:
+    """Move a source by a driver, or edit the driver, from file to file; options as engine.render.render."""
     from engine.render import render as run
 
     return run(source, driver, out, **options)
@@ -224,6 +228,8 @@ def _tell_log() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from engine.annotate import command as prepare
+    from export import commands as exporting
+    from engine.sweep import command as sweeping
     from trainers import commands as training
 
     parser = _Parser(prog="marotte", description="Real-time streaming face reenactment.")
@@ -236,7 +242,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_render,
         prepare.add,
         training.add,
+        exporting.add,
         _add_evaluate,
+        sweeping.add,
         _add_bench,
         _add_bench_live,
         _add_models,
@@ -435,17 +443,44 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _add_render(commands: Any) -> None:
-    parser = _command(commands, "render", _render, "move a source by a driver, from file to file")
-    parser.add_argument("--source", required=True, metavar="S", help="portrait or clip that is moved")
+    text = "move a source by a driver, or edit the driver, from file to file"
+    parser = _command(commands, "render", _render, text)
+    parser.add_argument("--source", metavar="S", help="portrait or clip that is moved")
     parser.add_argument("--driver", required=True, metavar="D", help="clip or picture that moves it")
     parser.add_argument("--out", required=True, type=Path, metavar="O", help="clip (.mp4, .webm) or picture")
-    parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (default: mesh_flow)")
+    parser.add_argument(
+        "--bundle", default="mesh_flow", metavar="B", help="generator: a name or a folder (mesh_flow)"
+    )
+    parser.add_argument(
+        "--mode",
+        default="puppet",
+        metavar="M",
+        help="puppet (default), or edit: the driver's own face, edited",
+    )
+    parser.add_argument(
+        "--donor", action="append", default=[], metavar="PIC", help="of an edit: whose attribute is taken"
+    )
+    parser.add_argument(
+        "--set-au",
+        action="append",
+        default=[],
+        metavar="AU=X",
+        help="add X (-1 .. 1) to an action unit: AU12=0.5",
+    )
+    parser.add_argument("--expression", metavar="E", help="add the action units of one: fear, happiness ..")
+    parser.add_argument("--remove", action="store_true", help="of an edit: take the attribute away")
+    parser.add_argument(
+        "--swap-out", type=Path, metavar="O", help="two pictures: also write the donor without its attribute"
+    )
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
+    )
     parser.add_argument(
         "--faces",
         type=int,
         default=1,
         metavar="N",
-        help="move up to N faces, main face by main face (default: 1)",
+        help="move or edit up to N faces, main face by main face (default: 1)",
     )
     parser.add_argument(
         "--driver-pixels", action="store_true", help="take inner mouth and shading from the driver's picture"
@@ -463,12 +498,21 @@ def _add_render(commands: Any) -> None:
 def _render(options: argparse.Namespace) -> None:
     from engine.render import counted
 
+    source = _render_source(options)
+    if options.swap_out is not None:
+        _swap(options)
+        return
     with _progress("render") as progress:
         tally = render(
-            options.source,
+            source,
             options.driver,
             options.out,
+            mode=options.mode,
             bundle=options.bundle,
+            accept=options.accept,
+            au_offsets=_au_offsets(options.set_au),
+            expression=options.expression,
+            remove=options.remove,
             backend=options.backend,
             faces=options.faces,
             driver_pixels=options.driver_pixels,
@@ -481,6 +525,60 @@ def _render(options: argparse.Namespace) -> None:
         print(f"marotte: {note}", file=sys.stderr)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in tally.outcomes.items())
     print(f"{options.out}: {counted(tally.frames)} ({counts})")
+
+
+def _render_source(options: argparse.Namespace) -> Any:
+    """What `render` is to be given as its source. Raises ConfigError where options do not go together."""
+    from engine.errors import ConfigError
+
+    if options.mode == "edit":
+        if options.source is not None:
+            raise ConfigError("source: an edit moves none; name whose attribute is taken with --donor")
+        return options.donor
+    if options.donor or options.swap_out is not None:
+        raise ConfigError("donor, swap-out: they belong to an edit; add --mode edit")
+    if options.source is None:
+        raise ConfigError("source: got none, expected a portrait or clip; --mode edit does without")
+    return options.source
+
+
+def _au_offsets(given: Sequence[str]) -> dict[str, float]:
+    """AU12=0.5 as a name and a number."""
+    from engine.errors import ConfigError
+
+    offsets = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        try:
+            offsets[name.strip().upper()] = float(value)
+        except ValueError:
+            raise ConfigError(
+                f"set-au: got {one!r}, expected an action unit and a number: AU12=0.5"
+            ) from None
+    return offsets
+
+
+def _swap(options: argparse.Namespace) -> None:
+    from engine.errors import ConfigError
+    from engine.swap import swap_pictures
+
+    if len(options.donor) != 1 or options.set_au or options.expression or options.remove:
+        raise ConfigError(
+            "swap-out: expected one --donor beside --driver, both pictures, and nothing else set"
+        )
+    notes = swap_pictures(
+        options.driver,
+        options.donor[0],
+        options.out,
+        options.swap_out,
+        bundle=options.bundle,
+        accept=frozenset(options.accept),
+        backend=options.backend,
+        cache=options.cache,
+    )
+    for note in notes:
+        print(f"marotte: {note}", file=sys.stderr)
+    print(f"{options.out} and {options.swap_out} are written")
 
 
 def _add_evaluate(commands: Any) -> None:

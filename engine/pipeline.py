@@ -239,6 +239,7 @@ class Session:
         self._neutral, self._clock, self._reuse = neutral, clock, reuse
         self._logged: set[type[BaseException]] = set()
         self._scene = _Scene((), Fallback(self._config.fallback, None), _Drawn(reuse))
+        self._notes: tuple[str, ...] = ()
         if prepared is None:
             self.swap(sources)
         else:
@@ -263,14 +264,15 @@ class Session:
         slots = [_Slot(self._generator.begin(*one), self._config, self._neutral) for one in each]
         for slot, old in zip(slots, self._slots):
             slot.succeed(old)
+        notes = tuple(note for one in prepared for note in one.notes)
         if edits:  # what is held is the driver, edited: it outlasts the donor
-            self._scene = replace(self._scene, slots=tuple(slots))
+            self._scene, self._notes = replace(self._scene, slots=tuple(slots)), notes
             return
         source = prepared[0].source
         if source is None:
             raise ConfigError(f"{self._generator.name}: got no source, expected a portrait")
         fallback = Fallback(self._config.fallback, source.rgb)
-        self._scene = _Scene(tuple(slots), fallback, _Drawn(self._reuse))
+        self._scene, self._notes = _Scene(tuple(slots), fallback, _Drawn(self._reuse)), notes
 
     def follow(self, tracker: Tracker) -> None:
         """Another driver from the next frame on: nothing of the last one colours its motion."""
@@ -278,6 +280,16 @@ class Session:
         self._mask_smoother.reset()
         for slot in self._slots:
             slot.forget()
+
+    @property
+    def mode(self) -> Mode:
+        """Whether sources are moved or the driver is edited."""
+        return self._config.mode
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the sources in use, a sentence each."""
+        return self._notes
 
     def recalibrate(self) -> None:
         """Take the driver's next stable second as the new neutral."""

@@ -52,6 +52,11 @@ class Generator(Protocol):
     @property
     def modes(self) -> frozenset[Mode]: ...
 
+    @property
+    def heeds(self) -> frozenset[str]:
+        """The fields of Controls that change something here; any other is ignored."""
+        ...
+
     def takes_source(self, mode: Mode) -> bool:
         """Whether `prepare` can use a source in this mode: a puppet's portrait, an edit's donor."""
         ...

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from engine.config import file_path, from_mapping, known
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
-from engine.generators import open_generator
+from engine.generators import find_bundle, open_generator
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
 from engine.pipeline import PipelineConfig, Session, Tracker
@@ -30,7 +30,7 @@ from engine.track.body import BodyTracker
 from engine.track.face import FaceTracker
 from engine.track.mediapipe_tasks import TaskTracker
 from engine.track.person import PersonSegmenter
-from engine.types import AU_NAMES, U8, Controls, Frame, FrameReport, Neutral, Signal, Source
+from engine.types import AU_NAMES, U8, Controls, Frame, FrameReport, Mode, Neutral, Signal, Source
 
 _log = logging.getLogger("marotte.puppet")
 
@@ -85,15 +85,23 @@ class Opening:
         return Blendshapes(backend=self.backend, cache=self.cache)
 
 
+Picture = Path | str | U8
+"""A picture or clip by its path, or decoded pixels (H, W, 3) in RGB."""
+
+Given = Picture | Sequence[Picture] | None
+"""What is moved, or whose attribute an edit takes: one picture, several donors, or nothing."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """What a source needs before a session can begin."""
+    """What is needed before a session can begin. sources: the faces of a puppet, or the donors of an edit."""
 
     generator: Generator
     runner: Runner
     sources: tuple[Source, ...]
     choice: Choice
     """What runs the networks, and why."""
+    mode: Mode = Mode.PUPPET
 
     def announce(self) -> None:
         """Tell the choice, once nothing stands in the way any more."""
@@ -113,20 +121,56 @@ def find_sources(source: Path | str | U8, opening: Opening) -> tuple[Source, ...
         return _faces(lambda detector: source_picture(media, detector), media.name, opening)
 
 
+def find_given(given: Given, opening: Opening, mode: Mode) -> tuple[Source, ...]:
+    """The faces of a puppet's one source, or the main faces of an edit's donors, as find_sources finds them."""
+    if mode is Mode.EDIT:
+        one_each = dataclasses.replace(opening, faces=1)
+        return tuple(find_sources(one, one_each)[0] for one in pictures_of(given))
+    if given is None or isinstance(given, (list, tuple)):
+        got = "none" if given is None else f"{len(given)} of them"
+        raise ConfigError(f"source: got {got}, expected one portrait or clip; several are donors of an edit")
+    return find_sources(cast(Picture, given), opening)
+
+
+def pictures_of(given: Given) -> tuple[Picture, ...]:
+    """One, several or none as a tuple."""
+    if given is None:
+        return ()
+    if isinstance(given, (str, Path, np.ndarray)):
+        return (given,)
+    return tuple(given)
+
+
 def _faces(picture: Callable[[FaceTracker], U8], name: str, opening: Opening) -> tuple[Source, ...]:
     with closing(opening.detector()) as detector, closing(opening.segmenter()) as segmenter:
         rgb = resize_within(picture(detector), MAX_SIDE)
         return sources_from_picture(rgb, detector, segmenter, name=name, faces=opening.faces)
 
 
-def load(source: Path | str | U8, opening: Opening | None = None, *, bundle: str = "mesh_flow") -> Loaded:
-    """Find the faces of a source and open what moves them. Raises MarotteError when any of it cannot be used."""
+def mode_of(mode: Mode | str) -> Mode:
+    """A mode by its name. Raises ConfigError."""
+    return mode if isinstance(mode, Mode) else Mode(known(mode, [one.value for one in Mode], "mode"))
+
+
+def load(
+    source: Given,
+    opening: Opening | None = None,
+    *,
+    bundle: str = "mesh_flow",
+    mode: Mode = Mode.PUPPET,
+    accept: Iterable[str] = (),
+) -> Loaded:
+    """Find the faces of a source, or of donors, and open what moves or edits. accept: as in open_generator.
+
+    Raises MarotteError when any of it cannot be used.
+    """
     opening = opening or Opening()
     choice = backends.choose(opening.backend)
-    sources = find_sources(source, opening)
-    generator, runner = open_generator(bundle)
+    find_bundle(bundle)
+    sources = find_given(source, opening, mode)
+    generator, runner = open_generator(bundle, backend=opening.backend, accept=frozenset(accept))
     blend.warm_up()
-    return Loaded(generator, runner, sources, choice)
+    return Loaded(generator, runner, sources, choice, mode)
 
 
 def open_session(
@@ -139,7 +183,11 @@ def open_session(
     controls: Controls | None = None,
     neutral: Neutral | None = None,
 ) -> Session:
-    """A session with all that its generator needs beside the face. What is opened for it closes with `opened`."""
+    """A session with all that its generator needs beside the face, in the mode that was loaded for.
+
+    What is opened for it closes with `opened`.
+    """
+    config = dataclasses.replace(config or PipelineConfig(), mode=loaded.mode)
     needs = loaded.generator.needs
     body = opened.enter_context(closing(opening.body())) if Signal.BODY in needs else None
     person = opened.enter_context(closing(opening.segmenter())) if Signal.PARSING in needs else None
@@ -151,6 +199,7 @@ def open_session(
         loaded.generator,
         loaded.runner,
         loaded.sources,
+        faces=opening.faces,
         config=config,
         controls=controls,
         neutral=neutral,
@@ -161,7 +210,7 @@ def open_session(
 
 
 class Puppet:
-    """Give it a picture of the driver, get back the picture of the moved source.
+    """Give it a picture of the driver, get back the picture of the moved source, or the driver's picture edited.
 
     Frames come in order; rgb is uint8 (H, W, 3). Use as a context manager, or call close(). choice: the backend
     and why it was taken. report: what happened to the last frame, None before the first. Not for several threads
@@ -174,7 +223,7 @@ class Puppet:
         self.report: FrameReport | None = None
 
     def __call__(self, rgb: U8, time_s: float | None = None) -> U8:
-        """The source moved by the face in `rgb`, seen at `time_s` (seconds, rising; default: now).
+        """The source moved by the face in `rgb`, or `rgb` edited; seen at `time_s` (seconds, rising; default: now).
 
         The picture given back is shared: copy it before writing to it. Raises InputError when rgb is no uint8
         (H, W, 3) picture; whatever else fails shows the fallback, and the report says why.
@@ -187,9 +236,15 @@ class Puppet:
         frame, self.report = self.session.step(Frame(_checked(rgb), pts, Fraction(1, _TICKS), now))
         return frame.rgb
 
-    def swap(self, source: Path | str | U8) -> None:
-        """Another source from the next frame on. Raises InputError for a bad one, and the old one goes on."""
-        self.session.swap(find_sources(source, self._opening))
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known about the source or the donors in use, a sentence each."""
+        return self.session.notes
+
+    def swap(self, source: Given) -> None:
+        """Another source, or other donors, from the next frame on. Raises InputError for a bad one, and the old one
+        goes on."""
+        self.session.swap(find_given(source, self._opening, self.session.mode))
 
     def recalibrate(self) -> None:
         """Take the driver's next stable second as the resting face."""
@@ -219,9 +274,11 @@ class Puppet:
 
 
 def open_puppet(
-    source: Path | str | U8,
+    source: Given = None,
     *,
     bundle: str = "mesh_flow",
+    mode: Mode | str | None = None,
+    accept: Iterable[str] = (),
     backend: str = "auto",
     faces: int = 1,
     config: PipelineConfig | None = None,
@@ -230,12 +287,15 @@ def open_puppet(
     cache: Path | None = None,
     task: Path | None = None,
 ) -> Puppet:
-    """Open everything for one source; options as in Opening and open_session.
+    """Open everything for one source, or to edit the driver; options as in Opening, load and open_session.
 
-    Raises MarotteError when the source, a model or a backend cannot be used.
+    mode: "puppet" moves the source; "edit" edits the driver's own picture, and the source is a donor, a list of donors,
+    or left out. Default: what `config` says, a puppet without one.
+    Raises MarotteError when the source, a bundle, a model or a backend cannot be used.
     """
     opening = Opening(backend, faces, cache, task)
-    loaded = load(source, opening, bundle=bundle)
+    wanted = (config or PipelineConfig()).mode if mode is None else mode_of(mode)
+    loaded = load(source, opening, bundle=bundle, mode=wanted, accept=accept)
     with ExitStack() as opened:
         opened.callback(loaded.runner.close)
         tracker = opened.enter_context(closing(opening.tracker()))

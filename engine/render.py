@@ -1,6 +1,7 @@
-"""Off-line: a source moved by a driver from file to file, with the driver's sound and time stamps.
+"""Off-line: a source moved by a driver from file to file, or the driver edited, with its sound and time stamps.
 
-Fail closed, as everywhere: where the driver shows no face the clip holds the still portrait, and a note says so.
+Fail closed, as everywhere: where the driver shows no face the clip holds the still portrait, or a card of the last
+edited picture, and a note says so.
 A driver's picture has no neutral of its own, so its expression is taken against a resting face estimated from
 itself; of several faces in it the most prominent drives.
 """
@@ -9,28 +10,28 @@ from __future__ import annotations
 
 import json
 import logging
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from engine.config import file_path
+from engine import expressions
+from engine.config import file_path, known
 from engine.errors import ConfigError, NoFaceError
+from engine.features.doubts import doubts
 from engine.features.still import still_neutral
 from engine.generators import find_bundle
 from engine.media import MediaReader, MediaWriter, open_media, open_writer
 from engine.media.picture import PICTURE_SUFFIXES
 from engine.media.unfinished import Unfinished
 from engine.media.video_writer import VIDEO_SUFFIXES
-from engine.pipeline import Session
-from engine.puppet import Loaded, Opening, load, open_session
+from engine.pipeline import Session, Tracker
+from engine.plug import Generator
+from engine.puppet import Given, Loaded, Opening, load, mode_of, open_session, pictures_of
 from engine.source import find_faces
-from engine.types import U8, Controls, Face, Frame, FrameReport
+from engine.tally import Tally, counted
+from engine.types import AU_NAMES, U8, Controls, Face, Frame, Mode
 from engine.versions import versions
 
 _log = logging.getLogger("marotte.render")
@@ -38,121 +39,48 @@ _log = logging.getLogger("marotte.render")
 Progress = Callable[[int, int | None], None]
 """Called after each frame with the frames done and, where it is known, their number."""
 
-_NO_FACE = "no face"
-
-
-@dataclass(slots=True)
-class Span:
-    """Frames in a row with the same outcome. from_s: the driver's time of the first."""
-
-    outcome: str
-    from_s: float
-    frames: int = 0
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a render did, for its report. about: what was rendered by what. spans: the outcomes in order of time.
-    most_faces: moved in one frame. notes: what the user should know about the result. interrupted: it ended before
-    the driver did.
-    """
-
-    about: dict[str, Any] = field(default_factory=dict)
-    frames: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    most_faces: int = 0
-    spans: list[Span] = field(default_factory=list)
-    seconds: dict[str, array[float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    interrupted: bool = False
-
-    def add(self, report: FrameReport, time_s: float) -> None:
-        """Count the frame at `time_s` of the driver's clock."""
-        self.frames += 1
-        self.most_faces = max(self.most_faces, report.faces)
-        self.outcomes[report.outcome.value] += 1
-        if not self.spans or self.spans[-1].outcome != report.outcome.value:
-            self.spans.append(Span(report.outcome.value, time_s))
-        self.spans[-1].frames += 1
-        if report.reason:
-            self.reasons[report.reason] += 1
-        for stage, spent in report.seconds.items():
-            self.seconds.setdefault(stage, array("d")).append(spent)
-
-    def conclude(self, media: MediaReader, writer: MediaWriter, faces: int, found: int) -> None:
-        """Put into notes what is not as a user would expect it. faces: asked for; found: in the source."""
-        self.notes += writer.notes
-        if found < faces:
-            self.notes.append(f"{found} of {faces} faces were found in the source")
-        if 0 < self.most_faces < found:
-            self.notes.append(
-                f"{media.name}: at most {self.most_faces} of {found} faces moved at once; the others stand still"
-            )
-        if media.dropped:
-            self.notes.append(f"{media.name}: {counted(media.dropped)} left out, being damaged")
-        if self.frames and self.reasons[_NO_FACE] == self.frames:
-            self.notes.append(
-                f"{media.name}: no face in any of {counted(self.frames)}: the portrait stands still"
-            )
-        for reason, count in self.reasons.items():
-            if reason != _NO_FACE:
-                self.notes.append(f"{counted(count)} failed, where the fallback stands ({reason})")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data: counts, and per stage the median and 95th percentile in milliseconds."""
-        stages = {
-            stage: {
-                "median_ms": 1e3 * float(np.median(spent)),
-                "p95_ms": 1e3 * float(np.quantile(spent, 0.95)),
-            }
-            for stage, spent in self.seconds.items()
-        }
-        return self.about | {
-            "interrupted": self.interrupted,
-            "frames": self.frames,
-            "outcomes": dict(self.outcomes),
-            "reasons": dict(self.reasons),
-            "spans": [asdict(span) for span in self.spans],
-            "stages": stages,
-            "notes": self.notes,
-        }
-
-
-def counted(frames: int) -> str:
-    """In words: 1 frame, 2 frames."""
-    return f"{frames} frame" if frames == 1 else f"{frames} frames"
+__all__ = ["Progress", "Tally", "check_heeded", "counted", "render", "write_frames"]
 
 
 def render(
-    source: Path | str | U8,
+    source: Given,
     driver: Path | str,
     out: Path | str,
     *,
+    mode: Mode | str = Mode.PUPPET,
     bundle: str = "mesh_flow",
+    accept: Iterable[str] = (),
     backend: str = "auto",
     faces: int = 1,
     driver_pixels: bool = False,
+    au_offsets: Mapping[str, float] | None = None,
+    expression: str | None = None,
+    remove: bool = False,
     report: Path | str | None = None,
     cache: Path | None = None,
     task: Path | None = None,
     progress: Progress | None = None,
 ) -> Tally:
-    """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`.
+    """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`; or, in mode
+    "edit", edit the driver's own face, where `source` is a donor, a list of donors, or None.
 
     The result lasts as long as the driver. A picture as driver gives one frame, as a picture where `out` is named as
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main
-    face, and each further face of the driver one of the others. report: a JSON file for the tally. task: as in
+    face, and each further face of the driver one of the others; an edit edits so many faces of the driver. au_offsets:
+    added to the action units, by name, in place of those of the named expression. remove: take the attribute
+    away. accept: names of acceptances that were given. report: a JSON file for the tally. task: as in
     engine.puppet.Opening. Interrupted
     (KeyboardInterrupt), what was rendered so far becomes a playable file, the report is written, and the
     interruption goes on to the caller; before the first frame nothing is written.
     Raises MarotteError before anything is written when an input, an option or
     a name cannot be used, and leaves an older file of that name alone.
     """
+    mode = mode_of(mode)
     find_bundle(bundle)
+    controls = _controls(driver_pixels, au_offsets or {}, expression, remove)
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     opening = Opening(backend, faces, cache, task)
-    _check_apart({"source": source, "driver": driver, "out": out, "report": report})
+    _check_apart(_roles(source, mode) | {"driver": driver, "out": out, "report": report})
     tally = Tally()
     with ExitStack() as opened:
         media = opened.enter_context(open_media(driver))
@@ -162,20 +90,51 @@ def render(
             tally.notes.append(
                 f"{media.name} is a picture: the result is one frame; name a .png for a picture"
             )
-        loaded = load(source, opening, bundle=bundle)
+        loaded = load(source, opening, bundle=bundle, mode=mode, accept=accept)
         opened.callback(loaded.runner.close)
-        tally.about = _about(source, driver, out, bundle, driver_pixels, opening, loaded)
+        check_heeded(loaded.generator, controls)
+        tally.about = _about(source, driver, out, bundle, controls, opening, loaded)
         begin = _begin_still if media.still else _begin
-        session, frames = begin(loaded, opening, media, Controls(driver_pixels=driver_pixels), opened)
-        height, width = loaded.sources[0].rgb.shape[:2]
+        session, frames = begin(loaded, opening, media, controls, opened, tally)
+        tally.notes += session.notes
+        size = media.size if mode is Mode.EDIT else loaded.sources[0].rgb.shape[1::-1]
         sound = None if media.still else driver
-        writer = opened.enter_context(open_writer(out, (width, height), media.time_base, media.rate, sound))
+        writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound))
         loaded.announce()
         try:
             write_frames(tally, session, frames, writer, media.frame_count, progress)
         finally:
-            tally.conclude(media, writer, faces, len(loaded.sources))
+            tally.conclude(media, writer, faces, len(loaded.sources), mode)
     return tally
+
+
+def check_heeded(generator: Generator, controls: Controls) -> None:
+    """Raise ConfigError for a control that was set and that the generator would ignore."""
+    for one in fields(Controls):
+        if getattr(controls, one.name) != getattr(Controls(), one.name) and one.name not in generator.heeds:
+            known_ones = ", ".join(sorted(generator.heeds)) or "none"
+            raise ConfigError(
+                f"{generator.name}: it has no {one.name}, expected controls among: {known_ones}"
+            )
+
+
+def _controls(
+    driver_pixels: bool, au_offsets: Mapping[str, float], expression: str | None, remove: bool
+) -> Controls:
+    for name in au_offsets:
+        known(name, AU_NAMES, "au_offsets")
+    named = {} if expression is None else expressions.expression(expression)
+    try:
+        return Controls(au_offsets={**named, **au_offsets}, driver_pixels=driver_pixels, remove=remove)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _roles(source: Given, mode: Mode) -> dict[str, Path | str | U8 | None]:
+    given = pictures_of(source)
+    if mode is Mode.PUPPET or len(given) == 1:
+        return {"source" if mode is Mode.PUPPET else "donor": given[0] if given else None}
+    return {f"donor {number}": one for number, one in enumerate(given, 1)}
 
 
 def write_frames(
@@ -196,39 +155,64 @@ def write_frames(
 
 
 def _begin(
-    loaded: Loaded, opening: Opening, media: MediaReader, controls: Controls, opened: ExitStack
+    loaded: Loaded, opening: Opening, media: MediaReader, controls: Controls, opened: ExitStack, tally: Tally
 ) -> tuple[Session, Iterable[Frame]]:
-    tracker = opened.enter_context(closing(opening.tracker()))
+    tracker: Tracker = opened.enter_context(closing(opening.tracker()))
+    if loaded.mode is Mode.EDIT:
+        tracker = _Doubting(tracker, media.name, tally)
     return open_session(loaded, opening, tracker, opened, controls=controls), media
 
 
 def _begin_still(
-    loaded: Loaded, opening: Opening, media: MediaReader, controls: Controls, opened: ExitStack
+    loaded: Loaded, opening: Opening, media: MediaReader, controls: Controls, opened: ExitStack, tally: Tally
 ) -> tuple[Session, Iterable[Frame]]:
     frame = next(iter(media))
     with closing(opening.detector()) as detector:
         found = find_faces(frame.rgb, detector)
     if not found:
         raise NoFaceError(f"{media.name}: no face found; expected a driver with one clearly visible face")
-    face, neutral = _Found(found[0]), still_neutral(found[0])
-    return open_session(loaded, opening, face, opened, controls=controls, neutral=neutral), [frame]
+    edits = loaded.mode is Mode.EDIT
+    chosen = found[: opening.faces] if edits else found[:1]
+    if edits:
+        tally.notes += [note for face in chosen for note in doubts(frame.rgb, face, media.name)]
+    tracker, neutral = _Found(chosen), still_neutral(chosen[0])
+    return open_session(loaded, opening, tracker, opened, controls=controls, neutral=neutral), [frame]
 
 
 class _Found:
-    """A tracker of one picture whose face is known."""
+    """A tracker of one picture whose faces are known, main face first."""
 
-    def __init__(self, face: Face) -> None:
-        self._face = face
-        self.main_id = face.track_id
+    def __init__(self, faces: Sequence[Face]) -> None:
+        self._faces = tuple(replace(face, track_id=number) for number, face in enumerate(faces))
+        self.main_id = 0
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
-        return (self._face,)
+        return self._faces
+
+
+class _Doubting:
+    """A tracker seen through: what is in doubt about the first face that it finds goes into the notes."""
+
+    def __init__(self, inner: Tracker, name: str, tally: Tally) -> None:
+        self._inner, self._name, self._tally, self._told = inner, name, tally, False
+
+    @property
+    def main_id(self) -> int | None:
+        return self._inner.main_id
+
+    def track(self, frame: Frame) -> tuple[Face, ...]:
+        faces = self._inner.track(frame)
+        if faces and not self._told:
+            self._told = True
+            self._tally.notes += doubts(frame.rgb, faces[0], self._name)
+        return faces
 
 
 def _check_apart(paths: dict[str, Path | str | U8 | None]) -> None:
     """No file that is read may be written to, and no two outputs may be one."""
     files = {role: Path(path) for role, path in paths.items() if isinstance(path, (str, Path))}
-    for role, other in (("out", "source"), ("out", "driver"), *(("report", one) for one in files)):
+    read = [role for role in files if role not in ("out", "report")]
+    for role, other in (*(("out", one) for one in read), *(("report", one) for one in files)):
         if role != other and role in files and other in files and _same(files[role], files[other]):
             raise ConfigError(f"{role}: {files[role]} is also the {other}; expected another file name")
 
@@ -276,22 +260,28 @@ def _write(file: Unfinished | None, tally: Tally) -> None:
 
 
 def _about(
-    source: Path | str | U8,
+    source: Given,
     driver: Path | str,
     out: Path,
     bundle: str,
-    driver_pixels: bool,
+    controls: Controls,
     opening: Opening,
     loaded: Loaded,
 ) -> dict[str, Any]:
-    return {
-        "source": str(source) if isinstance(source, (str, Path)) else "a picture in memory",
+    given = [
+        str(one) if isinstance(one, (str, Path)) else "a picture in memory" for one in pictures_of(source)
+    ]
+    about = {"mode": loaded.mode.value} | (
+        {"source": given[0]} if loaded.mode is Mode.PUPPET else {"donors": given, "remove": controls.remove}
+    )
+    return about | {
         "driver": str(driver),
         "out": str(out),
         "bundle": bundle,
         "backend": {"name": loaded.choice.name, "reason": loaded.choice.reason},
         "tracker": "Marotte's" if opening.task is None else f"MediaPipe with {opening.task}",
         "faces": opening.faces,
-        "driver_pixels": driver_pixels,
+        "driver_pixels": controls.driver_pixels,
+        "au_offsets": dict(controls.au_offsets),
         "versions": versions(),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine import bundles
 from engine.bundle import Bundle, open_bundle
-from engine.config import known
+from engine.config import file_path, known
 from engine.plug import Generator, Runner
 
 MOST_THREADS = 4
@@ -22,7 +22,11 @@ def names() -> tuple[str, ...]:
 
 
 def open_generator(
-    bundle: str, *, backend: str = "auto", accept: frozenset[str] = frozenset(), threads: int | None = None
+    bundle: str | Path,
+    *,
+    backend: str = "auto",
+    accept: frozenset[str] = frozenset(),
+    threads: int | None = None,
 ) -> tuple[Generator, Runner]:
     """A generator and what executes it, compiled before the first frame.
 
@@ -39,12 +43,13 @@ def open_generator(
     return _SYSTEMS[system](opened, backend, threads)
 
 
-def find_bundle(bundle: str) -> Path | None:
+def find_bundle(bundle: str | Path) -> Path | None:
     """The folder of a bundle by name or path, None for what needs none. Raises ConfigError that names the nearest."""
     if bundle in BUILT_IN:
         return None
-    if not Path(bundle).is_dir() and len(Path(bundle).parts) == 1 and not bundle.startswith("."):
-        known(bundle, names(), "bundle")
+    path = file_path("bundle", bundle)
+    if isinstance(bundle, str) and len(path.parts) <= 1 and not bundle.startswith(".") and not path.is_dir():
+        known(bundle, names(), "bundle")  # names the built-in ones as well
     return bundles.find(bundle)
 
 

@@ -62,6 +62,7 @@ class Ganimation:
     """The generator of one bundle. Raises ManifestError when the bundle's parameters do not fit its graph."""
 
     needs = frozenset({Signal.SHAPE, Signal.AUS, Signal.OCCLUSION})
+    heeds = frozenset({"mouth", "eyes", "brows", "au_offsets"})
 
     def __init__(self, name: str, parameters: Parameters) -> None:
         self.name, self._parameters = name, parameters

@@ -122,6 +122,7 @@ class Geogan:
     def __init__(self, name: str, parameters: Parameters, donor: DonorGraph, *, removes: bool) -> None:
         self.name, self._parameters, self._donor, self._removes = name, parameters, donor, removes
         self.modes = parameters.modes & {Mode.EDIT}
+        self.heeds = frozenset({"remove"} if removes else ())
         self._size = parameters.crop.size
         self._feather = feather(self._size)
 

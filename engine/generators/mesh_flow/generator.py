@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from engine.generators.mesh_flow import borrowed, eyes, mouth, rings
 from engine.generators.mesh_flow.motion import transfer
 from engine.generators.mesh_flow.prepared import PreparedFace, prepare
 from engine.plug import Ports
-from engine.types import Drive, Mode, Patch, Signal, Source
+from engine.types import Controls, Drive, Mode, Patch, Signal, Source
 
 MOST_SIDE = 1024
 """Pixels of the patch's side; a larger face is moved at this size and brought back."""
@@ -35,6 +35,7 @@ class MeshFlow:
     name = "mesh_flow"
     needs = frozenset({Signal.SHAPE, Signal.GAZE, Signal.OPENNESS})
     modes = frozenset({Mode.PUPPET})
+    heeds = frozenset(field.name for field in fields(Controls)) - {"remove"}
 
     def __init__(self, most_side: int = MOST_SIDE) -> None:
         self._most_side = most_side
