@@ -1,0 +1,126 @@
+"""`marotte import` and `marotte export`: their options, and what they say. Nothing heavy is imported before."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
+
+
+def add(commands: Any) -> None:
+    """Add both parsers."""
+    _add_import(commands)
+    _add_export(commands)
+
+
+def _add_import(commands: Any) -> None:
+    text = (
+        "turn files of weights made elsewhere into a checkpoint, with an account of every key (extra export)"
+    )
+    parser = commands.add_parser("import", help=text, description=text)
+    parser.set_defaults(run=_import)
+    parser.add_argument("system", metavar="SYSTEM", help="ganimation or geogan")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="the generator's, and the critic's if it is wanted",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="CHECKPOINT", help="folder to write")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="side of the pictures, where the files do not say it (128)"
+    )
+    parser.add_argument(
+        "--crop",
+        metavar="RULE",
+        help="how its training cut faces: box, celeba or face (default: as the official program)",
+    )
+
+
+def _add_export(commands: Any) -> None:
+    text = "turn a checkpoint into a bundle, compared with torch on every runtime here (extra export)"
+    parser = commands.add_parser("export", help=text, description=text)
+    parser.set_defaults(run=_export)
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="its folder, or that of a training"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="folder to write")
+    parser.add_argument("--fp16", action="store_true", help="store weights as float16: half the size")
+    parser.add_argument("--title", metavar="TEXT", help="one line for people")
+    parser.add_argument("--licence", metavar="SPDX", help="of the weights, such as CC0-1.0")
+    parser.add_argument("--weights", metavar="TEXT", help="where the weights come from")
+    parser.add_argument("--data", metavar="TEXT", help="what they were trained on, with its licence")
+    parser.add_argument("--consent", metavar="TEXT", help="who agreed to the use of the faces in the data")
+    parser.add_argument(
+        "--non-commercial",
+        metavar="NAME",
+        help="the weights may not be used commercially: the bundle loads only with --accept NAME",
+    )
+
+
+def _import(options: argparse.Namespace) -> None:
+    with _libraries("import"):
+        from export.imports import REPORT, import_files
+
+        imported = import_files(
+            options.system, options.files, options.out, size=options.size, crop=options.crop
+        )
+    for account in imported.accounts:
+        print(account.summary())
+    print(f"{options.out} is written; {options.out / REPORT}.txt says what became of every key")
+
+
+def _export(options: argparse.Namespace) -> None:
+    with _libraries("export"):
+        from export.checkpoints import load
+        from export.labels import Stated, label_of
+        from export.pack import pack
+        from export.systems import plan_of
+
+        loaded = load(options.checkpoint)
+        stated = Stated(
+            title=options.title,
+            licence=options.licence,
+            weights=options.weights,
+            data=options.data,
+            consent=options.consent,
+            acceptance=options.non_commercial,
+        )
+        label = label_of(loaded, stated)
+        packed = pack(plan_of(loaded), label, options.out, half=options.fp16, tell=_tell)
+    for line in packed.report.lines():
+        print(line)
+    size = sum(info.bytes for info in packed.bundle.manifest.graphs.values())
+    print(f"{options.out} is written: {packed.bundle.manifest.title}, {size / 1e6:.2f} MB, {label.licence}")
+    if options.licence is None:
+        print(
+            f"marotte: its licence was not stated: it says {label.licence}; state one with --licence before you "
+            "pass it on",
+            file=sys.stderr,
+        )
+
+
+def _tell(step: str) -> None:
+    if sys.stderr.isatty():
+        print(f"marotte: {step}", file=sys.stderr)
+
+
+@contextmanager
+def _libraries(command: str) -> Iterator[None]:
+    """A library that is not installed is said with the fix."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in LIBRARIES:
+            raise
+        from engine.errors import ConfigError
+
+        raise ConfigError(
+            f"{command}: {error.name} is not installed; run: python -m pip install 'marotte[export]'"
+        ) from error

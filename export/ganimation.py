@@ -1,0 +1,77 @@
+"""GANimation's bundle: the generator as one graph, from a crop and action units to colour and attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from engine.bundle import Parameters
+from engine.errors import BundleError
+from engine.types import AU_NAMES, Mode
+from export.checkpoints import Loaded, crop_rule, extractor
+from export.plan import GraphPlan, Plan, numbers, picture, scaled
+from trainers.ganimation.networks import Generator, saturate
+
+_NOISE = 0.1
+"""What the official training adds to every wanted action unit, plus or minus."""
+
+
+class Live(nn.Module):
+    """`image` uint8 (1, S, S, 3) and `aus` (1, c_dim) to colour (1, 3, S, S) and attention (1, 1, S, S)."""
+
+    def __init__(self, generator: Generator, saturated: bool) -> None:
+        super().__init__()
+        self.generator, self.saturated = generator, saturated
+
+    def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, Tensor]:
+        colour, attention = self.generator(scaled(image), aus)
+        return colour, saturate(attention) if self.saturated else attention
+
+
+def plan(loaded: Loaded) -> Plan:
+    """The bundle of a GANimation checkpoint. Raises BundleError where the checkpoint does not say enough."""
+    generator = loaded.network("generator", Generator)
+    crop = crop_rule(loaded)
+    if crop.size % 4:
+        raise BundleError(
+            f"the crop's side is {crop.size}, expected a multiple of 4; set data.size and train anew"
+        )
+    aus = _names(loaded, generator.c_dim)
+    size = crop.size
+    trained = _trained(loaded)
+    saturated = bool(loaded.facts.get("saturate_mask", False))
+    graph = GraphPlan(
+        "generator",
+        Live(generator, saturated),
+        inputs=(picture("image", size), numbers("aus", (1, len(aus)), trained)),
+        outputs=(
+            numbers("colour", (1, 3, size, size), (-1.0, 1.0)),
+            numbers("attention", (1, 1, size, size), (0.0, 1.0)),
+        ),
+    )
+    parameters = Parameters(
+        crop=crop,
+        aus=aus,
+        extractor=extractor(loaded),
+        au_range=trained,
+        modes=frozenset({Mode.PUPPET, Mode.EDIT}),
+        facts={"norm": generator.norm, "conv_dim": generator.conv_dim, "saturate_mask": saturated},
+    )
+    return Plan("ganimation", f"GANimation, {size} px", (graph,), parameters)
+
+
+def _trained(loaded: Loaded) -> tuple[float, float]:
+    """The range of action units that training asked for."""
+    data = loaded.checkpoint.recipe.get("data", {})
+    noise = float(data.get("wanted_noise", _NOISE)) if isinstance(data, dict) else _NOISE
+    return -noise, 1.0 + noise
+
+
+def _names(loaded: Loaded, count: int) -> tuple[str, ...]:
+    stated: Any = loaded.data.get("aus", list(AU_NAMES))
+    if not isinstance(stated, list) or len(stated) != count:
+        raise BundleError(f"the checkpoint names {stated!r} as its action units, expected {count} of them")
+    if unknown := [name for name in stated if name not in AU_NAMES]:
+        raise BundleError(f"the checkpoint names {unknown[0]!r}, expected action units such as {AU_NAMES[8]}")
+    return tuple(stated)
