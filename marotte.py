@@ -228,8 +228,8 @@ def _tell_log() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from engine.annotate import command as prepare
-    from export import commands as exporting
     from engine.sweep import command as sweeping
+    from export import commands as exporting
     from trainers import commands as training
 
     parser = _Parser(prog="marotte", description="Real-time streaming face reenactment.")
