@@ -201,7 +201,9 @@ class _HdfRows:
         try:
             import h5py  # type: ignore[import-not-found, unused-ignore]
         except ImportError as error:
-            raise DataError("CelebA-HQ needs h5py, which is not installed: `pip install h5py`") from error
+            raise DataError(
+                "CelebA-HQ needs h5py, which is not installed: `pip install h5py`, or marotte[celeba-hq]"
+            ) from error
         self._h5py, self._path = h5py, path
         self._open: Any = None
         try:
