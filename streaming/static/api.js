@@ -1,4 +1,4 @@
-/** @import {Answer, Driver, Info, SourceInfo} from "./messages.js" */
+/** @import {Answer, Driver, Info, Mode, SourceInfo} from "./messages.js" */
 
 /** A refusal by the server, or (status 0) no answer at all. */
 export class Refusal extends Error {
@@ -30,6 +30,13 @@ export class Refusal extends Error {
  * @param {string} message
  */
 export const saysSourceGone = (message) => /not there any more|not one that was accepted/.test(message);
+
+/**
+ * The same of a donor.
+ *
+ * @param {string} message
+ */
+export const saysDonorGone = (message) => /^donors: not all of them/.test(message);
 
 const UNREACHABLE = "The server does not answer. Is it still running?";
 const NO_TOKEN = "This server does not know this page any more. Open the address that it printed when it started.";
@@ -76,7 +83,7 @@ export async function readInfo() {
 }
 
 /**
- * @param {{sdp: string, type: string, source: string, driver: Driver, codec: string}} offer
+ * @param {{sdp: string, type: string, source: string, driver: Driver, codec: string, bundle?: string, mode?: Mode, donors?: string[]}} offer
  * @param {AbortSignal} signal
  * @returns {Promise<Answer>}
  */

@@ -1,4 +1,4 @@
-import { Refusal, saysSourceGone } from "./api.js";
+import { Refusal, saysDonorGone, saysSourceGone } from "./api.js";
 import { Link } from "./link.js";
 
 /** @import {Message} from "./messages.js" */
@@ -14,6 +14,7 @@ import { Link } from "./link.js";
  *   source: what this link was opened with
  * @property {(message: Message) => void} message
  * @property {(source: string) => Promise<string | null>} sourceGone the server does not have it: what to show instead
+ * @property {() => Promise<boolean>} donorsGone the server does not have all of them: whether those that are gone are known
  * @property {() => void} lockedOut the server does not let this page in any more; the call has ended
  */
 
@@ -121,6 +122,10 @@ export class Call {
         this.#again("the server does not have that portrait any more");
         return;
       }
+    }
+    if (error instanceof Refusal && saysDonorGone(error.message) && (await this.told.donorsGone())) {
+      this.#again("the server does not have all donors any more");
+      return;
     }
     if (error instanceof Refusal && !error.passing) {
       this.#end(error.message);

@@ -1,7 +1,7 @@
 import { button, make, part } from "./elements.js";
 import { recall, remember } from "./memory.js";
 
-/** @import {Change, Controls, Message} from "./messages.js" */
+/** @import {Change, Controls, Info, Message} from "./messages.js" */
 
 /** @typedef {"pose" | "mouth" | "eyes" | "brows" | "gaze"} Gain */
 /** @typedef {"absolute_mouth" | "absolute_eyes" | "absolute_gaze"} Absolute */
@@ -22,16 +22,30 @@ const ABSOLUTES = [
   ["absolute_gaze", "Gaze"],
 ];
 
-/** @type {[string, [string, string][]][]} */
+/**
+ * By region of the face: code, what it looks like, and what the Facial Action Coding System calls it.
+ *
+ * @type {[string, [string, string, string][]][]}
+ */
 export const ACTION_UNITS = [
-  ["Brows", [["AU01", "Inner brows up"], ["AU02", "Outer brows up"], ["AU04", "Frown"]]],
-  ["Eyes", [["AU05", "Eyes wide"], ["AU07", "Lids tight"], ["AU45", "Eyes closed"]]],
-  ["Nose and cheeks", [["AU06", "Cheeks up"], ["AU09", "Wrinkled nose"]]],
+  ["Brows", [
+    ["AU01", "Inner brows up", "inner brow raiser"], ["AU02", "Outer brows up", "outer brow raiser"],
+    ["AU04", "Frown", "brow lowerer"],
+  ]],
+  ["Eyes", [
+    ["AU05", "Eyes wide", "upper lid raiser"], ["AU07", "Lids tight", "lid tightener"], ["AU45", "Eyes closed", "blink"],
+  ]],
+  ["Nose and cheeks", [["AU06", "Cheeks up", "cheek raiser"], ["AU09", "Wrinkled nose", "nose wrinkler"]]],
   ["Mouth", [
-    ["AU12", "Smile"], ["AU15", "Sad corners"], ["AU10", "Upper lip up"], ["AU14", "Dimples"], ["AU17", "Chin up"],
-    ["AU20", "Lips stretched"], ["AU23", "Lips tight"], ["AU25", "Lips apart"], ["AU26", "Jaw drop"],
+    ["AU12", "Smile", "lip corner puller"], ["AU15", "Sad corners", "lip corner depressor"],
+    ["AU10", "Upper lip up", "upper lip raiser"], ["AU14", "Dimples", "dimpler"], ["AU17", "Chin up", "chin raiser"],
+    ["AU20", "Lips stretched", "lip stretcher"], ["AU23", "Lips tight", "lip tightener"],
+    ["AU25", "Lips apart", "lips part"], ["AU26", "Mouth open", "jaw drop"],
   ]],
 ];
+
+const NEUTRAL = "neutral";
+const INTENSITY = 0.7;
 
 const MOST_GAIN = 2; // the server takes 4, but long before that a face is no face any more
 const MOST_CALM = 4;
@@ -43,21 +57,25 @@ export function neutralControls() {
     pose: 1, mouth: 1, eyes: 1, brows: 1, gaze: 1,
     absolute_mouth: true, absolute_eyes: true, absolute_gaze: true,
     au_offsets: Object.fromEntries(ACTION_UNITS.flatMap(([, units]) => units.map(([name]) => [name, 0]))),
+    remove: false,
   };
 }
 
 /**
  * What was set before a reload, within what this page can set.
  *
- * @returns {{controls: Controls, smoothing: number}}
+ * @param {string[]} names of expressions
+ * @returns {{controls: Controls, smoothing: number, expression: {name: string, intensity: number}}}
  */
-function remembered() {
+function remembered(names) {
   const controls = neutralControls();
-  const { controls: old = {}, smoothing } = recall();
+  const { controls: old = {}, smoothing, expression } = recall();
   for (const [gain] of GAINS) controls[gain] = within(old?.[gain], 0, MOST_GAIN) ?? controls[gain];
   for (const [name] of ABSOLUTES) controls[name] = old?.[name] !== false;
   for (const name of Object.keys(controls.au_offsets)) controls.au_offsets[name] = within(old?.au_offsets?.[name], -1, 1) ?? 0;
-  return { controls, smoothing: within(smoothing, 0, MOST_CALM) ?? 1 };
+  controls.remove = old?.remove === true;
+  const name = names.find((one) => one === expression?.name) ?? NEUTRAL;
+  return { controls, smoothing: within(smoothing, 0, MOST_CALM) ?? 1, expression: { name, intensity: within(expression?.intensity, 0, 1) ?? INTENSITY } };
 }
 
 /**
@@ -70,14 +88,15 @@ const within = (value, least, most) => (typeof value === "number" && value >= le
 /**
  * One labelled slider.
  *
- * @param {{name: string, label: string, code?: string, least: number, most: number, rest: number, value: number}} shape
+ * @param {{name: string, label: string, code?: string, facs?: string, least: number, most: number, rest: number, value: number}} shape
  * @param {(value: string) => string} spell
  * @param {(value: number) => void} moved
  */
-function slider({ name, label, code, least, most, rest, value: now }, spell, moved) {
+function slider({ name, label, code, facs, least, most, rest, value: now }, spell, moved) {
   const row = make("div", "slider");
   const title = make("label", "", label);
-  if (code) title.title = `Called ${code} (action unit ${Number(code.slice(2))}) where faces are measured`;
+  if (code) title.title = `Called ${code} (action unit ${Number(code.slice(2))}, ${facs}) where faces are measured`;
+  if (facs) title.append(make("small", "", facs));
   const range = make("input");
   range.id = title.htmlFor = `slider-${name}`;
   Object.assign(range, { type: "range", min: String(least), max: String(most), step: "0.05", value: String(now) });
@@ -109,22 +128,26 @@ export class ControlDesk {
   #seq = 0;
   #asked = false;
   #sentAt = 0;
-  /** @type {Set<"controls" | "smoothing">} */
+  /** @type {Set<"controls" | "smoothing" | "expression">} */
   #dirty = new Set();
   /** @type {(() => void)[]} */
   #resets = [];
 
   /**
+   * @param {Info} info
    * @param {(message: object) => boolean} send
    * @param {(error: string) => void} refused a change was not taken
    */
-  constructor(send, refused) {
+  constructor(info, send, refused) {
     this.send = send;
     this.refused = refused;
-    const { controls, smoothing } = remembered();
+    const names = Object.keys(info.expressions ?? {});
+    const { controls, smoothing, expression } = remembered(names);
     this.controls = controls;
     this.smoothing = smoothing;
+    this.expression = expression;
     this.#buildMotion();
+    if (names.length) this.#buildExpressions(names);
     this.#buildOffsets();
   }
 
@@ -133,6 +156,17 @@ export class ControlDesk {
     const rest = JSON.stringify(neutralControls());
     if (JSON.stringify(this.controls) !== rest) this.#mark("controls");
     if (this.smoothing !== 1) this.#mark("smoothing");
+    if (this.expression.name !== NEUTRAL) this.#mark("expression");
+  }
+
+  /**
+   * Whether an edit takes its attribute away.
+   *
+   * @param {boolean} on
+   */
+  remove(on) {
+    this.controls.remove = on;
+    this.#mark("controls");
   }
 
   /**
@@ -151,10 +185,10 @@ export class ControlDesk {
     if (message.error) this.refused(message.error);
   }
 
-  /** @param {"controls" | "smoothing"} what */
+  /** @param {"controls" | "smoothing" | "expression"} what */
   #mark(what) {
     this.#dirty.add(what);
-    remember({ controls: this.controls, smoothing: this.smoothing });
+    remember({ controls: this.controls, smoothing: this.smoothing, expression: this.expression });
     if (this.#asked) return;
     this.#asked = true;
     requestAnimationFrame((now) => this.#flush(now));
@@ -172,6 +206,7 @@ export class ControlDesk {
     const change = {};
     if (this.#dirty.has("controls")) change.controls = this.controls;
     if (this.#dirty.has("smoothing")) change.smoothing = this.smoothing;
+    if (this.#dirty.has("expression")) change.expression = this.expression;
     this.#dirty.clear();
     this.change(change);
   }
@@ -182,6 +217,7 @@ export class ControlDesk {
         this.controls[gain] = value;
         this.#mark("controls");
       });
+      if (gain === "pose" || gain === "gaze") row.classList.add("only-puppet"); // an edit leaves them as they are
       part("gains").append(row);
       return reset;
     });
@@ -194,7 +230,7 @@ export class ControlDesk {
     resets.push(calm.reset, ...ABSOLUTES.map(([name, label]) => this.#toggle(name, label)));
     button("reset-motion").onclick = () => {
       const rest = neutralControls();
-      this.controls = { ...rest, au_offsets: this.controls.au_offsets };
+      this.controls = { ...rest, au_offsets: this.controls.au_offsets, remove: this.controls.remove };
       this.smoothing = 1;
       for (const reset of resets) reset();
       this.#mark("controls");
@@ -222,14 +258,51 @@ export class ControlDesk {
     };
   }
 
+  /**
+   * One at a time, as strong as the slider says.
+   *
+   * @param {string[]} names
+   */
+  #buildExpressions(names) {
+    part("named").hidden = false;
+    const choices = names.map((name) => {
+      const label = make("label");
+      const radio = make("input");
+      Object.assign(radio, { type: "radio", name: "expression", value: name, checked: name === this.expression.name });
+      radio.onchange = () => choose(name);
+      label.append(radio, make("span", "", name === NEUTRAL ? "none" : name));
+      part("expressions").append(label);
+      return radio;
+    });
+    const shape = { name: "intensity", label: "Intensity", least: 0, most: 1, rest: INTENSITY, value: this.expression.intensity };
+    const { row, reset } = slider(shape, spellShare, (intensity) => {
+      this.expression = { ...this.expression, intensity };
+      this.#mark("expression");
+    });
+    part("intensity").append(row);
+    const choose = (/** @type {string} */ name) => {
+      this.expression = { ...this.expression, name };
+      row.hidden = name === NEUTRAL;
+      this.#mark("expression");
+    };
+    row.hidden = this.expression.name === NEUTRAL;
+    this.#resets.push(() => {
+      for (const radio of choices) radio.checked = radio.value === NEUTRAL;
+      reset();
+      this.expression = { name: NEUTRAL, intensity: INTENSITY };
+      row.hidden = true;
+      this.#mark("expression");
+    });
+  }
+
   #buildOffsets() {
     for (const [title, units] of ACTION_UNITS) {
       const group = make("div", "sliders");
       group.setAttribute("role", "group");
       group.setAttribute("aria-label", title);
       group.append(make("h4", "", title));
-      for (const [name, label] of units) {
-        const shape = { name, label, code: name, least: -1, most: 1, rest: 0, value: this.controls.au_offsets[name] };
+      for (const [name, label, facs] of units) {
+        const shape = { name, label, code: name, facs, least: -1, most: 1, rest: 0, value: this.controls.au_offsets[name] };
         const { row, reset } = slider(shape, spellOffset, (value) => {
           this.controls.au_offsets[name] = value;
           this.#mark("controls");
@@ -253,3 +326,5 @@ const spellGain = (value) => (Number(value) === 0 ? "off" : `× ${Number(value).
 const spellCalm = (value) => (Number(value) === 0 ? "none" : Number(value) === 1 ? "normal" : `× ${Number(value).toFixed(2)}`);
 /** @param {string} value */
 const spellOffset = (value) => (Number(value) === 0 ? "0" : `${Number(value) > 0 ? "+" : "−"}${Math.abs(Number(value)).toFixed(2)}`);
+/** @param {string} value */
+const spellShare = (value) => `${Math.round(100 * Number(value))} %`;

@@ -1,6 +1,6 @@
 import { endSession, openSession } from "./api.js";
 
-/** @import {Driver, Message} from "./messages.js" */
+/** @import {Driver, Message, Mode} from "./messages.js" */
 
 /**
  * @typedef {object} Plan what a call is made with
@@ -11,6 +11,7 @@ import { endSession, openSession } from "./api.js";
  * @property {RTCDegradationPreference} keep what a slow line keeps
  * @property {number} bitrate most that is sent, bits per second
  * @property {RTCIceServer[]} iceServers
+ * @property {{bundle?: string, mode?: Mode, donors?: string[]}} wish what is to leave, where the server offers a choice
  *
  * @typedef {object} LinkEvents
  * @property {(stream: MediaStream) => void} picture the returned picture has begun
@@ -73,7 +74,7 @@ export class Link {
     const offer = peer.localDescription;
     if (!offer) throw new Error("the browser made no offer");
     const answer = await openSession(
-      { sdp: offer.sdp, type: offer.type, source: plan.source, driver: plan.driver, codec: plan.codec },
+      { sdp: offer.sdp, type: offer.type, source: plan.source, driver: plan.driver, codec: plan.codec, ...plan.wish },
       signal,
     );
     this.session = answer.session;

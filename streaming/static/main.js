@@ -1,24 +1,26 @@
-import { Refusal, readInfo, saysSourceGone, stillOf } from "./api.js";
+import { Refusal, readInfo, saysDonorGone, saysSourceGone, stillOf } from "./api.js";
 import { Call } from "./call.js";
 import { Camera, CameraTrouble, trouble } from "./camera.js";
 import { offerCameras, setUpChoices } from "./choices.js";
 import { ControlDesk } from "./controls.js";
+import { setUpRemoval } from "./donors.js";
 import { button, make, need, part, say, select, video } from "./elements.js";
 import { LatencyPanel } from "./latency.js";
 import { lock, locked } from "./locked.js";
 import { MeasureButton } from "./measure.js";
 import { notice } from "./notices.js";
-import { describePrivacy, describeServer } from "./notes.js";
+import { describePrivacy } from "./notes.js";
 import { Recorder } from "./recorder.js";
 import { StatsPicker } from "./rtcstats.js";
 import { Sources } from "./source.js";
 import { tell } from "./status.js";
 import { setUpTabs } from "./tabs.js";
 import { View } from "./view.js";
+import { Wish } from "./wish.js";
 import { explainWords } from "./words.js";
 
 /** @import {CallPhase} from "./call.js" */
-/** @import {Driver, Info, Message, Report} from "./messages.js" */
+/** @import {Change, Driver, Info, Message, Report} from "./messages.js" */
 /** @import {Phase} from "./status.js" */
 
 const SILENT_MS = 2500;
@@ -50,12 +52,17 @@ class Page {
   /** @param {Info} info */
   constructor(info) {
     this.info = info;
+    this.wish = new Wish(info, this.#view, (change) => this.#wished(change));
     this.desk = new ControlDesk(
+      info,
       (message) => this.#call?.send(message) ?? false,
       (error) => void this.#changeRefused(error),
     );
     this.sources = new Sources(info, {
       chosen: () => this.#showSource(),
+      donated: (source) => this.wish.donors.add(source),
+      listed: (sources) => this.wish.list(sources),
+      wantsDonor: () => this.wish.takesDonors,
       refused: (error) => error.lockedOut && this.#lockOut(),
     });
     this.measure = new MeasureButton({
@@ -67,11 +74,12 @@ class Page {
       result: video("result"),
     });
     this.#setUpButtons();
+    setUpRemoval(this.desk.controls.remove, (on) => this.desk.remove(on));
     setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));
-    describeServer(info);
     describePrivacy(info);
     this.#view.showCamera(null);
     this.#view.showStill(stillOf(info.source.id), info.source.size);
+    this.wish.describe();
     this.#enter("idle");
     void this.sources.resume();
     window.setInterval(() => void this.#everySecond(), 1000);
@@ -134,6 +142,7 @@ class Page {
         keep: /** @type {RTCDegradationPreference} */ (select("keep").value),
         bitrate: select("size").value === "1280x720" ? LARGE_BITRATE : BITRATE,
         iceServers: this.info.ice_servers ?? [],
+        wish: this.wish.asked,
       },
       {
         phase: (phase, why) => this.#call === call && this.#followCall(phase, why),
@@ -141,6 +150,7 @@ class Page {
         open: (source) => this.#announce(source),
         message: (message) => this.#call === call && this.#heard(message),
         sourceGone: async (id) => ((await this.sources.refresh(id)) ? this.sources.current.id : null),
+        donorsGone: () => this.sources.refresh(),
         lockedOut: () => this.#lockOut(),
       },
     );
@@ -172,8 +182,17 @@ class Page {
     if (this.#camera.track) await this.#call.replaceTrack(this.#camera.track);
   }
 
+  /** @param {Change} change */
+  #wished(change) {
+    if (this.#call) this.#call.plan.wish = this.wish.asked;
+    if (this.#phase === "live") this.desk.change(change);
+    this.#tell();
+  }
+
   /** @param {string} error */
   async #changeRefused(error) {
+    if (/^(mode|bundle):/.test(error)) this.wish.fallBack(this.#report);
+    if (saysDonorGone(error) && (await this.sources.refresh())) return;
     if (!saysSourceGone(error) || !(await this.sources.refresh(this.sources.current.id))) notice(error, "bad");
   }
 
@@ -268,7 +287,7 @@ class Page {
     if (this.#call) this.#call.plan.source = id;
     if (this.#phase === "live") this.desk.change({ source: id });
     this.#view.showStill(stillOf(id), size);
-    if (this.#call) notice(`Portrait: ${name}`);
+    if (this.#call && this.wish.mode === "puppet") notice(`Portrait: ${name}`);
   }
 
   /** @param {boolean} on */
@@ -282,7 +301,7 @@ class Page {
 
   #record() {
     if (this.#recorder.running) this.#recorder.stop();
-    else if (this.#picture) this.#recorder.start(this.#picture, this.sources.current.name);
+    else if (this.#picture) this.#recorder.start(this.#picture, this.wish.fileName);
   }
 
   #showRecording() {
@@ -316,6 +335,7 @@ class Page {
     part("readout").hidden = phase !== "live";
     for (const id of ["recalibrate", "pause", "record"]) button(id).disabled = phase !== "live";
     const demo = this.#driver === "demo";
+    this.wish.system.demo(calling && demo);
     button("recalibrate").disabled ||= demo;
     button("recalibrate").title = demo ? NO_FACE_OF_YOURS : "Take the face that you make now as your resting face";
     button("record").hidden = !Recorder.possible;
@@ -336,7 +356,7 @@ class Page {
 
   #tell() {
     const silent = this.#phase === "live" && performance.now() - this.#heardAt > SILENT_MS;
-    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo" });
+    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit" });
     part("state").dataset.tone = told.tone;
     say(part("state-text"), told.line);
     part("state").title = told.line;

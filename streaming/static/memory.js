@@ -1,4 +1,4 @@
-/** @import {Controls, SourceInfo} from "./messages.js" */
+/** @import {Controls, Mode, SourceInfo} from "./messages.js" */
 
 /**
  * What a tab remembers over a reload. The token is never among it.
@@ -12,6 +12,10 @@
  * @property {string} [view]
  * @property {Partial<Controls>} [controls]
  * @property {number} [smoothing]
+ * @property {{name: string, intensity: number}} [expression]
+ * @property {string} [bundle]
+ * @property {Mode} [mode]
+ * @property {string[]} [donors]
  */
 
 const NAME = "marotte";

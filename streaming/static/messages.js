@@ -1,7 +1,17 @@
 /**
  * The shapes of what passes between this page and its server (docs/live.md), as types alone.
  *
- * @typedef {{id: string, name: string, size: [number, number], faces: number}} SourceInfo
+ * @typedef {{id: string, name: string, size: [number, number], faces: number, notes?: string[]}} SourceInfo
+ *
+ * @typedef {"puppet" | "edit"} Mode
+ *
+ * @typedef {object} BundleInfo
+ * @property {string} name
+ * @property {string} title
+ * @property {string} system
+ * @property {string} licence
+ * @property {boolean} aus whether action units move it
+ * @property {Partial<Record<Mode, {takes_source: boolean, removes: boolean}>>} modes
  *
  * @typedef {object} Info
  * @property {string} version
@@ -10,10 +20,13 @@
  * @property {string[]} codecs
  * @property {string} [codec]
  * @property {string[]} [drivers]
+ * @property {BundleInfo[]} [bundles]
+ * @property {Record<string, Record<string, number>>} [expressions] action units by name
+ * @property {boolean} [edit]
  * @property {boolean} [pass_through]
  * @property {boolean} [driver_pixels]
  * @property {RTCIceServer[]} [ice_servers]
- * @property {{upload_bytes?: number, statement?: number, sessions?: number}} [limits]
+ * @property {{upload_bytes?: number, statement?: number, sessions?: number, donors?: number}} [limits]
  * @property {string} [worker]
  *
  * @typedef {{session: string, sdp: string, type: RTCSdpType}} Answer
@@ -32,6 +45,8 @@
  * @property {string | null} codec
  * @property {number} kbps
  * @property {[number, number]} size
+ * @property {string | null} [bundle]
+ * @property {Mode | null} [mode]
  * @property {string} worker
  * @property {number} restarts
  * @property {number} changes
@@ -50,6 +65,7 @@
  * @property {boolean} absolute_eyes
  * @property {boolean} absolute_gaze
  * @property {Record<string, number>} au_offsets
+ * @property {boolean} remove
  *
  * @typedef {"camera" | "demo"} Driver
  *
@@ -59,6 +75,10 @@
  * @property {string} [source]
  * @property {true} [recalibrate]
  * @property {Driver} [driver]
+ * @property {{name: string, intensity: number}} [expression]
+ * @property {string} [bundle]
+ * @property {Mode} [mode]
+ * @property {string[]} [donors]
  *
  * @typedef {{ack?: number, changes?: number, error?: string, report?: Report, stopped?: string, pong?: number}} Message
  */

@@ -1,15 +1,18 @@
 import { need, part, say } from "./elements.js";
 
-/** @import {Info} from "./messages.js" */
+/** @import {Info, Mode} from "./messages.js" */
 
 /**
  * What the operator allowed and a person before the camera should know.
  *
  * @param {Info} info
+ * @param {Mode} mode
  */
-export function describeServer(info) {
+export function describeServer(info, mode) {
   const text = info.pass_through
     ? "Pass-through: this server sends your own camera picture back. Nothing is generated."
+    : mode === "edit"
+      ? "Your own picture leaves: your camera is sent back with your face edited. All around your face, and anybody beside you, is your camera as it is."
     : info.driver_pixels
       ? "This server copies the inside of your mouth and your shading into the portrait: pixels of your camera are in the picture."
       : "";
@@ -30,7 +33,7 @@ export function describePrivacy(info) {
   const route = helpers.length ? ` ${helpers.join(", ")} may help to find the way, or carry the encrypted call.` : "";
   say(
     part("privacy"),
-    `While a call runs, your camera goes to ${where} by encrypted WebRTC; it is not stored. A portrait that you drop goes ` +
+    `While a call runs, your camera goes to ${where} by encrypted WebRTC; it is not stored. A picture that you drop goes ` +
       `there too and stays in its memory; the line about who allows it is recorded. Nothing goes anywhere else.${route}`,
   );
 }

@@ -19,6 +19,7 @@ export class Sources {
   #file = null;
   /** @type {AbortController | null} */
   #upload = null;
+  #asDonor = false;
   #dialog = need("attest", HTMLDialogElement);
   #statement = input("statement");
   #error = part("attest-error");
@@ -27,8 +28,10 @@ export class Sources {
 
   /**
    * @param {Info} info
-   * @param {{chosen: (source: SourceInfo) => void, refused: (error: Refusal) => void}} told chosen: another one is to be
-   *   shown. refused: a question got no answer, or the page is locked out
+   * @param {{chosen: (source: SourceInfo) => void, donated: (source: SourceInfo) => void, listed: (sources: Sources) => void,
+   *   wantsDonor: () => boolean, refused: (error: Refusal) => void}} told chosen: another one is to be shown. donated:
+   *   it was sent as a donor. listed: what is kept has changed. wantsDonor: whether what is dropped is one. refused: a
+   *   question got no answer, or the page is locked out
    */
   constructor(info, told) {
     this.current = info.source;
@@ -39,6 +42,11 @@ export class Sources {
     this.#statement.maxLength = info.limits?.statement ?? 300;
     this.#listen();
     this.#list();
+  }
+
+  /** What the server keeps, its first portrait first. */
+  get all() {
+    return [...this.#known.values()];
   }
 
   /** Takes up the portrait that this tab showed before a reload, if the server still has it. */
@@ -101,9 +109,15 @@ export class Sources {
 
   #listen() {
     const file = input("file");
-    for (const choose of document.querySelectorAll("[data-choose]")) choose.addEventListener("click", () => file.click());
+    let donor = false;
+    for (const choose of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-choose]"))) {
+      choose.addEventListener("click", () => {
+        donor = choose.dataset.choose === "donor";
+        file.click();
+      });
+    }
     file.onchange = () => {
-      if (file.files?.length) void this.#take(file.files[0]);
+      if (file.files?.length) void this.#take(file.files[0], donor);
       file.value = "";
     };
     need("attest-form", HTMLFormElement).onsubmit = (event) => {
@@ -144,7 +158,7 @@ export class Sources {
       event.preventDefault();
       dragging(0);
       const file = event.dataTransfer?.files[0];
-      if (file) void this.#take(file);
+      if (file) void this.#take(file, this.told.wantsDonor());
     });
   }
 
@@ -152,16 +166,19 @@ export class Sources {
    * Asks who allows its use; a portrait that was accepted before is shown without asking again.
    *
    * @param {File} file
+   * @param {boolean} donor whether it is to be a donor and not the portrait
    */
-  async #take(file) {
+  async #take(file, donor) {
     if (locked()) return;
     this.#upload?.abort();
+    this.#asDonor = donor;
     const known = file.size <= this.#most ? this.#known.get(await idOf(file)) : undefined;
     if (known) {
-      this.#choose(known);
+      this.#use(known);
       return;
     }
     this.#file = file;
+    say(part("attest-title"), donor ? "Use this donor" : "Use this portrait");
     say(part("attest-name"), file.name);
     this.#statement.value = "";
     this.#complain("");
@@ -194,7 +211,8 @@ export class Sources {
     try {
       const source = await uploadSource(file, file.name, statement, sent, upload.signal);
       this.#known.set(source.id, source);
-      this.#choose(source);
+      this.#use(source);
+      for (const note of source.notes ?? []) notice(note);
       this.#upload = null;
       this.#dialog.close();
       void this.refresh(); // it may have pushed out another one
@@ -213,7 +231,7 @@ export class Sources {
   /** @param {boolean} on */
   #busy(on) {
     button("attest-send").disabled = on;
-    say(button("attest-send"), on ? "Uploading…" : "Use this portrait");
+    say(button("attest-send"), on ? "Uploading…" : this.#asDonor ? "Use this donor" : "Use this portrait");
     this.#statement.disabled = on;
     this.#progress.hidden = !on;
     this.#progress.value = 0;
@@ -223,6 +241,16 @@ export class Sources {
   #complain(text) {
     this.#error.hidden = !text;
     this.#error.textContent = text && `${text}${this.#file && text.endsWith(".") ? " " : " · "}Your present portrait goes on.`;
+  }
+
+  /** @param {SourceInfo} source */
+  #use(source) {
+    if (!this.#asDonor) {
+      this.#choose(source);
+      return;
+    }
+    this.#list();
+    this.told.donated(source);
   }
 
   /** @param {SourceInfo} source */
@@ -259,6 +287,7 @@ export class Sources {
         return tile;
       }),
     );
+    this.told.listed(this);
   }
 }
 

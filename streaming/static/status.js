@@ -10,6 +10,7 @@
  * @property {Report | null} report the newest, null before the first
  * @property {boolean} silent live, but nothing was heard for a while
  * @property {boolean} demo
+ * @property {boolean} edit the driver's own picture is edited
  *
  * @typedef {{tone: Tone, line: string, chip: string, veil: string, note: string}} Telling
  * line: beside the name. chip: on the picture. veil: over the picture, while there is none to trust; note: below that.
@@ -51,7 +52,7 @@ export function tell(situation) {
  * @param {Situation} situation
  * @returns {Telling}
  */
-function tellLive({ report, silent, demo }) {
+function tellLive({ report, silent, demo, edit }) {
   if (!report) return telling("busy", "Waiting for the first picture", "", "Waiting for the first picture");
   if (silent) return telling("warn", "Nothing heard from the server", "The server is silent");
   if (report.worker === "failed") return telling("bad", "The engine cannot be started", "The engine cannot be started");
@@ -60,18 +61,21 @@ function tellLive({ report, silent, demo }) {
   if (report.paused) return telling("quiet", "Paused", "Paused");
   if (report.outcome === "pass_through") return telling("warn", "Pass-through: your own picture");
   if (report.outcome === "waiting") {
+    const cause = report.reason ?? "";
+    if (cause && !cause.startsWith("no ")) return telling("bad", `Nothing can be shown (${cause})`, "This does not work with that picture");
     return demo ? telling("busy", "The demo begins") : telling("busy", "Looking for your face", "Look into the camera");
   }
   if (report.outcome === "generated") return telling("good", demo ? "Live, demo driver" : "Live");
-  return tellFallback(report);
+  return tellFallback(report, edit);
 }
 
 /**
  * @param {Report} report held or faded
+ * @param {boolean} edit
  * @returns {Telling}
  */
-function tellFallback({ outcome, reason }) {
-  const shown = outcome === "held" ? "the last picture is held" : "the still portrait is shown";
+function tellFallback({ outcome, reason }, edit) {
+  const shown = outcome === "held" ? "the last picture is held" : edit ? "it is blurred" : "the still portrait is shown";
   if (!reason || reason.startsWith("no face")) return telling("warn", `Face lost: ${shown}`, "Come back into the picture");
   return telling("warn", `No new pictures (${REASONS[reason] ?? reason}): ${shown}`, "No new pictures right now");
 }

@@ -1,6 +1,10 @@
 import { input, need, part, say, video } from "./elements.js";
 import { recall, remember } from "./memory.js";
 
+/** @import {Mode} from "./messages.js" */
+
+/** What the page is shaped for before an edited picture comes. @type {[number, number]} */
+const EDIT_SIZE = [640, 480];
 const NO_CAMERA = "The demo has no camera of yours to show";
 
 /** The picture: what lies beside, over or under it. */
@@ -11,6 +15,7 @@ export class View {
   #still = need("still", HTMLImageElement);
   #divider = input("divider");
   #mirror = input("mirror");
+  #edit = false;
   /** @type {Map<HTMLElement, string>} */
   #titles = new Map();
 
@@ -67,7 +72,7 @@ export class View {
    */
   showStill(address, size) {
     this.#still.src = address;
-    this.#shape(...size);
+    if (!this.#edit) this.#shape(...size);
   }
 
   /** @param {MediaStream} stream the returned picture; the old one stays until the first new frame */
@@ -76,6 +81,25 @@ export class View {
     this.#result.requestVideoFrameCallback(() => {
       if (this.#result.srcObject === stream) document.documentElement.dataset.picture = "true";
     });
+  }
+
+  /**
+   * An edit has no portrait: nothing of it is shown, and the picture has the camera's shape.
+   *
+   * @param {Mode} mode
+   * @param {[number, number]} size of the portrait
+   */
+  showMode(mode, size) {
+    const edit = mode === "edit";
+    const name = edit ? "Edited" : "Portrait";
+    say(part("result-tag"), name);
+    say(part("result-view"), name);
+    say(part("welcome-title"), edit ? "Edit your own face" : "Move this portrait with your face");
+    say(part("welcome-text"), edit ? "Raise a brow, add a smile: your own picture, live." : "Turn, blink, smile: it follows, live.");
+    say(part("target-text"), edit ? "Drop the donor" : "Drop the portrait");
+    this.#result.setAttribute("aria-label", edit ? "Your own picture, edited" : "The moved portrait");
+    this.#edit = edit;
+    if (!this.#result.srcObject) this.#shape(...(edit ? EDIT_SIZE : size));
   }
 
   /** Nothing but the still is left, at once. */

@@ -1,0 +1,89 @@
+import { Donors } from "./donors.js";
+import { button } from "./elements.js";
+import { describeServer } from "./notes.js";
+import { System } from "./system.js";
+
+/** @import {Change, Info, Mode, Report, SourceInfo} from "./messages.js" */
+/** @import {View} from "./view.js" */
+
+const NO_DEMO = "The demo has no picture of its own to edit";
+
+/** What is to leave: by which system, in which mode and from which donors; and how the page speaks of it. */
+export class Wish {
+  /** @type {{all: SourceInfo[], current: SourceInfo}} */
+  #sources;
+
+  /**
+   * @param {Info} info
+   * @param {View} view
+   * @param {(change: Change) => void} changed it is another one
+   */
+  constructor(info, view, changed) {
+    this.info = info;
+    this.view = view;
+    this.#sources = { all: [info.source], current: info.source };
+    this.system = new System(info, () => {
+      this.describe();
+      changed(this.asked);
+    });
+    this.donors = new Donors(info, () => {
+      this.#list();
+      if (this.takesDonors) changed({ donors: this.donors.ids });
+    });
+  }
+
+  /** @returns {Mode} */
+  get mode() {
+    return this.system.mode;
+  }
+
+  get takesDonors() {
+    return this.system.takesDonors;
+  }
+
+  /** For an offer, or as a change. */
+  get asked() {
+    const { wish } = this.system;
+    return this.takesDonors ? { ...wish, donors: this.donors.ids } : wish;
+  }
+
+  /** The name of a file that holds it. */
+  get fileName() {
+    return this.mode === "edit" ? "edited" : this.#sources.current.name;
+  }
+
+  /**
+   * What the server keeps, and what of it is shown.
+   *
+   * @param {{all: SourceInfo[], current: SourceInfo}} sources
+   */
+  list(sources) {
+    this.#sources = sources;
+    this.#list();
+  }
+
+  /** Said wherever the page speaks of it. */
+  describe() {
+    describeServer(this.info, this.mode);
+    this.view.showMode(this.mode, this.#sources.current.size);
+    for (const id of ["demo", "trouble-demo"]) {
+      button(id).disabled = this.mode === "edit";
+      button(id).title = this.mode === "edit" ? NO_DEMO : "";
+    }
+  }
+
+  /**
+   * The server did not take what was chosen: what it runs stays.
+   *
+   * @param {Report | null} report
+   */
+  fallBack(report) {
+    if (!report?.bundle || !report.mode) return;
+    this.system.fallBack(report.bundle, report.mode);
+    this.describe();
+  }
+
+  #list() {
+    this.donors.list(this.#sources.all, this.#sources.current);
+  }
+}
