@@ -88,7 +88,8 @@ def _draw_block(paper: U8, block: Block, top: int, label: int, cell: int) -> Non
         top += _height(_CAPTION)
     if block.columns:
         for place, text in enumerate(block.columns):
-            write(paper, text, (MARGIN + label + place * (cell + GAP), top + 2), _CAPTION, QUIET)
+            left = MARGIN + label + place * (cell + GAP)
+            write(paper, clipped(text, cell, _CAPTION), (left, top + 2), _CAPTION, QUIET)
         top += _height(_CAPTION) + 4
     for row in block.rows:
         middle = top + cell // 2 - _height(_LABEL) + (0 if row.note else _height(_LABEL) // 2)
@@ -104,7 +105,7 @@ def _draw_cell(paper: U8, one: Cell, top: int, left: int, cell: int) -> None:
     picture = fitted(one.picture, cell)
     y, x = top + (cell - picture.shape[0]) // 2, left + (cell - picture.shape[1]) // 2
     paper[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-    write(paper, one.caption, (left, top + cell + 2), _CAPTION, QUIET)
+    write(paper, clipped(one.caption, cell, _CAPTION), (left, top + cell + 2), _CAPTION, QUIET)
 
 
 def fitted(picture: U8, side: int) -> U8:
@@ -136,6 +137,15 @@ def measured(text: str, size: int, weight: int = 400) -> int:
         return 0
     box = cv2.getTextSize((0, 0), text, (0, 0), _face(), size, weight)
     return int(box[0] + box[2])
+
+
+def clipped(text: str, width: int, size: int) -> str:
+    """As much of a line as fits into `width` pixels, with three dots where some is left out."""
+    if measured(text, size) <= width:
+        return text
+    while text and measured(f"{text}...", size) > width:
+        text = text[:-1]
+    return f"{text}..."
 
 
 @lru_cache(maxsize=1)

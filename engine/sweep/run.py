@@ -1,0 +1,224 @@
+"""A bundle's figures on given pictures: one sheet and one video a source, or one of all targets and donors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import blend
+from engine.bundle import CropRule, Parameters, read_manifest
+from engine.config import file_path
+from engine.errors import ConfigError
+from engine.evaluate.changers import Opened
+from engine.evaluate.subjects import Detector, Subject, reading_of
+from engine.evaluate.transfers import OpenedTransfer
+from engine.generators import find_bundle, open_generator
+from engine.media import write_picture
+from engine.plug import Generator, Runner
+from engine.puppet import Opening, find_sources
+from engine.sweep import asked, film, given
+from engine.sweep.paper import sheet
+from engine.types import AU_NAMES, Mode
+
+Progress = Callable[[int, int | None], None]
+
+MOST_SOURCES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is drawn. aus: by name. sets: the random expressions. video: whether one is written beside the sheet."""
+
+    aus: Sequence[str]
+    ends: asked.Ends
+    sets: Sequence[Mapping[str, float]]
+    video: bool = True
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many pictures are made of how many."""
+
+    total: int
+    progress: Progress | None
+    done: int = 0
+
+    def told(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def sweep(
+    bundle: str,
+    sources: Sequence[Path],
+    out: Path,
+    wanted: Wanted,
+    *,
+    donors: Sequence[Path] = (),
+    mode: str | None = None,
+    accept: frozenset[str] = frozenset(),
+    backend: str = "auto",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write the figures of `bundle` on `sources` (pictures or clips) into the folder `out`; returns the files.
+
+    A generator that is asked for AUs gets a sheet and a video per source, named after it. One that takes donors gets
+    one sheet and one video of all: the sources are its targets, and its donors too where none are given. mode:
+    "puppet" or "edit", by default the first that the generator has. Older files of these names are replaced by
+    whole ones. Raises MarotteError before anything is written where an input, a name or the bundle cannot be used.
+    """
+    parameters = parameters_of(bundle)
+    _check(wanted, sources, donors, out, parameters)
+    opening = Opening(backend=backend, cache=cache)
+    names = unique_names([*sources, *donors])
+    with ExitStack() as stack:
+        generator, runner = open_generator(bundle, backend=backend, accept=accept)
+        stack.callback(runner.close)
+        chosen = choose_mode(bundle, generator, mode)
+        blend.warm_up()
+        people = [
+            _subject(path, name, opening) for path, name in zip([*sources, *donors], names, strict=True)
+        ]
+        detector = stack.enter_context(closing(opening.detector()))
+        out.mkdir(parents=True, exist_ok=True)
+        if chosen is Mode.EDIT and generator.takes_source(chosen):
+            crop = CropRule("face", 256) if parameters is None else parameters.crop
+            targets, others = people[: len(sources)], people[len(sources) :]
+            return _given(bundle, targets, others or targets, generator, runner, crop, out, wanted, progress)
+        if donors:
+            raise ConfigError(f"donor: {bundle} takes none; leave the option out")
+        changer, masks = Opened(generator, runner, chosen), parameters is not None
+        return _asked(bundle, people, changer, detector, out, wanted, masks, progress)
+
+
+def _asked(
+    bundle: str,
+    people: Sequence[Subject],
+    changer: Opened,
+    detector: Detector,
+    out: Path,
+    wanted: Wanted,
+    masks: bool,
+    progress: Progress | None,
+) -> list[Path]:
+    each = asked.pictures(wanted.aus, wanted.sets, masks=masks)
+    each += film.asked_frames(wanted.aus, _shown(wanted)) if wanted.video else 0
+    count, files = _Count(len(people) * each, progress), []
+    for subject in people:
+        answer = changer.begin(subject)
+        blocks = asked.blocks(
+            subject,
+            answer,
+            detector,
+            aus=wanted.aus,
+            ends=wanted.ends,
+            sets=wanted.sets,
+            masks=masks,
+            told=count.told,
+        )
+        title = f"{Path(bundle).name} on {subject.name}"
+        files.append(out / f"{subject.name}.png")
+        write_picture(files[-1], sheet(title, _NOTE, blocks, asked.CELL))
+        if wanted.video:
+            files.append(out / f"{subject.name}.mp4")
+            shots = film.asked_shots(subject, answer, wanted.aus, wanted.ends, _shown(wanted))
+            film.write_film(files[-1], shots, title, count.told)
+    return files
+
+
+_NOTE = (
+    "Each picture is made of the source alone and of the action units that are asked for, and pasted back at the "
+    "source's own resolution. Measured: the same unit read again on the output."
+)
+
+
+def _shown(wanted: Wanted) -> Sequence[Mapping[str, float]]:
+    """The random expressions that the video goes through."""
+    return wanted.sets[:6]
+
+
+def _given(
+    bundle: str,
+    targets: Sequence[Subject],
+    donors: Sequence[Subject],
+    generator: Generator,
+    runner: Runner,
+    crop: CropRule,
+    out: Path,
+    wanted: Wanted,
+    progress: Progress | None,
+) -> list[Path]:
+    pairs = list(given.couples(targets, donors))
+    if not pairs:
+        raise ConfigError(
+            "source: one face is target and donor at once; expected another source, or a --donor"
+        )
+    transfer = OpenedTransfer(generator, runner)
+    frames = film.given_frames(len(pairs)) if wanted.video else 0
+    count = _Count(given.pictures(targets, donors) + frames, progress)
+    blocks = given.blocks(targets, donors, transfer, crop, count.told)
+    title = f"{Path(bundle).name}: {len(targets)} targets, {len(donors)} donors"
+    files = [out / "transfer.png"]
+    write_picture(files[0], sheet(title, "", blocks, given.CELL))
+    if wanted.video:
+        files.append(out / "transfer.mp4")
+        shots = film.given_shots([given.bring(transfer, *pair) for pair in pairs])
+        film.write_film(files[-1], shots, Path(bundle).name, count.told)
+    return files
+
+
+def parameters_of(bundle: str) -> Parameters | None:
+    """What the bundle's manifest says that a generator has to know; None for what needs no bundle."""
+    folder = find_bundle(bundle)
+    return None if folder is None else read_manifest(folder).parameters
+
+
+def choose_mode(bundle: str, generator: Generator, mode: str | None) -> Mode:
+    """The mode of that name, or the first that the generator has. Raises ConfigError where it has not that one."""
+    offered = [one for one in Mode if one in generator.modes]
+    if mode is None:
+        return offered[0]
+    if mode not in [one.value for one in offered]:
+        has = ", ".join(one.value for one in offered)
+        raise ConfigError(f"mode: got {mode!r}, expected one that {bundle} has: {has}")
+    return Mode(mode)
+
+
+def _check(
+    wanted: Wanted,
+    sources: Sequence[Path],
+    donors: Sequence[Path],
+    out: Path,
+    parameters: Parameters | None,
+) -> None:
+    """Whether all of it can be drawn, before any network is opened."""
+    if not sources:
+        raise ConfigError("source: got none, expected a picture or a clip")
+    if len(sources) > MOST_SOURCES or len(donors) > MOST_SOURCES:
+        raise ConfigError(f"source: got {max(len(sources), len(donors))}, expected at most {MOST_SOURCES}")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out: {out} is a file; expected the name of a folder")
+    known = parameters.aus if parameters is not None and parameters.aus else AU_NAMES
+    if unknown := [name for name in wanted.aus if name not in known]:
+        raise ConfigError(
+            f"aus: {unknown[0]} is none that this bundle was trained on; expected some of {', '.join(known)}"
+        )
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A file's stem, with a number where that is taken."""
+    names: list[str] = []
+    for path in paths:
+        stem = file_path("source", path).stem or "source"
+        count = sum(1 for name in names if name == stem or name.rpartition("-")[0] == stem)
+        names.append(f"{stem}-{count + 1}" if count else stem)
+    return names
+
+
+def _subject(path: Path, name: str, opening: Opening) -> Subject:
+    source = find_sources(path, opening)[0]
+    return Subject(name, name, source, reading_of(source.face))
