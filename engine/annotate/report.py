@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from engine.annotate.table import REAL, SYNTHESISED
+from engine.annotate.ledger import Entry, Ledger, landmarks_of
+from engine.annotate.table import REAL, Cells
 from engine.errors import InputError
 from engine.evaluate.parts import write_text
 from engine.features.parsing import paint
@@ -30,45 +31,58 @@ td:first-child, th:first-child { text-align: left } tr:nth-child(even) td { back
 img { max-width: 100% } td.text { text-align: left }
 """
 
-Rows = Sequence[Mapping[str, str]]
+Line = tuple[Entry, Sequence[Entry]]
 
 
 def write_report(
-    out: Path, about: Mapping[str, Any], rows: Rows, refused: Sequence[tuple[str, str, str]]
+    out: Path, about: Mapping[str, Any], ledger: Ledger, sides: Mapping[str, str], rows: Iterable[Cells]
 ) -> None:
-    """Both files into `out`, whole or not at all each."""
-    write_picture(out / "sheet.png", sheet(out, rows))
-    write_text(out / "report.html", _page(about, rows, refused))
+    """Both files into `out`, whole or not at all each. sides: person to split. rows: of the whole table."""
+    write_picture(out / "sheet.png", sheet(out, ledger.entries, sides, rows))
+    write_text(out / "report.html", _page(about, ledger))
 
 
-def sheet(out: Path, rows: Rows) -> U8:
-    """Persons spread evenly over the table: the real picture with its landmarks, its parsing mask, then pictures
+def sheet(out: Path, entries: Sequence[Entry], sides: Mapping[str, str], rows: Iterable[Cells]) -> U8:
+    """Persons spread evenly over the table: a real picture with its landmarks, its parsing mask, then pictures
     synthesised from it, or further ones of the same person. uint8 RGB."""
-    firsts = list(
-        {row["person"]: row for row in reversed([row for row in rows if row["kind"] == REAL])}.values()
-    )[::-1]
-    chosen = firsts[:: max(1, -(-len(firsts) // _ROWS))]
-    lines = [_line(out, first, rows) for first in chosen]
-    return np.ascontiguousarray(np.concatenate(lines))
+    lines = _choose(entries)
+    wanted = {first.place for first, _ in lines}
+    places = {place: landmarks_of(cells) for place, cells in enumerate(rows) if place in wanted}
+    drawn = [_draw(out, first, others, places[first.place], sides[first.person]) for first, others in lines]
+    return np.ascontiguousarray(np.concatenate(drawn))
 
 
-def _line(out: Path, first: Mapping[str, str], rows: Rows) -> U8:
-    others = [row for row in rows if row["base"] == first["image"]]
-    others = others or [row for row in rows if row["person"] == first["person"] and row is not first]
-    shown = others[:: max(1, len(others) // _MADE)][:_MADE]
-    rgb = _picture(out / "images" / f"{first['image']}.png")
-    parsing = _stored(out / "parsing" / f"{first['image']}.png", cv2.IMREAD_GRAYSCALE)
-    places = np.array([[float(first[f"{axis}{k}"]) for axis in "xy"] for k in range(68)], np.float32)
+def _choose(entries: Sequence[Entry]) -> list[Line]:
+    firsts: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.kind == REAL:
+            firsts.setdefault(entry.person, entry)
+    chosen = list(firsts.values())[:: max(1, -(-len(firsts) // _ROWS))]
+    made: dict[str, list[Entry]] = {first.image: [] for first in chosen}
+    further: dict[str, list[Entry]] = {first.person: [] for first in chosen}
+    for entry in entries:
+        if entry.base in made:
+            made[entry.base].append(entry)
+        elif entry.person in further and entry is not firsts[entry.person]:
+            further[entry.person].append(entry)
+    return [(first, _spread(made[first.image] or further[first.person])) for first in chosen]
+
+
+def _spread(entries: list[Entry]) -> list[Entry]:
+    return entries[:: max(1, -(-len(entries) // _MADE))]
+
+
+def _draw(out: Path, first: Entry, others: Sequence[Entry], places: F32, side: str) -> U8:
+    rgb = _picture(out / "images" / f"{first.image}.png")
+    parsing = _stored(out / "parsing" / f"{first.image}.png", cv2.IMREAD_GRAYSCALE)
     cells = [_dotted(rgb, places), _cell(paint(parsing, rgb))]
-    cells += [_cell(_picture(out / "images" / f"{row['image']}.png")) for row in shown]
+    cells += [_cell(_picture(out / "images" / f"{other.image}.png")) for other in others]
     line = np.full((_CELL + _LINE, _CELL * (2 + _MADE), 3), _GROUND, np.uint8)
     for place, cell in enumerate(cells):
         line[_LINE:, place * _CELL : (place + 1) * _CELL] = cell
-    _write(line, f"{first['image'][:_LETTERS]} ({first['split']})", 0)
-    for place, row in enumerate(shown):
-        asked = sorted(((abs(float(row[f"asked_{au}"] or 0)), au) for au in AU_NAMES), reverse=True)[:2]
-        words = [f"{au[2:]}{float(row[f'asked_{au}']):+.1f}" for size, au in asked if size > 0]
-        _write(line, " ".join(words) if row["kind"] == SYNTHESISED else row["time_s"], (2 + place) * _CELL)
+    _write(line, f"{first.image[:_LETTERS]} ({side})", 0)
+    for place, other in enumerate(others):
+        _write(line, other.note, (2 + place) * _CELL)
     return line
 
 
@@ -100,8 +114,8 @@ def _write(line: U8, text: str, left: int) -> None:
     )
 
 
-def _page(about: Mapping[str, Any], rows: Rows, refused: Sequence[tuple[str, str, str]]) -> str:
-    counts = about["counts"]
+def _page(about: Mapping[str, Any], ledger: Ledger) -> str:
+    counts, refused = about["counts"], ledger.refused
     left_out = counts["refused"]
     facts = {
         "inputs": counts["inputs"],
@@ -120,7 +134,7 @@ def _page(about: Mapping[str, Any], rows: Rows, refused: Sequence[tuple[str, str
         "<h2>Left out, by reason</h2>",
         _table(("reason", "pictures"), left_out.items()) if left_out else "<p>Nothing was left out.</p>",
         "<h2>Action units</h2>",
-        _table(("AU", "mean", "spread", "largest", "share of zeros"), _au_lines(rows)),
+        _table(("AU", "mean", "spread", "largest", "share of zeros"), _au_lines(ledger)),
         "<h2>Origins and licences</h2>",
         _table(
             ("origin", "licence", "pictures"),
@@ -147,8 +161,8 @@ def _grouped(origins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"origin": key[0], "licence": key[1], "pictures": count} for key, count in sorted(total.items())]
 
 
-def _au_lines(rows: Rows) -> list[tuple[str, ...]]:
-    table = np.array([[float(row[name]) for name in AU_NAMES] for row in rows])
+def _au_lines(ledger: Ledger) -> list[tuple[str, ...]]:
+    table = ledger.aus
     figures = (table.mean(0), table.std(0), table.max(0), (table == 0).mean(0))
     return [(name, *(f"{values[k]:.3f}" for values in figures)) for k, name in enumerate(AU_NAMES)]
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engine.annotate.inputs import Input, gather
 from engine.annotate.labels import EXTRACTOR, EXTRACTOR_VERSION, MODES
+from engine.annotate.ledger import Ledger
 from engine.annotate.processes import work_in_processes
 from engine.annotate.report import write_report
 from engine.annotate.split import RULE, split
 from engine.annotate.store import Store
-from engine.annotate.table import FORMAT, REAL, SYNTHESISED, TRAIN, VALIDATION, table_text
+from engine.annotate.table import FORMAT, REAL, SYNTHESISED, TRAIN, VALIDATION, write_table
 from engine.annotate.work import DRAWN_BY, Desk, Outcome, Settings, Stage
 from engine.config import known
 from engine.crop import RULES
-from engine.errors import ConfigError, InputError
-from engine.evaluate.parts import write_text
+from engine.errors import ConfigError, InputError, StateError
 
 Progress = Callable[[int, int | None], None]
 
@@ -55,21 +55,31 @@ def prepare(
         raise ConfigError(f"validation: got {validation!r}, expected a share in 0 .. 1, below 1")
     found = gather(inputs, persons=persons, licence=licence, origins=origins)
     store = Store(out, settings)
-    outcomes = _work(found, store, settings, jobs, backend, cache, progress, stage)
-    rows = [row for outcome in outcomes for row in outcome.rows]
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in _reasons(outcomes).items())
+    keys = _work(found, store, settings, jobs, backend, cache, progress, stage)
+    ledger = Ledger()
+    for outcome in _parts(store, keys):
+        ledger.add(outcome)
+    if not ledger.entries:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in ledger.reasons.items())
         raise InputError(
             f"prepare: no picture of {len(found)} inputs could be used ({reasons}); see docs/dataset.md"
         )
-    parts = split([row["person"] for row in rows], validation)
-    rows = [row | {"split": parts[row["person"]]} for row in rows]
-    about = _about(found, outcomes, rows, settings, persons, validation)
-    write_text(out / "features.csv", table_text(rows))
-    write_report(out, about, rows, [refused for outcome in outcomes for refused in outcome.refused])
+    sides = split((entry.person for entry in ledger.entries), validation)
+    about = _about(len(found), ledger, sides, settings, persons, validation)
+    write_table(out / "features.csv", (row for outcome in _parts(store, keys) for row in outcome.rows), sides)
+    write_report(out, about, ledger, sides, (row for outcome in _parts(store, keys) for row in outcome.rows))
     store.finish(about)
-    store.keep_only({row["image"] for row in rows})
+    store.keep_only({entry.image for entry in ledger.entries})
     return about
+
+
+def _parts(store: Store, keys: Sequence[str]) -> Iterator[Outcome]:
+    """One after the other: all of them together may not fit into memory."""
+    for key in keys:
+        outcome = store.load(key)
+        if outcome is None:
+            raise StateError(f"{store.folder}: a part that was written is gone; run the same command again")
+        yield outcome
 
 
 def _work(
@@ -81,10 +91,10 @@ def _work(
     cache: Path | None,
     progress: Progress | None,
     stage: Stage | None,
-) -> list[Outcome]:
+) -> list[str]:
+    """The keys of the parts of all inputs, which are whole then."""
     keys = [store.key(one) for one in found]
-    outcomes = {key: store.load(key) for key in keys}
-    missing = [(one, key) for one, key in zip(found, keys) if outcomes[key] is None]
+    missing = [(one, key) for one, key in zip(found, keys) if not store.is_done(key)]
 
     def looked() -> None:
         if progress is not None:
@@ -102,47 +112,38 @@ def _work(
                 looked()
     elif missing:
         work_in_processes(missing, store, settings, {"backend": backend, "cache": cache}, jobs, looked)
-    return [outcomes[key] or store.load(key) or Outcome() for key in keys]
+    return keys
 
 
 def _about(
-    found: Sequence[Input],
-    outcomes: Sequence[Outcome],
-    rows: Sequence[Mapping[str, str]],
+    inputs: int,
+    ledger: Ledger,
+    sides: Mapping[str, str],
     settings: Settings,
     persons: str,
     validation: float,
 ) -> dict[str, Any]:
-    counts = Counter((row["split"], row["kind"]) for row in rows)
-    sides = {side: {row["person"] for row in rows if row["split"] == side} for side in (TRAIN, VALIDATION)}
-    origins = Counter((row["origin"], row["licence"]) for row in rows)
+    counts = Counter((sides[entry.person], entry.kind) for entry in ledger.entries)
+    people = Counter(sides.values())
+    synthesis = {"generator": DRAWN_BY, "per_still": settings.synthesise} if settings.synthesise else None
     return {
         "format": FORMAT,
         "extractor": {"name": EXTRACTOR, "version": EXTRACTOR_VERSION, "mode": settings.mode},
         "crop": {"rule": settings.crop, "size": settings.size},
-        "persons": {"rule": persons, "train": len(sides[TRAIN]), "validation": len(sides[VALIDATION])},
+        "persons": {"rule": persons, TRAIN: people[TRAIN], VALIDATION: people[VALIDATION]},
         "split": {"rule": RULE, "validation": validation},
         "counts": {
-            "inputs": len(found),
-            "pictures": len(rows),
-            **{
-                side: {kind: counts[side, kind] for kind in (REAL, SYNTHESISED)}
-                for side in (TRAIN, VALIDATION)
-            },
-            "refused": _reasons(outcomes),
+            "inputs": inputs,
+            "pictures": len(ledger.entries),
+            TRAIN: {kind: counts[TRAIN, kind] for kind in (REAL, SYNTHESISED)},
+            VALIDATION: {kind: counts[VALIDATION, kind] for kind in (REAL, SYNTHESISED)},
+            "refused": ledger.reasons,
         },
-        "synthesis": {"generator": DRAWN_BY, "per_still": settings.synthesise}
-        if settings.synthesise
-        else None,
+        "synthesis": synthesis,
         "clips": {"per_second": settings.per_second, "most": settings.most},
         "gates": asdict(settings.gates),
         "origins": [
             {"origin": origin, "licence": licence, "pictures": count}
-            for (origin, licence), count in sorted(origins.items())
+            for (origin, licence), count in sorted(ledger.origins.items())
         ],
     }
-
-
-def _reasons(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    counted = Counter(reason for outcome in outcomes for _, reason, _ in outcome.refused)
-    return dict(sorted(counted.items()))

@@ -19,6 +19,9 @@ PARTS = "parts"
 """Folder of what is done, one file per input: with it, the same job goes on, also with further inputs."""
 
 
+PLACES = ("images", "parsing")
+
+
 class Store:
     """`folder` with images/, parsing/ and the parts of an unfinished job. Raises ConfigError when something else
     stands there, or a data set prepared with other settings."""
@@ -28,7 +31,7 @@ class Store:
         self._about = json.dumps([FORMAT, EXTRACTOR, EXTRACTOR_VERSION, asdict(settings)], sort_keys=True)
         self._parts = Parts(folder / PARTS)
         self._claim()
-        for name in ("images", "parsing", PARTS):
+        for name in (*PLACES, PARTS):
             (folder / name).mkdir(parents=True, exist_ok=True)
 
     def _claim(self) -> None:
@@ -51,20 +54,21 @@ class Store:
         return digest(self._about, file_digest(one.path), one.id, one.person, one.origin, one.licence)
 
     def load(self, key: str) -> Outcome | None:
-        """A part that is whole, with all its pictures; else None."""
+        """A part, or None when it is not there or not whole."""
         part = self._parts.load(key)
-        rows = None if part is None else sound_rows(part.get("rows"))
-        if part is None or rows is None:
+        if part is None:
             return None
-        for row in rows:
-            if not all(
-                (self.folder / place / f"{row['image']}.png").is_file() for place in ("images", "parsing")
-            ):
-                return None
-        refused = part.get("refused")
-        if not isinstance(refused, list) or not all(_is_refusal(one) for one in refused):
+        rows, refused = sound_rows(part.get("rows")), part.get("refused")
+        if rows is None or not isinstance(refused, list) or not all(_is_refusal(one) for one in refused):
             return None
         return Outcome(rows, [(name, reason, detail) for name, reason, detail in refused])
+
+    def is_done(self, key: str) -> bool:
+        """Whether a part is there with all its pictures."""
+        part = self.load(key)
+        return part is not None and all(
+            (self.folder / place / f"{row[0]}.png").is_file() for row in part.rows for place in PLACES
+        )
 
     def save(self, key: str, outcome: Outcome) -> None:
         """Raises StateError when the disk does not take it."""
@@ -84,7 +88,7 @@ class Store:
 
     def keep_only(self, images: set[str]) -> None:
         """Remove pictures of no row, left by a job that was ended between a picture and its part."""
-        for place in ("images", "parsing"):
+        for place in PLACES:
             for path in (self.folder / place).iterdir():
                 if path.stem not in images:
                     path.unlink()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from engine.media.unfinished import Unfinished
 from engine.types import AU_NAMES, F32, HeadPose
 
 FORMAT = 1
@@ -23,6 +24,12 @@ COLUMNS = (
     "yaw", "pitch", "roll", *AU_NAMES, *ASKED_NAMES,
     *(f"x{k}" for k in range(LANDMARKS)), *(f"y{k}" for k in range(LANDMARKS)),
 )  # fmt: skip
+
+_SPLIT = COLUMNS.index("split")
+KEPT = (*COLUMNS[:_SPLIT], *COLUMNS[_SPLIT + 1 :])
+"""The columns of a row as it is kept: all but the split, which depends on everybody who is prepared."""
+
+Cells = list[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,44 +53,36 @@ class Row:
     def kind(self) -> str:
         return SYNTHESISED if self.base else REAL
 
-    def cells(self) -> dict[str, str]:
-        """By column, all but the split, which depends on the persons alone."""
-        texts = {
-            "image": self.image,
-            "person": self.person,
-            "kind": self.kind,
-            "base": self.base,
-            "origin": self.origin,
-            "licence": self.licence,
-            "time_s": f"{self.time_s:.3f}",
-            "sharpness": f"{self.sharpness:.4f}",
-            "yaw": f"{self.pose.yaw:.2f}",
-            "pitch": f"{self.pose.pitch:.2f}",
-            "roll": f"{self.pose.roll:.2f}",
-        }
-        texts |= {name: f"{value:.4f}" for name, value in zip(AU_NAMES, self.aus)}
-        asked = [""] * len(ASKED_NAMES) if self.asked is None else [f"{value:.4f}" for value in self.asked]
-        texts |= dict(zip(ASKED_NAMES, asked))
-        texts |= {f"x{k}": f"{x:.2f}" for k, x in enumerate(self.landmarks[:, 0])}
-        return texts | {f"y{k}": f"{y:.2f}" for k, y in enumerate(self.landmarks[:, 1])}
+    def cells(self) -> Cells:
+        """In the order of KEPT."""
+        texts = [self.image, self.person, self.kind, self.base, self.origin, self.licence]
+        texts += [f"{self.time_s:.3f}", f"{self.sharpness:.4f}"]
+        texts += [f"{angle:.2f}" for angle in (self.pose.yaw, self.pose.pitch, self.pose.roll)]
+        texts += [f"{value:.4f}" for value in self.aus]
+        texts += [""] * len(ASKED_NAMES) if self.asked is None else [f"{value:.4f}" for value in self.asked]
+        return texts + [f"{place:.2f}" for place in self.landmarks.T.ravel()]
 
 
-def table_text(rows: Iterable[dict[str, str]]) -> str:
-    """The whole of features.csv."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def write_table(path: Path, rows: Iterable[Cells], sides: Mapping[str, str]) -> None:
+    """features.csv, row by row, whole or not at all. sides: person to split. Raises InputError on a full disk."""
+    person = KEPT.index("person")
+    with Unfinished(path) as unfinished:
+        try:
+            with unfinished.path.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                for cells in rows:
+                    writer.writerow([*cells[:_SPLIT], sides[cells[person]], *cells[_SPLIT:]])
+        except OSError as error:
+            raise unfinished.failed(error) from error
 
 
-def sound_rows(content: object) -> list[dict[str, str]] | None:
-    """Rows as they were kept beside an unfinished job, or None when they are not of this format."""
-    if not isinstance(content, Sequence) or isinstance(content, str):
+def sound_rows(content: object) -> list[Cells] | None:
+    """Rows as they were kept, or None when they are not of this format."""
+    if not isinstance(content, list):
         return None
-    expected = set(COLUMNS) - {"split"}
     whole = all(
-        isinstance(row, dict) and set(row) == expected and all(isinstance(cell, str) for cell in row.values())
+        isinstance(row, list) and len(row) == len(KEPT) and all(isinstance(cell, str) for cell in row)
         for row in content
     )
-    return list(content) if whole else None
+    return content if whole else None

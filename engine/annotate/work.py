@@ -17,7 +17,7 @@ from engine.annotate.gates import Gates, Refused, pass_real, reason_of
 from engine.annotate.inputs import Input
 from engine.annotate.labels import DYNAMIC, STATIC, Labels, label, parsing_of
 from engine.annotate.synthesise import Moved, synthesise
-from engine.annotate.table import Row
+from engine.annotate.table import Cells, Row
 from engine.errors import ConfigError, DecodeError, InputError, NoFaceError, StateError
 from engine.features import action_units, extract
 from engine.features.calibration import Calibration
@@ -88,9 +88,9 @@ class Stage:
 
 @dataclass(slots=True)
 class Outcome:
-    """rows: cells by column. refused: picture, reason and detail."""
+    """rows: cells in the order of KEPT. refused: picture, reason and detail."""
 
-    rows: list[dict[str, str]] = field(default_factory=list)
+    rows: list[Cells] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
 
 
