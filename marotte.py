@@ -530,8 +530,10 @@ def _render(options: argparse.Namespace) -> None:
 def _render_source(options: argparse.Namespace) -> Any:
     """What `render` is to be given as its source. Raises ConfigError where options do not go together."""
     from engine.errors import ConfigError
+    from engine.puppet import mode_of
+    from engine.types import Mode
 
-    if options.mode == "edit":
+    if mode_of(options.mode) is Mode.EDIT:
         if options.source is not None:
             raise ConfigError("source: an edit moves none; name whose attribute is taken with --donor")
         return options.donor
