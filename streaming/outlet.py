@@ -32,6 +32,7 @@ EDIT_SIZE = (640, 480)
 MOST_SIDE = 1280
 NOT_YET = "no picture"
 
+_LEAST_SIDE = 16
 _ALIVE_S = 0.5  # a picture at least this often: for a keyframe that was asked for, and a decoder that begins
 _FADE_STEP_S = 0.04
 _MOST_ENTRIES = 64
@@ -208,8 +209,8 @@ class Outlet:
         if planes.ndim != 2 or planes.dtype != np.uint8 or planes.shape[0] % 3 or planes.shape[1] % 2:
             return f"a picture of {planes.dtype} {planes.shape}, expected I420 planes"
         size = (planes.shape[1], planes.shape[0] * 2 // 3)
-        if not 2 <= min(size) <= max(size) <= self._side or size[1] % 2:
-            return f"a picture of {size}, expected even sides of at most {self._side}"
+        if not _LEAST_SIDE <= min(size) <= max(size) <= self._side or size[1] % 2:
+            return f"a picture of {size}, expected even sides of {_LEAST_SIDE} .. {self._side}"
         if size != self._size:
             self._edit_size = self._size = size
             self._badge = Badge(size)

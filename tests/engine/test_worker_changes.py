@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.errors import ConfigError
-from engine.types import Controls
+from engine.types import Controls, Mode
 from engine.worker.changes import Change, checked, controls_of, merged, parse
 from engine.worker.interface import DriverKind, SessionSpec
 
@@ -51,6 +51,21 @@ def deep(levels: int) -> Any:
         ({"recalibrate": 1}, "recalibrate: got 1, expected true"),
         ({"driver": "camra"}, "did you mean 'camera'"),
         ({"driver": None}, "driver: got None"),
+        ({"mode": "edti"}, "did you mean 'edit'"),
+        ({"mode": 1}, "mode: got 1"),
+        ({"bundle": ""}, "bundle: got ''"),
+        ({"expression": "fear"}, "expression: got 'fear', expected names with values"),
+        ({"expression": {"name": "feer"}}, "did you mean 'fear'"),
+        ({"expression": {"intensity": 1}}, "expression: got None, expected a name"),
+        (
+            {"expression": {"name": "fear", "intensity": 1.2}},
+            r"intensity: got 1.2, expected a number in 0 .. 1",
+        ),
+        ({"expression": {"name": "fear", "strength": 1}}, "expression: got 'strength'"),
+        ({"donors": "abc"}, "donors: got 'abc', expected at most 4 ids"),
+        ({"donors": list("abcde")}, "expected at most 4 ids"),
+        ({"donors": [1]}, "donors: got 1, expected a name"),
+        ({"controls": {"remove": 1}}, "remove: got 1, expected true or false"),
         ({5: 1}, "change: got 5"),
         ({"k" * 100_000: 1}, "change: got 'kkk"),
         ([], r"change: got \[\]"),
@@ -69,11 +84,13 @@ def test_a_whole_change_is_read() -> None:
     """Every key of the interface, as JSON brings it."""
     text = (
         '{"controls": {"mouth": 2, "au_offsets": {"AU12": 0.5}, "absolute_gaze": false}, "smoothing": 0,'
-        ' "source": "abc", "recalibrate": true, "driver": "demo"}'
+        ' "source": "abc", "recalibrate": true, "driver": "demo", "expression": {"name": "fear", "intensity": 0.5},'
+        ' "bundle": "small", "mode": "edit", "donors": ["d", "e", "d"]}'
     )
     assert parse(json.loads(text)) == Change(
-        {"mouth": 2.0, "au_offsets": {"AU12": 0.5}, "absolute_gaze": False}, 0.0, "abc", DriverKind.DEMO, True
-    )
+        {"mouth": 2.0, "au_offsets": {"AU12": 0.5}, "absolute_gaze": False}, 0.0, "abc", DriverKind.DEMO, True,
+        ("fear", 0.5), "small", Mode.EDIT, ("d", "e"),
+    )  # fmt: skip
     assert parse({}) == Change()
 
 
@@ -98,6 +115,16 @@ def test_a_spec_is_checked_like_a_change() -> None:
         checked(SessionSpec("a", controls={"mouth": 9}))
     with pytest.raises(ConfigError, match="smoothing: got nan"):
         checked(SessionSpec("a", smoothing=math.nan))
+
+
+def test_a_named_expression_is_added_to_the_sliders() -> None:
+    """As strong as asked, within what an offset may be, until it is the neutral one."""
+    spec = checked(SessionSpec("a", controls={"au_offsets": {"AU12": 0.8, "AU01": -0.5}}))
+    spec = merged(spec, parse({"expression": {"name": "happiness", "intensity": 0.5}}))
+    assert controls_of(spec).au_offsets == {"AU01": -0.5, "AU06": 0.5, "AU12": 1.0}
+    assert checked(spec) == spec
+    spec = merged(spec, parse({"expression": {"name": "neutral"}}))
+    assert controls_of(spec).au_offsets == {"AU01": -0.5, "AU12": 0.8}
 
 
 def test_driver_pixels_need_the_operators_word_and_a_camera() -> None:
