@@ -176,7 +176,8 @@ def _official_stages() -> tuple[Stage, ...]:
 
 @dataclass(frozen=True)
 class GeoGANRecipe:
-    """All of a recipe but `system` and `[run]`."""
+    """All of a recipe but `system` and `[run]`. removal_every: in the supervised stage the removal network, which needs
+    fewer steps than flow and mask, is trained in one step of so many."""
 
     attributes: tuple[Attribute, ...]
     data: Data = field(default_factory=Data)
@@ -188,11 +189,14 @@ class GeoGANRecipe:
     losses: Losses = field(default_factory=Losses)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimiser: Optimiser = field(default_factory=Optimiser)
+    removal_every: int = 1
     stages: tuple[Stage, ...] = field(default_factory=_official_stages)
 
     def __post_init__(self) -> None:
         if not self.attributes:
             raise ValueError("attributes: none are named, expected one or more [[attributes]]")
+        if self.removal_every < 1:
+            raise ValueError(f"removal_every is {self.removal_every}, expected 1 or more")
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) != len(names):
             raise ValueError(f"attributes: a name stands twice in {', '.join(names)}")

@@ -110,19 +110,21 @@ def critic_terms(judged: Judged, pair: Mapping[str, Tensor], weights: Losses) ->
     return terms
 
 
-def supervised_terms(there: Transfer, removed: Tensor, pair: Mapping[str, Tensor], weights: Losses) -> Terms:
+def supervised_terms(
+    there: Transfer, removed: Tensor | None, pair: Mapping[str, Tensor], weights: Losses
+) -> Terms:
     """Losses against the wanted picture, over the samples that have one (`has_wanted`).
 
     removed: what the removal network made of the donor: it shall be the donor without the attribute (`donor_plain`),
-    where that is known (`has_plain`).
+    where that is known (`has_plain`). None where it is left out of this step.
     """
     has = pair["has_wanted"].reshape(-1, 1, 1, 1)
     changed = _changed(pair["wanted"], pair["target"])
-    plain = pair["has_plain"].reshape(-1, 1, 1, 1)
-    tasks = {
-        "supervised": (there.image, pair["wanted"], has, changed),
-        "removal": (removed, pair["donor_plain"], plain, _changed(pair["donor_plain"], pair["donor"])),
-    }
+    tasks = {"supervised": (there.image, pair["wanted"], has, changed)}
+    if removed is not None:
+        plain = pair["has_plain"].reshape(-1, 1, 1, 1)
+        where = _changed(pair["donor_plain"], pair["donor"])
+        tasks["removal"] = (removed, pair["donor_plain"], plain, where)
     terms: Terms = {}
     for name, (given, aim, counted, where) in tasks.items():
         error = (given - aim).abs() * counted

@@ -15,7 +15,12 @@ from torch.optim import Optimizer
 from trainers.geogan import regions
 from trainers.geogan.album import Opened, open_albums
 from trainers.geogan.augment import augmented
-from trainers.geogan.networks import AttrMultiScalePatchDisc, FlowGenerator, official_refinement_weight
+from trainers.geogan.networks import (
+    AttrMultiScalePatchDisc,
+    FlowGenerator,
+    Transfer,
+    official_refinement_weight,
+)
 from trainers.geogan.pairs import Mixed, Nobody, Supervised, Unpaired
 from trainers.geogan.recipe import MIXED, SUPERVISED, GeoGANRecipe
 from trainers.geogan.step import Terms, adversarial_step, flow_terms, supervised_terms, total
@@ -140,16 +145,16 @@ class GeoGAN(System):
             **_of_transfer(cycle.there),
         }
 
-    def _supervised(self, pair: dict[str, Tensor], turn: Turn) -> tuple[Any, Terms]:
+    def _supervised(self, pair: dict[str, Tensor], turn: Turn) -> tuple[Transfer, Terms]:
+        removed = None
         with turn.autocast():
             there = self.generator.add_attribute(pair["target"], pair["donor"])
-            mask = regions.removal_masks(
-                there.mask_in_donor.detach(), pair["donor_landmarks"], turn.generator
-            )
-            removed = self.generator.remove_attribute(pair["donor"], mask)
+            if turn.stage_step % self.recipe.removal_every == 0:
+                shown = there.mask_in_donor.detach()
+                mask = regions.removal_masks(shown, pair["donor_landmarks"], turn.generator)
+                removed = self.generator.remove_attribute(pair["donor"], mask)
         terms = flow_terms((there,), pair, self.recipe.losses)
-        terms |= supervised_terms(there, removed, pair, self.recipe.losses)
-        return there, terms
+        return there, terms | supervised_terms(there, removed, pair, self.recipe.losses)
 
     def sample(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> npt.NDArray[np.uint8]:
         generator = networks["generator"]
@@ -210,7 +215,7 @@ def _detached(network: str, terms: Terms) -> dict[str, Tensor]:
     return {f"{network}/{name}": term.detach() for name, term in terms.items()}
 
 
-def _of_transfer(there: Any) -> dict[str, Tensor]:
+def _of_transfer(there: Transfer) -> dict[str, Tensor]:
     size = there.flow.shape[-1]
     return {
         "mask/mean": there.mask.detach().mean(),
