@@ -195,7 +195,7 @@ class Browser:
         self.connection.on("track", self._received)
         self.channel.on("message", self._heard)
 
-    async def offer(self, source: str = "still", **others: str) -> Offer:
+    async def offer(self, source: str = "still", **others: Any) -> Offer:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         local = self.connection.localDescription
         return Offer(local.sdp, local.type, source, **others)
@@ -266,14 +266,15 @@ async def call(
     config: ServeConfig | None = None,
     recorder: Recorder | None = None,
     sources: Callable[[str], SourceInfo | None] | None = None,
+    **asked: Any,
 ) -> AsyncIterator[Call]:
-    """A call that is connected: its first picture came."""
+    """A call that is connected: its first picture came. asked: further fields of the offer."""
     browser = Browser(camera)
     ended: list[tuple[str, str]] = []
     peer = None
     try:
         peer = await Peer.open(
-            await browser.offer(still.id, driver=driver, codec=codec),
+            await browser.offer(still.id, driver=driver, codec=codec, **asked),
             config=config or ServeConfig(),
             worker=worker,
             recorder=recorder or NoRecorder(),
