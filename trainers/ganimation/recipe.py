@@ -91,6 +91,8 @@ class Pairs:
     give: float = 0.05
     smooth: float = 0.1
     changed: float = 6.0
+    elsewhere: float = 0.1
+    """How much a pixel that does not change counts for the colour mask: there the attention keeps the source."""
     full_change: float = 0.06
     """The change, of the way from black to white, that counts as full."""
     same: float = 0.1

@@ -40,11 +40,11 @@ def target_of(source: Tensor, picture: Tensor, full: float) -> Target:
 def pair_losses(edit: Edit, target: Target, pairs: Pairs, mask_factor: float) -> dict[str, Tensor]:
     """The weighted losses, to be added up. mask_factor: the guard's; above 1 it makes the mask let more through."""
     attention, change = edit.attention, target.change
-    counts = 1.0 + pairs.changed * change
+    counts, coloured = 1.0 + pairs.changed * change, pairs.elsewhere + pairs.changed * change
     return {
         "p_picture": pairs.picture * _mean_distance(edit.composed, target.picture, counts),
         "p_edges": pairs.edges * _slope_distance(edit.composed, target.picture, counts),
-        "p_colour": pairs.colour * _mean_distance(edit.colour, target.picture, counts),
+        "p_colour": pairs.colour * _mean_distance(edit.colour, target.picture, coloured),
         "p_keep": -pairs.keep / mask_factor * ((1.0 - change) * _log(attention)).mean(),
         "p_give": -pairs.give * mask_factor * (change * _log(1.0 - attention)).mean(),
         "p_smooth": pairs.smooth * smooth_squared_mean(attention),

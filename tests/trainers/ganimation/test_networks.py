@@ -45,7 +45,22 @@ def test_only_running_statistics_make_eval_differ_from_train() -> None:
         assert bool((trained - evaluated).abs().max() > 1e-3) is differs
 
 
-@pytest.mark.parametrize("norm", ["instance", "instance_plain", "instance_running"])
+def test_an_instance_norm_forgets_the_planes_that_a_group_norm_keeps() -> None:
+    """Away from the border the official first layer answers other action units alike; the group norm does not."""
+    torch.manual_seed(0)
+    x, units = torch.randn(1, 3, 48, 48), torch.zeros(2, 17)
+    units[1, 8] = 1.0
+    moved = {}
+    for norm in ("instance", "group"):
+        first = Generator(16, 17, 1, norm).main[:2]
+        with torch.no_grad():
+            planes = units[:, :, None, None].expand(-1, -1, 48, 48)
+            quiet, smiling = first(torch.cat((x.expand(2, -1, -1, -1), planes), dim=1))
+        moved[norm] = (quiet - smiling)[:, 8:-8, 8:-8].abs().mean().item()
+    assert moved["group"] > 4 * moved["instance"]
+
+
+@pytest.mark.parametrize("norm", ["instance", "instance_plain", "instance_running", "group"])
 def test_the_quick_way_gives_the_same(norm: str) -> None:
     """On pictures that are not square, too; the border of the action units' planes included."""
     torch.manual_seed(3)
