@@ -654,7 +654,14 @@ def _add_bench(commands: Any) -> None:
         "--out", type=Path, default=Path("bench"), metavar="DIR", help="where the figures go (default: bench)"
     )
     parser.add_argument("--driver", type=Path, metavar="D", help="clip that drives (default: the sample)")
-    parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (default: mesh_flow)")
+    parser.add_argument(
+        "--bundle", default="mesh_flow", metavar="B", help="generator: a name or a folder (mesh_flow)"
+    )
+    parser.add_argument("--mode", default="puppet", metavar="M", help="puppet (default) or edit")
+    parser.add_argument("--remove", action="store_true", help="of an edit: take the attribute away")
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
+    )
     parser.add_argument(
         "--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench folders or files"
     )
@@ -672,6 +679,9 @@ def _bench(options: argparse.Namespace) -> None:
                 options.out,
                 driver=options.driver,
                 bundle=options.bundle,
+                mode=options.mode,
+                accept=options.accept,
+                remove=options.remove,
                 backend=options.backend,
                 cache=options.cache,
                 progress=progress,

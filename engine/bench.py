@@ -1,8 +1,9 @@
 """CPU time per stage on this machine, beside a figure for the speed of its core.
 
 The sample portrait, cut to 512 x 512, is moved by 512 x 512 frames of a driver: a clip by path, or else the
-moving sample itself, which the tracker sees as it sees anybody. One thread; CPU time of the process, so that
-other work on the machine counts little and a hidden thread counts in full.
+moving sample itself, which the tracker sees as it sees anybody. In an edit those frames are edited, with the sample
+as the donor where one is taken. One thread; CPU time of the process, so that other work on the machine counts little
+and a hidden thread counts in full.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -28,14 +29,15 @@ from engine.evaluate.parts import write_json
 from engine.evaluate.soundness import is_number
 from engine.generators import open_generator
 from engine.media import open_media, read_picture
-from engine.pipeline import Session
+from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Runner
+from engine.puppet import mode_of
 from engine.sample import sample_portrait
 from engine.sample.demo import DemoTracker, demo_frames
 from engine.source import sources_from_picture
 from engine.track.face import FaceTracker
 from engine.track.person import PersonSegmenter
-from engine.types import U8, Frame, Source
+from engine.types import U8, Controls, Frame, Mode, Outcome, Signal, Source
 from engine.versions import versions
 
 Progress = Callable[[int, int | None], None]
@@ -67,8 +69,8 @@ class Bench:
     def __str__(self) -> str:
         core = self.content["calibration"]
         lines = [
-            f"{self.content['frames']} frames at {_SIDE} x {_SIDE}, {self.content['backend']['name']} "
-            f"({self.content['backend']['reason']})",
+            f"{self.content['bundle']} ({self.content['mode']}), {self.content['frames']} frames at {_SIDE} x {_SIDE}, "
+            f"{self.content['backend']['name']} ({self.content['backend']['reason']})",
             f"this core: cv2.remap {core['remap_ms']:.2f} ms; on the right, one of {REFERENCE_REMAP_MS} ms",
             f"{'CPU ms':<10}{'median':>8}{'p95':>8}{'scaled':>10}{'p95':>8}",
         ]
@@ -88,29 +90,36 @@ def run_bench(
     *,
     driver: Path | None = None,
     bundle: str = "mesh_flow",
+    mode: Mode | str = Mode.PUPPET,
+    accept: Iterable[str] = (),
+    remove: bool = False,
     backend: str = "auto",
     cache: Path | None = None,
     frames: int = FRAMES,
     progress: Progress | None = None,
 ) -> Bench:
-    """Measure, and write `out`/bench.json. driver: a clip with a face; default the moving sample.
+    """Measure, and write `out`/bench.json. driver: a clip with a face; default the moving sample. mode, accept: as of
+    engine.puppet.open_puppet. remove: the edit takes its attribute away.
 
     Raises ConfigError (frames), InputError (a driver without a face) and what opening models and bundle
     raises.
     """
     if frames < _BLOCK:
         raise ConfigError(f"frames: got {frames}, expected at least {_BLOCK}")
+    mode = mode_of(mode)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     tracker = FaceTracker(backend=backend, cache=cache)
     try:
-        with _Timed(tracker, bundle, backend, cache) as timed:
+        opened = open_generator(bundle, backend=backend, accept=frozenset(accept), threads=1)
+        with _Timed(tracker, opened, mode, backend, cache) as timed:
+            timed.controls = _asked(opened[0], remove)
             pictures = timed.driver_frames(driver, frames + _WARM)
             rows, remaps = timed.measure(pictures, progress)
     finally:
         tracker.close()
         cv2.setNumThreads(threads)
-    bench = Bench(_content(rows, remaps, backend, driver))
+    bench = Bench({"bundle": opened[0].name, "mode": mode.value} | _content(rows, remaps, backend, driver))
     write_json(out / "bench.json", bench.content)
     return bench
 
@@ -118,11 +127,17 @@ def run_bench(
 class _Timed:
     """The parts of a session, stepped by hand so that each is timed apart."""
 
-    def __init__(self, tracker: FaceTracker, bundle: str, backend: str, cache: Path | None) -> None:
-        self._tracker = tracker
-        self._segmenter = PersonSegmenter(backend=backend, cache=cache)
-        opened: tuple[Generator, Runner] = open_generator(bundle)
+    def __init__(
+        self,
+        tracker: FaceTracker,
+        opened: tuple[Generator, Runner],
+        mode: Mode,
+        backend: str,
+        cache: Path | None,
+    ) -> None:
+        self._tracker, self._mode, self.controls = tracker, mode, Controls()
         self._generator, self._runner = opened
+        self._segmenter = PersonSegmenter(backend=backend, cache=cache)
         self._source = self._cut_sample()
 
     def __enter__(self) -> _Timed:
@@ -146,7 +161,7 @@ class _Timed:
         return [_at(pictures[number % len(pictures)], number) for number in range(count)]
 
     def _moving_sample(self, count: int) -> list[U8]:
-        session = Session(DemoTracker(), self._generator, self._runner, [self._source])
+        session = Session(DemoTracker(), *open_generator("mesh_flow"), [self._source])
         return [session.step(frame)[0].rgb for frame in islice(demo_frames((_SIDE, _SIDE)), count)]
 
     def _clip(self, driver: Path, count: int) -> list[U8]:
@@ -161,7 +176,15 @@ class _Timed:
         self, frames: Sequence[Frame], progress: Progress | None
     ) -> tuple[dict[str, list[float]], list[float]]:
         """Seconds per stage and frame, and of the calibrating remap in between."""
-        session = Session(self._tracker, self._generator, self._runner, [self._source], clock=cpu_clock)
+        session = Session(
+            self._tracker,
+            self._generator,
+            self._runner,
+            [self._source] if self._generator.takes_source(self._mode) else [],
+            config=PipelineConfig(mode=self._mode),
+            controls=self.controls,
+            clock=cpu_clock,
+        )
         rows: dict[str, list[float]] = {stage: [] for stage in STAGES}
         remaps: list[float] = []
         self._tracker.reset()
@@ -183,6 +206,10 @@ class _Timed:
         outputs = self._runner.run(work.ports)
         run_s = cpu_clock() - started
         _, report = session.show(work, outputs, run_s)
+        if report.outcome is not Outcome.GENERATED:
+            raise InputError(
+                f"{self._generator.name}: a frame was not generated ({report.reason}); name another clip"
+            )
         spent = report.seconds
         seconds = {stage: spent.get(stage, 0.0) for stage in ("track", "features", "inputs", "paste")}
         seconds["run"] = run_s
@@ -194,6 +221,14 @@ class _Timed:
         started = cpu_clock()
         self._tracker.detect(frame.rgb)
         return cpu_clock() - started
+
+
+def _asked(generator: Generator, remove: bool) -> Controls:
+    """What a frame is edited to: a smile where there are action units, so that something is painted."""
+    if remove and "remove" not in generator.heeds:
+        raise ConfigError(f"remove: {generator.name} cannot take an attribute away; leave it out")
+    offsets = {"AU12": 0.5} if Signal.AUS in generator.needs else {}
+    return Controls(au_offsets=offsets, remove=remove)
 
 
 def _at(rgb: U8, number: int) -> Frame:

@@ -9,6 +9,7 @@ import pytest
 
 from engine import bench
 from engine.errors import ConfigError
+from tests.engine.bundle_files import write_ganimation
 
 
 @pytest.mark.usefixtures("models")
@@ -25,6 +26,18 @@ def test_every_stage_is_measured_and_scaled(tmp_path: Path) -> None:
     assert content["backend"]["reason"]
     assert content["versions"]["numpy"]
     assert "scaled" in str(result)
+
+
+@pytest.mark.usefixtures("models")
+def test_a_bundle_is_measured_in_both_of_its_modes(tmp_path: Path) -> None:
+    """The same stages for a network's portrait and for the driver's own face; what was measured stands in the file."""
+    folder = str(write_ganimation(tmp_path / "closed_form"))
+    for mode in ("puppet", "edit"):
+        content = bench.run_bench(tmp_path / mode, bundle=folder, mode=mode, frames=25).content
+        assert (content["bundle"], content["mode"], content["frames"]) == ("closed_form", mode, 25)
+        assert content["stages"]["run"]["median_ms"] > 0
+    with pytest.raises(ConfigError, match="cannot take an attribute away"):
+        bench.run_bench(tmp_path, bundle=folder, mode="edit", remove=True)
 
 
 def test_the_calibration_is_a_few_positive_milliseconds() -> None:
