@@ -168,10 +168,11 @@ def _whole(path: Path, size: int) -> None:
     try:
         got = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(2)
+            start = file.read(9)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    if path.suffix == ".safetensors" and (start == b"PK" or start[:1] == b"\x80"):
+    # safetensors: eight bytes of the header's length, which may look like anything, then the header itself
+    if path.suffix == ".safetensors" and start[8:] != b"{" and start.startswith((b"PK", b"\x80")):
         raise CheckpointError(
             f"{path}: is a pickle, which is never opened here; turn the original file into a checkpoint "
             "by marotte import"
@@ -192,10 +193,10 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _fit(weights: Mapping[str, Tensor], module: nn.Module, what: str) -> None:
     own = module.state_dict()
-    for key, tensor in weights.items():
-        if key in own and own[key].shape != tensor.shape:
+    for key, expected in own.items():
+        if key in weights and weights[key].shape != expected.shape:
             raise CheckpointError(
-                f"{what}: {key} is {tuple(tensor.shape)}, expected {tuple(own[key].shape)}: "
+                f"{what}: {key} is {tuple(weights[key].shape)}, expected {tuple(expected.shape)}: "
                 "it was built with other widths; use the checkpoint's own arguments"
             )
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())

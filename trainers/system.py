@@ -104,8 +104,8 @@ class Turn:
     generator: on the networks' device, seeded from the recipe's seed, the step and the process. Every random number
     of a step comes from it (torch.rand(..., device=turn.device, generator=turn.generator)); the global generator,
     which dropout reads, is seeded alike before each step.
-    autocast: `with turn.autocast(): fake = self.generator(x)`: the recipe's precision. Losses, and a gradient
-    penalty's whole computation, stay outside of it.
+    autocast: `with turn.autocast(): fake = self.generator(x).float()`: the recipe's precision. What comes out may be
+    bfloat16, so make it float32 at once; losses, and a gradient penalty's whole computation, stay outside of it.
     average: over the processes, in place. norms: the gradient norms of this step, by optimiser.
 
     A test of one step needs no loop: Turn(stage="adversarial", optimisers={"critic": adam, ...}).
