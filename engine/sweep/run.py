@@ -84,7 +84,6 @@ def sweep(
             _subject(path, name, opening) for path, name in zip([*sources, *donors], names, strict=True)
         ]
         detector = stack.enter_context(closing(opening.detector()))
-        out.mkdir(parents=True, exist_ok=True)
         if chosen is Mode.EDIT and generator.takes_source(chosen):
             crop = CropRule("face", 256) if parameters is None else parameters.crop
             targets, others = people[: len(sources)], people[len(sources) :]
@@ -105,6 +104,7 @@ def _asked(
     masks: bool,
     progress: Progress | None,
 ) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
     each = asked.pictures(wanted.aus, wanted.sets, masks=masks)
     each += film.asked_frames(wanted.aus, _shown(wanted)) if wanted.video else 0
     count, files = _Count(len(people) * each, progress), []
@@ -157,6 +157,7 @@ def _given(
         raise ConfigError(
             "source: one face is target and donor at once; expected another source, or a --donor"
         )
+    out.mkdir(parents=True, exist_ok=True)
     transfer = OpenedTransfer(generator, runner)
     frames = film.given_frames(len(pairs)) if wanted.video else 0
     count = _Count(given.pictures(targets, donors) + frames, progress)
