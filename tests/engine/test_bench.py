@@ -29,13 +29,19 @@ def test_every_stage_is_measured_and_scaled(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("models")
-def test_a_bundle_is_measured_in_both_of_its_modes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [pytest.param("puppet", marks=pytest.mark.full), "edit"])
+def test_a_bundle_is_measured_in_both_of_its_modes(mode: str, tmp_path: Path) -> None:
     """The same stages for a network's portrait and for the driver's own face; what was measured stands in the file."""
     folder = str(write_ganimation(tmp_path / "closed_form"))
-    for mode in ("puppet", "edit"):
-        content = bench.run_bench(tmp_path / mode, bundle=folder, mode=mode, frames=25).content
-        assert (content["bundle"], content["mode"], content["frames"]) == ("closed_form", mode, 25)
-        assert content["stages"]["run"]["median_ms"] > 0
+    content = bench.run_bench(tmp_path, bundle=folder, mode=mode, frames=25).content
+    assert (content["bundle"], content["mode"], content["frames"]) == ("closed_form", mode, 25)
+    assert content["stages"]["run"]["median_ms"] > 0
+
+
+@pytest.mark.usefixtures("models")
+def test_a_bench_of_what_a_bundle_cannot_do_is_refused(tmp_path: Path) -> None:
+    """Before anything is measured."""
+    folder = str(write_ganimation(tmp_path / "closed_form"))
     with pytest.raises(ConfigError, match="cannot take an attribute away"):
         bench.run_bench(tmp_path, bundle=folder, mode="edit", remove=True)
 
