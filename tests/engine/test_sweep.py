@@ -193,7 +193,7 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_written(
         ("sweep", bundle, "--source", source, "--aus", "3"): "aus",
         ("sweep", bundle, "--source", source, "--aus", "12", "--mode", "edit"): "puppet",
         ("sweep", bundle, "--source", source, "--aus", "12", "--donor", source): "donor",
-        ("sweep", bundle, "--source", source, "--aus", "12", "--to", "joi"): "expression",
+        ("sweep", bundle, "--source", source, "--aus", "12", "--to", "joi"): "happiness",
         ("sweep", bundle, "--source", source, "--aus", "12", "--seed", "-1"): "seed",
         ("sweep", bundle, "--source", str(tmp_path / "no.png"), "--aus", "12"): "no.png",
     }
