@@ -49,21 +49,22 @@ class Networks:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Adam, of either network."""
+    """Adam, of one network."""
 
     lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.999)
     clip: float | None = None
-    """Largest norm of the generator's gradient in the stages with pairs; none is cut where absent."""
+    """Largest norm of the generator's gradient in the stages with pairs; it is not cut where absent."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate within a stage.
+    """The learning rate.
 
-    epochs (official): constant for `constant`, then 1 / `decay` of the start less after each epoch, the first time
-    after epoch `constant` + 1, so that epoch `constant` + `decay` still learns. steps: up over `warm` of the stage,
-    constant, and from `hold` of the stage on down to `least`, along a cosine.
+    epochs (official): both networks' constant for `constant` epochs of a stage, then 1 / `decay` of the start less
+    after each, the first time after epoch `constant` + 1, so that epoch `constant` + `decay` still learns. steps: the
+    generator's up over the share `warm` of the whole training, constant, and from the share `hold` on down to `least`
+    along a cosine; the critic's constant.
     """
 
     by: Literal["epochs", "steps"] = "epochs"
@@ -85,10 +86,10 @@ class Pairs:
     """
 
     picture: float = 1.0
-    edges: float = 1.0
-    colour: float = 0.1
-    keep: float = 0.05
-    give: float = 0.05
+    edges: float = 0.5
+    colour: float = 1.0
+    keep: float = 0.1
+    give: float = 0.1
     smooth: float = 0.1
     changed: float = 6.0
     elsewhere: float = 0.1
@@ -97,11 +98,11 @@ class Pairs:
     """The change, of the way from black to white, that counts as full."""
     same: float = 0.1
     """Share of pairs of a picture with itself, whose action units are its own."""
+    to_base: float = 0.15
+    """Share of the others that go the way back, from the synthesised picture to the real one."""
     from_base: float = 0.5
-    """Share of the others that start at the real picture and not at another synthesised one."""
-    to_base: float = 0.2
-    """Share of those that end at the real picture."""
-    asked: float = 0.5
+    """Share of the rest that start at the real picture, and not at another synthesised one."""
+    asked: float = 0.8
     """Share of pairs whose wanted action units are what was asked of the synthesis, added to the base's own, and not
     what was measured on its result."""
     shift: float = 0.02
@@ -135,6 +136,7 @@ class Recipe:
     losses: Weights = field(default_factory=Weights)
     pairs: Pairs = field(default_factory=Pairs)
     optimiser: Optimiser = field(default_factory=Optimiser)
+    critic_optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)
     guard: Guard = field(default_factory=Guard)
     critic_steps: int = 5
@@ -158,6 +160,8 @@ class Recipe:
             raise ValueError("layout 'official' has no pairs: expected the stage 'adversarial' alone")
         if self.data.size % 4 or self.data.size < 16:
             raise ValueError(f"data.size is {self.data.size}, expected a multiple of 4, 16 or more")
+        if self.schedule.by == "steps" and not all(stage.steps for stage in self.stages):
+            raise ValueError("schedule.by is 'steps': expected stages with a number of steps, not of epochs")
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps is {self.critic_steps}, expected 1 or more")
         if not 0.0 <= self.average < 1.0:

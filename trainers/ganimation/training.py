@@ -66,14 +66,19 @@ class GANimation(System):
         return PairPictures(faces, asked, self._recipe.pairs)
 
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
-        adam = self._recipe.optimiser
+        adams = {GENERATOR: self._recipe.optimiser, CRITIC: self._recipe.critic_optimiser}
         return {
-            name: torch.optim.Adam(network.parameters(), lr=adam.lr, betas=adam.betas)
+            name: torch.optim.Adam(network.parameters(), lr=adams[name].lr, betas=adams[name].betas)
             for name, network in self.networks.items()
         }
 
     def rate(self, optimiser: str, turn: Turn) -> float:
-        return rate(self._recipe.schedule, turn)
+        if self._recipe.schedule.by == "epochs":
+            return rate_by_epochs(self._recipe.schedule, turn.epoch)
+        if optimiser == CRITIC:
+            return 1.0
+        steps = sum(stage.steps for stage in self._recipe.stages)
+        return rate_by_steps(self._recipe.schedule, (turn.step + 1) / steps)
 
     def averages(self) -> Mapping[str, float]:
         return {GENERATOR: self._recipe.average} if self._recipe.average else {}
@@ -192,18 +197,19 @@ class GANimation(System):
         return {"norm": self._recipe.networks.norm, "saturate_mask": self._saturated}
 
 
-def rate(schedule: recipe.Schedule, turn: Turn) -> float:
-    """The learning rate's factor. by epochs: 1, .9, .8 ... .1, from epoch `constant` (0-based) on; by steps: a ramp, a
-    plateau and a cosine."""
-    if schedule.by == "epochs":
-        return max(0.0, 1.0 - max(0, int(turn.epoch) - schedule.constant) / schedule.decay)
-    done = (turn.stage_step + 1) / turn.stage_steps
+def rate_by_epochs(schedule: recipe.Schedule, epoch: float) -> float:
+    """The learning rate's factor in the 0-based epoch: 1, then .9, .8 ... .1 from epoch `constant` + 1 on."""
+    return max(0.0, 1.0 - max(0, int(epoch) - schedule.constant) / schedule.decay)
+
+
+def rate_by_steps(schedule: recipe.Schedule, done: float) -> float:
+    """The learning rate's factor when the share `done` of the training is made: a ramp, a plateau, a cosine."""
     if done < schedule.warm:
         return done / schedule.warm
     if done <= schedule.hold:
         return 1.0
-    share = (done - schedule.hold) / (1.0 - schedule.hold)
-    return schedule.least + (1.0 - schedule.least) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
+    share = min(1.0, (done - schedule.hold) / (1.0 - schedule.hold))
+    return schedule.least + (1.0 - schedule.least) * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
 def over_face(attention: Tensor, face: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ from trainers.config import from_table, load
 from trainers.errors import DataError, DivergedError, RecipeError
 from trainers.ganimation.networks import Generator
 from trainers.ganimation.recipe import Schedule
-from trainers.ganimation.training import GANimation, rate
+from trainers.ganimation.training import GANimation, rate_by_epochs, rate_by_steps
 from trainers.loop import train
 from trainers.system import Draw, Turn
 
@@ -143,7 +143,7 @@ def test_a_size_that_the_critic_cannot_have_is_refused(folder: Path) -> None:
 def test_the_official_schedule_decays_after_epoch_21() -> None:
     """Epochs 1 to 21 at the full rate, 22 at .9, 30 at .1: also after a resume, being a function of the place alone."""
     schedule = Schedule()
-    rates = [rate(schedule, Turn("adversarial", {}, epoch=epoch + 0.5)) for epoch in range(30)]
+    rates = [rate_by_epochs(schedule, epoch + 0.5) for epoch in range(30)]
     assert rates[:21] == [1.0] * 21
     assert rates[21:] == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
 
@@ -151,11 +151,20 @@ def test_the_official_schedule_decays_after_epoch_21() -> None:
 def test_the_schedule_by_steps_warms_holds_and_falls() -> None:
     """A ramp, a plateau, a cosine down to its least."""
     schedule = Schedule(by="steps", warm=0.1, hold=0.5, least=0.02)
-    rates = [rate(schedule, Turn("pairs", {}, stage_step=step, stage_steps=100)) for step in range(100)]
+    rates = [rate_by_steps(schedule, (step + 1) / 100) for step in range(100)]
     assert rates[4] == pytest.approx(0.5)
     assert rates[9:50] == [1.0] * 41
     assert rates[74] == pytest.approx(0.51, abs=0.01)
     assert rates[-1] == pytest.approx(0.02)
+
+
+def test_by_steps_the_generator_s_rate_runs_on_over_the_stages(folder: Path) -> None:
+    """A last stage does not begin at the full rate again; the critic, which joins there, keeps its own."""
+    table = recipe_table(folder, "pairs", "mixed", steps=50, schedule={"by": "steps", "hold": 0.5})
+    trained = system(table)
+    turn = Turn("mixed", {}, step=74, stage_step=24, stage_steps=50)
+    assert trained.rate("generator", turn) == pytest.approx(0.51, abs=0.01)
+    assert trained.rate("discriminator", turn) == 1.0
 
 
 def test_a_saturated_mask_is_adjusted_then_the_training_stops(folder: Path, tmp_path: Path) -> None:
