@@ -179,10 +179,12 @@ def write_ganimation(
     attention: float | None = None,
     rule: str = "face",
     modes: Sequence[str] = ("puppet", "edit"),
+    mode: str | None = "static",
     **manifest: Any,
 ) -> Path:
-    """A GANimation bundle in `folder`, which is made; further arguments replace entries of the manifest."""
-    extractor = {"name": "marotte", "version": "1", "mode": "static"}
+    """A GANimation bundle in `folder`, which is made. mode: of the extractor, None where none is stated. Further
+    arguments replace entries of the manifest."""
+    extractor = None if mode is None else {"name": "marotte-geometry", "version": "1", "mode": mode}
     parameters = _parameters(rule, size, list(aus), extractor, [0.0, 1.0], modes)
     graphs = {"generator": ganimation_graph(size, aus, attention)}
     return write_bundle(folder, "ganimation", graphs, parameters, **manifest)

@@ -12,6 +12,7 @@ import pytest
 from engine.bundle import open_bundle
 from engine.crop import crop_of, cut
 from engine.errors import BundleError, ConfigError, InputError, ManifestError
+from engine.evaluate.reenact import resting
 from engine.expressions import expression
 from engine.features.shape import fit_shape
 from engine.features.still import static_aus
@@ -196,6 +197,23 @@ def test_a_subset_of_aus_is_fed_by_name(tmp_path: Path) -> None:
     out = edited((generator, runner), frame_at(0), face_at(100, 80), au_offsets={"AU12": 1.0, "AU45": 1.0})
     runner.close()
     assert np.abs(out[80, 100] - colour(1.0)).max() <= 2
+
+
+def test_aus_are_measured_as_in_the_training(tmp_path: Path) -> None:
+    """A dynamic extractor's zero is the driver's own resting face, a static one's that of a face seen once; another
+    extractor than Marotte's is noted."""
+    smiling = face_at(100, 80, AU12=0.8)
+    kept = {}
+    for mode in ("static", "dynamic", None):
+        opened = open_generator(str(write_ganimation(tmp_path / str(mode), mode=mode)))
+        session = Session(
+            Scripted((smiling,)), *opened, config=PipelineConfig(mode=Mode.EDIT), neutral=resting(smiling)
+        )
+        frame = frame_at(0)
+        kept[mode] = (session.step(frame)[0].rgb == frame.rgb).all()
+        assert bool(session.notes) == (mode is None)
+        opened[1].close()
+    assert kept == {"static": False, "dynamic": True, None: False}
 
 
 def test_gains_by_region() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from engine.annotate.labels import EXTRACTOR
 from engine.bundle import Bundle, Parameters
 from engine.crop import crop_of, cut
 from engine.errors import ConfigError, InputError, ManifestError, PortError
@@ -73,6 +74,13 @@ class Ganimation:
             raise ManifestError(f"bundle {name}: no such action unit as {unknown[0]}; export it again")
         self._columns = np.array([AU_NAMES.index(au) for au in parameters.aus], np.intp)
         self._low, self._high = parameters.au_range or (0.0, 1.0)
+        extractor = parameters.extractor
+        self._notes: tuple[str, ...] = ()
+        if extractor is None or extractor.name != EXTRACTOR:
+            other = "another measure" if extractor is None else extractor.name
+            self._notes = (
+                f"{name}: it learnt action units by {other}, not by Marotte's: a face may change a little at rest",
+            )
 
     def takes_source(self, mode: Mode) -> bool:
         return mode is Mode.PUPPET and mode in self.modes
@@ -84,13 +92,14 @@ class Ganimation:
         if mode is Mode.EDIT:
             if source is not None:
                 raise InputError(f"{self.name}: got {source.name}, expected no source: it edits the driver")
-            return PreparedFace(None, mode)
+            return PreparedFace(None, mode, self._notes)
         if source is None:
             raise InputError(f"{self.name}: got no source, expected a portrait with one clearly visible face")
         crop = crop_of(self._parameters.crop.rule, source.face.points, self._size)
         aus = still.static_aus(fit_shape(source.face.points))
         picture = cut(source.rgb, crop)[None]
-        return PreparedFace(source, mode, doubts(source.rgb, source.face, source.name), crop, picture, aus)
+        notes = (*self._notes, *doubts(source.rgb, source.face, source.name))
+        return PreparedFace(source, mode, notes, crop, picture, aus)
 
     def begin(self, prepared: PreparedFace, *donors: PreparedFace) -> FaceState:
         size = self._size
