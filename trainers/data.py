@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +24,16 @@ from trainers.faces import (
     resize_pixels,
     scale_landmarks,
 )
-from trainers.statistics import AuStatistics, check_aus
+from trainers.statistics import AuStatistics, check_aus, check_range
 
 FORMAT = 1
 LABELS = ("measured", "asked")
 _SIDES = ("train", "validation")
-_TEXTS = ("image", "person", "split", "kind", "base")
+_TEXTS = ("image", "person", "split", "kind", "base", "licence")
 _ASKED = tuple(f"asked_{name}" for name in AU_NAMES)
 _PLACES = (*(f"x{k}" for k in range(68)), *(f"y{k}" for k in range(68)))
 _NEEDED = (*_TEXTS, *AU_NAMES, *_ASKED, *_PLACES)
-_OPTIONAL = ("origin", "licence", "time_s", "sharpness", "yaw", "pitch", "roll")
-
-Table = Sequence[Mapping[str, str]]
+_OPTIONAL = ("origin", "time_s", "sharpness", "yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,14 @@ def open_prepared(
         raise DataError(f"size: got {size}, expected 1 pixel or more")
     about = _about(folder, expected or Expected())
     table = _table(folder / "features.csv")
+    _check_sides(table, folder)
     sides = {
-        side: _side(
-            folder, [row for row in table if row["split"] == side], about, size, labels, parsing, cache_bytes
-        )
-        for side in _SIDES
+        side: _side(folder, table.side(side), about, size, labels, parsing, cache_bytes) for side in _SIDES
     }
     if not len(sides["train"]):
         raise DataError(f"{folder}: has no picture for training; prepare more persons, or hold fewer back")
-    measured = sides["train"].aus
-    if measured is None:
-        raise DataError(f"{folder}: has no AUs; prepare the folder again")
-    statistics = check_aus(measured.numpy(), str(folder))
+    check_range(table.aus, str(folder))
+    statistics = check_aus(_aus(sides["train"]), str(folder))
     facts = {
         "extractor": about["extractor"],
         "mode": about["extractor"]["mode"],
@@ -101,7 +96,7 @@ def open_prepared(
         "size": size,
         "pictures": {side: len(sides[side]) for side in _SIDES},
         "persons": {side: len(sides[side].persons) for side in _SIDES},
-        "licences": sorted({one["licence"] for one in about.get("origins", [])}),
+        "licences": sorted(set(table.texts["licence"])),
     }
     return Prepared(sides["train"], sides["validation"], facts, statistics)
 
@@ -144,30 +139,89 @@ def _about(folder: Path, expected: Expected) -> dict[str, Any]:
     return about
 
 
-def _table(path: Path) -> list[dict[str, str]]:
+@dataclass
+class _Table:
+    """features.csv, or one side of it. texts: cells by column. aus: float32 (N, 17); asked: the same, NaN for real
+    pictures; places: float32 (N, 68, 2)."""
+
+    texts: dict[str, list[str]]
+    aus: npt.NDArray[np.float32]
+    asked: npt.NDArray[np.float32]
+    places: npt.NDArray[np.float32]
+
+    def side(self, split: str) -> _Table:
+        kept = [place for place, one in enumerate(self.texts["split"]) if one == split]
+        texts = {name: [cells[place] for place in kept] for name, cells in self.texts.items()}
+        return _Table(texts, self.aus[kept], self.asked[kept], self.places[kept])
+
+
+def _table(path: Path) -> _Table:
+    """Row by row into arrays: as text a large table would take gigabytes."""
+    texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
+    numbers: list[npt.NDArray[np.float32]] = []
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            names = list(reader.fieldnames or ())
-            table = list(reader)
+            reader = csv.reader(stream)
+            names = next(reader, [])
+            _check_names(names, path)
+            text_places = [names.index(name) for name in _TEXTS]
+            number_places = [names.index(name) for name in (*AU_NAMES, *_PLACES, *_ASKED)]
+            for row in reader:
+                if len(row) != len(names):
+                    fault = f"line {reader.line_num} has {len(row)} cells, the header {len(names)}"
+                    raise DataError(f"{path}: {fault}; is the file cut off?")
+                for name, place in zip(_TEXTS, text_places):
+                    texts[name].append(row[place])
+                numbers.append(_numbers([row[place] for place in number_places], path, reader.line_num))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error}); prepare the folder again") from error
+    table = np.array(numbers, np.float32).reshape(len(numbers), len(_NEEDED) - len(_TEXTS))
+    aus, places, asked = np.split(table, [len(AU_NAMES), len(AU_NAMES) + len(_PLACES)], axis=1)
+    return _Table(texts, aus, asked, places.reshape(len(numbers), 2, 68).transpose(0, 2, 1))
+
+
+def _check_sides(table: _Table, folder: Path) -> None:
+    """Every row on one of the two sides, and every person on one alone."""
+    sides: dict[str, str] = {}
+    for name, person, split in zip(*(table.texts[column] for column in ("image", "person", "split"))):
+        if split not in _SIDES:
+            raise DataError(f"{folder}: {name} is of a split {split!r}, expected {' or '.join(_SIDES)}")
+        if sides.setdefault(person, split) != split:
+            raise DataError(
+                f"{folder}: {person!r} is in training and held back too; prepare the folder again"
+            )
+        if name != Path(name).name:
+            raise DataError(f"{folder}: {name!r} is no id of a picture; prepare the folder again")
+    if not np.isfinite(table.places).all():
+        raise DataError(f"{folder}: features.csv has landmarks that are not finite; prepare the folder again")
+
+
+def _aus(faces: Faces) -> npt.NDArray[np.float32]:
+    return np.zeros((0, len(AU_NAMES)), np.float32) if faces.aus is None else faces.aus.numpy()
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
     missing = [name for name in _NEEDED if name not in names]
     strange = [name for name in names if name not in (*_NEEDED, *_OPTIONAL) or names.count(name) > 1]
     if missing or strange:
         fault = f"lacks the column {missing[0]!r}" if missing else f"has a column {strange[0]!r} too many"
         raise DataError(f"{path}: {fault}; expected those of docs/dataset.md")
-    for number, row in enumerate(table, 2):
-        if None in row or None in row.values():
-            raise DataError(
-                f"{path}: line {number} has another number of cells than the header; is the file cut off?"
-            )
-    return table
+
+
+def _numbers(cells: Sequence[str], path: Path, line: int) -> npt.NDArray[np.float32]:
+    """AUs and places, then what was asked, which is empty for a real picture."""
+    needed = len(cells) - len(_ASKED)
+    try:
+        found = [float(cell) for cell in cells[:needed]]
+        asked = [float(cell) for cell in cells[needed:]] if any(cells[needed:]) else [math.nan] * len(_ASKED)
+    except ValueError as error:
+        raise DataError(f"{path}: line {line}: {error}; expected AUs and landmarks as numbers") from error
+    return np.array(found + asked, np.float32)
 
 
 def _side(
     folder: Path,
-    rows: list[dict[str, str]],
+    table: _Table,
     about: Mapping[str, Any],
     size: int,
     labels: str,
@@ -175,56 +229,45 @@ def _side(
     cache_bytes: int,
 ) -> Faces:
     stored = int(about["crop"]["size"])
-    index = {row["image"]: place for place, row in enumerate(rows)}
-    bases = [_base(row, index, folder) for row in rows]
-    measured = _numbers(rows, AU_NAMES, folder)
-    aus = measured if labels == "measured" else _asked(rows, measured, bases, folder)
-    places = _numbers(rows, _PLACES, folder).reshape(len(rows), 2, 68).transpose(0, 2, 1)
-    names = tuple(row["image"] for row in rows)
+    names = tuple(table.texts["image"])
+    bases = _bases(table, folder)
     return Faces(
         names,
         _Reader(folder / "images", names, stored, size, cv2.IMREAD_COLOR),
         size=size,
-        aus=aus,
-        landmarks=scale_landmarks(places, stored, size),
+        aus=table.aus if labels == "measured" else _asked(table, bases, folder),
+        landmarks=scale_landmarks(table.places, stored, size),
         parsing=_Reader(folder / "parsing", names, stored, size, cv2.IMREAD_GRAYSCALE) if parsing else None,
-        persons=[row["person"] for row in rows],
+        persons=table.texts["person"],
         bases=bases,
         cache_bytes=cache_bytes,
     )
 
 
-def _base(row: Mapping[str, str], index: Mapping[str, int], folder: Path) -> int:
-    if row["kind"] not in ("real", "synthesised") or bool(row["base"]) != (row["kind"] == "synthesised"):
-        raise DataError(
-            f"{folder}: {row['image']} is {row['kind']!r} with base {row['base']!r}; prepare it again"
-        )
-    if row["base"] and row["base"] not in index:
-        raise DataError(
-            f"{folder}: {row['image']} has a base that is not in its split; prepare the folder again"
-        )
-    return index[row["base"]] if row["base"] else -1
+def _bases(table: _Table, folder: Path) -> list[int]:
+    index = {name: place for place, name in enumerate(table.texts["image"])}
+    bases = []
+    for name, kind, base in zip(*(table.texts[column] for column in ("image", "kind", "base"))):
+        if kind not in ("real", "synthesised") or bool(base) != (kind == "synthesised"):
+            raise DataError(f"{folder}: {name} is {kind!r} with base {base!r}; prepare the folder again")
+        if base and base not in index:
+            raise DataError(f"{folder}: {name} has a base that is not in its split; prepare the folder again")
+        bases.append(index[base] if base else -1)
+    if len(index) != len(bases):
+        raise DataError(f"{folder}: features.csv has a picture twice; prepare the folder again")
+    return bases
 
 
-def _asked(
-    rows: Table, measured: npt.NDArray[np.float32], bases: Sequence[int], folder: Path
-) -> npt.NDArray[np.float32]:
+def _asked(table: _Table, bases: Sequence[int], folder: Path) -> npt.NDArray[np.float32]:
     """Measured for real pictures; what the base shows plus what was asked for, in 0..1, for synthesised ones."""
     made = [place for place, base in enumerate(bases) if base >= 0]
-    offsets = _numbers([rows[place] for place in made], _ASKED, folder)
-    aus = measured.copy()
-    aus[made] = np.clip(measured[[bases[place] for place in made]] + offsets, 0.0, 1.0)
-    return aus
-
-
-def _numbers(rows: Table, names: Sequence[str], folder: Path) -> npt.NDArray[np.float32]:
-    try:
-        numbers = np.array([[float(row[name]) for name in names] for row in rows], np.float32)
-    except ValueError as error:
+    if not np.isfinite(table.asked[made]).all():
         raise DataError(
-            f"{folder / 'features.csv'}: {error}; expected numbers in {names[0]} .. {names[-1]}"
-        ) from error
-    return numbers.reshape(len(rows), len(names))
+            f"{folder}: a synthesised picture does not say what was asked; prepare the folder again"
+        )
+    aus = table.aus.copy()
+    aus[made] = np.clip(table.aus[[bases[place] for place in made]] + table.asked[made], 0.0, 1.0)
+    return aus
 
 
 @dataclass(frozen=True)

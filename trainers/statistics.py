@@ -66,11 +66,8 @@ def check_aus(aus: npt.NDArray[np.float32], where: str, names: Sequence[str] = A
         raise DataError(
             f"{where}: got AUs {table.shape}, expected (pictures, {len(names)}), at least one picture"
         )
-    if not np.isfinite(table).all():
-        row = int(np.argwhere(~np.isfinite(table))[0][0])
-        raise DataError(f"{where}: the AUs of picture {row} are not finite; measure them again")
+    check_range(table, where, names)
     statistics = au_statistics(table, names)
-    _check_range(table, statistics, where)
     if not np.any(table):
         raise DataError(
             f"{where}: every AU is 0 in all {len(table)} pictures; the extractor found nothing: run it again"
@@ -88,14 +85,19 @@ def check_aus(aus: npt.NDArray[np.float32], where: str, names: Sequence[str] = A
     return statistics
 
 
-def _check_range(table: npt.NDArray[np.floating], statistics: AuStatistics, where: str) -> None:
-    row, column = np.unravel_index(np.argmax(np.abs(table - 0.5)), table.shape)
-    worst = float(table[row, column])
+def check_range(aus: npt.NDArray[np.floating], where: str, names: Sequence[str] = AU_NAMES) -> None:
+    """Raises DataError when a number of a table (N, len(names)) is not finite or not in 0..1: what it may be instead."""
+    if not aus.size:
+        return
+    if not np.isfinite(aus).all():
+        row = int(np.argwhere(~np.isfinite(aus))[0][0])
+        raise DataError(f"{where}: the AUs of picture {row} are not finite; measure them again")
+    row, column = (int(place) for place in np.unravel_index(np.argmax(np.abs(aus - 0.5)), aus.shape))
+    worst = float(aus[row, column])
     if -_BEYOND <= worst <= 1.0 + _BEYOND:
         return
-    name = statistics.names[int(column)]
-    if table.min() >= 0.0 and table.max() <= 5.0 + _BEYOND:
+    if aus.min() >= 0.0 and aus.max() <= 5.0 + _BEYOND:
         hint = "they look like OpenFace's 0..5: divide by 5"
     else:
         hint = "these are no intensities (gaze, pose or presence columns, read by position?)"
-    raise DataError(f"{where}: {name} is {worst:.3g} in picture {int(row)}, expected 0 .. 1; {hint}")
+    raise DataError(f"{where}: {names[column]} is {worst:.3g} in picture {row}, expected 0 .. 1; {hint}")
