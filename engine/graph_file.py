@@ -39,6 +39,7 @@ MOST_ELEMENTS: Final = 1 << 28
 """Most entries of one port, one weight, or one result whose size is stated in the file."""
 _MOST_ENTRIES: Final = 4096  # of an attribute
 _MOST_RANK: Final = 8
+_MOST_SHOWN: Final = 400  # letters of what is wrong: names in it come out of the file
 _MOST_SCALE: Final = 16.0  # of one Resize, per axis
 
 _MOST_PADDING: Final = 65536
@@ -128,7 +129,8 @@ def check_graph(data: bytes, inputs: Sequence[PortLike], outputs: Sequence[PortL
         constants = _constants(graph["initializer"])
         _check_nodes(graph["node"], constants, inputs, outputs)
     except ValueError as error:
-        raise BundleError(f"the graph cannot be used: {error}; export it again") from error
+        shown = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:_MOST_SHOWN])
+        raise BundleError(f"the graph cannot be used: {shown}; export it again") from error
 
 
 def _check_versions(model: Mapping[str, Any]) -> None:
@@ -141,9 +143,7 @@ def _check_versions(model: Mapping[str, Any]) -> None:
             raise ValueError(f"it uses operators of the domain {opset['domain']!r}, expected ONNX's own")
     versions = [opset.get("version") for opset in opsets]
     if len(versions) != 1 or versions[0] not in OPSETS:
-        raise ValueError(
-            f"its opset is {_listed(versions) or 'not stated'}, expected {_listed(OPSETS, 'or')}"
-        )
+        raise ValueError(f"its opset is {_listed(versions)}, expected {_listed(OPSETS, 'or')}")
 
 
 def _check_ports(side: str, entries: Sequence[memoryview], expected: Sequence[PortLike]) -> None:
@@ -273,4 +273,6 @@ def _check_shaping(kind: str, index: int, data: memoryview) -> None:
 
 def _listed(entries: Sequence[Any], last: str = "and") -> str:
     shown = [str(entry) for entry in entries][:20]
-    return f" {last} ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+    return (
+        f" {last} ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown) or "none"
+    )

@@ -222,4 +222,6 @@ def _errors(
 
 
 def _shown(ports: Mapping[str, Mapping[str, float]]) -> str:
-    return ", ".join(f"{port} {error['max']:.2g} (mean {error['mean']:.1g})" for port, error in ports.items())
+    port = max(ports, key=lambda name: ports[name]["max"])
+    worst = f"{port} {ports[port]['max']:.2g} (mean {ports[port]['mean']:.1g})"
+    return worst if len(ports) == 1 else f"worst of {len(ports)} ports {worst}"
