@@ -86,7 +86,7 @@ def check_aus(aus: npt.NDArray[np.float32], where: str, names: Sequence[str] = A
 
 
 def check_range(aus: npt.NDArray[np.floating], where: str, names: Sequence[str] = AU_NAMES) -> None:
-    """Raises DataError when a number of a table (N, len(names)) is not finite or not in 0..1: what it may be instead."""
+    """Raises DataError when a number of a table (N, len(names)) is not finite or not in 0..1: what else it may be."""
     if not aus.size:
         return
     if not np.isfinite(aus).all():
