@@ -138,6 +138,10 @@ def latest(folder: Path) -> Path:
                 f"{folder / 'latest.json'}: names no checkpoint; name one of checkpoints/ itself"
             )
         return folder / "checkpoints" / name
+    if folder.is_file():
+        raise CheckpointError(
+            f"checkpoint {folder}: is a file, expected a folder; turn an official file into one by marotte import"
+        )
     if not (folder / _ABOUT).is_file():
         raise CheckpointError(
             f"checkpoint {folder}: there is no {_ABOUT} in it; expected the folder of a checkpoint or of a training"

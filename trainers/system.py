@@ -106,7 +106,7 @@ class Turn:
     which dropout reads, is seeded alike before each step.
     autocast: `with turn.autocast(): fake = self.generator(x).float()`: the recipe's precision. What comes out may be
     bfloat16, so make it float32 at once; losses, and a gradient penalty's whole computation, stay outside of it.
-    average: over the processes, in place. norms: the gradient norms of this step, by optimiser.
+    average: over the processes, in place. norms: by optimiser, the largest gradient norm of this step.
 
     A test of one step needs no loop: Turn(stage="adversarial", optimisers={"critic": adam, ...}).
     """
@@ -147,7 +147,7 @@ class Turn:
         if clip is not None:
             factor = (clip / (norm + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, factor)
-        self.norms[optimiser] = norm.detach()
+        self.norms[optimiser] = torch.maximum(self.norms.get(optimiser, norm), norm).detach()
         self.optimisers[optimiser].step()
 
 

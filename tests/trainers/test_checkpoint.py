@@ -174,6 +174,9 @@ def test_a_folder_without_checkpoint_is_named(tmp_path) -> None:
     """With what was expected."""
     with pytest.raises(CheckpointError, match="expected the folder of a checkpoint or of a training"):
         checkpoint.read(tmp_path / "none")
+    (tmp_path / "net_epoch_30_id_G.pth").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"is a file, expected a folder; .* marotte import"):
+        checkpoint.read(tmp_path / "net_epoch_30_id_G.pth")
 
 
 def test_a_full_disk_leaves_the_older_checkpoint_and_nothing_half(folder, monkeypatch) -> None:
