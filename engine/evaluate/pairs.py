@@ -21,15 +21,16 @@ from typing import Any
 
 import numpy as np
 
+from engine.config import known
 from engine.errors import InputError
 from engine.evaluate import effects
 from engine.evaluate.changers import Changer
 from engine.evaluate.clip import FIRST_FRAMES, Cut, Tracker, first_face
 from engine.evaluate.metrics import LIPS, pose_difference
-from engine.evaluate.subjects import Detector, Reading, Subject, read, subject_of
+from engine.evaluate.subjects import MODE, MODES, Detector, Reading, Subject, read, subject_of
 from engine.media import open_media
 from engine.source import Segmenter
-from engine.types import U8
+from engine.types import F32, U8
 
 CANDIDATES = 24
 """Frames of a clip that are looked at, spread evenly over its first 360."""
@@ -47,11 +48,12 @@ _REGIONS = {"lip": LIPS, "lid": effects.LIDS}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """A real frame. index: among the clip's frames."""
+    """A real frame. index: among the clip's frames. aus: float32 (17,), what is asked for."""
 
     index: int
     rgb: U8
     reading: Reading
+    aus: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,26 +65,30 @@ class ClipPairs:
     targets: tuple[Target, ...]
 
 
-def pairs_from(paths: Iterable[Path]) -> tuple[list[ClipPairs], dict[str, str]]:
-    """The pairs of several clips, and by file name why others were refused. Opens the tracker."""
+def pairs_from(paths: Iterable[Path], *, mode: str = MODE) -> tuple[list[ClipPairs], dict[str, str]]:
+    """The pairs of several clips, and by file name why others were refused. Opens the tracker. mode: as of pairs_of."""
     from engine.track.face import FaceTracker
 
     clips, refused = [], {}
     with closing(FaceTracker()) as detector:
         for path in paths:
             try:
-                clips.append(pairs_of(path, detector))
+                clips.append(pairs_of(path, detector, mode=mode))
             except InputError as error:
                 refused[path.name] = str(error)
     return clips, refused
 
 
-def pairs_of(path: Path, detector: Tracker, *, segmenter: Segmenter | None = None) -> ClipPairs:
-    """The pairs of one clip. Raises InputError: unreadable, no face, or nothing in it moves."""
+def pairs_of(
+    path: Path, detector: Tracker, *, mode: str = MODE, segmenter: Segmenter | None = None
+) -> ClipPairs:
+    """The pairs of one clip. mode: what the AUs that are asked for are measured against, "dynamic" (the source frame's
+    estimated rest) or "static" (each frame's own). Raises InputError: unreadable, no face, or nothing in it moves."""
+    known(mode, MODES, "mode")
     first, cut = first_face(path, detector)
     frames = _candidates(path, first, cut)
     read_frames = [(index, rgb, read(rgb, detector)) for index, rgb in frames]
-    seen = [Target(index, rgb, reading) for index, rgb, reading in read_frames if reading is not None]
+    seen = [_Seen(index, rgb, reading) for index, rgb, reading in read_frames if reading is not None]
     if len(seen) < 2:
         raise InputError(f"{path.name}: {len(seen)} frames with a face; expected at least 2")
     calm = min(seen, key=lambda one: float(one.reading.aus.sum()))
@@ -98,16 +104,26 @@ def pairs_of(path: Path, detector: Tracker, *, segmenter: Segmenter | None = Non
         raise InputError(
             f"{path.name}: lips and lids move by {motion:.3f} eye distances, expected {LEAST_MOTION} or more"
         )
-    return ClipPairs(path.stem, subject, tuple(targets))
+    asked = [Target(one.index, one.rgb, one.reading, subject.aus_of(one.reading, mode)) for one in targets]
+    return ClipPairs(path.stem, subject, tuple(asked))
 
 
-def _varied(near: Sequence[Target], source: Reading) -> list[Target]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A frame with a face."""
+
+    index: int
+    rgb: U8
+    reading: Reading
+
+
+def _varied(near: Sequence[_Seen], source: Reading) -> list[_Seen]:
     """Up to TARGETS, one by one the frame whose lips and lids lie farthest from the source's and from those chosen."""
-    chosen: list[Target] = []
+    chosen: list[_Seen] = []
     left = list(near)
     while left and len(chosen) < TARGETS:
-        known = [source, *(one.reading for one in chosen)]
-        best = max(left, key=lambda one: min(sum(errors(one.reading, other).values()) for other in known))
+        faces = [source, *(one.reading for one in chosen)]
+        best = max(left, key=lambda one: min(sum(errors(one.reading, other).values()) for other in faces))
         chosen.append(best)
         left = [one for one in left if one is not best]
     return chosen
@@ -148,7 +164,7 @@ def measure_pairs(
     for changer in changers:
         answer, made = changer.begin(clip.source), []
         for target in clip.targets:
-            rgb = answer(target.reading.aus).rgb
+            rgb = answer(target.aus).rgb
             made.append((read(rgb, detector), target.reading))
             if watch is not None:
                 watch(changer.name, target, rgb)

@@ -11,7 +11,7 @@ from engine.evaluate.clip import Tracker
 from engine.evaluate.pairs import Target, measure_pairs, pairs_of
 from engine.evaluate.request_sheets import couple_sheet, pair_sheet, request_sheet
 from engine.evaluate.requests import measure
-from engine.evaluate.subjects import Subject, read_subject
+from engine.evaluate.subjects import MODE, Subject, read_subject
 from engine.evaluate.transfers import Removal, Transfer, measure_removal, measure_transfer
 from engine.source import Segmenter
 from engine.types import U8
@@ -25,13 +25,15 @@ Result = dict[str, Any]
 @dataclass(slots=True, eq=False)
 class Tools:
     """What measures and what is measured. changers: the first is judged, the others stand beside it on clips; none
-    where the generator takes no requests. transfer: None where it takes no donor."""
+    where the generator takes no requests. transfer: None where it takes no donor. measured: one of
+    engine.evaluate.subjects.MODES."""
 
     tracker: Tracker
     segmenter: Segmenter | None = None
     changers: tuple[Changer, ...] = ()
     transfer: Transfer | None = None
     removal: Removal | None = None
+    measured: str = MODE
     _subjects: dict[Path, Subject] = field(default_factory=dict)
 
     def subject(self, path: Path) -> Subject:
@@ -91,7 +93,7 @@ class PortraitItem:
             if name in shown:
                 shown[name][level] = changed
 
-        scores = measure(subject, changer, tools.tracker, watch=watch)
+        scores = measure(subject, changer, tools.tracker, mode=tools.measured, watch=watch)
         return scores, request_sheet(f"{changer.name}: {self.name}", subject, scores, shown)
 
 
@@ -111,7 +113,7 @@ class ClipItem:
         return (self.picture.content,)
 
     def measure(self, tools: Tools) -> tuple[Result, U8]:
-        clip = pairs_of(self.picture.path, tools.tracker, segmenter=tools.segmenter)
+        clip = pairs_of(self.picture.path, tools.tracker, mode=tools.measured, segmenter=tools.segmenter)
         shown: dict[str, dict[int, U8]] = {}
 
         def watch(name: str, target: Target, rgb: U8) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from engine import backends, blend
+from engine.bundle import read_manifest
 from engine.config import known
 from engine.errors import ConfigError, InputError, PortError
 from engine.evaluate.changers import Opened
@@ -28,10 +29,11 @@ from engine.evaluate.request_report import write_report
 from engine.evaluate.requests import Scores
 from engine.evaluate.rules import Exclusion
 from engine.evaluate.run import bundle_words
-from engine.evaluate.subjects import number_of, read_subjects
+from engine.evaluate.subjects import MODE, MODES, number_of, read_subjects
 from engine.evaluate.survey import media_files
 from engine.evaluate.transfers import HAS, HAS_NOT, OpenedTransfer, couples
 from engine.evaluate.work import Settings
+from engine.generators import find_bundle, open_generator
 from engine.media import write_picture
 from engine.types import AU_NAMES, Mode
 
@@ -105,7 +107,6 @@ def evaluate_requests(
 @contextmanager
 def open_tools(plan: Plan) -> Iterator[Tools]:
     """The shipped tracker and the bundle. Raises MarotteError when either cannot be opened."""
-    from engine.generators import open_generator
     from engine.track.face import FaceTracker
     from engine.track.person import PersonSegmenter
 
@@ -121,7 +122,7 @@ def open_tools(plan: Plan) -> Iterator[Tools]:
         stack.callback(runner.close)
         blend.warm_up()
         mode = _mode(plan, generator.modes)
-        tools = Tools(tracker, segmenter)
+        tools = Tools(tracker, segmenter, measured=_measured(settings.bundle))
         if mode is Mode.EDIT and generator.takes_source(mode):
             tools.transfer = tools.removal = OpenedTransfer(generator, runner)
         else:
@@ -141,6 +142,13 @@ def _mode(plan: Plan, modes: frozenset[Mode]) -> Mode:
             f"mode: got {wanted.value!r}, expected one that {plan.settings.bundle} has: {offered}"
         )
     return wanted
+
+
+def _measured(bundle: str) -> str:
+    """As the AUs were that the bundle was trained on."""
+    folder = find_bundle(bundle)
+    extractor = None if folder is None else read_manifest(folder).parameters.extractor
+    return MODE if extractor is None or extractor.mode not in MODES else extractor.mode
 
 
 @contextmanager
@@ -164,7 +172,10 @@ def carry_out(piece: Piece, tools: Tools, folder: Path, finished: Callable[[], N
         return
     try:
         scores, sheet = piece.item.measure(tools)
-    except (InputError, PortError) as error:  # a picture that cannot be used, or an answer that cannot be shown
+    except (
+        InputError,
+        PortError,
+    ) as error:  # a picture that cannot be used, or an answer that cannot be shown
         parts.save(piece.key, {"refused": str(error)})
     else:
         picture.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +223,8 @@ def _pictures(folder: Path | None) -> list[Picture]:
 def _about(plan: Plan, tools: Tools | None) -> dict[str, str]:
     """Everything beside the files themselves that decides a result, in words."""
     mode = "" if plan.mode is None else f" in {plan.mode.value} mode"
-    about = {"code": code_digest()[:16], "protocol": PROTOCOL}
+    measured = _measured(plan.settings.bundle) if tools is None else tools.measured
+    about = {"code": code_digest()[:16], "protocol": PROTOCOL, "action units": f"{measured} mode"}
     if tools is not None:
         return {"generator": ", ".join(one.name for one in tools.changers)} | about
     choice = backends.choose(plan.settings.backend)

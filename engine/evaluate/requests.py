@@ -32,10 +32,21 @@ from typing import Any
 
 import numpy as np
 
+from engine.config import known
 from engine.evaluate import effects
 from engine.evaluate.changers import Answer, Changed, Changer, crop_of_subject
 from engine.evaluate.metrics import oval_mask
-from engine.evaluate.subjects import Detector, Reading, Subject, number_of, read, read_subjects, with_au
+from engine.evaluate.subjects import (
+    MODE,
+    MODES,
+    Detector,
+    Reading,
+    Subject,
+    number_of,
+    read,
+    read_subjects,
+    with_au,
+)
 from engine.features.action_units import RELIABILITY, Grade
 from engine.types import AU_NAMES
 
@@ -88,21 +99,25 @@ def judge(
     detector: Detector | None = None,
     aus: Sequence[str] = JUDGED_AUS,
     levels: Sequence[float] = LEVELS,
+    mode: str = MODE,
     progress: Progress | None = None,
 ) -> Scores:
     """Sweep each of `aus` over `levels` on each picture and measure what came of it.
 
-    detector: a FaceTracker that is open; one is opened where it is None. Returns {"mean": ..., "people": {name: ...}};
+    detector: a FaceTracker that is open; one is opened where it is None. mode: "dynamic" or "static", as the AUs of the
+    training were measured (engine.evaluate.subjects.Subject.aus_of). Returns {"mean": ..., "people": {name: ...}};
     see `measure` for the keys of a person and `mean_of` for those of the mean. Raises what the changer raises.
     """
     if detector is None:
         from engine.track.face import FaceTracker
 
         with closing(FaceTracker()) as opened:
-            return judge(subjects, changer, detector=opened, aus=aus, levels=levels, progress=progress)
+            return judge(
+                subjects, changer, detector=opened, aus=aus, levels=levels, mode=mode, progress=progress
+            )
     people: dict[str, Scores] = {}
     for done, subject in enumerate(subjects):
-        people[subject.name] = measure(subject, changer, detector, aus=aus, levels=levels)
+        people[subject.name] = measure(subject, changer, detector, aus=aus, levels=levels, mode=mode)
         if progress is not None:
             progress(done + 1, len(subjects))
     return {"mean": mean_of(people.values()), "people": people}
@@ -123,13 +138,14 @@ def measure(
     *,
     aus: Sequence[str] = JUDGED_AUS,
     levels: Sequence[float] = LEVELS,
+    mode: str = MODE,
     watch: Watch | None = None,
 ) -> Scores:
     """One picture's figures, null where nothing could be measured. watch: is shown every answer to a request.
 
-    person; own (the picture's AUs by name); psnr_zero; psnr_outside; attention; detected; and per AU:
-    asked, measured (lists), spearman, slope, direct, other, other_seen (landmark displacements), pixels_own,
-    pixels_other, and leak, leak_seen, leak_pixels: see docs/evaluation.md.
+    person; own (the picture's AUs by name); psnr_zero; psnr_outside; attention; detected; and per AU: asked, measured
+    (lists), spearman, slope (both in `mode`), spearman_static, spearman_dynamic, direct, other, other_seen (landmark
+    displacements), pixels_own, pixels_other, and leak, leak_seen, leak_pixels: see docs/evaluation.md.
     """
     answer = changer.begin(subject)
     changed = answer(subject.reading.aus)
@@ -137,7 +153,8 @@ def measure(
     tally = _Tally(subject, changed)
     tally.add(changed, found)
     base = None if found is None else _Base(changed, found)
-    rows = {name: _sweep(subject, answer, base, name, levels, detector, tally, watch) for name in aus}
+    known(mode, MODES, "mode")
+    rows = {name: _sweep(subject, answer, base, name, levels, mode, detector, tally, watch) for name in aus}
     zero = effects.squared_error(changed.rgb, subject.rgb, tally.oval)
     return {
         "person": subject.person,
@@ -156,13 +173,15 @@ def _sweep(
     base: _Base | None,
     name: str,
     levels: Sequence[float],
+    mode: str,
     detector: Detector,
     tally: _Tally,
     watch: Watch | None,
 ) -> Scores:
     own = float(subject.reading.aus[number_of(name)])
     farthest = max(levels, key=lambda level: abs(level - own))
-    asked, measured = [], []
+    asked: list[float] = []
+    measured: dict[str, list[float]] = {one: [] for one in MODES}
     leak: Scores = dict.fromkeys(_LEAK_KEYS)
     for level in levels:
         changed = answer(with_au(subject.reading.aus, name, level))
@@ -173,14 +192,16 @@ def _sweep(
         if found is None:
             continue
         asked.append(float(level))
-        measured.append(float(found.aus[number_of(name)]))
+        for one, values in measured.items():
+            values.append(float(subject.aus_of(found, one)[number_of(name)]))
         if level == farthest and base is not None:
             leak = _leak(name, base, changed, found, detector)
     return {
         "asked": asked,
-        "measured": measured,
-        "spearman": effects.spearman(asked, measured),
-        "slope": effects.slope(asked, measured),
+        "measured": measured[mode],
+        "spearman": effects.spearman(asked, measured[mode]),
+        "slope": effects.slope(asked, measured[mode]),
+        **{f"spearman_{one}": effects.spearman(asked, values) for one, values in measured.items()},
         **leak,
     }
 
@@ -220,7 +241,7 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
 def mean_of(people: Iterable[Mapping[str, Any]]) -> Scores:
     """Over persons: of several pictures of one person the mean counts once.
 
-    spearman, slope, leak, leak_seen, leak_pixels by AU name; psnr_zero, psnr_outside, attention, detected; leak_upper
+    spearman, spearman_static, spearman_dynamic, slope, leak, leak_seen, leak_pixels by AU name; psnr_zero, psnr_outside, attention, detected; leak_upper
     and leak_lower (and leak_seen_upper, ...): over the AUs that are to leave the mouth, and eyes and brows. Leaks are
     pooled: displacements are added up before they are divided.
     """
@@ -229,7 +250,7 @@ def mean_of(people: Iterable[Mapping[str, Any]]) -> Scores:
     mean: Scores = {"people": len({row["person"] for row in rows})}
     for key in ("psnr_zero", "psnr_outside", "attention", "detected"):
         mean[key] = by_person(rows, itemgetter(key))
-    for key in ("spearman", "slope"):
+    for key in ("spearman", "slope", "spearman_static", "spearman_dynamic"):
         mean[key] = {
             name: by_person(
                 [row["aus"][name] | {"person": row["person"]} for row in rows if name in row["aus"]],
@@ -267,11 +288,10 @@ def _pooled(rows: Sequence[Mapping[str, Any]], key: str, names: Sequence[str]) -
 def lines(scores: Mapping[str, Any]) -> str:
     """The mean as a table for a terminal."""
     mean = scores["mean"]
-    head = f"{'':<6}{'spearman':>9}{'slope':>8}{'leak':>8}{'seen':>8}{'pixels':>8}"
-    keys = ("spearman", "slope", "leak", "leak_seen", "leak_pixels")
+    head = f"{'':<6}{'spearman':>9}{'static':>9}{'dynamic':>9}{'slope':>9}{'leak':>9}{'seen':>9}{'pixels':>9}"
+    keys = ("spearman", "spearman_static", "spearman_dynamic", "slope", "leak", "leak_seen", "leak_pixels")
     rows = [
-        f"{name:<6}" + "".join(f"{_text(mean[key][name]):>{9 if key == 'spearman' else 8}}" for key in keys)
-        for name in mean["spearman"]
+        f"{name:<6}" + "".join(f"{_text(mean[key][name]):>9}" for key in keys) for name in mean["spearman"]
     ]
     whole = ("people", "psnr_zero", "psnr_outside", "attention", "detected", "leak_upper", "leak_lower")
     return "\n".join([head, *rows, *(f"{key:<14}{_text(mean[key])}" for key in whole)])

@@ -15,11 +15,18 @@ import numpy as np
 
 from engine.errors import InputError, NoFaceError
 from engine.evaluate.clip import Cut
+from engine.features import action_units
 from engine.features.shape import fit_shape
-from engine.features.still import static_aus
+from engine.features.still import neutral_behind, static_aus
 from engine.media import read_picture
 from engine.source import Segmenter, sources_from_picture
 from engine.types import AU_NAMES, F32, U8, Face, FaceShape, Source
+
+MODES = ("static", "dynamic")
+"""What AUs are measured against: a resting face estimated from each picture itself, or from the source's."""
+
+MODE = "dynamic"
+"""The one that is taken where none is named: against itself, a picture explains half of its expression away."""
 
 PASSES = 4
 """Passes of the mesh after which a still is read as a video's frames are."""
@@ -48,6 +55,13 @@ class Subject:
     person: str
     source: Source
     reading: Reading
+
+    def aus_of(self, reading: Reading, mode: str) -> F32:
+        """The AUs of another picture of this face, float32 (17,): "static" by itself, "dynamic" against the resting
+        face estimated from the subject's own picture. On that picture itself both are the same."""
+        if mode == "static":
+            return reading.aus
+        return action_units.measure(reading.shape, neutral_behind(self.reading.shape))
 
     @property
     def rgb(self) -> U8:

@@ -116,11 +116,23 @@ def test_a_network_on_crops_is_pasted_by_its_attention() -> None:
     assert scores["attention"] == pytest.approx(0.6, abs=0.01)
 
 
+def test_aus_are_measured_against_the_sources_rest_or_each_pictures_own() -> None:
+    """A face by itself explains part of its expression away; against the source's rest it is all seen."""
+    subject = somebody()
+    found = read(picture(jaw=0.8), SpotTracker())
+    assert found is not None
+    alone, against = (subject.aus_of(found, mode)[AU26] for mode in ("static", "dynamic"))
+    assert alone < against
+    assert against == pytest.approx(0.8, abs=0.05)
+    assert np.array_equal(subject.aus_of(subject.reading, "dynamic"), subject.reading.aus)
+
+
 def test_the_mean_is_over_persons_and_leaks_are_pooled() -> None:
     """Two pictures of one person count as one; a face that hardly moves does not decide a leak."""
     row = {"psnr_zero": 30.0, "psnr_outside": 40.0, "attention": None, "detected": 1.0}
-    still = {"spearman": 0.0, "slope": 0.0, "direct": 0.001, "other": 0.001}
-    moving = {"spearman": 1.0, "slope": 1.0, "direct": 0.099, "other": 0.0}
+    ranks = ("spearman", "slope", "spearman_static", "spearman_dynamic")
+    still = dict.fromkeys(ranks, 0.0) | {"direct": 0.001, "other": 0.001}
+    moving = dict.fromkeys(ranks, 1.0) | {"direct": 0.099, "other": 0.0}
     rest = {"leak": None, "other_seen": None, "pixels_own": None, "pixels_other": None}
     people = [
         row | {"person": person, "aus": {"AU12": one | rest}}
@@ -150,7 +162,7 @@ def test_real_frames_are_the_measure_and_the_unchanged_source_stands_beside() ->
         rgb = picture(jaw)
         found = read(rgb, SpotTracker())
         assert found is not None
-        targets.append(Target(index, rgb, found))
+        targets.append(Target(index, rgb, found, found.aus))
     clip = ClipPairs("clip", somebody(), tuple(targets))
 
     def knowing(rgb: U8, aus: F32) -> U8:
