@@ -29,11 +29,11 @@ from trainers.statistics import AuStatistics, check_aus, check_range
 FORMAT = 1
 LABELS = ("measured", "asked")
 _SIDES = ("train", "validation")
-_TEXTS = ("image", "person", "split", "kind", "base", "licence")
+_TEXTS = ("image", "person", "split", "kind", "base")
 _ASKED = tuple(f"asked_{name}" for name in AU_NAMES)
 _PLACES = (*(f"x{k}" for k in range(68)), *(f"y{k}" for k in range(68)))
 _NEEDED = (*_TEXTS, *AU_NAMES, *_ASKED, *_PLACES)
-_OPTIONAL = ("origin", "time_s", "sharpness", "yaw", "pitch", "roll")
+_OPTIONAL = ("origin", "licence", "time_s", "sharpness", "yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def open_prepared(
         "size": size,
         "pictures": {side: len(sides[side]) for side in _SIDES},
         "persons": {side: len(sides[side].persons) for side in _SIDES},
-        "licences": sorted(set(table.texts["licence"])),
+        "licences": _licences(about, folder),
     }
     return Prepared(sides["train"], sides["validation"], facts, statistics)
 
@@ -153,6 +153,15 @@ class _Table:
         kept = [place for place, one in enumerate(self.texts["split"]) if one == split]
         texts = {name: [cells[place] for place in kept] for name, cells in self.texts.items()}
         return _Table(texts, self.aus[kept], self.asked[kept], self.places[kept])
+
+
+def _licences(about: Mapping[str, Any], folder: Path) -> list[str]:
+    try:
+        return sorted({str(one["licence"]) for one in about["origins"]})
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / 'dataset.json'}: states no licences in `origins`; prepare the folder again"
+        ) from error
 
 
 def _table(path: Path) -> _Table:

@@ -230,6 +230,7 @@ def test_data_of_another_kind_than_the_recipe_names_is_refused(
         ({"extractor": None}, "lacks extractor or crop"),
         ({"extractor": {"name": "x"}}, "states no mode"),
         ({"crop": {"rule": "face", "size": "large"}}, "crop.size is 'large'"),
+        ({"origins": "CC0"}, "states no licences"),
     ],
 )
 def test_a_folder_of_another_format_is_refused(tmp_path: Path, about: dict[str, Any], told: str) -> None:
