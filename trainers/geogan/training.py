@@ -37,6 +37,11 @@ from trainers.system import (
     Verdict,
 )
 
+SETTLED = 200
+"""Steps of a stage after which the mask has to show something of both."""
+LEAST_MASK, MOST_MASK = 1e-4, 0.97
+"""Bounds of the blending mask's mean over pictures and time."""
+
 
 class GeoGAN(System):
     """The networks and their step. Networks: "generator" (FlowGenerator), "critic" (AttrMultiScalePatchDisc)."""
@@ -187,7 +192,7 @@ class GeoGAN(System):
         if mean is None or self.recipe.generator.only_residual:
             return CarryOn()
         self._mask = mean if self._mask < 0 else 0.99 * self._mask + 0.01 * mean
-        if turn.stage_step < 200 or 1e-4 < self._mask < 0.97:
+        if turn.stage_step < SETTLED or LEAST_MASK < self._mask < MOST_MASK:
             return CarryOn()
         shown = "nothing of the donor" if self._mask < 0.5 else "nothing of the target"
         return Stop(
