@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.bundle import CropRule, Parameters, PortInfo
 from engine.errors import BundleError
 from engine.types import Mode
 from export.checkpoints import Loaded, crop_rule, extractor
 from export.onnx import run, zeros
-from export.plan import GraphPlan, Plan, numbers, picture
+from export.plan import GraphPlan, Plan, numbers, picture, scaled
 from trainers.geogan.live import DonorEncoder, RemovalStep, TransferStep, port_names
 from trainers.geogan.networks import FlowGenerator
 
@@ -47,15 +47,29 @@ def _refinement(loaded: Loaded) -> Mapping[str, float]:
     return {"refinement_weight": float(stated)}
 
 
+class _Unrefined(nn.Module):
+    """The transfer without refinement, which looks at the donor only there: its port stays, so that every bundle has
+    the same ones."""
+
+    def __init__(self, step: TransferStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, image: Tensor, donor: Tensor, *shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        flow, mask, residual = self.step(image, donor, *shares)
+        return flow, mask, residual + 0.0 * scaled(donor)
+
+
 def _transfer(generator: FlowGenerator, encoder: DonorEncoder, shares: tuple[PortInfo, ...]) -> GraphPlan:
     size = generator.size
 
     def derived(drawn: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return dict(zip((port.name for port in shares), run(encoder, (drawn["donor"],))))
 
+    step = TransferStep(generator)
     return GraphPlan(
         "transfer",
-        TransferStep(generator),
+        step if generator.refinement_weight else _Unrefined(step),
         inputs=(picture("image", size), picture("donor", size), *shares),
         outputs=(
             numbers("flow", (1, 2, size, size)),

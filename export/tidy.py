@@ -70,6 +70,12 @@ class _Tidied:
         self._check_ports(model.graph)
         for node in self._needed(self._plain(model.graph.node, opset)):
             self._add(node)
+        read = {name for node in self.nodes for name in node.input}
+        for port in inputs:
+            if port.name not in read:  # ONNX Runtime would not have the port then
+                raise ValueError(
+                    f"nothing reads the input {port.name!r}; leave it out of the plan, or use it"
+                )
 
     def _check_ports(self, graph: onnx.GraphProto) -> None:
         made = {value.name for value in graph.output}
