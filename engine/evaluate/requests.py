@@ -241,9 +241,9 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
 def mean_of(people: Iterable[Mapping[str, Any]]) -> Scores:
     """Over persons: of several pictures of one person the mean counts once.
 
-    spearman, spearman_static, spearman_dynamic, slope, leak, leak_seen, leak_pixels by AU name; psnr_zero, psnr_outside, attention, detected; leak_upper
-    and leak_lower (and leak_seen_upper, ...): over the AUs that are to leave the mouth, and eyes and brows. Leaks are
-    pooled: displacements are added up before they are divided.
+    spearman, spearman_static, spearman_dynamic, slope, leak, leak_seen, leak_pixels by AU name; psnr_zero,
+    psnr_outside, attention, detected; leak_upper and leak_lower (and leak_seen_upper, ...): over the AUs that are to
+    leave the mouth, and eyes and brows. Leaks are pooled: displacements are added up before they are divided.
     """
     rows = list(people)
     names = [name for name in AU_NAMES if any(name in row["aus"] for row in rows)]
