@@ -117,6 +117,20 @@ def test_skin_keeps_its_detail_at_full_resolution(opened: Opened) -> None:
     assert np.sum(left * grain) / np.sum(grain * grain) == pytest.approx(0.5, abs=0.03)
 
 
+def test_painted_skin_gets_its_grain_back(covering: Opened) -> None:
+    """Painted in the colour that was there (A = 0), the frame's grain returns; painted in another, nothing of it does."""
+    frame = frame_at(0, (500, 500), seed=3)
+    grain = frame.rgb.astype(float) - np.array(HUE)
+    middle = np.s_[200:280, 200:280]
+    face = face_at(250, 250, scale=18.0)
+    for value, kept in ((0.69, 1.0), (0.3, 0.0)):
+        rgb = (colour(0.69, 0.31, 0.73) + grain).clip(0, 255).astype(np.uint8)
+        one = replace(frame, rgb=rgb)
+        out = edited(covering, one, face, au_offsets={"AU12": value, "AU26": 0.31, "AU01": 0.73})[middle]
+        left = out - out.mean((0, 1))
+        assert np.sum(left * grain[middle]) / np.sum(grain[middle] ** 2) == pytest.approx(kept, abs=0.06)
+
+
 def test_a_portrait_moves_by_its_own_aus_and_the_drivers_change(opened: Opened) -> None:
     """Puppet: source AUs + gain * (driver - neutral) + offset; the canvas is the portrait, and the head stays."""
     source = donor_source(60, AU12=0.4)

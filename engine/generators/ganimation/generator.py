@@ -7,7 +7,8 @@ it alone. Only action units are transferred: head pose, gaze and identity stay t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,13 @@ from engine.features import still
 from engine.features.doubts import doubts
 from engine.features.shape import fit_shape
 from engine.generators.feather import feather
-from engine.generators.ganimation.paint import paint, warm_up
+from engine.generators.ganimation.paint import PLANES, paint, plan, warm_up
 from engine.generators.ganimation.units import driver_aus, edit_aus, puppet_aus, shape_of, unseen
 from engine.generators.graph_runner import GraphRunner
+from engine.generators.square import PatchMemory, box_around
 from engine.generators.steady_crop import SteadyCrop
 from engine.plug import Ports
-from engine.types import AU_NAMES, F32, U8, Crop, Drive, Frame, Mode, Patch, Signal, Source
+from engine.types import AU_NAMES, F32, U8, Crop, Drive, Mode, Patch, Signal, Source
 
 GRAPH = "generator"
 
@@ -42,21 +44,28 @@ class PreparedFace:
     aus: F32 | None = None
 
 
+class _Now(NamedTuple):
+    """What is painted on. canvas: the portrait, or the driver's frame. crop: canvas to network. picture: uint8
+    (1, S, S, 3), what the network sees. hidden: uint8 (S, S), what stands in front of the face, None where nothing."""
+
+    canvas: U8
+    crop: Crop
+    picture: U8
+    hidden: U8 | None
+
+
 @dataclass(slots=True, eq=False)
 class FaceState:
-    """One session's face. canvas, crop: where the patch of the drive at hand belongs. rgb, mask: what `patch` returns,
-    until the next frame. seen: the driver's AUs as they were last seen, NaN before."""
+    """One session's face. seen: the driver's AUs as they were last seen, NaN before. now: the drive at hand."""
 
     prepared: PreparedFace
     steady: SteadyCrop
     aus: F32
-    rgb: U8
-    mask: U8
+    maps: F32
+    memory: PatchMemory
     seen: F32
     track_id: int | None = None
-    frame: Frame | None = None
-    crop: Crop | None = None
-    hidden: U8 | None = field(default=None, repr=False)
+    now: _Now | None = None
 
 
 class Ganimation:
@@ -107,10 +116,9 @@ class Ganimation:
             prepared,
             SteadyCrop(self._parameters.crop.rule, size),
             np.zeros((1, len(self._columns)), np.float32),
-            np.empty((size, size, 3), np.uint8),
-            np.empty((size, size), np.uint8),
+            np.empty((size, size, PLANES), np.float32),
+            PatchMemory(),
             np.full(len(AU_NAMES), np.nan, np.float32),
-            crop=prepared.crop,
         )
 
     def inputs(self, state: FaceState, drive: Drive) -> Ports:
@@ -118,41 +126,47 @@ class Ganimation:
             state.track_id = drive.face.track_id
             state.steady.reset()
             state.seen[:] = np.nan
-        state.frame, state.hidden = drive.frame, None
-        prepared = state.prepared
-        if prepared.picture is not None and prepared.aus is not None:
-            driver = _as_last_seen(state, drive)
-            picture, wanted = prepared.picture, puppet_aus(prepared.aus, driver, drive.controls)
+        one = state.prepared
+        if (
+            one.source is not None
+            and one.crop is not None
+            and one.picture is not None
+            and one.aus is not None
+        ):
+            now = _Now(one.source.rgb, one.crop, one.picture, None)
+            wanted = puppet_aus(one.aus, _as_last_seen(state, drive), drive.controls)
         else:
-            picture, wanted = self._live(state, drive), edit_aus(drive, self._parameters.extractor)
+            now, wanted = self._live(state, drive), edit_aus(drive, self._parameters.extractor)
         if not np.isfinite(wanted).all():
             raise InputError(
                 f"{self.name}: the driver's action units are not finite; expected a tracked face"
             )
         state.aus[0] = wanted[self._columns]
         np.clip(state.aus, self._low, self._high, out=state.aus)
-        return {"image": picture, "aus": state.aus}
+        state.now = now
+        return {"image": now.picture, "aus": state.aus}
 
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         size = self._size
         colour = _port(outputs, "colour", (1, 3, size, size))
         attention = _port(outputs, "attention", (1, 1, size, size))
-        source = state.prepared.source
-        canvas = source if source is not None else state.frame
-        if canvas is None or state.crop is None:
+        now = state.now
+        if now is None:
             raise PortError(f"{self.name}: got outputs before any inputs, expected them in turn")
-        hidden = state.mask if state.hidden is None else state.hidden
-        paint(
-            colour[0], attention[0, 0], self._feather, hidden, state.hidden is not None, state.rgb, state.mask
-        )
-        return Patch(state.rgb, state.mask, state.crop, canvas.rgb)
+        covered = now.hidden is not None
+        hidden = now.picture[0, :, :, 0] if now.hidden is None else now.hidden
+        plan(colour[0], attention[0, 0], now.picture[0], self._feather, hidden, covered, state.maps)
+        height, width = now.canvas.shape[:2]
+        box = box_around(now.crop, (width, height))
+        rgb, mask = state.memory.of(box.side)
+        paint(state.maps, now.canvas, now.crop.matrix, box.left, box.top, rgb, mask)
+        return Patch(rgb, mask, box.crop, now.canvas)
 
-    def _live(self, state: FaceState, drive: Drive) -> U8:
+    def _live(self, state: FaceState, drive: Drive) -> _Now:
         """The square of the driver's frame that the network sees, and what covers it."""
-        state.crop = state.steady.follow(shape_of(drive))
-        if drive.features.occlusion is not None:
-            state.hidden = cut(drive.features.occlusion, state.crop)
-        return cut(drive.frame.rgb, state.crop)[None]
+        crop, occlusion = state.steady.follow(shape_of(drive)), drive.features.occlusion
+        hidden = None if occlusion is None else cut(occlusion, crop)
+        return _Now(drive.frame.rgb, crop, cut(drive.frame.rgb, crop)[None], hidden)
 
 
 def _as_last_seen(state: FaceState, drive: Drive) -> F32:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,8 +27,8 @@ from engine.generators.feather import feather
 from engine.generators.geogan.paint import lay, lift, warm_up
 from engine.generators.geogan.runner import DonorGraph, GeoganRunner
 from engine.generators.geogan.steady import SteadyMap
+from engine.generators.square import Box, PatchMemory, box_around
 from engine.generators.steady_crop import SteadyCrop
-from engine.geometry import apply_affine, invert_affine
 from engine.plug import Ports
 from engine.types import F32, U8, Crop, Drive, Frame, Mode, Patch, Signal, Source
 
@@ -53,25 +53,6 @@ class PreparedDonor:
     features: Ports = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
-class _Drawn:
-    """Memory for patches. donors: their squares, about as many pixels a side as the face has in its frame."""
-
-    rgb: U8
-    mask: U8
-    donors: tuple[U8, ...]
-    side: int
-
-    def patch(self, side: int) -> tuple[U8, U8]:
-        """rgb and mask of `side` pixels, C-contiguous, in memory that grows when it has to."""
-        if self.mask.size < side * side:
-            self.rgb, self.mask = np.empty(3 * side * side, np.uint8), np.empty(side * side, np.uint8)
-        return (
-            self.rgb[: 3 * side * side].reshape(side, side, 3),
-            self.mask[: side * side].reshape(side, side),
-        )
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Now:
     """The drive at hand. crop: frame to network. weight: (S, S), what the mask is multiplied by: the square's edge, and
@@ -83,18 +64,10 @@ class _Now:
     image: U8
 
 
-class _Box(NamedTuple):
-    """A square of whole frame pixels."""
-
-    left: int
-    top: int
-    side: int
-
-
 @dataclass(slots=True, eq=False)
 class FaceState:
-    """One session's face. maps: flow, mask and residual of each donor over time; change: of a removal. removing: what
-    the last frame was about."""
+    """One session's face. maps: flow, mask and residual of each donor over time; change: of a removal. squares:
+    the donors' pixels, `side` of them a side. removing: what the last frame was about."""
 
     prepared: PreparedDonor
     donors: tuple[PreparedDonor, ...]
@@ -103,7 +76,9 @@ class FaceState:
     packed: F32
     change: SteadyMap
     constants: Mapping[str, NDArray[Any]]
-    drawn: _Drawn
+    memory: PatchMemory
+    squares: tuple[U8, ...] = ()
+    side: int = 0
     track_id: int | None = None
     removing: bool = False
     now: _Now | None = None
@@ -159,7 +134,7 @@ class Geogan:
             np.empty((6, size, size), np.float32),
             SteadyMap((3, size, size)),
             constants,
-            _Drawn(np.empty(0, np.uint8), np.empty(0, np.uint8), (), 0),
+            PatchMemory(),
         )
 
     def inputs(self, state: FaceState, drive: Drive) -> Ports:
@@ -184,14 +159,13 @@ class Geogan:
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         if state.now is None:
             raise PortError(f"{self.name}: got outputs before any inputs, expected them in turn")
-        box = _box(state.now.crop, state.now.frame.size)
-        rgb, mask = state.drawn.patch(box.side)
+        box = box_around(state.now.crop, state.now.frame.size)
+        rgb, mask = state.memory.of(box.side)
         if state.removing:
             self._lift(state, state.now, outputs, box, rgb, mask)
         else:
             self._lay(state, state.now, outputs, box, rgb, mask)
-        shift = np.array([[1.0, 0.0, -box.left], [0.0, 1.0, -box.top]])
-        return Patch(rgb, mask, Crop(shift, box.side), state.now.frame.rgb)
+        return Patch(rgb, mask, box.crop, state.now.frame.rgb)
 
     def _removal(self, state: FaceState, image: U8) -> Ports:
         if not self._removes:
@@ -199,7 +173,7 @@ class Geogan:
         reference = state.donors[0].picture if state.donors else None
         return {"image": image, "reference": image if reference is None else reference}
 
-    def _lay(self, state: FaceState, now: _Now, outputs: Ports, box: _Box, rgb: U8, mask: U8) -> None:
+    def _lay(self, state: FaceState, now: _Now, outputs: Ports, box: Box, rgb: U8, mask: U8) -> None:
         size, place = self._size, now.crop.matrix
         for k, (steady, donor) in enumerate(zip(state.maps, _squares(state, now.crop))):
             state.packed[:2] = _port(outputs, f"flow@{k}", (1, 2, size, size))[0]
@@ -208,7 +182,7 @@ class Geogan:
             maps = steady.smooth(state.packed, now.frame.time_s)
             lay(maps, now.weight, donor, place, box.left, box.top, k == 0, rgb, mask)
 
-    def _lift(self, state: FaceState, now: _Now, outputs: Ports, box: _Box, rgb: U8, mask: U8) -> None:
+    def _lift(self, state: FaceState, now: _Now, outputs: Ports, box: Box, rgb: U8, mask: U8) -> None:
         after = _port(outputs, "image_out", (1, 3, self._size, self._size))[0]
         before = now.image[0].transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
         change = state.change.smooth(after - before, now.frame.time_s)
@@ -261,28 +235,17 @@ def _check(bundle: Bundle) -> None:
             )
 
 
-def _box(crop: Crop, size: tuple[int, int]) -> _Box:
-    """The upright square of whole frame pixels that holds the crop, as far as it lies in the frame."""
-    half = crop.size - 0.5
-    corners = np.array([[-0.5, -0.5], [half, -0.5], [-0.5, half], [half, half]])
-    placed = apply_affine(invert_affine(crop.matrix), corners)
-    low = np.clip(np.floor(placed.min(0)), 0, size).astype(int)
-    high = np.clip(np.ceil(placed.max(0)) + 1, 0, size).astype(int)
-    return _Box(int(low[0]), int(low[1]), max(1, int((high - low).max())))
-
-
 def _squares(state: FaceState, crop: Crop) -> tuple[U8, ...]:
     """The donors' squares, about as large as the face: cut anew when that changes, so that none is sampled coarsely."""
-    drawn = state.drawn
     wanted = min(float(MOST_SIDE), max(float(crop.size), crop.size / factor_of(crop)))
-    if not 0.8 * drawn.side <= wanted <= drawn.side:
-        drawn.side = max(crop.size, _SIDE_STEP * math.ceil(1.1 * wanted / _SIDE_STEP))
-        drawn.donors = tuple(
-            cut(donor.source.rgb, resized(donor.crop, drawn.side))
+    if not 0.8 * state.side <= wanted <= state.side:
+        state.side = max(crop.size, _SIDE_STEP * math.ceil(1.1 * wanted / _SIDE_STEP))
+        state.squares = tuple(
+            cut(donor.source.rgb, resized(donor.crop, state.side))
             for donor in state.donors
             if donor.source is not None and donor.crop is not None
         )
-    return drawn.donors
+    return state.squares
 
 
 def _port(outputs: Ports, name: str, shape: tuple[int, ...]) -> F32:

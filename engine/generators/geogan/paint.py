@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from engine.compiled import compiled
+from engine.generators.square import LEAST, between, placed, within
 from engine.types import F32, F64, U8
-
-_LEAST = 1.0 / 510.0  # of a mask of 8 bits
 
 
 @compiled
@@ -25,21 +24,21 @@ def lay(
     reach = 0.5 * (small - 1)  # pixels of the maps per grid unit
     for y in range(mask.shape[0]):
         for x in range(mask.shape[1]):
-            u, v = _placed(to_square, left + x, top + y)
+            u, v = placed(to_square, left + x, top + y)
             share = 0.0
-            if _within(u, v, small):
-                share = _between(maps[2], u, v) * _between(weight, u, v)
-            if share < _LEAST:
+            if within(u, v, small):
+                share = between(maps[2], u, v) * between(weight, u, v)
+            if share < LEAST:
                 if first:
                     mask[y, x] = 0
                     rgb[y, x, 0] = rgb[y, x, 1] = rgb[y, x, 2] = 0
                 continue
-            there_x = (u + reach * _between(maps[0], u, v) + 0.5) * grown - 0.5
-            there_y = (v + reach * _between(maps[1], u, v) + 0.5) * grown - 0.5
+            there_x = (u + reach * between(maps[0], u, v) + 0.5) * grown - 0.5
+            there_y = (v + reach * between(maps[1], u, v) + 0.5) * grown - 0.5
             old = 0.0 if first else mask[y, x] / 255.0 * (1.0 - share)
             total = share + old
             for c in range(3):
-                value = _between(donor[:, :, c], there_x, there_y) + 127.5 * _between(maps[3 + c], u, v)
+                value = between(donor[:, :, c], there_x, there_y) + 127.5 * between(maps[3 + c], u, v)
                 value = min(255.0, max(0.0, value))
                 rgb[y, x, c] = np.uint8((share * value + old * rgb[y, x, c]) / total + 0.5)
             mask[y, x] = np.uint8(min(255.0, 255.0 * total + 0.5))
@@ -53,44 +52,18 @@ def lift(change: F32, weight: F32, frame: U8, to_square: F64, left: int, top: in
     for y in range(mask.shape[0]):
         for x in range(mask.shape[1]):
             row, column = top + y, left + x
-            u, v = _placed(to_square, column, row)
+            u, v = placed(to_square, column, row)
             share = 0.0
-            if 0 <= row < frame.shape[0] and 0 <= column < frame.shape[1] and _within(u, v, small):
-                share = _between(weight, u, v)
-            if share < _LEAST:
+            if 0 <= row < frame.shape[0] and 0 <= column < frame.shape[1] and within(u, v, small):
+                share = between(weight, u, v)
+            if share < LEAST:
                 mask[y, x] = 0
                 rgb[y, x, 0] = rgb[y, x, 1] = rgb[y, x, 2] = 0
                 continue
             for c in range(3):
-                value = float(frame[row, column, c]) + 127.5 * _between(change[c], u, v)
+                value = float(frame[row, column, c]) + 127.5 * between(change[c], u, v)
                 rgb[y, x, c] = np.uint8(min(255.0, max(0.0, value)) + 0.5)
             mask[y, x] = np.uint8(min(255.0, 255.0 * share + 0.5))
-
-
-@compiled
-def _placed(matrix: F64, x: float, y: float) -> tuple[float, float]:
-    return (
-        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2],
-        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2],
-    )
-
-
-@compiled
-def _within(u: float, v: float, size: int) -> bool:
-    return -0.5 <= u <= size - 0.5 and -0.5 <= v <= size - 0.5
-
-
-@compiled
-def _between(plane: F32 | U8, x: float, y: float) -> float:
-    """A plane at (x, y), bilinear; its border goes on beyond it."""
-    height, width = plane.shape
-    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
-    left, top = int(x), int(y)
-    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
-    a, b = x - left, y - top
-    upper = (1.0 - a) * plane[top, left] + a * plane[top, right]
-    lower = (1.0 - a) * plane[bottom, left] + a * plane[bottom, right]
-    return float((1.0 - b) * upper + b * lower)
 
 
 def warm_up() -> None:
