@@ -1,7 +1,7 @@
 """A worker's tools with faults that a test switches by files, and signs by which it knows the processes.
 
-In `folder`: "raise" makes the generator raise, "nan" makes every landmark NaN, "slow" makes every frame of a driver
-take SLOW_S longer to track, for as long as the file is there.
+In `folder`: "raise" makes the generator raise, "nan" makes every landmark NaN, "lost" has nobody found, "slow" makes
+every frame of a driver take SLOW_S longer to track and "late" LATE_S, for as long as the file is there.
 Each process touches "track-PID" with every frame that it tracks, and "warm-PID" once it has tracked those of its
 warm-up, after which nothing of its start is left to do.
 """
@@ -22,6 +22,8 @@ from engine.worker.local import _WARM_FRAMES
 from engine.worker.tools import ClosableTracker, Tools
 
 SLOW_S = 0.2
+LATE_S = 1.2
+"""More than a picture may be old, less than counts as hung."""
 
 
 def warm(folder: Path) -> list[int]:
@@ -76,13 +78,16 @@ class _Tracker(_Around):
     tracked = 0
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
-        if (self._folder / "slow").exists():
-            time.sleep(SLOW_S)
+        for fault, seconds in (("slow", SLOW_S), ("late", LATE_S)):
+            if (self._folder / fault).exists():
+                time.sleep(seconds)
         faces = self._inner.track(frame)
         (self._folder / f"track-{os.getpid()}").touch()
         self.tracked += 1
         if self.tracked == _WARM_FRAMES:
             (self._folder / f"warm-{os.getpid()}").touch()
+        if (self._folder / "lost").exists():
+            return ()
         if (self._folder / "nan").exists():
             faces = tuple(
                 dataclasses.replace(face, points=np.full_like(face.points, np.nan)) for face in faces
