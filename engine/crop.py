@@ -86,8 +86,7 @@ def inside(crop: Crop, size: tuple[int, int]) -> float:
     """The share of the crop's area that lies in a picture of `size` (width, height), 0..1."""
     whole = np.full((size[1], size[0]), 255, np.uint8)
     grid = 64
-    small = Crop(_scaled(crop.matrix, grid / crop.size), grid)
-    return float(_warped(whole, small.matrix, grid, cv2.BORDER_CONSTANT).mean()) / 255.0
+    return float(_warped(whole, resized(crop, grid).matrix, grid, cv2.BORDER_CONSTANT).mean()) / 255.0
 
 
 def resized(crop: Crop, size: int) -> Crop:

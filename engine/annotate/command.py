@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,15 +104,19 @@ def _progress() -> Iterator[Progress]:
 
     columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    tenth = -1
+    told, began, first = -1, time.monotonic(), 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("prepare", total=None)
 
         def advance(done: int, total: int | None) -> None:
-            nonlocal tenth
+            nonlocal told, first
             bar.update(task, completed=done, total=total)
-            if not console.is_terminal and total and 10 * done // total != tenth:
-                tenth = 10 * done // total
-                print(f"marotte: {done} of {total} inputs are prepared", file=sys.stderr, flush=True)
+            if console.is_terminal or not total or 10 * done // total == told:
+                return
+            first = done if told < 0 else first
+            told = 10 * done // total
+            each = (time.monotonic() - began) / (done - first) if done > first else 0.0
+            left = f", about {each * (total - done) / 60:.0f} min left" if each and done < total else ""
+            print(f"marotte: {done} of {total} inputs are prepared{left}", file=sys.stderr, flush=True)
 
         yield advance

@@ -53,6 +53,8 @@ def prepare(
     known(settings.mode, MODES, "mode")
     if not 0.0 <= validation < 1.0:
         raise ConfigError(f"validation: got {validation!r}, expected a share in 0 .. 1, below 1")
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"jobs: got {jobs}, expected 1 or more")
     found = gather(inputs, persons=persons, licence=licence, origins=origins)
     store = Store(out, settings)
     keys = _work(found, store, settings, jobs, backend, cache, progress, stage)

@@ -12,8 +12,9 @@ from engine.annotate.expressions import LEAST_SHOWN, LOWER, UPPER, expressions
 from engine.annotate.inputs import gather
 from engine.annotate.labels import sharpness
 from engine.annotate.split import place, split
+from engine.crop import points_in, resized
 from engine.errors import ConfigError
-from engine.types import AU_NAMES
+from engine.types import AU_NAMES, Crop
 
 LOW = [name for name in AU_NAMES if any(name in part for _, part in LOWER)]
 HIGH = [name for name in AU_NAMES if any(name in part for _, part in UPPER)]
@@ -130,13 +131,14 @@ def test_what_a_face_shows_is_also_taken_back() -> None:
     assert np.array(expressions("hardly", 200, shown))[:, smile].min() >= 0.0
 
 
-def test_sharpness_falls_with_blur_and_not_with_contrast() -> None:
-    """The same texture dimmer is as sharp; blurred it is less; at twice the size it is about as sharp."""
-    texture = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
-    texture = cv2.GaussianBlur(texture, (0, 0), 1.0)
-    rgb = np.repeat(texture[..., None], 3, 2)
-    square = np.array([(8, 8), (56, 8), (56, 56), (8, 56)], np.float32)
-    sharp = sharpness(rgb, square)
-    assert sharpness((rgb // 2).astype(np.uint8), square) == pytest.approx(sharp, rel=0.05)
-    assert sharpness(cv2.GaussianBlur(rgb, (0, 0), 2.0), square) < 0.5 * sharp
-    assert sharpness(np.repeat(np.repeat(rgb, 2, 0), 2, 1), 2 * square) == pytest.approx(sharp, rel=0.01)
+def test_sharpness_falls_with_blur_and_not_with_contrast_or_size() -> None:
+    """The same texture dimmer is as sharp, blurred it is less, and at whatever size it is stored it is as sharp."""
+    texture = np.random.default_rng(1).integers(0, 256, (128, 128), np.uint8)
+    rgb = np.repeat(cv2.GaussianBlur(texture, (0, 0), 2.0)[..., None], 3, 2)
+    square = np.array([(16, 16), (111, 16), (111, 111), (16, 111)], np.float32)
+    whole = Crop(np.eye(3)[:2], 128)
+    sharp = sharpness(rgb, whole, square)
+    assert sharpness((rgb // 2).astype(np.uint8), whole, square) == pytest.approx(sharp, rel=0.05)
+    assert sharpness(cv2.GaussianBlur(rgb, (0, 0), 4.0), whole, square) < 0.5 * sharp
+    stored = resized(whole, 32)
+    assert sharpness(rgb, stored, points_in(stored, square)) == pytest.approx(sharp, rel=1e-3)

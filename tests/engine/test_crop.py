@@ -92,6 +92,7 @@ def test_a_crop_shows_the_same_at_every_size(rule: str) -> None:
     """Half the size is the same square: pixel edges stay where they are."""
     points = placed(roll=-12.0, yaw=15.0)
     large, small = crop_of(rule, points, 128), crop_of(rule, points, 64)
+    assert resized(large, 64).matrix == pytest.approx(small.matrix)
     assert points_in(small, points)[:, :2] == pytest.approx(
         (points_in(large, points)[:, :2] + 0.5) / 2 - 0.5, abs=1e-3
     )
