@@ -5,10 +5,10 @@ Each system has its own `containers.py` on this, which knows the layouts of its 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         stored = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise CheckpointError(
             f"{path}: not plain weights: the file holds Python objects, which are never loaded; expected a "
             "state dict of tensors"
