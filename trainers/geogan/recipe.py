@@ -103,10 +103,12 @@ class Refinement:
 @dataclass(frozen=True)
 class Start:
     """Biases that the decoders start from. mask: of the sigmoid's input (0: half donor everywhere; -2: 12 %).
-    flow: spread of the flow decoder's last weights, 0 starts from the identity; None: as all other weights."""
+    flow, residual: spread of the last weights of the flow's decoder and of those of refinement and removal; 0 starts
+    from the identity, from no change; None: as all other weights."""
 
     mask: float = 0.0
     flow: float | None = None
+    residual: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ class Losses:
         is one, else the donor's, brought to the target by the similarity that fits brows, eyes and nose.
     supervised: L1 to the wanted picture, for pairs that have one, and of removal to the target without the attribute.
     supervised_change: additional L1 where wanted and target differ, as a mean over those pixels alone.
-    mask_goal: binary cross entropy of the mask to where wanted and target differ, for pairs that have a wanted picture.
+    mask_goal: binary cross entropy of the mask to a goal, for pairs that have a wanted picture.
+    mask_goal_of: "changed" (where wanted and target differ) or "mouth" (the ellipse of `regions.removal_mask` around
+        the wanted mouth: all of the attribute's region is taken from the donor, so that no second mouth shows through).
     """
 
     adversarial: float = 1.0
@@ -139,6 +143,7 @@ class Losses:
     supervised: float = 0.0
     supervised_change: float = 0.0
     mask_goal: float = 0.0
+    mask_goal_of: Literal["changed", "mouth"] = "changed"
 
 
 @dataclass(frozen=True)

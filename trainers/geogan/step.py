@@ -134,7 +134,10 @@ def supervised_terms(
             part = (error * where).mean() / (counted * where).mean().clamp(min=1e-3)
             terms[f"{name}_change"] = weights.supervised_change * part
     if weights.mask_goal:
-        entropy = functional.binary_cross_entropy(there.mask.float(), changed, reduction="none")
+        goal = changed
+        if weights.mask_goal_of == "mouth":
+            goal = regions.removal_mask(pair["wanted_landmarks"], changed.shape[-1])
+        entropy = functional.binary_cross_entropy(there.mask.float(), goal, reduction="none")
         terms["mask_goal"] = weights.mask_goal * (entropy * has).mean() / has.mean().clamp(min=1e-3)
     return terms
 

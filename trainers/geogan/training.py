@@ -77,18 +77,18 @@ class GeoGAN(System):
         self._mask = -1.0
 
     def _begin(self) -> None:
-        """Start mask and flow where the recipe says."""
+        """Start mask, flow and residuals where the recipe says."""
         if self.recipe.generator.only_residual:
             return
-        start = self.recipe.start
-        mask, flow = (
-            tail.get_submodule("output.0")
-            for tail in (self.generator.flow_mask_tail, self.generator.flow_tail_By)
-        )
-        nn.init.constant_(mask.get_parameter("bias"), start.mask)
-        if start.flow is not None:
-            nn.init.zeros_(flow.get_parameter("bias"))
-            nn.init.normal_(flow.get_parameter("weight"), std=start.flow)
+        start, made = self.recipe.start, self.generator
+        nn.init.constant_(made.flow_mask_tail.output.get_parameter("0.bias"), start.mask)
+        for spread, tails in (
+            (start.flow, (made.flow_tail_By,)),
+            (start.residual, (made.flow_res_tail, made.res_tail)),
+        ):
+            for tail in tails if spread is not None else ():
+                nn.init.zeros_(tail.output.get_parameter("0.bias"))
+                nn.init.normal_(tail.output.get_parameter("0.weight"), std=spread or 0.0)
 
     def stages(self) -> Sequence[Stage]:
         return self.recipe.stages
