@@ -118,7 +118,7 @@ def test_skin_keeps_its_detail_at_full_resolution(opened: Opened) -> None:
 
 
 def test_painted_skin_gets_its_grain_back(covering: Opened) -> None:
-    """Painted in the colour that was there (A = 0), the frame's grain returns; painted in another, nothing of it does."""
+    """Painted in the colour that was there (A = 0), the frame's grain returns; in another colour nothing of it does."""
     frame = frame_at(0, (500, 500), seed=3)
     grain = frame.rgb.astype(float) - np.array(HUE)
     middle = np.s_[200:280, 200:280]

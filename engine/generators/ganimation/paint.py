@@ -28,7 +28,7 @@ SAME, OTHER = 10.0, 40.0
 def plan(colour: F32, attention: F32, seen: U8, edge: F32, hidden: U8, covered: bool, maps: F32) -> None:
     """The network's answer as maps (S, S, PLANES), in 0..1 and levels.
 
-    colour: (3, S, S) in -1..1. attention: (S, S) in 0..1. seen: (S, S, 3), the network's input. edge: weights (S, S)
+    colour: (3, S, S), -1..1. attention: (S, S), 0..1. seen: uint8 (S, S, 3), the network's input. edge: weights (S, S)
     of the mask. hidden: uint8 (S, S), 255 where something stands in front of the face; it is read only if `covered`.
     """
     for y in range(maps.shape[0]):
