@@ -21,7 +21,7 @@ PLANES = 8
 """Of the maps: mask, grain, colour and what was seen."""
 
 SAME, OTHER = 10.0, 40.0
-"""Levels by which the colour differs from what was there: up to the first all grain is kept, from the second on none."""
+"""Levels by which the colour differs from what was there: up to the first all grain is kept, from the second none."""
 
 
 @compiled
