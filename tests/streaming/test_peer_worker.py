@@ -18,6 +18,8 @@ import pytest
 from engine.types import U8
 from engine.worker.interface import Delivery, SessionSpec, SourceInfo, Stamp, State, WorkerConfig
 from engine.worker.local import LocalWorker
+from streaming.config import ServeConfig
+from tests.engine.bundle_files import write_ganimation
 from tests.streaming.calls import MAGENTA, Call, Camera, call, has_hue, plain
 
 CLIP = "drivers/woman_strong_expressions.mp4"
@@ -62,8 +64,9 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(models: None, faces_root: Path) -> Iterator[Stage]:
-    worker = Watched(WorkerConfig(side=384))
+def stage(models: None, faces_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    painted = write_ganimation(tmp_path_factory.mktemp("bundles") / "painted", attention=0.0)
+    worker = Watched(WorkerConfig(bundles=("mesh_flow", str(painted)), edit=True, side=384))
     worker.start()
     try:
         data = resources.files("engine").joinpath("data/sample_portrait.webp").read_bytes()
@@ -173,6 +176,34 @@ def test_a_control_is_in_force_within_three_frames_of_its_message(stage: Stage) 
         ]
 
     run(stage, test, rate=10.0)
+
+
+def test_a_slider_changes_the_edit_that_leaves_within_three_frames(stage: Stage) -> None:
+    """Counted likewise; and the face that leaves has the colour that the slider asks for, where the driver's was."""
+    stage.worker.came_at = None
+
+    async def calling() -> None:
+        camera, config = Camera(stage.acting, rate=10.0), ServeConfig(worker=WorkerConfig(edit=True))
+        asked = {"bundle": "painted", "mode": "edit"}
+        async with call(stage.worker, stage.still, camera, config=config, **asked) as made:
+            browser = made.browser
+            await browser.until(lambda: browser.report("outcome") == "generated")
+            await browser.say(seq=1, change={"controls": {"au_offsets": {"AU26": 1.0}}})
+            await browser.until(lambda: browser.report("changes") == 1)
+            assert stage.worker.made_at is not None
+            assert stage.worker.came_at is not None
+            assert stage.worker.came_at - stage.worker.made_at <= 3
+            await browser.until(lambda: _greenest(browser.pictures[-1]) > 80)
+            assert has_hue(browser.pictures[-1]), "around the face it is the driver's own picture"
+
+    asyncio.run(calling())
+
+
+def _greenest(planes: U8) -> float:
+    """How far the greenest region is from grey, in levels of chroma."""
+    height, width = planes.shape[0] * 2 // 3, planes.shape[1]
+    chroma = planes[height:].reshape(2, height // 2, width // 2).astype(np.float32)
+    return float(-cv2.blur(chroma.sum(0) - 256, (8, 8)).min())
 
 
 def test_the_scripted_driver_moves_the_portrait_without_a_camera(stage: Stage) -> None:
