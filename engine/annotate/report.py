@@ -143,6 +143,7 @@ def _page(about: Mapping[str, Any], ledger: Ledger) -> str:
                 for one in _grouped(about["origins"])
             ],
         ),
+        _twins(about["persons"]["twins"]),
         "<h2>Sheet</h2><p>The picture with its landmarks, its parsing mask, then synthesised or further ones.</p>"
         '<img src="sheet.png">',
         "<h2>Each picture that was left out</h2>",
@@ -151,6 +152,13 @@ def _page(about: Mapping[str, Any], ledger: Ledger) -> str:
     ]
     head = f'<meta charset="utf-8"><title>Marotte: prepared pictures</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+
+
+def _twins(groups: Sequence[Sequence[str]]) -> str:
+    if not groups:
+        return ""
+    told = _table(("names",), [(", ".join(group),) for group in groups], text=True)
+    return f"<h2>Names that share a picture, kept on one side</h2>{told}"
 
 
 def _grouped(origins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from engine.annotate.report import write_report
 from engine.annotate.split import RULE, split
 from engine.annotate.store import Store
 from engine.annotate.table import FORMAT, REAL, SYNTHESISED, TRAIN, VALIDATION, write_table
+from engine.annotate.twins import leaders
 from engine.annotate.work import DRAWN_BY, Desk, Outcome, Settings, Stage
 from engine.config import known
 from engine.crop import RULES
@@ -66,13 +67,23 @@ def prepare(
         raise InputError(
             f"prepare: no picture of {len(found)} inputs could be used ({reasons}); see docs/dataset.md"
         )
-    sides = split((entry.person for entry in ledger.entries), validation)
+    known_as = leaders(out, ledger.entries)
+    held = split(known_as.values(), validation)
+    sides = {person: held[leader] for person, leader in known_as.items()}
     about = _about(len(found), ledger, sides, settings, persons, validation)
+    about["persons"]["twins"] = _twins(known_as)
     write_table(out / "features.csv", (row for outcome in _parts(store, keys) for row in outcome.rows), sides)
     write_report(out, about, ledger, sides, (row for outcome in _parts(store, keys) for row in outcome.rows))
     store.finish(about)
     store.keep_only({entry.image for entry in ledger.entries})
     return about
+
+
+def _twins(known_as: Mapping[str, str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for person, leader in known_as.items():
+        groups.setdefault(leader, []).append(person)
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
 def _parts(store: Store, keys: Sequence[str]) -> Iterator[Outcome]:

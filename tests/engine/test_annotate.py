@@ -174,6 +174,22 @@ def test_a_pair_matches_outside_of_the_face(prepared: Path) -> None:
             assert np.abs(one - other).mean() > 0.1
 
 
+def test_the_same_picture_under_two_names_stays_on_one_side(
+    stage: Any, stills: list[Path], tmp_path: Path
+) -> None:
+    """Another size of a picture is no other person: else what is held back would be trained on."""
+    picture = cv2.imread(str(stills[0]))
+    for name, size in (("a", 256), ("b", 400), ("c", 200)):
+        cv2.imwrite(
+            str(tmp_path / f"{name}.png"), cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+        )
+    copies = [tmp_path / f"{name}.png" for name in "abc"]
+    about = prepare([*copies, *stills[1:]], tmp_path / "out", Settings(size=64), validation=0.5, stage=stage)
+    assert about["persons"]["twins"] == [["a", "b", "c"]]
+    assert len({row["split"] for row in rows_of(tmp_path / "out") if row["person"] in "abc"}) == 1
+    assert "a, b, c" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_an_interrupted_preparation_goes_on_to_the_same_result(
     prepared: Path,
     stage: Any,

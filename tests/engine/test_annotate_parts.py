@@ -12,6 +12,7 @@ from engine.annotate.expressions import LEAST_SHOWN, LOWER, UPPER, expressions
 from engine.annotate.inputs import gather
 from engine.annotate.labels import sharpness
 from engine.annotate.split import place, split
+from engine.annotate.twins import alike, joined
 from engine.crop import points_in, resized
 from engine.errors import ConfigError
 from engine.types import AU_NAMES, Crop
@@ -96,6 +97,24 @@ def test_neither_side_is_empty(share: float) -> None:
     assert sorted(split(["a", "b", "c"], share).values()).count("validation") in (1, 2)
     assert set(split(["a", "b"], 0.0).values()) == {"train"}
     assert split(["a"], 1e-9) == {"a": "train"}
+
+
+def test_persons_who_share_a_picture_are_found_and_joined() -> None:
+    """Over any number of links, whatever their order; alike is the same pattern, and not the same average."""
+    assert joined("dacbe", [("c", "d"), ("a", "c"), ("b", "e")]) == {
+        "d": "a",
+        "a": "a",
+        "c": "a",
+        "b": "b",
+        "e": "b",
+    }
+    draw = np.random.default_rng(4)
+    thumbs = draw.normal(size=(4, 256)).astype(np.float32)
+    thumbs[2] = thumbs[0] + 0.1 * thumbs[3]
+    thumbs -= thumbs.mean(1, keepdims=True)
+    thumbs /= np.linalg.norm(thumbs, axis=1, keepdims=True)
+    assert alike(thumbs, ["z", "b", "a", "c"]) == {("a", "z")}
+    assert alike(thumbs, ["z", "b", "z", "c"]) == set()
 
 
 def test_expressions_are_the_same_for_the_same_key() -> None:
