@@ -9,8 +9,8 @@ Three ways in, all composited at the picture's own resolution, as a render is:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blend import paste
-from engine.crop import crop_of, cut
+from engine.bundle import CropRule, Parameters
+from engine.crop import crop_of
 from engine.errors import PortError
 from engine.evaluate.reenact import resting
 from engine.evaluate.subjects import Subject
 from engine.features import extract
 from engine.features.still import still_neutral
 from engine.generators.feather import feather
+from engine.generators.ganimation import Ganimation
 from engine.plug import Generator, Ports, Runner
 from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Frame, Mode, Neutral, Patch
 
@@ -33,11 +35,13 @@ from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Frame, Mode, 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changed:
     """One answer. rgb: uint8 (H, W, 3), the whole picture. generated: uint8 (H, W), 255 = the network's own colour,
-    0 = the picture's; None where it is not known. patch: what was pasted, where that is known."""
+    0 = the picture's; None where it is not known. patch: what was pasted, where that is known. ports: the graph's
+    outputs, where they were asked for."""
 
     rgb: U8
     generated: U8 | None = None
     patch: Patch | None = None
+    ports: Ports | None = None
 
 
 Answer = Callable[[F32], Changed]
@@ -74,31 +78,49 @@ picture; leading dimensions of one are allowed."""
 
 
 class InCrop:
-    """A network on crops of `size` pixels that are cut by `rule` (engine/crop.py)."""
+    """A network on crops of `size` pixels that are cut by `rule` (engine/crop.py), pasted back as the live GANimation
+    is."""
 
     def __init__(self, call: InCropCall, size: int, rule: str = "face", name: str = "network") -> None:
-        self._call, self._size, self._rule, self.name = call, size, rule, name
+        parameters = Parameters(CropRule(rule, size), AU_NAMES, None, None, frozenset({Mode.PUPPET}), {})
+        self._opened = Opened(Ganimation(name, parameters), _Called(call, size))
+        self.name = name
 
     def begin(self, subject: Subject) -> Answer:
-        crop = crop_of(self._rule, subject.source.face.points, self._size)
-        small = cut(subject.rgb, crop)
+        return self._opened.begin(subject)
 
-        def answer(aus: F32) -> Changed:
-            colour, attention = self._call(small, aus)
-            rgb = picture_from(colour, self._size)
-            keep = np.asarray(attention, np.float32).reshape(self._size, self._size)
-            return pasted(Patch(rgb, generated_mask(keep), crop, subject.rgb))
 
-        return answer
+class _Called:
+    """A callable as the runner of GANimation's graph."""
+
+    def __init__(self, call: InCropCall, size: int) -> None:
+        self._call, self._size = call, size
+
+    def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
+        return [self._one(ports) for ports in batch]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _one(self, ports: Ports) -> Ports:
+        colour, attention = self._call(ports["image"][0], ports["aus"][0])
+        size = self._size
+        return {
+            "colour": np.asarray(colour, np.float32).reshape(1, 3, size, size),
+            "attention": np.asarray(attention, np.float32).reshape(1, 1, size, size),
+        }
 
 
 class Opened:
     """A generator that is open. What is asked reaches it as the live sliders do, as `au_offsets` from the picture's own
     AUs to the requested ones. PUPPET: the picture is the portrait, and its driver rests as it does. EDIT: it is the
-    driver's frame."""
+    driver's frame. keep_ports: an answer holds what the graph gave."""
 
-    def __init__(self, generator: Generator, runner: Runner, mode: Mode = Mode.PUPPET) -> None:
+    def __init__(
+        self, generator: Generator, runner: Runner, mode: Mode = Mode.PUPPET, *, keep_ports: bool = False
+    ) -> None:
         self._generator, self._runner, self._mode, self.name = generator, runner, mode, generator.name
+        self._keep_ports = keep_ports
 
     def begin(self, subject: Subject) -> Answer:
         edits = self._mode is Mode.EDIT
@@ -111,7 +133,14 @@ class Opened:
             """With a state of its own: nothing is carried from one request to the next."""
             offsets = {name: float(value) for name, value in zip(AU_NAMES, aus - own) if value}
             state, controls = self._generator.begin(prepared), Controls(au_offsets=offsets)
-            return pasted(patch_of(self._generator, self._runner, state, subject, neutral, controls))
+            ports: dict[str, NDArray[Any]] = {}
+
+            def tap(outputs: Ports) -> None:
+                if self._keep_ports:
+                    ports.update({name: array.copy() for name, array in outputs.items()})
+
+            patch = patch_of(self._generator, self._runner, state, subject, neutral, controls, tap)
+            return replace(pasted(patch), ports=ports or None)
 
         return answer
 

@@ -8,7 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from engine.evaluate.changers import Answer, Changed
+from engine.bundle import CropRule
+from engine.crop import crop_of
+from engine.evaluate.changers import Answer, Changed, picture_from
 from engine.evaluate.subjects import Detector, Subject, number_of, read, with_au
 from engine.sweep.paper import Block, Cell, Row
 from engine.sweep.views import grey, head, square
@@ -72,10 +74,10 @@ def blocks(
     aus: Sequence[str],
     ends: Ends,
     sets: Sequence[Mapping[str, float]],
-    masks: bool,
+    crop: CropRule | None,
     told: Told,
 ) -> list[Block]:
-    """The figures for one source. masks: also what the network itself answered."""
+    """The figures for one source. crop: of a network, whose own answers are drawn as well."""
 
     def made(asked: F32) -> Changed:
         changed = answer(asked)
@@ -86,7 +88,7 @@ def blocks(
         _intensities(subject, made, detector, aus),
         _interpolation(subject, made, ends),
         _random(subject, made, sets),
-        *([_masks(subject, made, aus)] if masks else []),
+        *([_masks(subject, made, aus, crop)] if crop is not None else []),
     ]
 
 
@@ -121,10 +123,10 @@ def _random(subject: Subject, made: Answer, sets: Sequence[Mapping[str, float]])
     return Block("Random expressions", [], rows)
 
 
-def _masks(subject: Subject, made: Answer, aus: Sequence[str]) -> Block:
+def _masks(subject: Subject, made: Answer, aus: Sequence[str], crop: CropRule) -> Block:
     """What was painted for each unit at 1, a column each."""
     answers = [made(with_au(subject.reading.aus, name, 1.0)) for name in aus]
-    maps = [maps_of(subject, changed, CELL) for changed in answers]
+    maps = [maps_of(subject, changed, crop, CELL) for changed in answers]
     rows = [Row("output", [Cell(head(subject, changed.rgb, CELL)) for changed in answers])]
     for label, place in (("attention", 0), ("colour", 1)):
         rows.append(Row(label, [Cell(pair[place]) if pair else None for pair in maps]))
@@ -132,14 +134,16 @@ def _masks(subject: Subject, made: Answer, aus: Sequence[str]) -> Block:
     return Block("Attention and colour masks", [f"{name} at 1" for name in aus], rows, note)
 
 
-def maps_of(subject: Subject, changed: Changed, side: int) -> list[U8]:
-    """Attention and colour of a patch, where the head shows them; none where no patch is known."""
-    patch = changed.patch
-    if patch is None:
+def maps_of(subject: Subject, changed: Changed, rule: CropRule, side: int) -> list[U8]:
+    """The network's attention and colour, where they lie on the head; none where it gives no such thing."""
+    ports, size = changed.ports or {}, rule.size
+    if not {"attention", "colour"} <= set(ports):
         return []
-    mask = np.full(patch.rgb.shape[:2], 255, np.uint8) if patch.mask is None else patch.mask
-    attention = grey(1.0 - mask.astype(np.float32) / 255.0)
-    return [square(one, patch.crop, subject, side) for one in (attention, patch.rgb)]
+    colour = picture_from(ports["colour"], size)
+    crop = crop_of(rule.rule, subject.source.face.points, size)
+    return [
+        square(one, crop, subject, side) for one in (grey(ports["attention"].reshape(size, size)), colour)
+    ]
 
 
 def short(aus: Mapping[str, float]) -> str:

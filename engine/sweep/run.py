@@ -90,8 +90,9 @@ def sweep(
             return _given(bundle, targets, others or targets, generator, runner, crop, out, wanted, progress)
         if donors:
             raise ConfigError(f"donor: {bundle} takes none; leave the option out")
-        changer, masks = Opened(generator, runner, chosen), parameters is not None
-        return _asked(bundle, people, changer, detector, out, wanted, masks, progress)
+        network = None if parameters is None else parameters.crop
+        changer = Opened(generator, runner, chosen, keep_ports=network is not None)
+        return _asked(bundle, people, changer, detector, out, wanted, network, progress)
 
 
 def _asked(
@@ -101,11 +102,11 @@ def _asked(
     detector: Detector,
     out: Path,
     wanted: Wanted,
-    masks: bool,
+    network: CropRule | None,
     progress: Progress | None,
 ) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
-    each = asked.pictures(wanted.aus, wanted.sets, masks=masks)
+    each = asked.pictures(wanted.aus, wanted.sets, masks=network is not None)
     each += film.asked_frames(wanted.aus, _shown(wanted)) if wanted.video else 0
     count, files = _Count(len(people) * each, progress), []
     for subject in people:
@@ -117,7 +118,7 @@ def _asked(
             aus=wanted.aus,
             ends=wanted.ends,
             sets=wanted.sets,
-            masks=masks,
+            crop=network,
             told=count.told,
         )
         title = f"{Path(bundle).name} on {subject.name}"
