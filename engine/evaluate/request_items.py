@@ -10,7 +10,7 @@ from engine.evaluate.changers import Changed, Changer
 from engine.evaluate.clip import Tracker
 from engine.evaluate.pairs import Target, measure_pairs, pairs_of
 from engine.evaluate.request_sheets import couple_sheet, pair_sheet, request_sheet
-from engine.evaluate.requests import measure
+from engine.evaluate.requests import JUDGED_AUS, measure
 from engine.evaluate.subjects import MODE, Subject, read_subject
 from engine.evaluate.transfers import Removal, Transfer, measure_removal, measure_transfer
 from engine.source import Segmenter
@@ -25,14 +25,15 @@ Result = dict[str, Any]
 @dataclass(slots=True, eq=False)
 class Tools:
     """What measures and what is measured. changers: the first is judged, the others stand beside it on clips; none
-    where the generator takes no requests. transfer: None where it takes no donor. measured: one of
-    engine.evaluate.subjects.MODES."""
+    where the generator takes no requests. transfer: None where it takes no donor. aus: those that are asked for.
+    measured: one of engine.evaluate.subjects.MODES."""
 
     tracker: Tracker
     segmenter: Segmenter | None = None
     changers: tuple[Changer, ...] = ()
     transfer: Transfer | None = None
     removal: Removal | None = None
+    aus: tuple[str, ...] = JUDGED_AUS
     measured: str = MODE
     _subjects: dict[Path, Subject] = field(default_factory=dict)
 
@@ -87,13 +88,14 @@ class PortraitItem:
 
     def measure(self, tools: Tools) -> tuple[Result, U8]:
         subject, changer = tools.subject(self.picture.path), tools.changers[0]
-        shown: dict[str, dict[float, Changed]] = {name: {} for name in SHOWN_AUS}
+        names = [name for name in SHOWN_AUS if name in tools.aus] or tools.aus
+        shown: dict[str, dict[float, Changed]] = {name: {} for name in names}
 
         def watch(name: str, level: float, changed: Changed) -> None:
             if name in shown:
                 shown[name][level] = changed
 
-        scores = measure(subject, changer, tools.tracker, mode=tools.measured, watch=watch)
+        scores = measure(subject, changer, tools.tracker, aus=tools.aus, mode=tools.measured, watch=watch)
         return scores, request_sheet(f"{changer.name}: {self.name}", subject, scores, shown)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from engine import backends, blend
-from engine.bundle import read_manifest
+from engine.bundle import Parameters, read_manifest
 from engine.config import known
 from engine.errors import ConfigError, InputError, PortError
 from engine.evaluate.changers import Opened
@@ -26,10 +26,10 @@ from engine.evaluate.request_items import (
     Tools,
 )
 from engine.evaluate.request_report import write_report
-from engine.evaluate.requests import Scores
+from engine.evaluate.requests import JUDGED_AUS, Scores
 from engine.evaluate.rules import Exclusion
 from engine.evaluate.run import bundle_words
-from engine.evaluate.subjects import MODE, MODES, number_of, read_subjects
+from engine.evaluate.subjects import mode_of, number_of, read_subjects
 from engine.evaluate.survey import media_files
 from engine.evaluate.transfers import HAS, HAS_NOT, OpenedTransfer, couples
 from engine.evaluate.work import Settings
@@ -122,7 +122,8 @@ def open_tools(plan: Plan) -> Iterator[Tools]:
         stack.callback(runner.close)
         blend.warm_up()
         mode = _mode(plan, generator.modes)
-        tools = Tools(tracker, segmenter, measured=_measured(settings.bundle))
+        parameters = parameters_of(settings.bundle)
+        tools = Tools(tracker, segmenter, aus=_judged(parameters), measured=_measured(parameters))
         if mode is Mode.EDIT and generator.takes_source(mode):
             tools.transfer = tools.removal = OpenedTransfer(generator, runner)
         else:
@@ -144,11 +145,28 @@ def _mode(plan: Plan, modes: frozenset[Mode]) -> Mode:
     return wanted
 
 
-def _measured(bundle: str) -> str:
-    """As the AUs were that the bundle was trained on."""
+def parameters_of(bundle: str) -> Parameters | None:
+    """What the bundle's manifest says that a generator has to know; None for what needs no bundle."""
     folder = find_bundle(bundle)
-    extractor = None if folder is None else read_manifest(folder).parameters.extractor
-    return MODE if extractor is None or extractor.mode not in MODES else extractor.mode
+    return None if folder is None else read_manifest(folder).parameters
+
+
+def _measured(parameters: Parameters | None) -> str:
+    """As the AUs were that the bundle was trained on."""
+    return mode_of(None if parameters is None else parameters.extractor)
+
+
+def _judged(parameters: Parameters | None) -> tuple[str, ...]:
+    """Those that can be measured, of those that the bundle was trained on."""
+    if parameters is None or not parameters.aus:
+        return JUDGED_AUS
+    judged = tuple(name for name in JUDGED_AUS if name in parameters.aus)
+    if not judged:
+        raise ConfigError(
+            f"bundle: it was trained on {', '.join(parameters.aus)}, of which none can be measured again; expected "
+            f"some of {', '.join(JUDGED_AUS)}"
+        )
+    return judged
 
 
 @contextmanager
@@ -223,7 +241,7 @@ def _pictures(folder: Path | None) -> list[Picture]:
 def _about(plan: Plan, tools: Tools | None) -> dict[str, str]:
     """Everything beside the files themselves that decides a result, in words."""
     mode = "" if plan.mode is None else f" in {plan.mode.value} mode"
-    measured = _measured(plan.settings.bundle) if tools is None else tools.measured
+    measured = _measured(parameters_of(plan.settings.bundle)) if tools is None else tools.measured
     about = {"code": code_digest()[:16], "protocol": PROTOCOL, "action units": f"{measured} mode"}
     if tools is not None:
         return {"generator": ", ".join(one.name for one in tools.changers)} | about

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engine.bundle import Extractor
 from engine.errors import InputError, NoFaceError
 from engine.evaluate.clip import Cut
 from engine.features import action_units
@@ -30,6 +31,11 @@ MODE = "dynamic"
 
 PASSES = 4
 """Passes of the mesh after which a still is read as a video's frames are."""
+
+
+def mode_of(extractor: Extractor | None) -> str:
+    """The mode in which a bundle's training measured AUs, MODE where its manifest names none."""
+    return MODE if extractor is None or extractor.mode not in MODES else extractor.mode
 
 
 class Detector(Protocol):

@@ -75,9 +75,11 @@ def blocks(
     ends: Ends,
     sets: Sequence[Mapping[str, float]],
     crop: CropRule | None,
+    mode: str,
     told: Told,
 ) -> list[Block]:
-    """The figures for one source. crop: of a network, whose own answers are drawn as well."""
+    """The figures for one source. crop: of a network, whose own answers are drawn as well. mode: what AUs are measured
+    against, of engine.evaluate.subjects.MODES."""
 
     def made(asked: F32) -> Changed:
         changed = answer(asked)
@@ -85,14 +87,14 @@ def blocks(
         return changed
 
     return [
-        _intensities(subject, made, detector, aus),
+        _intensities(subject, made, detector, aus, mode),
         _interpolation(subject, made, ends),
         _random(subject, made, sets),
         *([_masks(subject, made, aus, crop)] if crop is not None else []),
     ]
 
 
-def _intensities(subject: Subject, made: Answer, detector: Detector, aus: Sequence[str]) -> Block:
+def _intensities(subject: Subject, made: Answer, detector: Detector, aus: Sequence[str], mode: str) -> Block:
     view = partial(head, subject, side=CELL)
     rows = []
     for name in aus:
@@ -100,8 +102,8 @@ def _intensities(subject: Subject, made: Answer, detector: Detector, aus: Sequen
         for level in INTENSITIES:
             rgb = made(with_au(subject.reading.aus, name, level)).rgb
             found = read(rgb, detector)
-            measured = "no face" if found is None else f"measured {found.aus[number_of(name)]:.2f}"
-            cells.append(Cell(view(rgb), measured))
+            seen = None if found is None else subject.aus_of(found, mode)[number_of(name)]
+            cells.append(Cell(view(rgb), "no face" if seen is None else f"measured {seen:.2f}"))
         rows.append(Row(name, cells, AU_TITLES[name]))
     columns = ["source", *(f"{level:g}" for level in INTENSITIES)]
     return Block("Intensity of one action unit, the others as in the source", columns, rows)

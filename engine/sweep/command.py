@@ -62,8 +62,9 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """The sub-command itself."""
     from engine.errors import ConfigError
+    from engine.evaluate.request_run import parameters_of
     from engine.sweep.asked import RANDOM_COLUMNS, RANDOM_ROWS, Ends, random_sets
-    from engine.sweep.run import Wanted, parameters_of, sweep
+    from engine.sweep.run import Wanted, sweep
     from engine.sweep.words import au_names, au_set
     from engine.types import AU_NAMES
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import blend
-from engine.bundle import CropRule, Parameters, read_manifest
+from engine.bundle import CropRule, Parameters
 from engine.config import file_path
 from engine.errors import ConfigError
 from engine.evaluate.changers import Opened
-from engine.evaluate.subjects import Detector, Subject, reading_of
+from engine.evaluate.request_run import parameters_of
+from engine.evaluate.subjects import Detector, Subject, mode_of, reading_of
 from engine.evaluate.transfers import OpenedTransfer
-from engine.generators import find_bundle, open_generator
+from engine.generators import open_generator
 from engine.media import write_picture
 from engine.plug import Generator, Runner
 from engine.puppet import Opening, find_sources
@@ -90,9 +91,8 @@ def sweep(
             return _given(bundle, targets, others or targets, generator, runner, crop, out, wanted, progress)
         if donors:
             raise ConfigError(f"donor: {bundle} takes none; leave the option out")
-        network = None if parameters is None else parameters.crop
-        changer = Opened(generator, runner, chosen, keep_ports=network is not None)
-        return _asked(bundle, people, changer, detector, out, wanted, network, progress)
+        changer = Opened(generator, runner, chosen, keep_ports=parameters is not None)
+        return _asked(bundle, people, changer, detector, out, wanted, parameters, progress)
 
 
 def _asked(
@@ -102,11 +102,11 @@ def _asked(
     detector: Detector,
     out: Path,
     wanted: Wanted,
-    network: CropRule | None,
+    parameters: Parameters | None,
     progress: Progress | None,
 ) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
-    each = asked.pictures(wanted.aus, wanted.sets, masks=network is not None)
+    each = asked.pictures(wanted.aus, wanted.sets, masks=parameters is not None)
     each += film.asked_frames(wanted.aus, _shown(wanted)) if wanted.video else 0
     count, files = _Count(len(people) * each, progress), []
     for subject in people:
@@ -118,7 +118,8 @@ def _asked(
             aus=wanted.aus,
             ends=wanted.ends,
             sets=wanted.sets,
-            crop=network,
+            crop=None if parameters is None else parameters.crop,
+            mode=mode_of(None if parameters is None else parameters.extractor),
             told=count.told,
         )
         title = f"{Path(bundle).name} on {subject.name}"
@@ -171,12 +172,6 @@ def _given(
         shots = film.given_shots([given.bring(transfer, *pair) for pair in pairs])
         film.write_film(files[-1], shots, Path(bundle).name, count.told)
     return files
-
-
-def parameters_of(bundle: str) -> Parameters | None:
-    """What the bundle's manifest says that a generator has to know; None for what needs no bundle."""
-    folder = find_bundle(bundle)
-    return None if folder is None else read_manifest(folder).parameters
 
 
 def choose_mode(bundle: str, generator: Generator, mode: str | None) -> Mode:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import marotte
 from engine.errors import ConfigError, PortError
 from engine.evaluate import effects, request_run
 from engine.evaluate.changers import Changed, InCrop, Plain
@@ -303,4 +304,20 @@ def test_wrong_names_are_told_before_anything_is_opened(portraits: Path, tmp_pat
         evaluate_requests(
             tmp_path / "none", tmp_path / "out", tools=Tools(SpotTracker(), changers=(Plain(obedient),))
         )
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_do_not_belong_together_are_told(
+    portraits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line and status 2, and nothing is measured."""
+    whole = ["evaluate", "--portraits", str(portraits), "--out", str(tmp_path / "out")]
+    for further, named in (
+        ([], "drivers"),
+        (["--drivers", str(portraits), "--mode", "edit"], "--requests"),
+        (["--requests", "--pairs", "3"], "pairs"),
+        (["--requests", "--attributes", "smile"], "smile"),
+    ):
+        assert marotte.main([*whole, *further]) == 2
+        assert named in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
