@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page
 
+from engine import bundles
 from engine.media import open_media
 from engine.media.planes import i420_of
 from engine.sample.play import play_sample
@@ -90,6 +91,24 @@ def _refused(page: Page) -> None:
     page.wait_for_selector("#trouble:not([hidden])")
 
 
+def _edit(page: Page) -> None:
+    page.click("#modes label:has([value=edit])")
+    page.select_option("#bundle", PAINTS)
+    _live(page)
+    page.click("label:has([value=side])")
+    page.click("#tab-expression")
+    page.click("#expressions label:has([value=happiness])")
+    page.wait_for_timeout(1600)
+
+
+def _donors(page: Page) -> None:
+    page.click("#modes label:has([value=edit])")
+    page.select_option("#bundle", SWAPS)
+    page.locator("#donor-gallery button").first.click()
+    _live(page)
+    page.wait_for_timeout(1600)
+
+
 Shot = tuple[dict[str, Any], str, Callable[[Page], None]]
 SHOTS: dict[str, Shot] = {
     "first": (DESKTOP, "there", _first),
@@ -103,6 +122,12 @@ SHOTS: dict[str, Shot] = {
     "refused": (LIGHT, "refused", _refused),
     "refused-phone": ({**PHONE, "color_scheme": "dark"}, "refused", _refused),
 }
+PAINTS, SWAPS = "ganimation_small", "geogan_small"
+if {PAINTS, SWAPS} <= set(bundles.names()):
+    SHOTS |= {
+        "edit": (DESKTOP, "there", _edit),
+        "phone-donors": ({**PHONE, "color_scheme": "light"}, "there", _donors),
+    }
 
 
 def camera_clips(folder: Path) -> dict[str, Path]:
@@ -153,7 +178,8 @@ def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MAROTTE_STATE"] = folder
         clips = camera_clips(Path(folder))
-        with ServerProcess({}) as server:
+        worker = {"bundles": ["mesh_flow", *bundles.names()], "edit": bool(bundles.names())}
+        with ServerProcess({"worker": worker}) as server:
             for name in names or SHOTS:
                 shot = SHOTS[name]
                 take(server.url, clips.get(shot[1]), shot, OUT / f"page-{name}.webp")
