@@ -389,3 +389,14 @@ def test_the_network_sees_the_square_of_the_rule(opened: Opened, bundle: Path) -
     source = donor_source(77)
     prepared = opened[0].prepare(source, Mode.PUPPET)
     assert (prepared.picture[0] == cut(source.rgb, crop_of(rule.rule, source.face.points, rule.size))).all()
+
+
+def test_every_backend_paints_the_same(bundle: Path, opened: Opened) -> None:
+    """The runtime is the user's choice and no part of the picture."""
+    for backend in ("onnxruntime", "openvino"):
+        other = open_generator(str(bundle), backend=backend, threads=2)
+        pair = [
+            edited(one, frame_at(0), face_at(100, 80), au_offsets={"AU12": 0.6}) for one in (opened, other)
+        ]
+        other[1].close()
+        assert np.abs(pair[0].astype(int) - pair[1]).max() <= 1
