@@ -32,26 +32,8 @@ class CentredNorm(nn.Module):
         return x * (scale * self.weight) + self.bias
 
 
-class CentredGroupNorm(nn.Module):
-    """A group norm, alike: over the channels of a group instead of one."""
-
-    def __init__(self, norm: nn.GroupNorm) -> None:
-        super().__init__()
-        self.eps, self.groups = norm.eps, norm.num_groups
-        self.weight = _column(norm.weight)
-        self.bias = _column(norm.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        grouped = x.reshape(x.shape[0], self.groups, -1)
-        for _ in range(2):
-            grouped = grouped - grouped.mean(2, keepdim=True)
-        grouped = grouped / torch.sqrt((grouped * grouped).mean(2, keepdim=True) + self.eps)
-        even = grouped.reshape(x.shape)
-        return even if self.weight is None or self.bias is None else even * self.weight + self.bias
-
-
 def portable(module: nn.Module) -> nn.Module:
-    """A copy for inference: eval mode, no gradients, and instance and group norms that every runtime computes alike.
+    """A copy for inference: eval mode, no gradients, and norms that every runtime computes alike.
 
     Instance norms that use running statistics become batch norms, which compute the same: torch's exporters have
     ignored those statistics.
@@ -61,8 +43,6 @@ def portable(module: nn.Module) -> nn.Module:
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.InstanceNorm2d):
                 setattr(parent, name, _portable(child))
-            elif isinstance(child, nn.GroupNorm):
-                setattr(parent, name, CentredGroupNorm(child))
     return module.requires_grad_(False)
 
 

@@ -7,28 +7,39 @@ its code).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-Norm = Literal["instance", "instance_running", "instance_plain", "group"]
+Norm = Literal["instance", "instance_running", "instance_plain", "none"]
 """How the generator normalises.
 
 instance: scale and shift, statistics of the picture itself always; the official network.
 instance_running: scale and shift, running statistics in eval mode; the weights of vipermu/ganimation expect it.
 instance_plain: neither scale nor shift, convolutions of the trunk with bias; donydchen/ganimation_replicate.
-group: over GROUP channels at once, under the official keys; ours. An instance norm takes out again what the constant
-planes of the action units have added to a channel, all but at the picture's border, and learning them from there takes
-long; between the channels of a group it stays.
+none: scale and shift alone, under the official keys; ours, for short trainings with pairs. An instance norm takes out
+again what the constant planes of the action units have added to a channel, all but at the picture's border, and with it
+the picture's own brightness and contrast, which the colour mask has to meet.
 """
 
-GROUP = 8
+
+class ScaleShift(nn.Module):
+    """What is left of a norm that does not normalise."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 def _norm(kind: Norm, channels: int) -> nn.Module:
-    if kind == "group":
-        return nn.GroupNorm(max(1, channels // GROUP), channels)
+    if kind == "none":
+        return ScaleShift(channels)
     return nn.InstanceNorm2d(
         channels, affine=kind != "instance_plain", track_running_stats=kind == "instance_running"
     )
@@ -91,12 +102,11 @@ class Generator(nn.Module):
         """The same up to rounding, in three quarters of the time: for long trainings on a CPU.
 
         The planes of the action units are constant, so their part of the first convolution differs at the border only;
-        norms are computed where the memory lies, without copies; both heads are one convolution.
+        norms are computed where the memory lies, without copies, and a scale and shift within the convolution before
+        it; both heads are one convolution.
         """
         first, *rest = self.main
-        features = _first(first, x, c)
-        for layer in rest:
-            features = _quick(layer, features)
+        features = _quick(rest, _first(first, x, c))
         heads = torch.cat((self.img_reg[0].weight, self.attetion_reg[0].weight))
         both = nn.functional.conv2d(features, heads, padding=3)
         return both[:, :3].tanh(), both[:, 3:].sigmoid()
@@ -118,15 +128,28 @@ def _stretched(side: int, device: torch.device) -> Tensor:
     return places
 
 
-def _quick(layer: nn.Module, x: Tensor) -> Tensor:
-    if isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats:
-        return nn.functional.group_norm(x, layer.num_features, layer.weight, layer.bias, layer.eps)
-    if isinstance(layer, ResidualBlock):
-        inner = x
-        for part in layer.main:
-            inner = _quick(part, inner)
-        return x + inner
-    return layer(x)
+def _quick(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    place = 0
+    while place < len(layers):
+        layer, after = layers[place], layers[place + 1] if place + 1 < len(layers) else None
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(after, ScaleShift):
+            x, place = _scaled(layer, after, x), place + 1
+        elif isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats:
+            x = nn.functional.group_norm(x, layer.num_features, layer.weight, layer.bias, layer.eps)
+        elif isinstance(layer, ResidualBlock):
+            x = x + _quick(list(layer.main), x)
+        else:
+            x = layer(x)
+        place += 1
+    return x
+
+
+def _scaled(conv: nn.Conv2d | nn.ConvTranspose2d, after: ScaleShift, x: Tensor) -> Tensor:
+    if isinstance(conv, nn.ConvTranspose2d):
+        weight = conv.weight * after.weight[:, None, None]
+        return nn.functional.conv_transpose2d(x, weight, after.bias, conv.stride, conv.padding)
+    weight = conv.weight * after.weight[:, None, None, None]
+    return nn.functional.conv2d(x, weight, after.bias, conv.stride, conv.padding)
 
 
 class Discriminator(nn.Module):
@@ -177,9 +200,21 @@ def saturate(attention: Tensor) -> Tensor:
 
 
 def initialise(network: nn.Module) -> None:
-    """Convolutions from N(0, 0.02), their biases 0; norms keep torch's start (scale 1, shift 0), as officially."""
+    """Convolutions from N(0, 0.02), their biases 0; norms keep torch's start (scale 1, shift 0), as officially.
+
+    Without norms the numbers would fade on their way: there a layer keeps the variance, and residual blocks begin
+    small.
+    """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    if isinstance(network, Generator) and network.norm == "none":
+        for module in network.main.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, (2.0 / (module.in_channels * 4)) ** 0.5)
+            elif isinstance(module, ResidualBlock):
+                nn.init.constant_(module.main[4].weight, 0.3)

@@ -72,6 +72,7 @@ def _row(name: str, person: int, index: int, mouth: float, brows: float) -> dict
         **{f"asked_{au}": f"{asked.get(au, 0.0):.4f}" if index else "" for au in AU_NAMES},
         **{f"x{k}": points[k, 0] for k in range(68)},
         **{f"y{k}": points[k, 1] for k in range(68)},
+        "licence": "CC0 1.0",
     }
 
 

@@ -45,30 +45,45 @@ def test_only_running_statistics_make_eval_differ_from_train() -> None:
         assert bool((trained - evaluated).abs().max() > 1e-3) is differs
 
 
-def test_an_instance_norm_forgets_the_planes_that_a_group_norm_keeps() -> None:
-    """Away from the border the official first layer answers other action units alike; the group norm does not."""
+def test_an_instance_norm_forgets_the_planes_that_scale_and_shift_keep() -> None:
+    """Away from the border the official first layer answers other action units alike; without a norm it does not."""
     torch.manual_seed(0)
     x, units = torch.randn(1, 3, 48, 48), torch.zeros(2, 17)
     units[1, 8] = 1.0
     moved = {}
-    for norm in ("instance", "group"):
+    for norm in ("instance", "none"):
         first = Generator(16, 17, 1, norm).main[:2]
         with torch.no_grad():
             planes = units[:, :, None, None].expand(-1, -1, 48, 48)
             quiet, smiling = first(torch.cat((x.expand(2, -1, -1, -1), planes), dim=1))
-        moved[norm] = (quiet - smiling)[:, 8:-8, 8:-8].abs().mean().item()
-    assert moved["group"] > 4 * moved["instance"]
+            moved[norm] = ((quiet - smiling)[:, 8:-8, 8:-8].abs().mean() / quiet.std()).item()
+    assert moved["none"] > 4 * moved["instance"]
 
 
-@pytest.mark.parametrize("norm", ["instance", "instance_plain", "instance_running", "group"])
+def test_without_a_norm_numbers_keep_their_size_on_the_way() -> None:
+    """And the heads begin in the middle of their ranges."""
+    torch.manual_seed(0)
+    network = Generator(16, 17, 4, "none")
+    initialise(network)
+    with torch.no_grad():
+        colour, attention = network(torch.randn(2, 3, 32, 32), torch.rand(2, 17))
+        inner = network.main(torch.cat((torch.randn(2, 3, 32, 32), torch.rand(2, 17, 32, 32)), dim=1))
+    assert 0.3 < inner.std().item() < 4.0
+    assert colour.abs().mean().item() < 0.9
+    assert 0.1 < attention.mean().item() < 0.9
+
+
+@pytest.mark.parametrize("norm", ["instance", "instance_plain", "instance_running", "none"])
 def test_the_quick_way_gives_the_same(norm: str) -> None:
     """On pictures that are not square, too; the border of the action units' planes included."""
     torch.manual_seed(3)
     network = Generator(6, 5, 2, norm)
+    for one in network.parameters():
+        torch.nn.init.normal_(one, 0.0, 0.3)
     x, c = torch.randn(2, 3, 20, 28), torch.randn(2, 5)
     with torch.no_grad():
         for slow, quick in zip(network(x, c), network.quick(x, c)):
-            assert torch.allclose(slow, quick, atol=1e-5)
+            assert torch.allclose(slow, quick, atol=1e-4)
 
 
 def test_one_picture_keeps_its_batch_axis() -> None:
