@@ -156,7 +156,12 @@ class TransferStep(nn.Module):
 
 class RemovalStep(nn.Module):
     """`image` uint8 (1, S, S, 3) and `mask` float32 (1, 1, S, S), 1 where the attribute is, to `image_out` (1, 3, S, S)
-    in -1..1. `trainers.geogan.regions.removal_mask` says which mask the network was trained with."""
+    in -1..1.
+
+    The mask is that of a transfer with `image` as the donor, sampled at identity - flow (`Transfer.mask_in_donor`). A
+    generator with a supervised stage also knows `regions.removal_mask` of the landmarks, and zeros, for a face that is
+    looked at alone.
+    """
 
     def __init__(self, generator: FlowGenerator) -> None:
         super().__init__()

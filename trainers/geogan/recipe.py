@@ -162,7 +162,12 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Adam for both. Every `decay_epochs` the rates are multiplied by these factors; 0: "cosine" over the stage."""
+    """Adam for both. Every `decay_epochs` the rates are multiplied by these factors; 0: a cosine over the stage.
+
+    output: factor on the rate of the decoders' last convolutions. They sum over 49 * (2 or 3) * width inputs, so one
+    step of Adam may move their result by rate * that number: at rates above the official one it drowns the flow.
+    clip: of the joint norm of gradients, 0 never. average: decay of the generator's moving average, 0 keeps none.
+    """
 
     rate: float = 1e-4
     critic_rate: float = 1e-4
@@ -171,6 +176,7 @@ class Optimiser:
     decay_epochs: int = 20
     generator_decay: float = 0.4
     critic_decay: float = 0.2
+    output: float = 1.0
     clip: float = 0.0
     average: float = 0.0
 

@@ -52,8 +52,8 @@ def fitted(landmarks: Tensor, onto: Tensor) -> Tensor:
     from_middle, from_aim = here[:, anchors] - middle, there[:, anchors] - aim
     factor = (from_aim * from_middle.conj()).sum(1, keepdim=True)
     factor = factor / from_middle.abs().square().sum(1, keepdim=True).clamp(min=1e-8)
-    moved: Tensor = factor * (here - middle) + aim
-    return torch.view_as_real(moved)
+    moved: Tensor = torch.view_as_real(factor * (here - middle) + aim)
+    return moved
 
 
 def wanted_landmarks(target: Tensor, donor: Tensor) -> Tensor:
@@ -84,7 +84,8 @@ def removal_mask(landmarks: Tensor, size: int) -> Tensor:
     across = place[..., 0] * down[:, 1, None, None] - place[..., 1] * down[:, 0, None, None]
     half = torch.where(along < 0, MASK_UP, MASK_DOWN) * apart[:, None, None]
     radius = ((along / half).square() + (across / (MASK_WIDTH * apart[:, None, None])).square()).sqrt()
-    return ((1.0 - radius) / MASK_SOFT).clamp(0.0, 1.0)[:, None]
+    mask: Tensor = ((1.0 - radius) / MASK_SOFT).clamp(0.0, 1.0)
+    return mask[:, None]
 
 
 def lower_face(landmarks: Tensor, size: int) -> Tensor:

@@ -110,8 +110,11 @@ class GeoGAN(System):
     def optimisers(self) -> Mapping[str, Optimizer]:
         how = self.recipe.optimiser
         betas = (how.beta1, how.beta2)
+        last = [value for name, value in self.generator.named_parameters() if ".output." in name]
+        rest = [value for name, value in self.generator.named_parameters() if ".output." not in name]
+        groups = [{"params": rest, "lr": how.rate}, {"params": last, "lr": how.rate * how.output}]
         return {
-            "generator": torch.optim.Adam(self.generator.parameters(), lr=how.rate, betas=betas),
+            "generator": torch.optim.Adam(groups, betas=betas),
             "critic": torch.optim.Adam(self.critic.parameters(), lr=how.critic_rate, betas=betas),
         }
 
