@@ -397,7 +397,7 @@ class Session:
         fallback = self._config.fallback
         for slot in slots[1:]:
             if slot not in driven and slot.track_id is not None:
-                if 0.0 <= time_s - slot.driven_s <= fallback.hold_s + fallback.fade_s:
+                if abs(time_s - slot.driven_s) <= fallback.hold_s + fallback.fade_s:
                     return _FACE_LOST
                 slot.forget()
         return None if slots[0] in driven else _NO_FACE

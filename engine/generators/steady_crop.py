@@ -32,13 +32,12 @@ class SteadyCrop:
         """The crop for a face of this frame, frame pixels to crop pixels. Raises InputError as crop_of does."""
         rule = self._rule
         wanted = face_crop(shape, self._size) if rule == "face" else crop_of(rule, shape.points(), self._size)
-        if self._held is not None:
-            off = self._off(wanted.matrix, self._held)
-            slack = SLACK * self._size
+        if self._held is None:
+            self._held = np.ascontiguousarray(wanted.matrix)
+        else:
+            off, slack = self._off(wanted.matrix, self._held), SLACK * self._size
             share = 0.0 if off <= slack else 1.0 - slack / off
             self._held = self._held + share * (wanted.matrix - self._held)
-        else:
-            self._held = wanted.matrix
         return Crop(self._held, self._size)
 
     def _off(self, wanted: F64, held: F64) -> float:

@@ -17,6 +17,7 @@ from engine.expressions import expression
 from engine.features.shape import fit_shape
 from engine.features.still import static_aus
 from engine.generators import open_generator
+from engine.generators.ganimation import paint
 from engine.generators.ganimation.units import gains
 from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Runner
@@ -400,3 +401,22 @@ def test_every_backend_paints_the_same(bundle: Path, opened: Opened) -> None:
         ]
         other[1].close()
         assert np.abs(pair[0].astype(int) - pair[1]).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(201, 157), (320, 240)])
+def test_nothing_is_compiled_in_mid_stream(covering: Opened, size: tuple[int, int]) -> None:
+    """Frames that may be written to and frames that may not, covered or not, edits and portraits: all was warmed up."""
+    kernels = (paint.plan, paint.paint)
+    before = [len(kernel.signatures) for kernel in kernels]
+    cover = Covering("none")
+    session = edit_session(covering, Scripted((face_at(100, 80),)), occlusion=cover)
+    for number, side in enumerate(("none", "left", "none")):
+        cover.side = side
+        frame = frame_at(number, size)
+        frame.rgb.setflags(write=number != 1)
+        assert session.step(frame)[1].outcome is Outcome.GENERATED
+    source = donor_source()
+    for write in (True, False):
+        source.rgb.setflags(write=write)
+        Session(Scripted((face_at(100, 80),)), *covering, [source], neutral=rest()).step(frame_at(0))
+    assert [len(kernel.signatures) for kernel in kernels] == before

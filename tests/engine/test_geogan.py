@@ -13,7 +13,7 @@ from engine.blend import paste
 from engine.crop import crop_of, cut, factor_of
 from engine.errors import ConfigError, InputError, ManifestError
 from engine.generators import open_generator
-from engine.generators.geogan import swap
+from engine.generators.geogan import paint, swap
 from engine.generators.geogan.paint import lay
 from engine.generators.geogan.steady import SteadyMap
 from engine.plug import Generator, Runner
@@ -300,3 +300,19 @@ def test_donor_features_are_computed_once_and_shared(opened: Opened) -> None:
     sessions = [edit_session(opened, Scripted((face_at(100, 80),)), prepared=[prepared]) for _ in range(2)]
     shown = [session.step(frame_at(0))[0].rgb for session in sessions]
     assert (shown[0] == shown[1]).all()
+
+
+def test_nothing_is_compiled_in_mid_stream(opened: Opened) -> None:
+    """Transfers and removals, several donors, covered or not, frames that may be written to or not."""
+    kernels = (paint.lay, paint.lift)
+    before = [len(kernel.signatures) for kernel in kernels]
+    donors = [donor_source(60), donor_source(200, "other")]
+    cover = Covering("none")
+    session = edit_session(opened, Scripted((face_at(100, 80),)), donors, occlusion=cover)
+    for number in range(6):
+        cover.side = ("none", "left")[number % 2]
+        session.controls = Controls(remove=number > 2)
+        frame = frame_at(number)
+        frame.rgb.setflags(write=number % 3 != 0)
+        assert session.step(frame)[1].outcome is Outcome.GENERATED
+    assert [len(kernel.signatures) for kernel in kernels] == before

@@ -79,6 +79,7 @@ class Ganimation:
         self.modes = parameters.modes
         self._size = parameters.crop.size
         self._feather = feather(self._size)
+        self._uncovered = np.zeros((self._size, self._size), np.uint8)
         if unknown := [au for au in parameters.aus if au not in AU_NAMES]:
             raise ManifestError(f"bundle {name}: no such action unit as {unknown[0]}; export it again")
         self._columns = np.array([AU_NAMES.index(au) for au in parameters.aus], np.intp)
@@ -154,7 +155,7 @@ class Ganimation:
         if now is None:
             raise PortError(f"{self.name}: got outputs before any inputs, expected them in turn")
         covered = now.hidden is not None
-        hidden = now.picture[0, :, :, 0] if now.hidden is None else now.hidden
+        hidden = self._uncovered if now.hidden is None else now.hidden
         plan(colour[0], attention[0, 0], now.picture[0], self._feather, hidden, covered, state.maps)
         height, width = now.canvas.shape[:2]
         box = box_around(now.crop, (width, height))
