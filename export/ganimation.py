@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from engine.bundle import Parameters
@@ -17,7 +18,7 @@ _NOISE = 0.1
 """What the official training adds to every wanted action unit, plus or minus."""
 
 
-class Live(nn.Module):
+class Official(nn.Module):
     """`image` uint8 (1, S, S, 3) and `aus` (1, c_dim) to colour (1, 3, S, S) and attention (1, 1, S, S)."""
 
     def __init__(self, generator: Generator, saturated: bool) -> None:
@@ -27,6 +28,42 @@ class Live(nn.Module):
     def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, Tensor]:
         colour, attention = self.generator(scaled(image), aus)
         return colour, saturate(attention) if self.saturated else attention
+
+
+class Live(nn.Module):
+    """The same, arranged so that a frame costs a quarter less at small widths.
+
+    A plane of one action unit is constant, so what it adds to the first convolution differs along the border only: it
+    is computed for a plane of 7 x 7 and stretched from its middle. Both heads are one convolution.
+    """
+
+    places: Tensor
+
+    def __init__(self, generator: Generator, saturated: bool, size: int) -> None:
+        super().__init__()
+        self.first, self.rest = _convolution(generator.main[0]), generator.main[1:]
+        self.saturated = saturated
+        colour, attention = _convolution(generator.img_reg[0]), _convolution(generator.attetion_reg[0])
+        self.heads = nn.Conv2d(colour.in_channels, 4, 7, padding=3, bias=False)
+        self.heads.weight = nn.Parameter(torch.cat((colour.weight, attention.weight)), requires_grad=False)
+        middle = torch.full((size - 6,), 3)
+        places = torch.cat((torch.arange(3), middle, torch.arange(4, 7)))
+        self.register_buffer("places", places, persistent=False)
+
+    def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, Tensor]:
+        weight = self.first.weight
+        planes = aus[:, :, None, None].expand(-1, -1, 7, 7)
+        units = nn.functional.conv2d(planes, weight[:, 3:], padding=3)
+        units = units.index_select(2, self.places).index_select(3, self.places)
+        picture = nn.functional.conv2d(scaled(image), weight[:, :3], self.first.bias, padding=3)
+        heads = self.heads(self.rest(picture + units))
+        attention = heads[:, 3:].sigmoid()
+        return heads[:, :3].tanh(), saturate(attention) if self.saturated else attention
+
+
+def _convolution(layer: nn.Module) -> nn.Conv2d:
+    assert isinstance(layer, nn.Conv2d)
+    return layer
 
 
 def plan(loaded: Loaded) -> Plan:
@@ -43,12 +80,13 @@ def plan(loaded: Loaded) -> Plan:
     saturated = bool(loaded.facts.get("saturate_mask", False))
     graph = GraphPlan(
         "generator",
-        Live(generator, saturated),
+        Live(generator, saturated, size),
         inputs=(picture("image", size), numbers("aus", (1, len(aus)), trained)),
         outputs=(
             numbers("colour", (1, 3, size, size), (-1.0, 1.0)),
             numbers("attention", (1, 1, size, size), (0.0, 1.0)),
         ),
+        reference=Official(generator, saturated),
     )
     parameters = Parameters(
         crop=crop,

@@ -8,6 +8,7 @@ with 16, and its mode was renamed with 20, which TensorRT's reader takes for "ne
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ def write_graph(plan: GraphPlan, *, half: bool = False) -> bytes:
     """The ONNX file of one graph: static shapes, named ports, no external data, the same bytes every time.
 
     half: weights that a float16 holds exactly are stored as one, with a Cast to float32 behind it; round them before,
-    by `rounded`. Raises BundleError for a module that cannot be written as a graph of a bundle.
+    by `rounded_plan`. Raises BundleError for a module that cannot be written as a graph of a bundle.
     """
     module = portable(plan.module)
     _check_module(plan, module)
@@ -48,6 +49,12 @@ def write_graph(plan: GraphPlan, *, half: bool = False) -> bytes:
     except BundleError as error:
         raise BundleError(f"graph {plan.name}: {error}") from error
     return data
+
+
+def rounded_plan(plan: GraphPlan) -> GraphPlan:
+    """The same graph with weights that a float16 holds exactly, in its reference, too. Raises BundleError."""
+    reference = None if plan.reference is None else rounded(plan.reference)
+    return dataclasses.replace(plan, module=rounded(plan.module), reference=reference)
 
 
 def rounded(module: nn.Module) -> nn.Module:

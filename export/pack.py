@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bundle import FORMAT, MANIFEST, Bundle, Parameters, PortInfo, open_bundle, parse_manifest
-from export.onnx import rounded, write_graph
+from export.onnx import rounded_plan, write_graph
 from export.parity import GATE, Report, measure
 from export.place import check_place, placed, write
 from export.plan import Plan
@@ -53,9 +53,7 @@ def pack(
     tell = tell or _silent
     check_place(out, MANIFEST, frozenset({".onnx"}))
     exact = plan.graphs
-    graphs = tuple(
-        dataclasses.replace(graph, module=rounded(graph.module)) if half else graph for graph in exact
-    )
+    graphs = tuple(map(rounded_plan, exact)) if half else exact
     files: dict[str, bytes] = {}
     for graph in graphs:
         tell(f"writing {graph.name}")

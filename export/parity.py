@@ -186,7 +186,7 @@ _SHARES: Final = {
 
 
 def _torch(plan: GraphPlan, case: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    found = run(plan.module, [case[port.name] for port in plan.inputs])
+    found = run(plan.reference or plan.module, [case[port.name] for port in plan.inputs])
     return {port.name: tensor.numpy() for port, tensor in zip(plan.outputs, found)}
 
 

@@ -18,7 +18,8 @@ class GraphPlan:
 
     module: its forward takes one tensor per input, in their order and of their fixed shapes, and gives one tensor, or
     a tuple of them, in the order of the outputs. derived: the inputs that another graph computes in use (features of a
-    donor, say), from those that are drawn; what it gives is compared in place of random numbers.
+    donor, say), from those that are drawn; what it gives is compared in place of random numbers. reference: gives the
+    expected values in the comparison, where `module` is an arrangement of it that costs less; None takes `module`.
     """
 
     name: str
@@ -26,6 +27,12 @@ class GraphPlan:
     inputs: tuple[PortInfo, ...]
     outputs: tuple[PortInfo, ...]
     derived: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    reference: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        self.module.eval()
+        if self.reference is not None:
+            self.reference.eval()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ Each system has its own `containers.py` on this, which knows the layouts of its 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,10 +100,20 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises CheckpointError for what is no such file, holds anything but tensors, or is cut short.
     """
     try:
-        stored = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # torch warns of a pickle's protocol before it refuses what is in it
+            stored = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
     except UnpicklingError as error:
+        if (
+            "global" not in str(error).lower()
+        ):  # not a class by its name: an operation of a pickle, or no pickle
+            raise CheckpointError(
+                f"{path}: damaged, no file of torch.save, or code, which is never loaded; expected a state dict"
+            ) from error
         raise CheckpointError(
             f"{path}: not plain weights: the file holds Python objects, which are never loaded; expected a "
             "state dict of tensors"

@@ -21,7 +21,7 @@ from engine.bundle import PortInfo
 from engine.errors import BundleError
 from engine.graph_file import OPERATORS
 from export.norms import CentredNorm, portable
-from export.onnx import OPSET, rounded, write_graph
+from export.onnx import OPSET, rounded, rounded_plan, write_graph
 from export.parity import GATE, measure
 from export.plan import GraphPlan, numbers, picture
 from export.tidy import IR_VERSION, tidy
@@ -79,7 +79,7 @@ def test_the_same_module_gives_the_same_bytes(plain: bytes) -> None:
 def test_weights_as_float16_are_exact_after_rounding(plain: bytes) -> None:
     """What a float16 holds exactly is stored as one, vectors stay float32, and torch on the same weights agrees."""
     exact = graph()
-    halved = dataclasses.replace(exact, module=rounded(exact.module))
+    halved = rounded_plan(exact)
     data = write_graph(halved, half=True)
     kinds = {tensor.name: tensor.data_type for tensor in _model(data).graph.initializer}
     assert kinds["convolution.weight"] == _FLOAT16
@@ -158,7 +158,7 @@ def test_every_port_is_read_and_every_output_computed() -> None:
 def test_outputs_of_another_shape_are_told_before_exporting() -> None:
     """The plan and its module have to agree."""
     plan = dataclasses.replace(graph(), outputs=(numbers("made", (1, 8, SIDE, SIDE + 1)),))
-    with pytest.raises(BundleError, match=r"its module gives \[\(1, 8, 8, 8\)\], expected"):
+    with pytest.raises(BundleError, match=r"its module gives \[\(1, 8, 16, 16\)\], expected"):
         write_graph(plan)
 
 

@@ -10,7 +10,7 @@ from engine.types import Mode
 from export.pack import Label
 from export.plan import GraphPlan, Plan, numbers, picture, scaled
 
-SIDE = 8
+SIDE = 16
 LABEL = Label(licence="CC0-1.0", weights="a test", data="none", consent="no face was used")
 
 
