@@ -28,6 +28,7 @@ from engine.errors import (
 )
 from engine.schema import check, strict_json
 from engine.types import AU_NAMES, Mode
+from tests.conftest import PROJECT
 from tests.engine.bundle_files import write_ganimation, write_geogan
 
 SIZE = 16
@@ -338,3 +339,23 @@ def _sample(factory: pytest.TempPathFactory) -> Any:
         assert hashlib.sha256(data).hexdigest() == info.sha256
         _SAMPLES.append((data, info))
     return _SAMPLES[0]
+
+
+def test_the_page_shows_how_to_read_one_without_marotte(folder: Path) -> None:
+    """Its lines run as they stand, on a bundle, and give the graph's outputs."""
+    page = (PROJECT / "docs" / "bundle.md").read_text("utf-8")
+    after = page.split("## Reading one without Marotte\n\n")[1]
+    lines = [line[4:] for line in after.split("\n\n")[0].splitlines()]
+    code = "\n".join(lines).replace("BUNDLE", str(folder)).replace("open(", "opened(")
+    files: list[Any] = []
+
+    def opened(name: str, mode: str = "r") -> Any:
+        files.append(Path(name).open(mode))  # the page leaves closing to the interpreter
+        return files[-1]
+
+    found: dict[str, Any] = {"opened": opened}
+    exec(code, found)
+    for file in files:
+        file.close()
+    assert found["colour"].shape == (1, 3, SIZE, SIZE)
+    np.testing.assert_allclose(found["attention"], 0.2, atol=1e-6)
