@@ -16,30 +16,38 @@ from trainers.layouts.ganimation import open_aus_folder
 
 
 @dataclass(frozen=True)
-class Opened:
-    """sides: by split the pictures, and per picture the action units (N, 17) that were asked for, where it was
-    synthesised. about: JSON for checkpoint.json."""
+class Side:
+    """Pictures with two labels each (N, 17): what was measured on them, and for synthesised ones what was asked, on top
+    of what their base shows."""
 
-    sides: Mapping[str, tuple[Faces, Tensor]]
+    faces: Faces
+    measured: Tensor
+    asked: Tensor
+
+
+@dataclass(frozen=True)
+class Opened:
+    """By split its pictures. about: JSON for checkpoint.json."""
+
+    sides: Mapping[str, Side]
     about: Mapping[str, Any]
 
 
-def open_data(data: Data, *, paired: bool) -> Opened:
-    """Open and check a recipe's data. paired: both labels are needed. Raises DataError."""
+def open_data(data: Data) -> Opened:
+    """Open and check a recipe's data. Raises DataError."""
     if data.layout == "official":
         return _official(data)
     size = data.read_size or data.size
     expected = Expected(data.extractor, data.mode, data.crop)
-    first = "measured" if paired else data.labels
-    prepared = open_prepared(data.folder, size, expected=expected, labels=first)
-    asked = prepared
-    if paired:  # the same pictures, with the other labels: no second copy of them is kept
-        asked = open_prepared(data.folder, size, expected=expected, labels="asked", cache_bytes=0)
+    measured = open_prepared(data.folder, size, expected=expected)
+    asked = open_prepared(  # the same pictures with the other label: no second copy of them is kept
+        data.folder, size, expected=expected, labels="asked", cache_bytes=0
+    )
     sides = {
-        "train": (prepared.train, _aus(asked.train)),
-        "validation": (prepared.validation, _aus(asked.validation)),
+        "train": Side(measured.train, _aus(measured.train), _aus(asked.train)),
+        "validation": Side(measured.validation, _aus(measured.validation), _aus(asked.validation)),
     }
-    return Opened(sides, prepared.about)
+    return Opened(sides, {**measured.about, "labels": data.labels})
 
 
 def _aus(faces: Faces) -> Tensor:
@@ -51,8 +59,8 @@ def _aus(faces: Faces) -> Tensor:
 def _official(data: Data) -> Opened:
     folder = open_aus_folder(data.folder, data.size)
     sides = {
-        "train": (folder.train, _aus(folder.train)),
-        "validation": (folder.validation, _aus(folder.validation)),
+        "train": Side(folder.train, _aus(folder.train), _aus(folder.train)),
+        "validation": Side(folder.validation, _aus(folder.validation), _aus(folder.validation)),
     }
     about = {
         "extractor": {"name": "openface", "version": "", "mode": data.mode},

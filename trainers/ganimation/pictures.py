@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trainers.errors import DataError
 from trainers.faces import Faces
+from trainers.ganimation.data import Side
 from trainers.ganimation.recipe import Data, Pairs
 from trainers.system import Draw
 
@@ -46,16 +47,16 @@ class PairPictures:
     the source where landmarks are known.
 
     One sample per synthesised picture: from the real picture, from another synthesised one, the way back, or itself.
-    asked: (N, 17), what was asked of the synthesis, on top of the base's own; `faces.aus` are the measured ones.
     """
 
-    def __init__(self, faces: Faces, asked: Tensor, pairs: Pairs) -> None:
+    def __init__(self, side: Side, pairs: Pairs) -> None:
+        faces = side.faces
         if len(faces) and not len(faces.pairs()):
             raise DataError(
                 "no synthesised pictures; prepare the folder with --synthesise, or train without pairs"
             )
         self._faces, self._pairs = faces, pairs
-        self._labels = {"asked": asked, "measured": faces.aus}
+        self._labels = {"asked": side.asked, "measured": side.measured}
         self._ends = faces.pairs()
         self._family = {
             int(base): self._ends[self._ends[:, 0] == base, 1] for base in self._ends[:, 0].unique()
@@ -86,14 +87,15 @@ class PairPictures:
 class SinglePictures:
     """Source as in pairs, its `own` (17,), and `wanted`: those of another random picture, a little off."""
 
-    def __init__(self, faces: Faces, data: Data) -> None:
-        self._faces, self._noise = faces, data.wanted_noise
+    def __init__(self, side: Side, data: Data) -> None:
+        self._faces, self._noise = side.faces, data.wanted_noise
+        self._aus = side.asked if data.labels == "asked" else side.measured
 
     def __len__(self) -> int:
         return len(self._faces)
 
     def __getitem__(self, draw: Draw) -> Sample:
-        numbers, aus = draw.numbers(), self._faces.aus
+        numbers, aus = draw.numbers(), self._aus
         noise = numbers.uniform(-self._noise, self._noise, aus.shape[1]).astype(np.float32)
         wanted = aus[int(numbers.integers(len(aus)))] + torch.from_numpy(noise)
         return _sample(self._faces, draw.index, own=aus[draw.index].clone(), wanted=wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from trainers.errors import RecipeError
 from trainers.ganimation import adversarial, recipe
 from trainers.ganimation.adversarial import CRITIC, GENERATOR, Real
 from trainers.ganimation.data import Opened, open_data
+from trainers.ganimation.losses import Weights
 from trainers.ganimation.networks import Discriminator, Generator, initialise
 from trainers.ganimation.panels import Edit, edit, grey_levels, mask_levels, panels
 from trainers.ganimation.pictures import Augment, PairPictures, SinglePictures, as_input
@@ -59,11 +61,11 @@ class GANimation(System):
 
     def pictures(self, split: Split, stage: str) -> Pictures:
         if self._opened is None:
-            self._opened = open_data(self._recipe.data, paired=stage != ADVERSARIAL)
-        faces, asked = self._opened.sides[split]
+            self._opened = open_data(self._recipe.data)
+        side = self._opened.sides[split]
         if stage == ADVERSARIAL:
-            return SinglePictures(faces, self._recipe.data)
-        return PairPictures(faces, asked, self._recipe.pairs)
+            return SinglePictures(side, self._recipe.data)
+        return PairPictures(side, self._recipe.pairs)
 
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         adams = {GENERATOR: self._recipe.optimiser, CRITIC: self._recipe.critic_optimiser}
@@ -141,9 +143,8 @@ class GANimation(System):
         pairs = self._recipe.pairs
         return pair_losses(made, target_of(source, target, pairs.full_change), pairs, self._watch.factor)
 
-    def _weights(self) -> Any:
-        from dataclasses import replace
-
+    def _weights(self) -> Weights:
+        """The recipe's, with the mask's as the watch has set it."""
         weights = self._recipe.losses
         return replace(weights, mask=weights.mask * self._watch.factor)
 
