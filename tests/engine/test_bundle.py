@@ -350,7 +350,7 @@ def test_the_page_shows_how_to_read_one_without_marotte(folder: Path) -> None:
     files: list[Any] = []
 
     def opened(name: str, mode: str = "r") -> Any:
-        files.append(Path(name).open(mode))  # the page leaves closing to the interpreter
+        files.append(Path(name).open(mode))  # noqa: SIM115 - the page leaves closing to the interpreter
         return files[-1]
 
     found: dict[str, Any] = {"opened": opened}
