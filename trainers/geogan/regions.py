@@ -21,7 +21,7 @@ _MIRROR = (
     64, 63, 62, 61, 60, 67, 66, 65,
 )  # fmt: skip
 
-MASK_WIDTH, MASK_UP, MASK_DOWN = 0.62, 0.45, 0.85
+MASK_WIDTH, MASK_UP, MASK_DOWN = 0.6, 0.4, 0.62
 """Half axes of the removal mask, in distances of the outer eye corners."""
 MASK_SOFT = 0.35
 
