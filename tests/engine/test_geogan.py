@@ -159,6 +159,20 @@ def test_an_attribute_is_taken_away(opened: Opened, half: Opened) -> None:
         assert (out[:5] == frame.rgb[:5]).all()
 
 
+def test_a_removal_stays_where_the_attribute_is(tmp_path: Path) -> None:
+    """Beyond the mask's place and its neighbourhood the frame stays, whatever the removal network does there."""
+    mask = np.zeros((SIZE, SIZE), np.float32)
+    mask[20:26, 10:22] = 0.8
+    opened = open_generator(str(write_geogan(tmp_path / "mouth", mask=mask)))
+    frame, face = frame_at(0, (320, 320)), face_at(160, 160, scale=16.0)
+    out = edit_session(opened, Scripted((face,)), controls=Controls(remove=True)).step(frame)[0].rgb
+    opened[1].close()
+    crop = crop_of("face", face.points, SIZE)
+    changed = cut((out != frame.rgb).any(2).astype(np.uint8) * 255, crop) > 127
+    assert changed[21:25, 11:21].all()
+    assert not changed[:14].any()
+
+
 def test_removal_is_switched_while_running(opened: Opened) -> None:
     """The same session brings and takes away; without a donor only the latter, and the frame is never shown instead."""
     face = face_at(100, 80)

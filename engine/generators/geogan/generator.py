@@ -39,6 +39,9 @@ _SIDE_STEP = 32  # pixels: the donor's square grows with the face by steps, and 
 _PLAIN, _CHANGED = 4.0 / 127.5, 16.0 / 127.5
 """A removal that changes a pixel by less than the first leaves it as it is, and from the second on changes it fully."""
 
+_NEAR, _SURE = 0.06, 0.4
+"""Share of the square's side that still belongs to an attribute's place, and the mask from which on a place is sure."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedDonor:
@@ -188,6 +191,7 @@ class Geogan:
         change = state.change.smooth(after - before, now.frame.time_s)
         moved = cv2.blur(np.abs(change).max(0), (3, 3))
         share = np.clip((moved - _PLAIN) / (_CHANGED - _PLAIN), 0.0, 1.0).astype(np.float32)
+        share *= _around(_port(outputs, "where", (1, 1, self._size, self._size))[0, 0])
         frame, place = now.frame.rgb, now.crop.matrix
         lift(change, share * now.weight, frame, place, box.left, box.top, rgb, mask)
 
@@ -233,6 +237,15 @@ def _check(bundle: Bundle) -> None:
             raise ManifestError(
                 f"bundle {bundle.name}: port {port.name!r} is {port.shape}, expected {shape}; export it again"
             )
+
+
+def _around(mask: F32) -> F32:
+    """The attribute's place (S, S) and what lies next to it: a removal network masks nothing, and what it does elsewhere
+    has nothing to do with the attribute."""
+    side = len(mask)
+    near, soft = 2 * round(_NEAR * side) + 1, 2 * round(0.5 * _NEAR * side) + 1
+    wide = cv2.blur(cv2.dilate(mask, np.ones((near, near), np.uint8)), (soft, soft))
+    return np.asarray(np.minimum(1.0, wide / _SURE), np.float32)
 
 
 def _squares(state: FaceState, crop: Crop) -> tuple[U8, ...]:

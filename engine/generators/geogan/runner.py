@@ -4,9 +4,9 @@ Ports of an entry: `image` (1, S, S, 3) uint8, the face as it is, and either
 
 - for each donor k = 0, 1 ..: `donor@k` like `image` and its features under the names of the graph, `flow_0@k` ..;
   answered by `flow@k`, `mask@k` and `residual@k`. A further donor sees the face with what the ones before it brought;
-- or `reference`, a face without the attribute; answered by `image_out`. The removal network is told where the attribute
-  is by the mask with which that face would receive it, brought into the frame of `image` by the flow turned round, as
-  it was in training.
+- or `reference`, a face without the attribute; answered by `image_out` and `where` (1, 1, S, S). The removal network is
+  told where the attribute is by that mask: the one with which the reference would receive it, brought into the frame of
+  `image` by the flow turned round, as it was in training.
 """
 
 from __future__ import annotations
@@ -92,9 +92,8 @@ class GeoganRunner:
         layer = run_graph(self._transfer, entry)
         flow = layer["flow"][0]
         mask = self._sampled(layer["mask"][0, 0], -flow, 0.0)
-        return run_graph(
-            self._removal, {"image": image, "mask": np.clip(mask, 0.0, 1.0)[None, None]}, keep=True
-        )
+        where = np.clip(mask, 0.0, 1.0)[None, None]
+        return {"where": where, **run_graph(self._removal, {"image": image, "mask": where}, keep=True)}
 
     def _blended(self, image: U8, donor: U8, layer: Ports) -> U8:
         """image * (1 - m) + (warped donor + residual) * m, uint8 (1, S, S, 3)."""
