@@ -240,8 +240,8 @@ def _check(bundle: Bundle) -> None:
 
 
 def _around(mask: F32) -> F32:
-    """The attribute's place (S, S) and what lies next to it: a removal network masks nothing, and what it does elsewhere
-    has nothing to do with the attribute."""
+    """The attribute's place (S, S) and what lies next to it: a removal network masks nothing, and what it does
+    elsewhere has nothing to do with the attribute."""
     side = len(mask)
     near, soft = 2 * round(_NEAR * side) + 1, 2 * round(0.5 * _NEAR * side) + 1
     wide = cv2.blur(cv2.dilate(mask, np.ones((near, near), np.uint8)), (soft, soft))
