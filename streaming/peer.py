@@ -32,7 +32,7 @@ from streaming.offer import Offer as Offer
 from streaming.offer import ice_server, preferring, sends_camera, spec_of
 from streaming.outlet import Outlet
 from streaming.reports import REPORT_S, Tally
-from streaming.rtc import forgive_messages, render_at_once, tune_receiver, use_encoder
+from streaming.rtc import close_parts, forgive_messages, render_at_once, tune_receiver, use_encoder
 from streaming.tracks import PictureTrack
 
 CHANNEL = "marotte"
@@ -43,7 +43,6 @@ SILENT_S = 10.0
 
 _NEGOTIATE_S = 10.0
 _CLOSE_S = 5.0
-_PART_S = 1.0
 _FAREWELL_S = 0.25
 _HEAR_S = 1.0
 _MOST_BUFFERED = 1 << 16
@@ -370,7 +369,7 @@ class Peer:
                 await self._connection.close()
         except Exception as error:
             _log.error("session %s: its connection did not close: %r", self.session, error)
-            await self._close_parts()
+            await close_parts(self._connection, self.session)
         finally:
             if self._outlet is not None:
                 await asyncio.to_thread(self._outlet.join)
@@ -379,27 +378,6 @@ class Peer:
                 self._tally.showing(self.session, "", "")
                 self._tally.session_closed(reason)
                 await asyncio.to_thread(heap.give_back)
-
-    async def _close_parts(self) -> None:
-        """Each by itself, so that no socket stays open for one that hangs."""
-        connection = self._connection
-        parts: list[Any] = []
-        transports: list[Any] = []
-        for transceiver in connection.getTransceivers():
-            parts += [transceiver.receiver, transceiver.sender]
-            transports.append(transceiver.receiver.transport)
-        if connection.sctp is not None:
-            parts.append(connection.sctp)
-            transports.append(connection.sctp.transport)
-        for dtls in transports:
-            parts += [dtls, dtls.transport]
-        for part in parts:
-            try:
-                async with asyncio.timeout(_PART_S):
-                    await part.stop()
-            except Exception as error:
-                _log.error("session %s: its %s did not close: %r", self.session, type(part).__name__, error)
-        connection.remove_all_listeners()
 
     async def _say_farewell(self, reason: str) -> None:
         channel = self._channel

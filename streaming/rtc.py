@@ -11,6 +11,7 @@ Only objects that are handed in are touched; nothing of aiortc's is replaced for
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import logging
 import time
@@ -41,6 +42,8 @@ from streaming.assembly import Assembly
 from streaming.inbox import Inbox, Ready
 
 logger = logging.getLogger(__name__)
+
+_PART_S = 1.0  # to close one of a connection's parts
 
 SERIES = "1.16."
 UPLINK_BITS = 1_500_000
@@ -284,3 +287,24 @@ class _End:
 
     async def put(self, frame: None) -> None:
         self._track.stop()
+
+
+async def close_parts(connection: RTCPeerConnection, session: str) -> None:
+    """Each by itself, so that no socket stays open for one that hangs."""
+    parts: list[Any] = []
+    transports: list[Any] = []
+    for transceiver in connection.getTransceivers():
+        parts += [transceiver.receiver, transceiver.sender]
+        transports.append(transceiver.receiver.transport)
+    if connection.sctp is not None:
+        parts.append(connection.sctp)
+        transports.append(connection.sctp.transport)
+    for dtls in transports:
+        parts += [dtls, dtls.transport]
+    for part in parts:
+        try:
+            async with asyncio.timeout(_PART_S):
+                await part.stop()
+        except Exception as error:
+            logger.error("session %s: its %s did not close: %r", session, type(part).__name__, error)
+    connection.remove_all_listeners()

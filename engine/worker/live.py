@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -14,21 +14,18 @@ import numpy as np
 
 from engine.errors import PortError
 from engine.pipeline import PipelineConfig, Session, Tracker
-from engine.plug import Prepared
-from engine.puppet import Opening
 from engine.types import U8, Frame, Mode
 from engine.worker import heap
 from engine.worker.changes import Change, controls_of
 from engine.worker.demo import BLANK, Performer, Ticker
 from engine.worker.interface import TICKS, TIME_BASE, Delivery, DriverKind, SessionSpec, Stamp
 from engine.worker.latest import Latest
-from engine.worker.offers import OpenBundle
-from engine.worker.preparing import Preparing
 from engine.worker.resting import Resting
 from engine.worker.servers import Absent, Servers
-from engine.worker.sources import Cast, Sources, fitted
+from engine.worker.sources import Cast, fitted
 from engine.worker.stages import Busy, Generating, Observed, Once, Planes, Recipient
-from engine.worker.tools import ClosableTracker, Tools
+from engine.worker.stock import Stock, mode_of
+from engine.worker.tools import ClosableTracker
 
 _log = logging.getLogger("marotte.worker")
 
@@ -36,66 +33,6 @@ _OPENING_S = 20.0
 """Seconds that opening networks may take before the stage counts as busy."""
 _RETRY_S = 2.0
 _LEAP = 5 * TICKS
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stock:
-    """What the sessions of one worker share. bundles: those that are offered, by name. side: longest side of an edited
-    picture. driver_pixels: the operator asked for them."""
-
-    tools: Tools
-    opening: Opening
-    bundles: Mapping[str, OpenBundle]
-    sources: Sources
-    preparing: Preparing
-    trackers: Trackers
-    side: int
-    driver_pixels: bool
-
-    def prepared(self, spec: SessionSpec, cast: Cast) -> tuple[Prepared, ...] | None:
-        """What a session of this spec, settled, is given; see Preparing.get."""
-        return self.preparing.get(cast, spec.bundle, _mode(spec))
-
-    def close(self) -> None:
-        """After the thread that uses the runners."""
-        for bundle in self.bundles.values():
-            bundle.runner.close()
-
-
-class Trackers:
-    """Opened trackers that no session uses: opening one takes half a second."""
-
-    def __init__(self, tools: Tools, opening: Opening) -> None:
-        self._tools, self._opening = tools, opening
-        self._lock = threading.Lock()
-        self._idle: list[ClosableTracker] = []
-        self._closed = False
-
-    def take(self) -> ClosableTracker:
-        """One that remembers nothing. Raises what opening it raises."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return self._tools.tracker(self._opening)
-
-    def give(self, tracker: ClosableTracker) -> None:
-        """Back for the next session; one that cannot forget is closed."""
-        reset = getattr(tracker, "reset", None)
-        if reset is not None:
-            reset()
-            with self._lock:
-                if not self._closed:
-                    self._idle.append(tracker)
-                    return
-        tracker.close()
-
-    def close(self) -> None:
-        """Close those that are idle now, and those that come back later."""
-        with self._lock:
-            self._closed, idle = True, self._idle
-            self._idle = []
-        for tracker in idle:
-            tracker.close()
 
 
 class Timeline:
@@ -247,7 +184,7 @@ class Live:
         return self._recipient
 
     def _open(self, servers: Servers) -> Recipient | None:
-        stock, spec, mode = self._stock, self._now, _mode(self._now)
+        stock, spec, mode = self._stock, self._now, mode_of(self._now)
         bundle = stock.bundles[spec.bundle]
         session: Session | Resting
         try:
@@ -408,14 +345,9 @@ class Live:
                 self._stock.sources.unshow(asked.cast)
 
 
-def _mode(spec: SessionSpec) -> Mode:
-    """Of a settled spec."""
-    return spec.mode or Mode.PUPPET
-
-
 def _kind(spec: SessionSpec) -> tuple[str, Mode]:
     """What a picture shows whose it is: two of different kinds are never mixed in one session."""
-    return spec.bundle, _mode(spec)
+    return spec.bundle, mode_of(spec)
 
 
 def _is_picture(rgb: object) -> bool:

@@ -39,12 +39,13 @@ from engine.worker.interface import (
     WorkerConfig,
     WorkerStatus,
 )
-from engine.worker.live import Live, Stock, Trackers
+from engine.worker.live import Live
 from engine.worker.offers import OpenBundle, first_kind
 from engine.worker.preparing import Preparing
 from engine.worker.servers import Servers
 from engine.worker.sources import Finder, Ready, Sources, fitted, id_of
 from engine.worker.stages import Generating
+from engine.worker.stock import Stock, Trackers
 from engine.worker.tools import ClosableTracker, Tools
 
 _log = logging.getLogger("marotte.worker")

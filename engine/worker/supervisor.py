@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ConfigError, WorkerError
+from engine.errors import ConfigError, MarotteError, WorkerError
 from engine.types import U8
 from engine.worker import changes, messages
 from engine.worker.child import Child, Deliver
@@ -129,12 +129,7 @@ class ProcessWorker(Worker):
                 raise WorkerError(f"session {session}: it is open already")
             if len(self._sessions) >= self._config.sessions:
                 raise WorkerError(f"busy: {self._config.sessions} sessions at most; end one first")
-            if not all(source in self._holdings for source in spec.sources):
-                raise WorkerError(_UNKNOWN)
-            spec = changes.settled(spec, self._bundles, edit=self._config.edit)
-            for source in spec.sources:
-                self._holdings.use(source)
-            self._sessions[session] = _Session(spec, deliver)
+            self._sessions[session] = _Session(self._settled(spec, WorkerError), deliver)
             try:
                 self._connect(session)
             except WorkerError:
@@ -157,20 +152,24 @@ class ProcessWorker(Worker):
             kept = self._sessions.get(session)
             if kept is None:
                 raise ConfigError(f"session {session}: it is not open")
-            spec = changes.merged(kept.spec, parsed)
-            if not all(source in self._holdings for source in spec.sources):
-                raise ConfigError(_UNKNOWN)
-            kept.spec = changes.settled(spec, self._bundles, edit=self._config.edit)
-            for source in spec.sources:
-                self._holdings.use(source)
+            kept.spec = self._settled(changes.merged(kept.spec, parsed), ConfigError)
             kept.changes += 1
             child = self._pair.current
             if child is not None and child.has(session):
-                if child.sources.issuperset(spec.sources):
+                if child.sources.issuperset(kept.spec.sources):
                     child.send("change", session=session, change=messages.change_fields(parsed))
                 else:  # it is opened again once the process has the source
                     child.shut(session)
             return kept.changes
+
+    def _settled(self, spec: SessionSpec, unknown: type[MarotteError]) -> SessionSpec:
+        """As it is offered, its sources the last used ones. Raises `unknown` where one is not here, or ConfigError."""
+        if not all(source in self._holdings for source in spec.sources):
+            raise unknown(_UNKNOWN)
+        spec = changes.settled(spec, self._bundles, edit=self._config.edit)
+        for source in spec.sources:
+            self._holdings.use(source)
+        return spec
 
     def close_session(self, session: str) -> None:
         with self._lock:

@@ -514,7 +514,7 @@ def test_a_connection_that_hangs_while_it_closes_leaves_no_socket(
 ) -> None:
     """A part that never ends is left behind alone: sockets, threads and the other tasks go."""
     monkeypatch.setattr(peers, "_CLOSE_S", 0.2)
-    monkeypatch.setattr(peers, "_PART_S", 0.2)
+    monkeypatch.setattr("streaming.rtc._PART_S", 0.2)
 
     async def hangs() -> None:
         await asyncio.Event().wait()
