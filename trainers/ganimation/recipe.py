@@ -43,6 +43,8 @@ class Networks:
     conv_dim: int = 64
     repeat_num: int = 6
     norm: Norm = "instance"
+    start: Literal["official", "copy"] = "official"
+    """copy: weights from which the colour mask is the source's picture, for norm 'none' alone; copying.py says why."""
     critic_conv_dim: int = 64
     critic_repeat_num: int = 6
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainers.errors import RecipeError
 from trainers.ganimation import adversarial, recipe
 from trainers.ganimation.adversarial import CRITIC, GENERATOR, Real
+from trainers.ganimation.copying import start_copying
 from trainers.ganimation.data import Opened, open_data
 from trainers.ganimation.losses import Weights
 from trainers.ganimation.networks import Discriminator, Generator, initialise
@@ -49,6 +50,9 @@ class GANimation(System):
             raise RecipeError(f"networks: {error}") from error
         for network in self.networks.values():
             initialise(network)
+        if options.networks.start == "copy":
+            _copying(self.generator)
+        for network in self.networks.values():
             network.to(memory_format=torch.channels_last)
         self._augment = Augment(options.data, options.pairs)
         self._watch = MaskWatch(options.guard)
@@ -196,6 +200,13 @@ class GANimation(System):
 
     def facts(self, turn: Turn) -> Mapping[str, Any]:
         return {"norm": self._recipe.networks.norm, "saturate_mask": self._saturated}
+
+
+def _copying(generator: Generator) -> None:
+    try:
+        start_copying(generator)
+    except ValueError as error:
+        raise RecipeError(f"networks.start: {error}") from error
 
 
 def rate_by_epochs(schedule: recipe.Schedule, epoch: float) -> float:
