@@ -104,6 +104,20 @@ _ENTRIES = (
         "3b7d2720e8378ec52afc819525fd273e6bc6dc4d91f082683d0fd58c840f6e3c",
         "33 points of a body, also in metres, 256 x 256",
     ),
+    _shipped(
+        "palm_detection",
+        "palm_detection/palm_detection_lite.tflite",
+        "e9a4aaddf90dda56a87235303cf00e4c2d3fb28725f68fd88772997dac905c18",
+        "559e05cb83f0e48a6e645c09428e0aa4c4eb9781a36b8391d01e2a72240fe893",
+        "where palms are, 192 x 192",
+    ),
+    _shipped(
+        "hand_landmark",
+        "hand_landmark/hand_landmark_lite.tflite",
+        "048edd3645c9bf7397d19a9f6e3a42957d6e414c9bea6598030a2e9b624156e6",
+        "aefd42e90bd2c6a8f381d01e5acae228373b87b6c31dbff9e8fa171b99e716c7",
+        "21 points of a hand, 224 x 224",
+    ),
     _brought("task_face_detector", "face_detector.tflite", "face detector of a task file"),
     _brought("task_face_landmarks", "face_landmarks_detector.tflite", "478 points of a face, of a task file"),
     _brought(

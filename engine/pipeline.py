@@ -87,6 +87,10 @@ class Occlusion(Protocol):
         time: nobody filters it after this."""
         ...
 
+    def reset(self) -> None:
+        """Forget every face: the next one is another driver's."""
+        ...
+
 
 class Expressions(Protocol):
     """Blendshape scores by name, each 0..1, from the 478 points of a face."""
@@ -278,6 +282,8 @@ class Session:
         """Another driver from the next frame on: nothing of the last one colours its motion."""
         self._tracker = tracker
         self._mask_smoother.reset()
+        if self._occlusion is not None:
+            self._occlusion.reset()
         for slot in self._slots:
             slot.forget()
 

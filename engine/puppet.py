@@ -23,6 +23,7 @@ from engine.features.blendshapes import Blendshapes
 from engine.generators import find_bundle, open_generator
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
+from engine.occlusion import FaceOcclusion
 from engine.pipeline import PipelineConfig, Session, Tracker
 from engine.plug import Generator, Runner
 from engine.source import MAX_SIDE, source_picture, sources_from_picture
@@ -77,6 +78,9 @@ class Opening:
 
     def body(self) -> BodyTracker:
         return BodyTracker(backend=self.backend, cache=self.cache)
+
+    def occlusion(self) -> FaceOcclusion:
+        return FaceOcclusion(self.backend, self.cache)
 
     def expressions(self) -> Blendshapes | None:
         """Where the user has added the network for them: it sees action units that geometry sees badly."""
@@ -191,6 +195,7 @@ def open_session(
     needs = loaded.generator.needs
     body = opened.enter_context(closing(opening.body())) if Signal.BODY in needs else None
     person = opened.enter_context(closing(opening.segmenter())) if Signal.PARSING in needs else None
+    covering = opened.enter_context(closing(opening.occlusion())) if Signal.OCCLUSION in needs else None
     expressions = opening.expressions() if Signal.AUS in needs else None
     if expressions is not None:
         opened.callback(expressions.close)
@@ -205,6 +210,7 @@ def open_session(
         neutral=neutral,
         body=body,
         segmenter=person,
+        occlusion=covering,
         expressions=expressions,
     )
 

@@ -24,8 +24,11 @@ class Absent:
     def track(self, frame: Frame) -> tuple[Face, ...]:
         raise MarotteError(self._words)
 
-    def mask(self, rgb: U8) -> U8:
+    def mask(self, *seen: object) -> U8:
         raise MarotteError(self._words)
+
+    def reset(self) -> None:
+        """Nothing was learnt."""
 
     def measure(self, points: F32) -> Mapping[str, float]:
         raise MarotteError(self._words)
@@ -41,6 +44,7 @@ class Servers:
         self._opens: dict[Signal, tuple[str, Callable[[Opening], Closable | None]]] = {
             Signal.BODY: ("body", tools.body),
             Signal.PARSING: ("segmenter", tools.segmenter),
+            Signal.OCCLUSION: ("occlusion", tools.occlusion),
             Signal.AUS: ("expressions", tools.expressions),
         }
         self._servers: dict[Signal, Any] = {}

@@ -35,6 +35,10 @@ class ClosableBody(BodyTracker, Closable, Protocol):
     """A body tracker, likewise."""
 
 
+class ClosableOcclusion(pipeline.Occlusion, Closable, Protocol):
+    """What tells what stands in front of faces, likewise."""
+
+
 class ClosableExpressions(Expressions, Closable, Protocol):
     """Expressions, likewise."""
 
@@ -67,6 +71,10 @@ class Tools:
     def body(self, opening: Opening) -> ClosableBody:
         """For the drivers of a generator that needs Signal.BODY."""
         return opening.body()
+
+    def occlusion(self, opening: Opening) -> ClosableOcclusion:
+        """For the drivers of a generator that needs Signal.OCCLUSION."""
+        return opening.occlusion()
 
     def expressions(self, opening: Opening) -> ClosableExpressions | None:
         """For a generator that needs Signal.AUS; None where the user has not added the network."""

@@ -74,10 +74,13 @@ class Scripted:
 
 
 class Covering:
-    """An occlusion mask that covers one half of the picture."""
+    """An occlusion mask that covers one half of the picture. resets: how often it was told to forget."""
 
     def __init__(self, side: str) -> None:
-        self.side = side
+        self.side, self.resets = side, 0
+
+    def reset(self) -> None:
+        self.resets += 1
 
     def mask(self, frame: Frame, faces: Sequence[Face]) -> np.ndarray | None:
         mask = np.zeros(frame.rgb.shape[:2], np.uint8)
