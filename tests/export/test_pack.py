@@ -50,8 +50,12 @@ def test_a_bundle_opens_and_states_its_parity(first: Packed) -> None:
     assert bundle.graph("tiny", "onnxruntime").outputs[0].name == "made"
 
 
-def test_a_graph_over_the_gate_is_not_packed(first: Packed, tmp_path: Path) -> None:
+def test_a_graph_over_the_gate_is_not_packed(
+    first: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The refusal names graph, port, runtime and both numbers; nothing is left."""
+    data = (first.bundle.folder / "tiny.onnx").read_bytes()
+    monkeypatch.setattr(packing, "write_graph", lambda graph, half: data)
     with pytest.raises(
         BundleError, match=r"graph tiny, port 'made': .* differs from torch by .*, expected 1e-12"
     ):
