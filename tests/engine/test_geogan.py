@@ -16,6 +16,7 @@ from engine.generators import open_generator
 from engine.generators.geogan import paint, swap
 from engine.generators.geogan.paint import lay
 from engine.generators.geogan.steady import SteadyMap
+from engine.generators.geogan.tone import MOST, Tone
 from engine.plug import Generator, Runner
 from engine.types import Controls, Crop, Frame, Mode, Outcome, Patch, Source
 from tests.engine.bundle_files import LIFT, TINT, write_geogan
@@ -229,6 +230,24 @@ def test_maps_are_steady_and_follow_a_change() -> None:
         assert reached.mean() > 0.34
 
 
+def test_the_donor_is_laid_in_the_light_of_the_face() -> None:
+    """One factor per channel, read along the mask's edge, followed in a quarter of a second, bounded; a mask without an
+    edge says nothing."""
+    face, donor = (np.full((SIZE, SIZE, 3), value, np.uint8) for value in ((180, 120, 60), (120, 120, 120)))
+    maps = np.zeros((6, SIZE, SIZE), np.float32)
+    tone = Tone(SIZE)
+    maps[2] = 0.5
+    assert (tone.match(face, donor, maps, 0.0) == 1.0).all()
+    maps[2] = 0.0
+    maps[2, 8:24, 8:24] = 1.0
+    tone.reset()
+    assert tone.match(face, donor, maps, 0.0) == pytest.approx([192 / 132, 1.0, 1 / MOST], abs=0.02)
+    dark = np.zeros_like(face)
+    slow = [tone.match(dark, donor, maps, k / 30)[0] for k in range(1, 30)]
+    assert slow[0] > 1.2
+    assert slow[-1] == pytest.approx(1 / MOST, abs=0.05)
+
+
 def test_a_new_face_and_a_pause_start_the_maps_anew() -> None:
     """What was seen on another track, or long ago, colours nothing."""
     steady, one = SteadyMap((6, 2, 2)), np.ones((6, 2, 2), np.float32)
@@ -282,7 +301,18 @@ def test_layers_blend_as_paint_over_paint() -> None:
     rgb, mask = np.empty((8, 8, 3), np.uint8), np.empty((8, 8), np.uint8)
     for first, value in ((True, 40), (False, 240)):
         donor = np.full((8, 8, 3), value, np.uint8)
-        lay(maps, weight, donor, np.array([[0.5, 0, -0.25], [0, 0.5, -0.25]]), 0, 0, first, rgb, mask)
+        lay(
+            maps,
+            weight,
+            donor,
+            np.ones(3, np.float32),
+            np.array([[0.5, 0, -0.25], [0, 0.5, -0.25]]),
+            0,
+            0,
+            first,
+            rgb,
+            mask,
+        )
     canvas = np.full((8, 8, 3), 100, np.uint8)
     out = paste(Patch(rgb, mask, Crop(np.eye(2, 3), 8), canvas))
     assert np.abs(out.astype(int) - (0.5 * 240 + 0.5 * (0.5 * 40 + 0.5 * 100))).max() <= 1

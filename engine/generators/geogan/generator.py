@@ -5,7 +5,8 @@ The network sees two squares of S pixels and answers where each pixel of the fac
 
     frame * (1 - m) + (donor sampled through the flow + r) * m
 
-at the resolution of the frame: the donor is sampled from its own picture and not from what the network saw.
+at the resolution of the frame: the donor is sampled from its own picture and not from what the network saw, and its
+light is brought to the face's (engine/generators/geogan/tone.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from engine.generators.feather import feather
 from engine.generators.geogan.paint import lay, lift, warm_up
 from engine.generators.geogan.runner import DonorGraph, GeoganRunner
 from engine.generators.geogan.steady import SteadyMap
+from engine.generators.geogan.tone import Tone
 from engine.generators.square import Box, PatchMemory, box_around
 from engine.generators.steady_crop import SteadyCrop
 from engine.plug import Ports
@@ -39,6 +41,7 @@ _SIDE_STEP = 32  # pixels: the donor's square grows with the face by steps, and 
 _PLAIN, _CHANGED = 4.0 / 127.5, 16.0 / 127.5
 """A removal that changes a pixel by less than the first leaves it as it is, and from the second on changes it fully."""
 
+_PLAIN_TONE = np.ones(3, np.float32)
 _NEAR, _SURE = 0.06, 0.4
 """Share of the square's side that still belongs to an attribute's place, and the mask from which on a place is sure."""
 
@@ -69,13 +72,14 @@ class _Now:
 
 @dataclass(slots=True, eq=False)
 class FaceState:
-    """One session's face. maps: flow, mask and residual of each donor over time; change: of a removal. squares:
-    the donors' pixels, `side` of them a side. removing: what the last frame was about."""
+    """One session's face. maps: flow, mask and residual of each donor over time; tones: its light; change: of a
+    removal. squares: the donors' pixels, `side` of them a side. removing: what the last frame was about."""
 
     prepared: PreparedDonor
     donors: tuple[PreparedDonor, ...]
     steady: SteadyCrop
     maps: tuple[SteadyMap, ...]
+    tones: tuple[Tone, ...]
     packed: F32
     change: SteadyMap
     constants: Mapping[str, NDArray[Any]]
@@ -90,6 +94,8 @@ class FaceState:
         """Another face, or another wish: nothing of the past colours it."""
         for steady in (*self.maps, self.change):
             steady.reset()
+        for tone in self.tones:
+            tone.reset()
 
 
 class Geogan:
@@ -134,6 +140,7 @@ class Geogan:
             taken,
             SteadyCrop(self._parameters.crop.rule, size),
             tuple(SteadyMap((6, size, size)) for _ in taken),
+            tuple(Tone(size) for _ in taken),
             np.empty((6, size, size), np.float32),
             SteadyMap((3, size, size)),
             constants,
@@ -178,12 +185,15 @@ class Geogan:
 
     def _lay(self, state: FaceState, now: _Now, outputs: Ports, box: Box, rgb: U8, mask: U8) -> None:
         size, place = self._size, now.crop.matrix
-        for k, (steady, donor) in enumerate(zip(state.maps, _squares(state, now.crop))):
+        squares = _squares(state, now.crop)
+        for k, (given, steady, tone) in enumerate(zip(state.donors, state.maps, state.tones)):
             state.packed[:2] = _port(outputs, f"flow@{k}", (1, 2, size, size))[0]
             state.packed[2] = _port(outputs, f"mask@{k}", (1, 1, size, size))[0, 0]
             state.packed[3:] = _port(outputs, f"residual@{k}", (1, 3, size, size))[0]
-            maps = steady.smooth(state.packed, now.frame.time_s)
-            lay(maps, now.weight, donor, place, box.left, box.top, k == 0, rgb, mask)
+            maps, factors = steady.smooth(state.packed, now.frame.time_s), _PLAIN_TONE
+            if given.picture is not None:
+                factors = tone.match(now.image[0], given.picture[0], maps, now.frame.time_s)
+            lay(maps, now.weight, squares[k], factors, place, box.left, box.top, k == 0, rgb, mask)
 
     def _lift(self, state: FaceState, now: _Now, outputs: Ports, box: Box, rgb: U8, mask: U8) -> None:
         after = _port(outputs, "image_out", (1, 3, self._size, self._size))[0]

@@ -11,13 +11,22 @@ from engine.types import F32, F64, U8
 
 @compiled
 def lay(
-    maps: F32, weight: F32, donor: U8, to_square: F64, left: int, top: int, first: bool, rgb: U8, mask: U8
+    maps: F32,
+    weight: F32,
+    donor: U8,
+    factors: F32,
+    to_square: F64,
+    left: int,
+    top: int,
+    first: bool,
+    rgb: U8,
+    mask: U8,
 ) -> None:
     """A donor over what is in rgb (P, P, 3) and mask (P, P), 255 = generated; in place of it if `first`.
 
     maps: (6, S, S), flow x and y (grid units: 2 / (S - 1) a pixel), mask, residual r, g, b in -2..2, bilinear between
-    their pixels. weight: (S, S), by which the mask is multiplied. donor: (D, D, 3), its own square. to_square: (2, 3),
-    frame pixels to those of the maps; the patch begins at (left, top) of the frame.
+    their pixels. weight: (S, S), by which the mask is multiplied. donor: (D, D, 3), its own square. factors: (3,), of
+    what is laid. to_square: (2, 3), frame pixels to those of the maps; the patch begins at (left, top) of the frame.
     """
     small = maps.shape[1]
     grown = donor.shape[0] / small
@@ -39,7 +48,7 @@ def lay(
             total = share + old
             for c in range(3):
                 value = between(donor[:, :, c], there_x, there_y) + 127.5 * between(maps[3 + c], u, v)
-                value = min(255.0, max(0.0, value))
+                value = min(255.0, max(0.0, factors[c] * value))
                 rgb[y, x, c] = np.uint8((share * value + old * rgb[y, x, c]) / total + 0.5)
             mask[y, x] = np.uint8(min(255.0, 255.0 * total + 0.5))
 
@@ -73,6 +82,6 @@ def warm_up() -> None:
     shared = picture.copy()
     shared.setflags(write=False)
     for first in (True, False):
-        lay(planes, weight, picture, place, 0, 0, first, picture.copy(), mask)
+        lay(planes, weight, picture, np.ones(3, np.float32), place, 0, 0, first, picture.copy(), mask)
     for frame in (picture, shared):
         lift(planes[:3], weight, frame, place, 0, 0, picture.copy(), mask)
