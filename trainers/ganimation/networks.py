@@ -25,6 +25,22 @@ the picture's own brightness and contrast, which the colour mask has to meet.
 """
 
 
+Planes = Literal["constant", "regional"]
+"""Where the planes of the action units have their values.
+
+constant: everywhere, as in the paper. regional: only over the part of the face that the unit moves, fading out; ours,
+for crops by the rule `face`, in which every face has its features in the same place. What a unit asks of the mouth is
+not even seen at the brows.
+"""
+
+BANDS = {"brows": (0.12, 0.47), "eyes": (0.25, 0.55), "nose": (0.35, 0.65), "mouth": (0.55, 0.97)}
+"""Rows from and to, of the side of a `face` crop."""
+SIDES = (0.08, 0.92)
+FADE = 0.03
+MOVES = (*["brows"] * 3, *["eyes"] * 3, "nose", *["mouth"] * 9, "eyes")
+"""What each of the 17 action units moves."""
+
+
 class ScaleShift(nn.Module):
     """What is left of a norm that does not normalise."""
 
@@ -70,12 +86,21 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, conv_dim: int = 64, c_dim: int = 17, repeat_num: int = 6, norm: Norm = "instance"
+        self,
+        conv_dim: int = 64,
+        c_dim: int = 17,
+        repeat_num: int = 6,
+        norm: Norm = "instance",
+        planes: Planes = "constant",
     ) -> None:
         super().__init__()
-        if norm not in get_args(Norm):
-            raise ValueError(f"norm: expected one of {', '.join(get_args(Norm))}, got {norm!r}")
-        self.conv_dim, self.c_dim, self.repeat_num, self.norm = conv_dim, c_dim, repeat_num, norm
+        for name, value, choices in (("norm", norm, get_args(Norm)), ("planes", planes, get_args(Planes))):
+            if value not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        if planes == "regional" and c_dim != len(MOVES):
+            raise ValueError(f"planes 'regional' are of {len(MOVES)} action units, got a c_dim of {c_dim}")
+        self.conv_dim, self.c_dim, self.repeat_num = conv_dim, c_dim, repeat_num
+        self.norm, self.planes = norm, planes
         bias = norm == "instance_plain"
         width = conv_dim
         layers: list[nn.Module] = [nn.Conv2d(3 + c_dim, width, 7, padding=3, bias=bias)]
@@ -95,37 +120,46 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
+        if self.planes == "regional":
+            rows, columns = _extent(x)
+            planes = planes * (rows[:, :, None] * columns)
         features = self.main(torch.cat((x, planes), dim=1))
         return self.img_reg(features), self.attetion_reg(features)
 
     def quick(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The same up to rounding, in three quarters of the time: for long trainings on a CPU.
 
-        The planes of the action units are constant, so their part of the first convolution differs at the border only;
-        norms are computed where the memory lies, without copies, and a scale and shift within the convolution before
-        it; both heads are one convolution.
+        The planes of the action units are a row's value times a column's, and their part of the first convolution is
+        computed from these; norms are computed where the memory lies, without copies, and a scale and shift within the
+        convolution before it; both heads are one convolution.
         """
         first, *rest = self.main
-        features = _quick(rest, _first(first, x, c))
+        rows, columns = _extent(x)
+        if self.planes == "constant":
+            rows, columns = torch.ones_like(rows[:1]).expand(self.c_dim, -1), torch.ones_like(columns)
+        features = nn.functional.conv2d(x, first.weight[:, :3], first.bias, padding=3)
+        features = _quick(rest, features + _of_planes(first.weight[:, 3:], c, rows, columns))
         heads = torch.cat((self.img_reg[0].weight, self.attetion_reg[0].weight))
         both = nn.functional.conv2d(features, heads, padding=3)
         return both[:, :3].tanh(), both[:, 3:].sigmoid()
 
 
-def _first(conv: nn.Conv2d, x: Tensor, c: Tensor) -> Tensor:
-    """The first convolution on picture and action units, the units' part from planes of 7x7: border, middle, border."""
-    units = nn.functional.conv2d(c[:, :, None, None].expand(-1, -1, 7, 7), conv.weight[:, 3:], padding=3)
-    rows, columns = (_stretched(side, x.device) for side in x.shape[2:])
-    picture = nn.functional.conv2d(x, conv.weight[:, :3], conv.bias, padding=3)
-    return picture + units[:, :, rows][:, :, :, columns]
+def _extent(x: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each action unit's plane reaches in pictures (B, 3, H, W): by rows (17, H) and by columns (W,), 0..1."""
+    down, across = ((torch.arange(side, device=x.device, dtype=x.dtype) + 0.5) / side for side in x.shape[2:])
+    bands = {part: _band(down, *limits) for part, limits in BANDS.items()}
+    return torch.stack([bands[part] for part in MOVES]), _band(across, *SIDES)
 
 
-def _stretched(side: int, device: torch.device) -> Tensor:
-    """0 1 2 3 3 .. 3 4 5 6: which of seven places each of `side` (7 or more) is like."""
-    places = torch.full((side,), 3, device=device)
-    places[:3] = torch.arange(3, device=device)
-    places[-3:] = torch.arange(4, 7, device=device)
-    return places
+def _band(places: Tensor, start: float, end: float) -> Tensor:
+    return torch.sigmoid((places - start) / FADE) * torch.sigmoid((end - places) / FADE)
+
+
+def _of_planes(weight: Tensor, c: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """A 7x7 convolution, zero padding 3, of planes c[b, k] * rows[k, y] * columns[x]: (B, out, H, W)."""
+    above, beside = (nn.functional.pad(line, (3, 3)).unfold(-1, 7, 1) for line in (rows, columns))
+    down = torch.einsum("bk,khi,okij->bohj", c, above, weight)
+    return torch.einsum("bohj,wj->bohw", down, beside).contiguous(memory_format=torch.channels_last)
 
 
 def _quick(layers: Sequence[nn.Module], x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainers.ganimation.losses import Weights
-from trainers.ganimation.networks import Norm
+from trainers.ganimation.networks import Norm, Planes
 from trainers.system import Stage
 
 PAIRS, ADVERSARIAL, MIXED = "pairs", "adversarial", "mixed"
@@ -43,6 +43,7 @@ class Networks:
     conv_dim: int = 64
     repeat_num: int = 6
     norm: Norm = "instance"
+    planes: Planes = "constant"
     start: Literal["official", "copy"] = "official"
     """copy: weights from which the colour mask is the source's picture, for norm 'none' alone; copying.py says why."""
     critic_conv_dim: int = 64
@@ -164,6 +165,10 @@ class Recipe:
             raise ValueError(f"data.size is {self.data.size}, expected a multiple of 4, 16 or more")
         if self.schedule.by == "steps" and not all(stage.steps for stage in self.stages):
             raise ValueError("schedule.by is 'steps': expected stages with a number of steps, not of epochs")
+        if self.networks.planes == "regional" and self.data.crop != "face":
+            raise ValueError(
+                f"networks.planes is 'regional': expected data.crop 'face', got {self.data.crop!r}"
+            )
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps is {self.critic_steps}, expected 1 or more")
         if not 0.0 <= self.average < 1.0:

@@ -199,7 +199,11 @@ class GANimation(System):
         return {**about, "size": self._recipe.data.size}
 
     def facts(self, turn: Turn) -> Mapping[str, Any]:
-        return {"norm": self._recipe.networks.norm, "saturate_mask": self._saturated}
+        return {**_kinds(self._recipe.networks), "saturate_mask": self._saturated}
+
+
+def _kinds(networks: recipe.Networks) -> dict[str, str]:
+    return {"norm": networks.norm, "planes": networks.planes}
 
 
 def _copying(generator: Generator) -> None:
@@ -256,6 +260,7 @@ def _arguments(options: recipe.Recipe) -> dict[str, dict[str, Any]]:
         "c_dim": AUS,
         "repeat_num": widths.repeat_num,
         "norm": widths.norm,
+        "planes": widths.planes,
     }
     if {stage.name for stage in options.stages} == {PAIRS}:
         return {GENERATOR: generator}

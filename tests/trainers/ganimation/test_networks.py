@@ -73,14 +73,15 @@ def test_without_a_norm_numbers_keep_their_size_on_the_way() -> None:
     assert 0.1 < attention.mean().item() < 0.9
 
 
+@pytest.mark.parametrize("planes", ["constant", "regional"])
 @pytest.mark.parametrize("norm", ["instance", "instance_plain", "instance_running", "none"])
-def test_the_quick_way_gives_the_same(norm: str) -> None:
+def test_the_quick_way_gives_the_same(norm: str, planes: str) -> None:
     """On pictures that are not square, too; the border of the action units' planes included."""
     torch.manual_seed(3)
-    network = Generator(6, 5, 2, norm)
+    network = Generator(6, 17, 2, norm, planes)
     for one in network.parameters():
         torch.nn.init.normal_(one, 0.0, 0.3)
-    x, c = torch.randn(2, 3, 20, 28), torch.randn(2, 5)
+    x, c = torch.randn(2, 3, 20, 28), torch.randn(2, 17)
     with torch.no_grad():
         for slow, quick in zip(network(x, c), network.quick(x, c)):
             assert torch.allclose(slow, quick, atol=1e-4)
@@ -101,6 +102,27 @@ def test_the_critic_follows_its_image_size() -> None:
         critic(torch.rand(1, 3, 32, 32))
     with pytest.raises(ValueError, match="multiple of 16"):
         Discriminator(image_size=72, conv_dim=4, repeat_num=4)
+
+
+def test_a_regional_unit_is_seen_where_it_moves_something() -> None:
+    """AU12 over the mouth and AU01 over the brows, and neither at the other's."""
+    torch.manual_seed(0)
+    network = Generator(8, 17, 0, "none", "regional")
+    taken: list[torch.Tensor] = []
+    network.main[0].register_forward_hook(lambda module, given, out: taken.append(out))
+    units = torch.zeros(3, 17)
+    units[1, 8] = units[2, 0] = 1.0
+    with torch.no_grad():
+        network(torch.randn(1, 3, 64, 64).expand(3, -1, -1, -1), units)
+    smile, brows = ((one - taken[0][0]).abs().mean(dim=(0, 2)) for one in taken[0][1:])
+    assert smile[:26].mean().item() < 0.05 * smile[40:56].mean().item()
+    assert brows[40:].mean().item() < 0.05 * brows[12:26].mean().item()
+
+
+def test_regional_planes_are_of_the_seventeen_units() -> None:
+    """Another number has no places on the face."""
+    with pytest.raises(ValueError, match="17 action units, got a c_dim of 5"):
+        Generator(8, 5, 1, "none", "regional")
 
 
 def test_an_unknown_norm_is_refused() -> None:

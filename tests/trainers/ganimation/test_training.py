@@ -38,7 +38,9 @@ def test_all_stages_run_one_after_the_other(folder: Path, tmp_path: Path) -> Non
     outcome = train(from_table(table), tmp_path / "run")
     assert outcome.step == 9
     kept = checkpoint.read(tmp_path / "run")
-    assert kept.arguments["generator"] == {"conv_dim": 4, "c_dim": 17, "repeat_num": 1, "norm": "instance"}
+    assert kept.arguments["generator"] == {
+        "conv_dim": 4, "c_dim": 17, "repeat_num": 1, "norm": "instance", "planes": "constant",
+    }  # fmt: skip
     assert kept.data["extractor"]["mode"] == "dynamic"
     assert (kept.data["size"], kept.data["crop"]["rule"]) == (16, "face")
     kept.load("generator_ema", Generator(**kept.arguments["generator"]))
@@ -123,6 +125,7 @@ def test_pairs_need_synthesised_pictures(tmp_path: Path) -> None:
         ({"networks": {"norm": "batch"}}, "instance"),
         ({"losses": {"lambda_mask": 1.0}}, "option losses.lambda_mask is not known"),
         ({"critic_steps": 0}, "critic_steps is 0"),
+        ({"networks": {"planes": "regional"}}, "expected data.crop 'face', got ''"),
         ({"guard": {"low": 0.9, "high": 0.5}}, "guard"),
     ],
 )
