@@ -20,14 +20,14 @@ def opened_once(models: None) -> Iterator[None]:
             if (kind, opening) not in kept:
                 kept[kind, opening] = opens(opening)
                 kept[kind, opening].free, kept[kind, opening].close = kept[kind, opening].close, lambda: None
-            if kind == "tracker":
+            if kind in ("tracker", "occlusion"):
                 kept[kind, opening].reset()
             return kept[kind, opening]
 
         return opened
 
     with pytest.MonkeyPatch.context() as patch:
-        for kind in ("tracker", "detector", "segmenter"):
+        for kind in ("tracker", "detector", "segmenter", "occlusion"):
             patch.setattr(Opening, kind, keep(kind, getattr(Opening, kind)))
         yield
     for network in kept.values():
