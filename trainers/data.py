@@ -33,6 +33,7 @@ _TEXTS = ("image", "person", "split", "kind", "base")
 _ASKED = tuple(f"asked_{name}" for name in AU_NAMES)
 _PLACES = (*(f"x{k}" for k in range(68)), *(f"y{k}" for k in range(68)))
 _NEEDED = (*_TEXTS, *AU_NAMES, *_ASKED, *_PLACES)
+_OPTION = {"mode": " (--mode {})", "crop": " (--crop {})"}
 _OPTIONAL = ("origin", "licence", "time_s", "sharpness", "yaw", "pitch", "roll")
 
 
@@ -130,7 +131,8 @@ def _about(folder: Path, expected: Expected) -> dict[str, Any]:
             raise DataError(f"{path}: states no {what}; prepare the folder again")
         if wanted and found != wanted:
             raise DataError(
-                f"{folder}: its {what} is {found!r}, the recipe expects {wanted!r}; prepare it so, or change the recipe"
+                f"{folder}: its {what} is {found!r}, the recipe expects {wanted!r}; "
+                f"prepare it so{_OPTION.get(what, '').format(wanted)} into another folder, or change the recipe"
             )
     if not (isinstance(crop.get("size"), int) and crop["size"] > 0):
         raise DataError(

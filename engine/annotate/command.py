@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--synthesise",
         nargs="?",
-        type=int,
+        type=_expressions,
         default=0,
         const=DEFAULT_EXPRESSIONS,
         metavar="N",
@@ -116,7 +116,18 @@ def _progress() -> Iterator[Progress]:
             first = done if told < 0 else first
             told = 10 * done // total
             each = (time.monotonic() - began) / (done - first) if done > first else 0.0
-            left = f", about {each * (total - done) / 60:.0f} min left" if each and done < total else ""
+            left = f", about {_duration(each * (total - done))} left" if each and done < total else ""
             print(f"marotte: {done} of {total} inputs are prepared{left}", file=sys.stderr, flush=True)
 
         yield advance
+
+
+def _expressions(text: str) -> int:
+    """The number behind --synthesise, which would take the first INPUT for it."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; put INPUT before it, or a number behind it")
+    return int(text)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

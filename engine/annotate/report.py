@@ -49,7 +49,8 @@ def sheet(out: Path, entries: Sequence[Entry], sides: Mapping[str, str], rows: I
     wanted = {first.place for first, _ in lines}
     places = {place: landmarks_of(cells) for place, cells in enumerate(rows) if place in wanted}
     drawn = [_draw(out, first, others, places[first.place], sides[first.person]) for first, others in lines]
-    return np.ascontiguousarray(np.concatenate(drawn))
+    widest = max(2 + len(others) for _, others in lines)
+    return np.ascontiguousarray(np.concatenate(drawn)[:, : _CELL * widest])
 
 
 def _choose(entries: Sequence[Entry]) -> list[Line]:

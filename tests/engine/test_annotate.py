@@ -325,6 +325,13 @@ def test_a_wrong_command_line_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_synthesise_does_not_swallow_an_input(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its number may be left out, and what follows it then is told from one."""
+    with pytest.raises(SystemExit, match="2"):
+        marotte.main(["prepare", "--synthesise", "nowhere.jpg", "--out", "out"])
+    assert "put INPUT before it" in capsys.readouterr().err
+
+
 @pytest.mark.full
 def test_two_processes_give_what_one_gives(
     prepared: Path, models: None, stills: list[Path], faces_root: Path, tmp_path: Path

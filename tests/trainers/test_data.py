@@ -210,7 +210,10 @@ def test_the_facts_for_the_checkpoint(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("expected", "told"),
     [
-        (Expected(mode="dynamic"), "mode is 'static', the recipe expects 'dynamic'"),
+        (
+            Expected(mode="dynamic"),
+            "mode is 'static', the recipe expects 'dynamic'; prepare it so \\(--mode dynamic\\)",
+        ),
         (Expected(extractor="openface"), "extractor is 'marotte-geometry'"),
         (Expected(crop="celeba"), "crop is 'face'"),
     ],
