@@ -16,30 +16,26 @@ reason stands in the report, and each kind of error is logged once.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypedDict
-
-import numpy as np
+from typing import TypedDict
 
 from engine.blend import paste
 from engine.errors import ConfigError, MarotteError, PortError
 from engine.fallback import Fallback, FallbackConfig
 from engine.features import extract
 from engine.features.action_units import with_blendshapes
-from engine.features.calibration import Calibration
+from engine.measuring import BodyTracker, Expressions, Occlusion, Segmenter, Tracker
 from engine.plug import Generator, Ports, Prepared, Runner
-from engine.smooth import FeatureSmoother, MaskSmoother, SmoothingConfig
+from engine.scene import Drawn, Scene, Slot
+from engine.smooth import MaskSmoother, SmoothingConfig
 from engine.types import (
-    F32,
     U8,
     Body,
     Controls,
     Drive,
     Face,
-    Features,
     Frame,
     FrameReport,
     Mode,
@@ -54,48 +50,6 @@ _log = logging.getLogger("marotte.pipeline")
 Clock = Callable[[], float]
 
 _NO_FACE, _FACE_LOST = "no face", "an edited face is out of sight"
-
-
-class Tracker(Protocol):
-    """Follows faces through a stream, main face first."""
-
-    @property
-    def main_id(self) -> int | None:
-        """Track id of the main face, also while it is out of sight and its seat is held; None when nobody has it."""
-        ...
-
-    def track(self, frame: Frame) -> tuple[Face, ...]: ...
-
-
-class BodyTracker(Protocol):
-    """Follows one body at its own rate."""
-
-    def track(self, frame: Frame) -> Body | None: ...
-
-
-class Segmenter(Protocol):
-    """Tells person from background: uint8 (H, W), 255 = person."""
-
-    def mask(self, rgb: U8) -> U8: ...
-
-
-class Occlusion(Protocol):
-    """Tells what stands in front of faces: hands, things, hair."""
-
-    def mask(self, frame: Frame, faces: Sequence[Face]) -> U8 | None:
-        """uint8 (H, W), 255 = something covers a face there, 0 elsewhere; None where nothing covers any. Steady over
-        time: nobody filters it after this."""
-        ...
-
-    def reset(self) -> None:
-        """Forget every face: the next one is another driver's."""
-        ...
-
-
-class Expressions(Protocol):
-    """Blendshape scores by name, each 0..1, from the 478 points of a face."""
-
-    def measure(self, points: F32) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,70 +75,12 @@ class Work:
     empty until they were fed. scene: the picture that was set when the frame was measured."""
 
     frame: Frame
-    scene: _Scene
-    drives: tuple[tuple[_Slot, Drive], ...]
+    scene: Scene
+    drives: tuple[tuple[Slot, Drive], ...]
     ports: tuple[Ports, ...]
     seconds: dict[str, float]
     reason: str | None
     filter_lag_s: float
-
-
-class _Slot:
-    """One face of the source, and what it keeps about the driver's face that moves it."""
-
-    def __init__(self, state: Any, config: PipelineConfig, neutral: Neutral | None) -> None:
-        self.state = state
-        self.track_id: int | None = None
-        self.driven_s = -math.inf
-        self.pinned = neutral
-        self.calibration = Calibration()
-        self.smoother = FeatureSmoother(config.smoothing)
-
-    def forget(self) -> None:
-        """The driver is another one."""
-        self.track_id, self.calibration, self.driven_s = None, Calibration(), -math.inf
-        self.smoother.reset()
-
-    def succeed(self, old: _Slot) -> None:
-        """Take over what was learnt about the driver, who stays when the source changes."""
-        self.track_id, self.calibration, self.smoother = old.track_id, old.calibration, old.smoother
-        self.driven_s = old.driven_s
-
-    def follow(self, face: Face) -> None:
-        """A new track is a new person: nothing of the last one may colour its motion."""
-        if face.track_id != self.track_id:
-            self.forget()
-            self.track_id = face.track_id
-
-    def neutral(self, features: Features) -> Neutral:
-        if self.pinned is not None:
-            return self.pinned
-        self.calibration.update(features)
-        return self.calibration.neutral()
-
-
-class _Drawn:
-    """Two arrays for pictures by turns, made anew when their size changes; none when callers keep what they get."""
-
-    def __init__(self, reuse: bool) -> None:
-        self._reuse, self._arrays = reuse, list[U8]()
-
-    def room(self, shape: tuple[int, ...], held: U8 | None) -> U8 | None:
-        """Where a picture of `shape` may be drawn: not where the one lies that is held."""
-        if not self._reuse:
-            return None
-        if not self._arrays or self._arrays[0].shape != shape:
-            self._arrays = [np.empty(shape, np.uint8), np.empty(shape, np.uint8)]
-        return next(array for array in self._arrays if array is not held)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scene:
-    """What is moved or edited: its faces, main face first, and what is shown where nothing can be generated."""
-
-    slots: tuple[_Slot, ...]
-    fallback: Fallback
-    drawn: _Drawn
 
 
 class Session:
@@ -242,7 +138,7 @@ class Session:
         self.smoothing = 1.0
         self._neutral, self._clock, self._reuse = neutral, clock, reuse
         self._logged: set[type[BaseException]] = set()
-        self._scene = _Scene((), Fallback(self._config.fallback, None), _Drawn(reuse))
+        self._scene = Scene((), Fallback(self._config.fallback, None), Drawn(reuse))
         self._notes: tuple[str, ...] = ()
         if prepared is None:
             self.swap(sources)
@@ -265,7 +161,7 @@ class Session:
             raise ConfigError("sources: got none, expected at least one face")
         edits = self._config.mode is Mode.EDIT
         each = [prepared] * self._faces if edits else [[one] for one in prepared]
-        slots = [_Slot(self._generator.begin(*one), self._config, self._neutral) for one in each]
+        slots = [Slot(self._generator.begin(*one), self._config.smoothing, self._neutral) for one in each]
         for slot, old in zip(slots, self._slots):
             slot.succeed(old)
         notes = tuple(note for one in prepared for note in one.notes)
@@ -276,7 +172,7 @@ class Session:
         if source is None:
             raise ConfigError(f"{self._generator.name}: got no source, expected a portrait")
         fallback = Fallback(self._config.fallback, source.rgb)
-        self._scene, self._notes = _Scene(tuple(slots), fallback, _Drawn(self._reuse)), notes
+        self._scene, self._notes = Scene(tuple(slots), fallback, Drawn(self._reuse)), notes
 
     def follow(self, tracker: Tracker) -> None:
         """Another driver from the next frame on: nothing of the last one colours its motion."""
@@ -303,7 +199,7 @@ class Session:
             slot.calibration.restart()
 
     @property
-    def _slots(self) -> tuple[_Slot, ...]:
+    def _slots(self) -> tuple[Slot, ...]:
         return self._scene.slots
 
     def step(self, frame: Frame) -> tuple[Frame, FrameReport]:
@@ -370,7 +266,7 @@ class Session:
         )
         return Frame(picture, work.frame.pts, work.frame.time_base, work.frame.arrived_s), report
 
-    def _assign(self, faces: Sequence[Face], slots: Sequence[_Slot]) -> list[tuple[_Slot, Face]]:
+    def _assign(self, faces: Sequence[Face], slots: Sequence[Slot]) -> list[tuple[Slot, Face]]:
         """Main face to the main face of the source; the others stay where they are while they are followed.
 
         While the main face is out of sight and its seat is held, nobody else moves the main face of the source.
@@ -388,7 +284,7 @@ class Session:
         return driven
 
     def _incomplete(
-        self, slots: Sequence[_Slot], drives: Sequence[tuple[_Slot, Drive]], time_s: float
+        self, slots: Sequence[Slot], drives: Sequence[tuple[Slot, Drive]], time_s: float
     ) -> str | None:
         """Why this frame cannot be shown with the faces it has; None when it can.
 
@@ -420,7 +316,7 @@ class Session:
             occlusion = self._occlusion.mask(frame, faces)
         return {"person": person, "body": body, "occlusion": occlusion}
 
-    def _drive(self, slot: _Slot, face: Face, frame: Frame, around: _Surroundings) -> Drive:
+    def _drive(self, slot: Slot, face: Face, frame: Frame, around: _Surroundings) -> Drive:
         slot.follow(face)
         slot.smoother.strength = self.smoothing
         raw = extract(face, frame, self._generator.needs, **around)
@@ -447,7 +343,7 @@ class Session:
             raise MarotteError("the runner gave back nothing; expected one answer per face")
         return picture
 
-    def _check_canvas(self, canvas: U8, work: Work, slot: _Slot) -> None:
+    def _check_canvas(self, canvas: U8, work: Work, slot: Slot) -> None:
         """A patch of another frame's canvas would show that frame under this one's time."""
         edits = self._config.mode is Mode.EDIT
         expected = work.frame.rgb if edits else slot.state.prepared.source.rgb

@@ -21,10 +21,11 @@ from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
 from engine.generators import find_bundle, open_generator
+from engine.measuring import Tracker
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
 from engine.occlusion import FaceOcclusion
-from engine.pipeline import PipelineConfig, Session, Tracker
+from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Runner
 from engine.source import MAX_SIDE, source_picture, sources_from_picture
 from engine.track.body import BodyTracker

@@ -22,11 +22,12 @@ from engine.errors import ConfigError, NoFaceError
 from engine.features.doubts import doubts
 from engine.features.still import still_neutral
 from engine.generators import find_bundle
+from engine.measuring import Tracker
 from engine.media import MediaReader, MediaWriter, open_media, open_writer
 from engine.media.picture import PICTURE_SUFFIXES
 from engine.media.unfinished import Unfinished
 from engine.media.video_writer import VIDEO_SUFFIXES
-from engine.pipeline import Session, Tracker
+from engine.pipeline import Session
 from engine.plug import Generator
 from engine.puppet import Given, Loaded, Opening, load, mode_of, open_session, pictures_of
 from engine.source import find_faces

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import PortError
-from engine.pipeline import PipelineConfig, Session, Tracker
+from engine.measuring import Tracker
+from engine.pipeline import PipelineConfig, Session
 from engine.types import U8, Frame, Mode
 from engine.worker import heap
 from engine.worker.changes import Change, controls_of

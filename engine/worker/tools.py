@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine import pipeline, source
+from engine import measuring, source
 from engine.generators import open_generator
-from engine.pipeline import BodyTracker, Expressions, Tracker
+from engine.measuring import BodyTracker, Expressions, Tracker
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
 from engine.worker.interface import BundleInfo
@@ -27,7 +27,7 @@ class ClosableDetector(source.Detector, Closable, Protocol):
     """A detector that is closed at the end."""
 
 
-class ClosableSegmenter(pipeline.Segmenter, Closable, Protocol):
+class ClosableSegmenter(measuring.Segmenter, Closable, Protocol):
     """A segmenter, likewise."""
 
 
@@ -35,7 +35,7 @@ class ClosableBody(BodyTracker, Closable, Protocol):
     """A body tracker, likewise."""
 
 
-class ClosableOcclusion(pipeline.Occlusion, Closable, Protocol):
+class ClosableOcclusion(measuring.Occlusion, Closable, Protocol):
     """What tells what stands in front of faces, likewise."""
 
 
