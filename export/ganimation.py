@@ -78,9 +78,10 @@ def plan(loaded: Loaded) -> Plan:
     size = crop.size
     trained = _trained(loaded)
     saturated = bool(loaded.facts.get("saturate_mask", False))
+    constant = generator.planes == "constant"  # Live stretches what such planes add
     graph = GraphPlan(
         "generator",
-        Live(generator, saturated, size),
+        Live(generator, saturated, size) if constant else Official(generator, saturated),
         inputs=(picture("image", size), numbers("aus", (1, len(aus)), trained)),
         outputs=(
             numbers("colour", (1, 3, size, size), (-1.0, 1.0)),

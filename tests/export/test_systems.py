@@ -113,9 +113,11 @@ def test_the_saturated_mask_is_folded_in(ganimation: Make) -> None:
         torch.testing.assert_close(same, colour)
 
 
-def test_the_live_arrangement_gives_the_official_numbers(ganimation: Make) -> None:
-    """The action units' share from a small plane, and both heads at once, are the network's own sums."""
-    graph = plan_of(load(ganimation())).graphs[0]
+@pytest.mark.parametrize("planes", ["constant", "regional"])
+def test_the_live_arrangement_gives_the_official_numbers(ganimation: Make, planes: str) -> None:
+    """The action units' share from a small plane, and both heads at once, are the network's own sums; planes that
+    differ from place to place are left whole."""
+    graph = plan_of(load(ganimation(planes=planes))).graphs[0]
     torch.manual_seed(1)
     for _ in range(3):
         given = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8), torch.rand(1, 17)
