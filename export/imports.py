@@ -66,8 +66,8 @@ def import_files(
     read = _READERS[known(system, _READERS, "system")]
     if crop is not None:
         known(crop, RULES, "crop")
-    if size is not None and size < 1:
-        raise ConfigError(f"size: got {size}, expected 1 pixel or more")
+    if size is not None and not 16 <= size <= 4096:
+        raise ConfigError(f"size: got {size}, expected pixels in 16 .. 4096")
     check_place(out, "checkpoint.json", frozenset({".safetensors", ".json", ".txt"}))
     parts: dict[str, Part] = {}
     for file in files:

@@ -71,12 +71,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe from its file, with `a.b=value` overrides. Raises RecipeError in one line."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise RecipeError(f"recipe {path}: cannot be read ({reason})") from error
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise RecipeError(f"recipe {path}: {error}") from error
     try:
         return from_table(values, overrides)

@@ -99,6 +99,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Raises CheckpointError for what is no such file, holds anything but tensors, or is cut short.
     """
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: is no file; expected one of torch.save")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -126,4 +128,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path}: expected tensors only; {others[0]!r} is none (an optimiser's state, or weights one level deeper?)"
         )
+    if not all(isinstance(name, str) for name in stored):
+        raise CheckpointError(f"{path}: its tensors are not named by text, expected a state dict of tensors")
+    if strange := [name for name, value in stored.items() if not _plain(value)]:
+        raise CheckpointError(
+            f"{path}: {strange[0]} declares more values than the file holds, or is sparse or quantised; expected "
+            "plain tensors"
+        )
     return dict(stored)
+
+
+def _plain(value: Tensor) -> bool:
+    """Every value is there: a small file may declare a tensor of any size, by strides of 0."""
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers import checkpoint
+from trainers.alone import Alone
 from trainers.average import Averages
 from trainers.checkpoint import AVERAGED, Checkpoint, Training
 from trainers.config import Recipe, differences, to_toml
@@ -65,6 +66,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False) -> Outcome:
     except torch.OutOfMemoryError as error:
         raise TrainerError("the GPU's memory is full: take smaller batches by --set") from error
     except RuntimeError as error:
+        if "allocate memory" in str(error):
+            raise TrainerError("there is not enough memory: take smaller batches by --set") from error
         if "DataLoader worker" not in str(error):
             raise
         raise TrainerError(f"a process that reads pictures was ended from outside ({error})") from error
@@ -98,6 +101,7 @@ class Loop:
         self._looks = Looks(self.system, self.averages, self.options, devices, self._turn)
         self._progress: Progress | None = None
         self._records: Records | None = None
+        self._alone: Alone | None = None
 
     # --- beginning and end -------------------------------------------------------------------------
 
@@ -108,12 +112,13 @@ class Loop:
             notes = self._resume(found)
         elif self.options.weights:
             notes = self._start_from(checkpoint.read(self.options.weights))
+        if self.devices.first:  # before the Keeper, which clears away what was cut off
+            self._hold()
         self.keeper = Keeper(self.out, self.options.keep, self._is_milestone)
         self.keeper.last = found.folder if found is not None else None
         self._progress = Progress(self.steps, self.place.step, quiet=not self.devices.first)
         if self.devices.first:
             try:
-                self.out.mkdir(parents=True, exist_ok=True)
                 checkpoint.write_text(self.out / "recipe.toml", to_toml(self.recipe.table()))
                 self._records = Records(
                     self.out, self.place.step, tensorboard=self.options.tensorboard, tell=self._progress.tell
@@ -130,6 +135,15 @@ class Loop:
             self._records.close()
         if self._progress is not None:
             self._progress.close()
+        if self._alone is not None:
+            self._alone.close()
+
+    def _hold(self) -> None:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._alone = Alone(self.out)
+        except OSError as error:
+            raise StorageError(f"{self.out}: cannot be written ({error.strerror})") from error
 
     def _resume(self, found: Checkpoint) -> list[str]:
         found.of_system(self.recipe.system)

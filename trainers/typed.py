@@ -56,6 +56,13 @@ def known(name: str, choices: Iterable[str], what: str) -> None:
         raise RecipeError(f"{what} is not known; {hint}expected one of {', '.join(options)}")
 
 
+def within(table: Any, low: float, high: float, *names: str) -> None:
+    """For a dataclass's __post_init__: raise ValueError where one of these numbers is not in low .. high."""
+    for name in names:
+        if not low <= getattr(table, name) <= high:
+            raise ValueError(f"{name} is {getattr(table, name)}, expected {low} .. {high}")
+
+
 # --- one value of one type -------------------------------------------------------------------------
 
 
@@ -86,7 +93,10 @@ def _single(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
     if hint is not Any and (not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))):
         name = {Path: "a path as text", str: "text", int: "a whole number", float: "a number"}.get(hint)
         raise RecipeError(f"option {where}: got {value!r}, expected {name or 'true or false'}")
@@ -145,7 +155,7 @@ def _inner(hint: Any, key: str, place: Any, what: str) -> Any:
         known(key, hints_of(hint), what)
         return hints_of(hint)[key]
     if get_origin(hint) is tuple and isinstance(place, list):
-        if not key.isdigit() or int(key) >= len(place):
+        if not (key.isascii() and key.isdigit() and len(key) < 10) or int(key) >= len(place):
             raise RecipeError(f"{what}: expected a number below {len(place)}, the recipe's own entries")
         kinds = get_args(hint)
         return kinds[0] if kinds[1:] == (Ellipsis,) else kinds[int(key)]
@@ -161,5 +171,5 @@ def _given(hint: Any, text: str) -> Any:
         return text[1:-1] if quoted else text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or a number of thousands of digits
         return text

@@ -43,19 +43,28 @@ class Origin:
 
 
 def gather(
-    given: Sequence[Path], *, persons: str = "file", licence: str = "", origins: Path | None = None
+    given: Sequence[Path],
+    *,
+    persons: str = "file",
+    licence: str = "",
+    origins: Path | None = None,
+    out: Path | None = None,
 ) -> list[Input]:
     """The files behind `given` files and folders (searched to the bottom), in order, each once.
 
     persons: one of PERSONS. licence: of everything that the table does not name. origins: a CSV with the columns path
-    and licence, and perhaps origin, origin_path and person; a path there names a file by its last parts. Raises
-    ConfigError for a name that is not there, a bad table, or nothing to prepare.
+    and licence, and perhaps origin, origin_path and person; a path there names a file by its last parts. out: the
+    folder that is filled; where it lies inside an input, what was made there before is none. Raises ConfigError for a
+    name that is not there, a bad table, or nothing to prepare.
     """
     known(persons, PERSONS, "persons")
     table = {} if origins is None else read_origins(origins)
+    made = None if out is None else out.resolve()
     found: dict[Path, tuple[Path, Path]] = {}
     for root in given:
         for path in _files(root):
+            if made is not None and made in path.resolve().parents:
+                continue
             found.setdefault(path.resolve(), (path, root if root.is_dir() else root.parent))
     if not found:
         raise ConfigError("prepare: got no picture or clip, expected files, or folders that hold some")
@@ -82,7 +91,13 @@ def read_origins(path: Path) -> dict[tuple[str, ...], Origin]:
         raise ConfigError(
             f"origins: {path} cannot be read ({error}); expected a CSV file in UTF-8"
         ) from error
-    reader = csv.DictReader(lines)
+    try:
+        return _table(path, csv.DictReader(lines))
+    except csv.Error as error:
+        raise ConfigError(f"origins: {path} is no table ({error}); expected a CSV file") from error
+
+
+def _table(path: Path, reader: csv.DictReader[str]) -> dict[tuple[str, ...], Origin]:
     missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
     if missing:
         raise ConfigError(f"origins: {path} lacks the column {missing[0]!r}; expected {', '.join(_NEEDED)}")

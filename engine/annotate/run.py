@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from engine.annotate.alone import Alone
 from engine.annotate.inputs import Input, gather
 from engine.annotate.labels import EXTRACTOR, EXTRACTOR_VERSION, MODES
 from engine.annotate.ledger import Ledger
@@ -56,26 +58,31 @@ def prepare(
         raise ConfigError(f"validation: got {validation!r}, expected a share in 0 .. 1, below 1")
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs: got {jobs}, expected 1 or more")
-    found = gather(inputs, persons=persons, licence=licence, origins=origins)
+    found = gather(inputs, persons=persons, licence=licence, origins=origins, out=out)
     store = Store(out, settings)
-    keys = _work(found, store, settings, jobs, backend, cache, progress, stage)
-    ledger = Ledger()
-    for outcome in _parts(store, keys):
-        ledger.add(outcome)
-    if not ledger.entries:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in ledger.reasons.items())
-        raise InputError(
-            f"prepare: no picture of {len(found)} inputs could be used ({reasons}); see docs/dataset.md"
+    with closing(Alone(out)):
+        keys = _work(found, store, settings, jobs, backend, cache, progress, stage)
+        ledger = Ledger()
+        for outcome in _parts(store, keys):
+            ledger.add(outcome)
+        if not ledger.entries:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in ledger.reasons.items())
+            raise InputError(
+                f"prepare: no picture of {len(found)} inputs could be used ({reasons}); see docs/dataset.md"
+            )
+        known_as = leaders(out, ledger.entries)
+        held = split(known_as.values(), validation)
+        sides = {person: held[leader] for person, leader in known_as.items()}
+        about = _about(len(found), ledger, sides, settings, persons, validation)
+        about["persons"]["twins"] = _twins(known_as)
+        write_table(
+            out / "features.csv", (row for outcome in _parts(store, keys) for row in outcome.rows), sides
         )
-    known_as = leaders(out, ledger.entries)
-    held = split(known_as.values(), validation)
-    sides = {person: held[leader] for person, leader in known_as.items()}
-    about = _about(len(found), ledger, sides, settings, persons, validation)
-    about["persons"]["twins"] = _twins(known_as)
-    write_table(out / "features.csv", (row for outcome in _parts(store, keys) for row in outcome.rows), sides)
-    write_report(out, about, ledger, sides, (row for outcome in _parts(store, keys) for row in outcome.rows))
-    store.finish(about)
-    store.keep_only({entry.image for entry in ledger.entries})
+        write_report(
+            out, about, ledger, sides, (row for outcome in _parts(store, keys) for row in outcome.rows)
+        )
+        store.finish(about)
+        store.keep_only({entry.image for entry in ledger.entries})
     return about
 
 

@@ -37,7 +37,7 @@ class Store:
     def _claim(self) -> None:
         mark = self.folder / "settings.json"
         if mark.is_file():
-            if mark.read_text(encoding="utf-8") != self._about + "\n":
+            if mark.read_text(encoding="utf-8", errors="replace") != self._about + "\n":
                 raise ConfigError(
                     f"{self.folder}: holds pictures prepared with other settings; name another folder, or remove it"
                 )
@@ -87,10 +87,10 @@ class Store:
         return self._parts.there(keys)
 
     def keep_only(self, images: set[str]) -> None:
-        """Remove pictures of no row, left by a job that was ended between a picture and its part."""
+        """Remove pictures of no row, left by a job that was ended between a picture and its part. Nothing else."""
         for place in PLACES:
             for path in (self.folder / place).iterdir():
-                if path.stem not in images:
+                if path.stem not in images and path.suffix in (".png", ".part") and path.is_file():
                     path.unlink()
 
     def finish(self, dataset: dict[str, Any]) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from engine.annotate.alone import Alone
 from engine.annotate.expressions import LEAST_SHOWN, LOWER, UPPER, expressions
 from engine.annotate.inputs import gather
 from engine.annotate.labels import sharpness
+from engine.annotate.run import prepare
 from engine.annotate.split import place, split
+from engine.annotate.store import Store
 from engine.annotate.twins import alike, joined
+from engine.annotate.work import Settings
 from engine.crop import points_in, resized
 from engine.errors import ConfigError
 from engine.types import AU_NAMES, Crop
@@ -71,6 +76,49 @@ def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,license\na.jpg,MIT\n")
     with pytest.raises(ConfigError, match="lacks the column 'licence'"):
         gather([tmp_path], origins=tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("content", [b"path,licence\n" + b"a" * 200_000 + b",x\n"])
+def test_what_is_no_table_is_refused(content: bytes, tmp_path: Path) -> None:
+    """In one line, whatever the reader of tables says of it."""
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ConfigError, match="is no table"):
+        gather([tmp_path], origins=tmp_path / "t.csv")
+
+
+def test_what_was_made_inside_an_input_is_none(tmp_path: Path) -> None:
+    """The same command again takes the same files, also where its folder lies among them."""
+    touch(tmp_path, "a.jpg", "out/sheet.png", "out/images/a.png")
+    assert [one.id for one in gather([tmp_path], out=tmp_path / "out")] == ["a"]
+
+
+def test_a_damaged_mark_is_other_settings(tmp_path: Path) -> None:
+    """One line, not the decoder's words."""
+    Store(tmp_path / "out", Settings())
+    (tmp_path / "out" / "settings.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="other settings"):
+        Store(tmp_path / "out", Settings())
+
+
+def test_only_pictures_of_no_row_are_cleared_away(tmp_path: Path) -> None:
+    """What somebody else put there stays."""
+    store = Store(tmp_path, Settings())
+    touch(tmp_path / "images", "kept.png", "left.png", ".left.png.0a0b0c0d.part", "notes.txt", "mine.png/x")
+    store.keep_only({"kept"})
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == [
+        "kept.png",
+        "mine.png",
+        "notes.txt",
+    ]
+
+
+def test_a_second_preparation_leaves_the_folder_alone(tmp_path: Path) -> None:
+    """Each would clear away the other's pictures."""
+    touch(tmp_path, "a.jpg")
+    Store(tmp_path / "out", Settings())
+    with closing(Alone(tmp_path / "out")), pytest.raises(ConfigError, match="another preparation writes"):
+        prepare([tmp_path / "a.jpg"], tmp_path / "out")
 
 
 def test_an_unknown_rule_and_an_empty_folder_are_refused(tmp_path: Path) -> None:

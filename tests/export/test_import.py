@@ -189,6 +189,21 @@ def _infinite(file: Path) -> None:
     torch.save(state, file)
 
 
+def _numbered(file: Path) -> None:
+    torch.save({1: torch.zeros(3)}, file)
+
+
+def _enormous(file: Path) -> None:
+    state = torch.load(file, weights_only=True)
+    state["main.3.weight"] = torch.zeros(1).expand(1 << 20, 1 << 20)
+    torch.save(state, file)
+
+
+def _folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
 def _gone(file: Path) -> None:
     file.unlink()
 
@@ -209,6 +224,9 @@ def _gone(file: Path) -> None:
         (_further_key, "main.99.weight is unexpected"),
         (_another_width, r"main.3.weight: \(9, 4, 4, 4\), expected \(8, 4, 4, 4\)"),
         (_infinite, "main.3.weight: holds values that are not finite"),
+        (_numbered, "not named by text"),
+        (_enormous, "main.3.weight declares more values than the file holds"),
+        (_folder, "is no file"),
         (_gone, "no such file"),
     ],
 )
@@ -244,7 +262,7 @@ def test_a_wrong_word_is_told_before_a_file_is_read(tmp_path: Path) -> None:
         import_files("ganimotion", [tmp_path / "none"], tmp_path / "out")
     with pytest.raises(ConfigError, match="did you mean 'face'"):
         import_files("ganimation", [tmp_path / "none"], tmp_path / "out", crop="fase")
-    with pytest.raises(ConfigError, match="1 pixel or more"):
+    with pytest.raises(ConfigError, match=r"in 16 \.\. 4096"):
         import_files("ganimation", [tmp_path / "none"], tmp_path / "out", size=0)
 
 

@@ -115,6 +115,7 @@ def test_a_missing_file_is_named(folder) -> None:
     ("text", "message"),
     [
         ("{", r"checkpoint\.json: is truncated or no JSON"),
+        ('{"format": ' + "[" * 100_000, r"checkpoint\.json: is truncated or no JSON"),
         ("[]", r"holds no JSON object"),
         ('{"format": 2}', r"is of format 2, expected 1"),
         ('{"format": 1, "system": "tiny"}', r"checkpoint\.json is incomplete"),

@@ -153,6 +153,9 @@ def test_an_override_reaches_into_a_list(tmp_path) -> None:
         ("run.save_every=0", r"run: save_every is 0, expected 1 or more"),
         ("run.seed=-1", r"run: seed is -1"),
         ("system=other", "a system cannot be set"),
+        ("stages.\u00b2.steps=1", "expected a number below"),
+        ("losses.cycle=1" + "0" * 400, "expected a finite number"),
+        ("run.seed=1" + "0" * 5000, r"option run\.seed: got .*expected a whole number"),
         ('stages=[{name="warm"}]', r"give either steps or epochs"),
     ],
 )
@@ -179,6 +182,8 @@ def test_a_table_set_over_a_plain_value_is_refused(tmp_path) -> None:
         ("seed = 1", "no system is named"),
         ("system = 3", "no system is named"),
         ("system = ", "Invalid value"),
+        ("seed = 1" + "0" * 5000, "limit"),
+        ("seed = " + "[" * 100_000, "recursion"),
     ],
 )
 def test_a_wrong_recipe_is_named(tmp_path, text, message) -> None:
@@ -211,3 +216,27 @@ def test_every_shipped_recipe_loads(path) -> None:
     assert from_table(tomllib.loads(to_toml(recipe.table()))) == recipe
     assert isinstance(recipe.run, Run)
     assert not isinstance(recipe.options, TinyRecipe)
+
+
+@pytest.mark.parametrize(
+    ("system", "override", "message"),
+    [
+        ("ganimation", "networks.conv_dim=-4", r"networks: conv_dim is -4, expected 1 \.\."),
+        ("ganimation", "networks.critic_repeat_num=0", "critic_repeat_num is 0"),
+        ("ganimation", "optimiser.lr=-1", r"optimiser: lr is -1"),
+        ("ganimation", "optimiser.betas.0=2", r"betas are \(2.0, "),
+        ("ganimation", "optimiser.clip=0.0", "clip is 0.0"),
+        ("ganimation", "schedule.decay=0", "decay is 0"),
+        ("ganimation", "data.size=1048576", r"in 16 \.\. 4096"),
+        ("geogan", "generator.width=0", "generator: width is 0"),
+        ("geogan", "generator.downsamples=-1", "downsamples is -1"),
+        ("geogan", "critic.scales=0", "critic: scales is 0"),
+        ("geogan", "optimiser.beta1=1.0", "beta1 is 1.0"),
+        ("geogan", "optimiser.average=1.5", "average is 1.5"),
+        ("geogan", "data.size=-64", r"in 16 \.\. 4096"),
+    ],
+)
+def test_a_number_that_no_network_can_be_built_with_is_named(system, override, message) -> None:
+    """By the recipe, before torch meets it."""
+    with pytest.raises(RecipeError, match=message):
+        load(CONFIGS / f"{system}_small.toml", [override])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import torch
 
 from tests.trainers.conftest import kept
 from trainers import checkpoint, records
+from trainers.alone import Alone
 from trainers.errors import CheckpointError, DataError, DivergedError, RecipeError, StorageError
 
 
@@ -209,6 +211,18 @@ def test_what_a_crash_left_is_mended(tiny, tmp_path) -> None:
     tiny("out", "kill_at=5", resume=True)
     assert steps(tmp_path / "out") == [4, 5, 6], "3 came back, and was the oldest"
     assert not list(folder.glob(".*"))
+
+
+def test_a_second_training_leaves_the_folder_alone(tiny, tmp_path) -> None:
+    """Two at once would clear away each other's checkpoints; once the first has ended, however, it is free."""
+    first = Path(tmp_path / "out")
+    first.mkdir()
+    (first / "checkpoints/.step_00000003.partial").mkdir(parents=True)
+    with closing(Alone(first)), pytest.raises(StorageError, match="another training writes into it"):
+        tiny("out")
+    assert [path.name for path in first.iterdir()] == ["checkpoints"]
+    assert list((first / "checkpoints").iterdir())
+    assert tiny("out").step == 12
 
 
 def test_stages_without_name_or_picture_are_refused(tiny) -> None:

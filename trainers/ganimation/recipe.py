@@ -9,6 +9,7 @@ from typing import Literal
 from trainers.ganimation.losses import Weights
 from trainers.ganimation.networks import Norm, Planes
 from trainers.system import Stage
+from trainers.typed import within
 
 PAIRS, ADVERSARIAL, MIXED = "pairs", "adversarial", "mixed"
 STAGES = (PAIRS, ADVERSARIAL, MIXED)
@@ -49,6 +50,10 @@ class Networks:
     critic_conv_dim: int = 64
     critic_repeat_num: int = 6
 
+    def __post_init__(self) -> None:
+        within(self, 1, 1024, "conv_dim", "critic_conv_dim")
+        within(self, 1, 64, "repeat_num", "critic_repeat_num")
+
 
 @dataclass(frozen=True)
 class Optimiser:
@@ -58,6 +63,13 @@ class Optimiser:
     betas: tuple[float, float] = (0.5, 0.999)
     clip: float | None = None
     """Largest norm of the generator's gradient in the stages with pairs; it is not cut where absent."""
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1, "lr")
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}, expected two of 0 or more and less than 1")
+        if self.clip is not None and self.clip <= 0.0:
+            raise ValueError(f"clip is {self.clip}, expected more than 0; leave it out to cut nothing")
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,11 @@ class Schedule:
     warm: float = 0.0
     hold: float = 1.0
     least: float = 0.02
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1_000_000, "constant")
+        within(self, 1, 1_000_000, "decay")
+        within(self, 0, 1, "warm", "hold", "least")
 
 
 @dataclass(frozen=True)
@@ -161,8 +178,10 @@ class Recipe:
             raise ValueError("stages: each name once")
         if self.data.layout == "official" and set(names) != {ADVERSARIAL}:
             raise ValueError("layout 'official' has no pairs: expected the stage 'adversarial' alone")
-        if self.data.size % 4 or self.data.size < 16:
-            raise ValueError(f"data.size is {self.data.size}, expected a multiple of 4, 16 or more")
+        if self.data.size % 4 or not 16 <= self.data.size <= 4096:
+            raise ValueError(f"data.size is {self.data.size}, expected a multiple of 4 in 16 .. 4096")
+        within(self.data, 0, 4096, "read_size")
+        within(self, 1, 1_000_000, "penalty_every")
         if self.schedule.by == "steps" and not all(stage.steps for stage in self.stages):
             raise ValueError("schedule.by is 'steps': expected stages with a number of steps, not of epochs")
         if self.networks.planes == "regional" and self.data.crop != "face":

@@ -8,6 +8,7 @@ from typing import Literal
 from trainers.faces import AU_NAMES
 from trainers.geogan.blocks import NORMS
 from trainers.system import Stage
+from trainers.typed import within
 
 SUPERVISED, ADVERSARIAL, MIXED = "supervised", "adversarial", "mixed"
 STAGES = (SUPERVISED, ADVERSARIAL, MIXED)
@@ -81,6 +82,11 @@ class GeneratorShape:
     norm: Literal["instance", "batch", "layer"] = "instance"
     only_residual: bool = False
 
+    def __post_init__(self) -> None:
+        within(self, 1, 1024, "width")
+        within(self, 1, 8, "downsamples")
+        within(self, 0, 64, "blocks")
+
 
 @dataclass(frozen=True)
 class CriticShape:
@@ -90,6 +96,10 @@ class CriticShape:
     layers: int = 3
     scales: int = 3
     norm: Literal["instance", "batch", "layer"] = "instance"
+
+    def __post_init__(self) -> None:
+        within(self, 1, 1024, "width")
+        within(self, 1, 8, "layers", "scales")
 
 
 @dataclass(frozen=True)
@@ -180,6 +190,15 @@ class Optimiser:
     clip: float = 0.0
     average: float = 0.0
 
+    def __post_init__(self) -> None:
+        within(self, 0, 1, "rate", "critic_rate")
+        within(self, 0, 1_000_000, "decay_epochs")
+        if self.clip < 0.0:
+            raise ValueError(f"clip is {self.clip}, expected 0 or more")
+        for name in ("beta1", "beta2", "average"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more and less than 1")
+
 
 def _official_stages() -> tuple[Stage, ...]:
     return (Stage(ADVERSARIAL, epochs=100, batch=24),)
@@ -218,9 +237,9 @@ class GeoGANRecipe:
                 raise ValueError(f"stage {stage.name!r} is not known, expected one of {', '.join(STAGES)}")
         if any(norm not in NORMS for norm in (self.generator.norm, self.critic.norm)):
             raise ValueError(f"norm: expected one of {', '.join(NORMS)}")
-        if self.data.size % 2**self.generator.downsamples:
+        if self.data.size % 2**self.generator.downsamples or not 16 <= self.data.size <= 4096:
             raise ValueError(
-                f"data.size is {self.data.size}, expected a multiple of {2**self.generator.downsamples}"
+                f"data.size is {self.data.size}, expected a multiple of {2**self.generator.downsamples} in 16 .. 4096"
             )
         if self.data.layout == "prepared" and not all(attribute.aus for attribute in self.attributes):
             raise ValueError("attributes: each needs its aus where the data is a prepared folder")
