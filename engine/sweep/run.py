@@ -164,7 +164,7 @@ def _given(
     frames = film.given_frames(len(pairs)) if wanted.video else 0
     count = _Count(given.pictures(targets, donors) + frames, progress)
     blocks = given.blocks(targets, donors, transfer, crop, count.told)
-    title = f"{Path(bundle).name}: {len(targets)} targets, {len(donors)} donors"
+    title = f"{Path(bundle).name}: {_many(targets, 'target')}, {_many(donors, 'donor')}"
     files = [out / "transfer.png"]
     write_picture(files[0], sheet(title, "", blocks, given.CELL))
     if wanted.video:
@@ -183,6 +183,10 @@ def choose_mode(bundle: str, generator: Generator, mode: str | None) -> Mode:
         has = ", ".join(one.value for one in offered)
         raise ConfigError(f"mode: got {mode!r}, expected one that {bundle} has: {has}")
     return Mode(mode)
+
+
+def _many(people: Sequence[Subject], what: str) -> str:
+    return f"{len(people)} {what}{'' if len(people) == 1 else 's'}"
 
 
 def _check(
