@@ -123,8 +123,8 @@ class Supervised:
     (`regions.lower_face`), because the attributes belong to the lower face. The donor shows that lower face, too: it is
     the wanted expression itself, or another person's that is near to it in the AUs of the lower face.
     A sample is one of `Unpaired` and: wanted (3, S, S); wanted_landmarks; has_wanted (1,), always 1; donor_plain (3, S,
-    S), the donor with the lower face of an expression of its own that lacks every attribute, where there is one
-    (has_plain (1,) is 1), else the donor: what removal has to make of the donor.
+    S), the donor with the calmest lower face of its own that lacks every attribute, where there is one (has_plain (1,)
+    is 1), else the donor: what removal has to make of the donor.
     """
 
     def __init__(self, album: Album, shares: Shares) -> None:
@@ -146,6 +146,7 @@ class Supervised:
                 "supervised stage: no picture is there with and without an attribute; prepare with --synthesise"
             )
         aus = faces.aus.numpy()[:, LOWER_AUS]
+        self._lower = aus.sum(axis=1)
         self._near = _nearest(aus, [row for _, row in self._wanted], faces.person.numpy(), having)
 
     def __len__(self) -> int:
@@ -162,11 +163,17 @@ class Supervised:
         marks = self._album.landmarks(wanted)
         sample["wanted"] = self._lowered(sample["target"], wanted)
         sample["wanted_landmarks"] = marks
-        plain = self._family[donor][self._plain[self._family[donor]]]
-        has = len(plain) > 0
-        without = int(plain[numbers.integers(len(plain))]) if has else donor
-        sample["donor_plain"] = self._lowered(sample["donor"], without)
-        return sample | {"has_wanted": torch.ones(1), "has_plain": torch.full((1,), float(has))}
+        without = self._calmest(donor)
+        sample["donor_plain"] = self._lowered(sample["donor"], donor if without is None else without)
+        return sample | {
+            "has_wanted": torch.ones(1),
+            "has_plain": torch.full((1,), float(without is not None)),
+        }
+
+    def _calmest(self, row: int) -> int | None:
+        """Of a picture's family the one with the least lower face among those that lack every attribute."""
+        plain = self._family[row][self._plain[self._family[row]]]
+        return int(plain[self._lower[plain].argmin()]) if len(plain) else None
 
     def _lowered(self, picture: Tensor, row: int) -> Tensor:
         """A picture with the lower face of another one of its family."""

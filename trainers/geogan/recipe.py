@@ -10,10 +10,12 @@ from trainers.geogan.blocks import NORMS
 from trainers.system import Stage
 from trainers.typed import within
 
-SUPERVISED, ADVERSARIAL, MIXED = "supervised", "adversarial", "mixed"
-STAGES = (SUPERVISED, ADVERSARIAL, MIXED)
-"""supervised: a warm start on pairs that have a wanted picture, without critic and cycle. adversarial: the paper's
-objective on unpaired pictures. mixed: both objectives in one step, on pairs of both kinds."""
+SUPERVISED, REMOVAL, MIXED, ADVERSARIAL = "supervised", "removal", "mixed", "adversarial"
+STAGES = (SUPERVISED, REMOVAL, MIXED, ADVERSARIAL)
+"""supervised: a warm start on pairs that have a wanted picture, without critic and cycle. removal: the same of the
+removal network alone. mixed: both objectives in one step, on pairs of both kinds. adversarial: the paper's objective on
+unpaired pictures."""
+WITH_CRITIC = (MIXED, ADVERSARIAL)
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class Optimiser:
 
     output: factor on the rate of the decoders' last convolutions. They sum over 49 * (2 or 3) * width inputs, so one
     step of Adam may move their result by rate * that number: at rates above the official one it drowns the flow.
+    with_critic: factor on the generator's rate in stages that have a critic, after a warm start.
     clip: of the joint norm of gradients, 0 never. average: decay of the generator's moving average, 0 keeps none.
     """
 
@@ -187,6 +190,7 @@ class Optimiser:
     generator_decay: float = 0.4
     critic_decay: float = 0.2
     output: float = 1.0
+    with_critic: float = 1.0
     clip: float = 0.0
     average: float = 0.0
 

@@ -113,32 +113,42 @@ def critic_terms(judged: Judged, pair: Mapping[str, Tensor], weights: Losses) ->
 def supervised_terms(
     there: Transfer, removed: Tensor | None, pair: Mapping[str, Tensor], weights: Losses
 ) -> Terms:
-    """Losses against the wanted picture, over the samples that have one (`has_wanted`).
+    """Losses against the wanted picture, over the samples that have one (`has_wanted`), and those of `removal_terms`.
 
-    removed: what the removal network made of the donor: it shall be the donor without the attribute (`donor_plain`),
-    where that is known (`has_plain`). None where it is left out of this step.
+    removed: what the removal network made of the donor; None where it is left out of this step.
     """
     has = pair["has_wanted"].reshape(-1, 1, 1, 1)
     changed = _changed(pair["wanted"], pair["target"])
-    tasks = {"supervised": (there.image, pair["wanted"], has, changed)}
+    terms = _against("supervised", there.image, pair["wanted"], has, changed, weights)
     if removed is not None:
-        plain = pair["has_plain"].reshape(-1, 1, 1, 1)
-        where = _changed(pair["donor_plain"], pair["donor"])
-        tasks["removal"] = (removed, pair["donor_plain"], plain, where)
-    terms: Terms = {}
-    for name, (given, aim, counted, where) in tasks.items():
-        error = (given - aim).abs() * counted
-        if weights.supervised:
-            terms[name] = weights.supervised * error.mean() / counted.mean().clamp(min=1e-3)
-        if weights.supervised_change:
-            part = (error * where).mean() / (counted * where).mean().clamp(min=1e-3)
-            terms[f"{name}_change"] = weights.supervised_change * part
+        terms |= removal_terms(removed, pair, weights)
     if weights.mask_goal:
         goal = changed
         if weights.mask_goal_of == "mouth":
             goal = regions.removal_mask(pair["wanted_landmarks"], changed.shape[-1])
         entropy = functional.binary_cross_entropy(there.mask.float(), goal, reduction="none")
         terms["mask_goal"] = weights.mask_goal * (entropy * has).mean() / has.mean().clamp(min=1e-3)
+    return terms
+
+
+def removal_terms(removed: Tensor, pair: Mapping[str, Tensor], weights: Losses) -> Terms:
+    """Losses of removal against the donor without the attribute (`donor_plain`), where that is known (`has_plain`)."""
+    plain = pair["has_plain"].reshape(-1, 1, 1, 1)
+    changed = _changed(pair["donor_plain"], pair["donor"])
+    return _against("removal", removed, pair["donor_plain"], plain, changed, weights)
+
+
+def _against(
+    name: str, given: Tensor, aim: Tensor, counted: Tensor, changed: Tensor, weights: Losses
+) -> Terms:
+    """L1 over all pixels, and over the changed ones alone; both over the samples that count."""
+    terms: Terms = {}
+    error = (given - aim).abs() * counted
+    if weights.supervised:
+        terms[name] = weights.supervised * error.mean() / counted.mean().clamp(min=1e-3)
+    if weights.supervised_change:
+        part = (error * changed).mean() / (counted * changed).mean().clamp(min=1e-3)
+        terms[f"{name}_change"] = weights.supervised_change * part
     return terms
 
 

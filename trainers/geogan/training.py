@@ -22,8 +22,15 @@ from trainers.geogan.networks import (
     official_refinement_weight,
 )
 from trainers.geogan.pairs import Mixed, Nobody, Supervised, Unpaired
-from trainers.geogan.recipe import MIXED, SUPERVISED, GeoGANRecipe
-from trainers.geogan.step import Terms, adversarial_step, flow_terms, supervised_terms, total
+from trainers.geogan.recipe import MIXED, REMOVAL, SUPERVISED, WITH_CRITIC, GeoGANRecipe
+from trainers.geogan.step import (
+    Terms,
+    adversarial_step,
+    flow_terms,
+    removal_terms,
+    supervised_terms,
+    total,
+)
 from trainers.system import (
     Batch,
     CarryOn,
@@ -100,7 +107,7 @@ class GeoGAN(System):
         album = self._opened.train if split == "train" else self._opened.validation
         if split == "validation" and not len(album.faces):
             return Nobody()
-        if stage == SUPERVISED:
+        if stage in (SUPERVISED, REMOVAL):
             return Supervised(album, recipe.shares)
         unpaired = Unpaired(album, recipe.attributes, recipe.data.target_lacks, recipe.data.pairing)
         if stage == MIXED:
@@ -120,10 +127,14 @@ class GeoGAN(System):
 
     def rate(self, optimiser: str, turn: Turn) -> float:
         how = self.recipe.optimiser
+        generator = optimiser == "generator"
+        share = how.with_critic if generator and turn.stage in WITH_CRITIC else 1.0
         if how.decay_epochs == 0:
-            return 0.02 + 0.49 * (1 + math.cos(math.pi * turn.stage_step / max(1, turn.stage_steps)))
-        factor = how.generator_decay if optimiser == "generator" else how.critic_decay
-        return float(factor ** (int(turn.epoch) // how.decay_epochs))
+            return share * (
+                0.02 + 0.49 * (1 + math.cos(math.pi * turn.stage_step / max(1, turn.stage_steps)))
+            )
+        factor = how.generator_decay if generator else how.critic_decay
+        return share * float(factor ** (int(turn.epoch) // how.decay_epochs))
 
     def averages(self) -> Mapping[str, float]:
         return {"generator": self.recipe.optimiser.average} if self.recipe.optimiser.average else {}
@@ -131,7 +142,7 @@ class GeoGAN(System):
     def refinement_weight(self, turn: Turn) -> float:
         """The weight of refinement at this turn."""
         how = self.recipe.refinement
-        if how.schedule == "constant" or turn.stage == SUPERVISED:
+        if how.schedule == "constant" or turn.stage not in WITH_CRITIC:
             return how.weight
         return official_refinement_weight(int(turn.epoch), how.weight)
 
@@ -144,6 +155,10 @@ class GeoGAN(System):
             there, terms = self._supervised(pair, turn)
             turn.descend(total(terms), "generator", clip=clip)
             return {**_detached("generator", terms), **_of_transfer(there)}
+        if turn.stage == REMOVAL:
+            terms = self._removal(pair, turn)
+            turn.descend(total(terms), "generator", clip=clip)
+            return _detached("generator", terms)
         cycle, of_generator, of_critic = adversarial_step(
             self.generator, self.critic, pair, weights, turn, clip
         )
@@ -163,6 +178,18 @@ class GeoGAN(System):
                 removed = self.generator.remove_attribute(pair["donor"], mask)
         terms = flow_terms((there,), pair, self.recipe.losses)
         return there, terms | supervised_terms(there, removed, pair, self.recipe.losses)
+
+    def _removal(self, pair: dict[str, Tensor], turn: Turn) -> Terms:
+        """The removal network alone; every third step with the masks of a transfer, which cost more than the rest."""
+        shown = regions.removal_mask(pair["donor_landmarks"], pair["donor"].shape[-1])
+        with turn.autocast():
+            if turn.stage_step % 3 == 0:
+                with torch.no_grad():
+                    flow, mask = self.generator.flow_and_mask(pair["target"], pair["donor"])
+                    shown = self.generator.warp(mask, -flow)
+            masks = regions.removal_masks(shown, pair["donor_landmarks"], turn.generator)
+            removed = self.generator.remove_attribute(pair["donor"], masks)
+        return removal_terms(removed, pair, self.recipe.losses)
 
     def sample(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> npt.NDArray[np.uint8]:
         generator = networks["generator"]
@@ -185,9 +212,16 @@ class GeoGAN(System):
         there = generator.add_attribute(batch["target"], batch["donor"])
         scalars = dict(_of_transfer(there))
         if "wanted" in batch:
-            before = (batch["target"] - batch["wanted"]).abs().mean()
-            scalars["error"] = (there.image - batch["wanted"]).abs().mean()
-            scalars["error_over_unchanged"] = scalars["error"] / before.clamp(min=1e-6)
+            has, plain = (batch[name].reshape(-1, 1, 1, 1) for name in ("has_wanted", "has_plain"))
+            mask = regions.removal_mask(batch["donor_landmarks"], batch["donor"].shape[-1])
+            removed = generator.remove_attribute(batch["donor"], mask)
+            for name, given, kept, aim, counted in (
+                ("transfer", there.image, batch["target"], batch["wanted"], has),
+                ("removal", removed, batch["donor"], batch["donor_plain"], plain),
+            ):
+                counts = counted.mean().clamp(min=1e-3)
+                scalars[f"{name}_error"] = ((given - aim).abs() * counted).mean() / counts
+                scalars[f"{name}_unchanged"] = ((kept - aim).abs() * counted).mean() / counts
         return scalars
 
     def watch(self, scalars: Mapping[str, float], turn: Turn) -> Verdict:

@@ -36,10 +36,11 @@ def system(table: dict[str, Any]) -> GeoGAN:
 
 
 def test_all_stages_run_one_after_the_other(folder: Path, tmp_path: Path) -> None:
-    """Supervised, mixed, the paper's; the checkpoint gives the live generator, refinement weight and all."""
+    """Supervised, removal, mixed, the paper's; the checkpoint gives the live generator, refinement weight and all."""
     table = recipe_table(
         folder,
         "supervised",
+        "removal",
         "mixed",
         "adversarial",
         refinement={"weight": 0.4, "schedule": "constant"},
@@ -47,7 +48,7 @@ def test_all_stages_run_one_after_the_other(folder: Path, tmp_path: Path) -> Non
         optimiser={"average": 0.9, "clip": 1.0},
     )
     outcome = train(from_table(table), tmp_path / "run")
-    assert outcome.step == 9
+    assert outcome.step == 12
     kept = checkpoint.read(tmp_path / "run")
     assert kept.data["crop"] == {"rule": "face", "size": 32}
     assert kept.data["attributes"] == ["smile", "open mouth"]
@@ -58,10 +59,12 @@ def test_all_stages_run_one_after_the_other(folder: Path, tmp_path: Path) -> Non
         rows = list(csv.DictReader(stream))
     assert rows[0]["generator/supervised"]
     assert not rows[0]["critic/real"]
-    assert rows[4]["critic/fake"]
     assert rows[4]["generator/removal"]
-    assert rows[7]["generator/reconstruction"]
-    assert not rows[7]["generator/supervised"]
+    assert not rows[4]["generator/landmark"]
+    assert rows[7]["critic/fake"]
+    assert rows[7]["generator/removal"]
+    assert rows[10]["generator/reconstruction"]
+    assert not rows[10]["generator/supervised"]
     assert list((tmp_path / "run" / "samples").glob("*.png"))
 
 
@@ -160,6 +163,8 @@ def test_rates_fall_as_published_or_along_a_cosine(folder: Path) -> None:
         smooth.rate("generator", Turn("mixed", {}, stage_step=step, stage_steps=100)) for step in (0, 50, 100)
     ]
     assert rates == pytest.approx([1.0, 0.51, 0.02])
+    careful = system(recipe_table(folder, optimiser={"with_critic": 0.25}))
+    assert [careful.rate(name, Turn("mixed", {})) for name in ("generator", "critic")] == [0.25, 1.0]
 
 
 @pytest.mark.parametrize(("mean", "word"), [(0.0, "nothing of the donor"), (1.0, "nothing of the target")])
