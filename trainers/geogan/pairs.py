@@ -61,7 +61,7 @@ def lists_of(labels: NDArray[np.int8], attributes: Sequence[Attribute], lacks: s
         if not len(having) or not len(lacking):
             raise DataError(
                 f"attribute {attribute.name!r}: {len(having)} pictures have it and {len(lacking)} lack it, expected "
-                "both; change its thresholds or add pictures"
+                f"both among the {len(labels)} of a side (training, held back); change its thresholds or add pictures"
             )
         found.append(Lists(having, lacking))
     return found
