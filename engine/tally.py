@@ -37,7 +37,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     most_faces: int = 0
     spans: list[Span] = field(default_factory=list)
-    seconds: dict[str, array[float]] = field(default_factory=dict)
+    seconds: dict[str, array[float]] = field(default_factory=dict, repr=False)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
 
