@@ -280,6 +280,9 @@ def _check_sense(manifest: Manifest) -> None:
         )
     if not manifest.commercial and manifest.acceptance is None:
         raise ManifestError(f"{MANIFEST}: acceptance is null, expected a name where commercial is false")
+    limits = manifest.parameters.au_range
+    if limits is not None and not limits[0] < limits[1]:
+        raise ManifestError(f"{MANIFEST}: parameters.au_range ends before it begins; export it again")
     for info in manifest.graphs.values():
         names = [port.name for port in info.inputs + info.outputs]
         if len(set(names)) < len(names):

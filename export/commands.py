@@ -98,7 +98,7 @@ def _export(options: argparse.Namespace) -> None:
         print(line)
     size = sum(info.bytes for info in packed.bundle.manifest.graphs.values())
     print(f"{options.out} is written: {packed.bundle.manifest.title}, {size / 1e6:.2f} MB, {label.licence}")
-    if options.licence is None:
+    if not options.licence:
         print(
             f"marotte: its licence was not stated: it says {label.licence}; state one with --licence before you "
             "pass it on",

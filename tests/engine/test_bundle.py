@@ -112,6 +112,7 @@ def test_a_manifest_is_typed(folder: Path) -> None:
         ("graphs.generator.inputs.0.shape.1", "S", "graphs.generator.inputs[0].shape[1]: got \"S\""),
         ("graphs.generator.inputs.1.name", "image", "names a port twice"),
         ("graphs.generator.inputs.1.range", [1, 0], "a range that ends before it begins"),
+        ("parameters.au_range", [1, 0], "parameters.au_range ends before it begins"),
         ("parameters.crop.rule", "faces", "did you mean 'face'"),
         ("parameters.modes", ["edit", "edit"], "no entry twice"),
         ("parameters.crop.sise", 3, "parameters.crop.sise is not a known key; did you mean"),
