@@ -81,8 +81,10 @@ def crop_rule(loaded: Loaded, size: int | None = None) -> CropRule:
     if rule not in RULES:
         raise BundleError(f"the checkpoint states the crop rule {rule!r}, expected one of {', '.join(RULES)}")
     side = loaded.data.get("size", table.get("size")) if size is None else size
-    if isinstance(side, bool) or not isinstance(side, int):
-        raise BundleError(f"the checkpoint states the size {side!r}, expected a number of pixels")
+    if isinstance(side, bool) or not isinstance(side, int) or not 16 <= side <= 4096:
+        raise BundleError(
+            f"the checkpoint states the size {side!r}, expected a number of pixels in 16 .. 4096"
+        )
     return CropRule(str(rule), side)
 
 

@@ -130,6 +130,7 @@ def test_the_live_arrangement_gives_the_official_numbers(ganimation: Make, plane
     [
         (None, {"crop": None}, {}, "states the crop rule None"),
         (None, {"crop": {"rule": "ears"}}, {}, "states the crop rule 'ears'"),
+        (None, {"size": 1 << 30}, {}, "states the size 1073741824"),
         (None, {"size": "big"}, {}, "states the size 'big'"),
         (None, {"size": 18}, {}, "a multiple of 4"),
         (None, {"extractor": {"name": 3}}, {}, "states the extractor"),
