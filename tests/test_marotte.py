@@ -131,7 +131,10 @@ def test_the_callers_signal_handlers_come_back(
 ) -> None:
     """Either interrupts even where Ctrl+C is ignored or waits for a packet; afterwards all is as before."""
     numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
-    older = signal.signal(signal.SIGINT, typed)
+    older = {
+        number: signal.signal(number, signal.SIG_DFL) for number in numbers
+    }  # under nohup one is ignored
+    signal.signal(signal.SIGINT, typed)
     try:
         before = [signal.getsignal(number) for number in numbers]
 
@@ -144,7 +147,8 @@ def test_the_callers_signal_handlers_come_back(
         assert marotte.main(["bench", "--compare", "a", "b"]) == 130
         assert [signal.getsignal(number) for number in numbers] == before
     finally:
-        signal.signal(signal.SIGINT, older)
+        for number, handler in older.items():
+            signal.signal(number, handler)
 
 
 def test_too_little_memory_is_one_line(

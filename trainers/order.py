@@ -127,6 +127,8 @@ def loader(pictures: Pictures, batches: Batches, *, workers: int, pin: bool) -> 
         Reader(pictures),
         batch_sampler=batches,
         num_workers=workers,
+        # A fork of a process in which torch or OpenCV has threads may find their locks taken for ever.
+        multiprocessing_context="spawn" if workers else None,
         collate_fn=collate,
         pin_memory=pin,
         worker_init_fn=_begin_worker,

@@ -32,7 +32,10 @@ Make = Callable[..., Path]
 
 def test_every_system_that_trains_is_exported() -> None:
     """A system is whole when all its halves are there."""
-    assert EXPORTERS.keys() == SYSTEMS.keys()
+    ours = {
+        name for name, place in SYSTEMS.items() if place.startswith("trainers.")
+    }  # tests add one of theirs
+    assert EXPORTERS.keys() == ours
 
 
 def test_ganimation_becomes_a_bundle_that_opens(ganimation: Make, tmp_path: Path) -> None:
