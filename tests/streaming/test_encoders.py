@@ -318,4 +318,4 @@ def test_no_thread_and_no_memory_is_left(codec, portrait):
         live()
     gc.collect()
     assert memory() - before < 6 << 20
-    assert len(os.listdir("/proc/self/task")) == threads
+    assert len(os.listdir("/proc/self/task")) <= threads  # those of tests before may end meanwhile

@@ -290,7 +290,7 @@ def test_connections_leave_no_thread_and_no_task(codec):
     run(test, codec)
     before = threading.active_count()
     calls = [run(test, codec) for _ in range(3)]
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     assert all(len(each.ended) == 1 for each in calls)
     boxes = [
         each for each in gc.get_objects() if type(each) is inbox.Inbox
