@@ -24,6 +24,7 @@ from tests.streaming.test_live_fail_closed import HUE, MARGIN, allowed, first_fr
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.usefixtures("chromium"),
     pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signals to stop a process with"),
 ]
