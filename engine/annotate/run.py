@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from engine.annotate.alone import Alone
 from engine.annotate.inputs import Input, gather
 from engine.annotate.labels import EXTRACTOR, EXTRACTOR_VERSION, MODES
 from engine.annotate.ledger import Ledger
-from engine.annotate.processes import work_in_processes
 from engine.annotate.report import write_report
 from engine.annotate.split import RULE, split
 from engine.annotate.store import Store
@@ -24,6 +24,7 @@ from engine.annotate.work import DRAWN_BY, Desk, Outcome, Settings, Stage
 from engine.config import known
 from engine.crop import RULES
 from engine.errors import ConfigError, InputError, StateError
+from engine.processes import stop_alone, work_in_processes
 
 Progress = Callable[[int, int | None], None]
 
@@ -131,8 +132,24 @@ def _work(
                 store.save(key, desk.work(one))
                 looked()
     elif missing:
-        work_in_processes(missing, store, settings, {"backend": backend, "cache": cache}, jobs, looked)
+        opens = partial(open_work, store, settings, backend, cache)
+        work_in_processes(missing, opens, jobs, looked)
     return keys
+
+
+@contextmanager
+def open_work(
+    store: Store, settings: Settings, backend: str, cache: Path | None
+) -> Iterator[Callable[[tuple[Input, str], Callable[[], None]], None]]:
+    """What works off an input and its key into the store, in a process of its own."""
+    with Stage(backend=backend, cache=cache) as stage:
+        desk = Desk(stage, settings, store.folder, stop_alone)
+
+        def carry_out(task: tuple[Input, str], finished: Callable[[], None]) -> None:
+            one, key = task
+            store.save(key, desk.work(one))
+
+        yield carry_out
 
 
 def _about(

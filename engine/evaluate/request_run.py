@@ -15,7 +15,6 @@ from engine.config import known
 from engine.errors import ConfigError, InputError, PortError
 from engine.evaluate.changers import Opened
 from engine.evaluate.parts import Parts, code_digest, digest, file_digest
-from engine.evaluate.processes import work_in_processes
 from engine.evaluate.request_items import (
     ClipItem,
     CoupleItem,
@@ -35,6 +34,7 @@ from engine.evaluate.transfers import HAS, HAS_NOT, OpenedTransfer, couples
 from engine.evaluate.work import Settings
 from engine.generators import find_bundle, open_generator
 from engine.media import write_picture
+from engine.processes import work_in_processes
 from engine.types import AU_NAMES, Mode
 
 PROTOCOL = "requests 1"

@@ -12,11 +12,11 @@ from engine.errors import ConfigError
 from engine.evaluate.assembly import Assembly, Metrics
 from engine.evaluate.clip import spread_pairs
 from engine.evaluate.parts import PROTOCOL, Parts, code_digest, digest, folder_digest
-from engine.evaluate.processes import work_in_processes
 from engine.evaluate.soundness import discard_damaged
 from engine.evaluate.survey import Driver, Portrait, survey_drivers, survey_portraits
 from engine.evaluate.work import Pair, Settings, ShippedStage, Stage, Task, carry_out, open_work
 from engine.generators import find_bundle
+from engine.processes import work_in_processes
 
 DEFAULT_PAIRS = 36
 """Cross pairs where no number is asked for."""

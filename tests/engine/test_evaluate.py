@@ -18,9 +18,9 @@ from typing import Self
 import numpy as np
 import pytest
 
-from engine import canonical
+from engine import canonical, processes
 from engine.errors import ConfigError, TooSmallError
-from engine.evaluate import evaluate, processes, run
+from engine.evaluate import evaluate, run
 from engine.evaluate.clip import Clip, Cut, scored_frames, spread_pairs, window_frames
 from engine.evaluate.parts import write_text
 from engine.evaluate.reenact import Played, resting

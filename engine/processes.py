@@ -1,4 +1,4 @@
-"""Tasks of an evaluation in processes of their own."""
+"""Tasks of a long job (measuring, preparing) in processes of their own; each opens its own networks."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def work_in_processes(tasks: Sequence[Any], open_work: Opens, jobs: int, looked:
     Raises MarotteError with the child's last line when one fails; the others are stopped.
     """
     context = multiprocessing.get_context("spawn")
+    jobs = min(jobs, len(tasks))
     waiting, failures = context.SimpleQueue(), context.SimpleQueue()
     for place in range(len(tasks)):
         waiting.put(place)
@@ -60,7 +61,7 @@ def _wait(workers: Sequence[BaseProcess], failures: Any, looked: Callable[[], No
     broken = [worker.exitcode for worker in workers if worker.exitcode]
     if broken:
         raise MarotteError(
-            f"a measuring process ended with status {broken[0]}; run the same command again to go on"
+            f"a working process ended with status {broken[0]}; run the same command again to go on"
         )
 
 
@@ -75,7 +76,7 @@ def _serve(tasks: Sequence[Any], open_work: Opens, waiting: Any, failures: Any) 
     except MarotteError as error:
         failures.put(str(error))
     except Exception:
-        failures.put(f"a measuring process failed: {traceback.format_exc()}")
+        failures.put(f"a working process failed: {traceback.format_exc()}")
 
 
 def stop_alone() -> None:
