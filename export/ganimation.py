@@ -76,7 +76,8 @@ def plan(loaded: Loaded) -> Plan:
         )
     aus = _names(loaded, generator.c_dim)
     size = crop.size
-    trained = _trained(loaded)
+    units = str(loaded.facts.get("units", "absolute"))
+    trained = _trained(loaded, units)
     saturated = bool(loaded.facts.get("saturate_mask", False))
     constant = generator.planes == "constant"  # Live stretches what such planes add
     graph = GraphPlan(
@@ -95,13 +96,20 @@ def plan(loaded: Loaded) -> Plan:
         extractor=extractor(loaded),
         au_range=trained,
         modes=frozenset({Mode.PUPPET, Mode.EDIT}),
-        facts={"norm": generator.norm, "conv_dim": generator.conv_dim, "saturate_mask": saturated},
+        facts={
+            "norm": generator.norm,
+            "conv_dim": generator.conv_dim,
+            "saturate_mask": saturated,
+            "units": units,
+        },
     )
     return Plan("ganimation", f"GANimation, {size} px", (graph,), parameters)
 
 
-def _trained(loaded: Loaded) -> tuple[float, float]:
-    """The range of action units that training asked for."""
+def _trained(loaded: Loaded, units: str) -> tuple[float, float]:
+    """The range of action units, or of their changes, that training asked for."""
+    if units == "relative":
+        return -1.0, 1.0
     data = loaded.checkpoint.recipe.get("data", {})
     noise = float(data.get("wanted_noise", _NOISE)) if isinstance(data, dict) else _NOISE
     return -noise, 1.0 + noise

@@ -27,7 +27,7 @@ from trainers.faces import (
 from trainers.statistics import AuStatistics, check_aus, check_range
 
 FORMAT = 1
-LABELS = ("measured", "asked")
+LABELS = ("measured", "asked", "relative")
 _SIDES = ("train", "validation")
 _TEXTS = ("image", "person", "split", "kind", "base")
 _ASKED = tuple(f"asked_{name}" for name in AU_NAMES)
@@ -62,16 +62,17 @@ def open_prepared(
     size: int,
     *,
     expected: Expected | None = None,
-    labels: Literal["measured", "asked"] = "measured",
+    labels: Literal["measured", "asked", "relative"] = "measured",
     parsing: bool = False,
     cache_bytes: int = CACHE_BYTES,
 ) -> Prepared:
     """Read and check a prepared folder; pictures come at `size` pixels, by area averaging, landmarks with them.
 
     labels: `measured` takes the AUs as they were measured on each picture; `asked` takes for a synthesised one those of
-    its base plus what was asked for, in 0..1: free of what the extractor mixes up or cannot see. Raises DataError for
-    an unfinished or damaged folder, another format, extractor, mode or crop than expected, a bad table, or AUs from
-    which nothing can be learnt. A picture that cannot be read is a PictureError when it is taken.
+    its base plus what was asked for, in 0..1: free of what the extractor mixes up or cannot see. `relative` takes only
+    what was asked for on top of the base, in -1..1, and 0 for real ones. Raises DataError for an unfinished or damaged
+    folder, another format, extractor, mode or crop than expected, a bad table, or AUs from which nothing can be
+    learnt. A picture that cannot be read is a PictureError when it is taken.
     """
     folder = Path(folder)
     if labels not in LABELS:
@@ -87,7 +88,9 @@ def open_prepared(
     if not len(sides["train"]):
         raise DataError(f"{folder}: has no picture for training; prepare more persons, or hold fewer back")
     check_range(table.aus, str(folder))
-    statistics = check_aus(_aus(sides["train"]), str(folder))
+    statistics = check_aus(
+        table.side("train").aus if labels == "relative" else _aus(sides["train"]), str(folder)
+    )
     facts = {
         "extractor": about["extractor"],
         "mode": about["extractor"]["mode"],
@@ -246,7 +249,7 @@ def _side(
         names,
         _Reader(folder / "images", names, stored, size, cv2.IMREAD_COLOR),
         size=size,
-        aus=table.aus if labels == "measured" else _asked(table, bases, folder),
+        aus=_labels(table, bases, folder, labels),
         landmarks=scale_landmarks(table.places, stored, size),
         parsing=_Reader(folder / "parsing", names, stored, size, cv2.IMREAD_GRAYSCALE) if parsing else None,
         persons=table.texts["person"],
@@ -269,15 +272,21 @@ def _bases(table: _Table, folder: Path) -> list[int]:
     return bases
 
 
-def _asked(table: _Table, bases: Sequence[int], folder: Path) -> npt.NDArray[np.float32]:
-    """Measured for real pictures; what the base shows plus what was asked for, in 0..1, for synthesised ones."""
+def _labels(table: _Table, bases: Sequence[int], folder: Path, labels: str) -> npt.NDArray[np.float32]:
+    if labels == "measured":
+        return table.aus
     made = [place for place, base in enumerate(bases) if base >= 0]
-    if not np.isfinite(table.asked[made]).all():
+    asked = table.asked[made]
+    if not np.isfinite(asked).all():
         raise DataError(
             f"{folder}: a synthesised picture does not say what was asked; prepare the folder again"
         )
+    if labels == "relative":
+        aus = np.zeros_like(table.aus)
+        aus[made] = asked
+        return aus
     aus = table.aus.copy()
-    aus[made] = np.clip(table.aus[[bases[place] for place in made]] + table.asked[made], 0.0, 1.0)
+    aus[made] = np.clip(table.aus[[bases[place] for place in made]] + asked, 0.0, 1.0)
     return aus
 
 

@@ -79,10 +79,13 @@ picture; leading dimensions of one are allowed."""
 
 class InCrop:
     """A network on crops of `size` pixels that are cut by `rule` (engine/crop.py), pasted back as the live GANimation
-    is."""
+    is. units: "absolute" or "relative", as the network was trained."""
 
-    def __init__(self, call: InCropCall, size: int, rule: str = "face", name: str = "network") -> None:
-        parameters = Parameters(CropRule(rule, size), AU_NAMES, None, None, frozenset({Mode.PUPPET}), {})
+    def __init__(
+        self, call: InCropCall, size: int, rule: str = "face", name: str = "network", units: str = "absolute"
+    ) -> None:
+        facts = {"units": units}
+        parameters = Parameters(CropRule(rule, size), AU_NAMES, None, None, frozenset({Mode.PUPPET}), facts)
         self._opened = Opened(Ganimation(name, parameters), _Called(call, size))
         self.name = name
 

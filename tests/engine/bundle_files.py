@@ -180,12 +180,16 @@ def write_ganimation(
     rule: str = "face",
     modes: Sequence[str] = ("puppet", "edit"),
     mode: str | None = "static",
+    units: str | None = None,
     **manifest: Any,
 ) -> Path:
-    """A GANimation bundle in `folder`, which is made. mode: of the extractor, None where none is stated. Further
-    arguments replace entries of the manifest."""
+    """A GANimation bundle in `folder`, which is made. mode: of the extractor, None where none is stated. units: the
+    fact, None where there is none. Further arguments replace entries of the manifest."""
     extractor = None if mode is None else {"name": "marotte-geometry", "version": "1", "mode": mode}
-    parameters = _parameters(rule, size, list(aus), extractor, [0.0, 1.0], modes)
+    known = [-1.0 if units == "relative" else 0.0, 1.0]
+    parameters = _parameters(rule, size, list(aus), extractor, known, modes)
+    if units is not None:
+        parameters["facts"] = {"units": units}
     graphs = {"generator": ganimation_graph(size, aus, attention)}
     return write_bundle(folder, "ganimation", graphs, parameters, **manifest)
 

@@ -231,6 +231,28 @@ def test_aus_are_measured_as_in_the_training(tmp_path: Path) -> None:
     assert kept == {"static": False, "dynamic": True, None: False}
 
 
+def test_relative_units_are_fed_how_much_changes(tmp_path: Path) -> None:
+    """Neither the portrait's nor the driver's own intensities reach a network that learnt changes: an offset alone
+    does, and a gain what it adds or takes."""
+    source, smiling = donor_source(60, AU12=0.4), face_at(100, 80, AU12=0.8)
+    opened = open_generator(str(write_ganimation(tmp_path / "relative", mode="dynamic", units="relative")))
+    puppet = Session(
+        Scripted((smiling,)),
+        *opened,
+        [source],
+        neutral=resting(smiling),
+        controls=Controls(au_offsets={"AU26": 0.3}),
+    )
+    frame = frame_at(0)
+    moved, _ = puppet.step(frame)
+    assert np.abs(moved.rgb[64, 64] - (0.7 * 60 + 0.3 * colour(0.0, 0.3))).max() <= 3
+    untouched = edited(opened, frame, smiling)
+    assert (untouched == frame.rgb).all()
+    opened[1].close()
+    with pytest.raises(ManifestError, match="units are 'percent', expected absolute or relative"):
+        open_generator(str(write_ganimation(tmp_path / "wrong", units="percent")))
+
+
 def test_gains_by_region() -> None:
     """Brows, eyes and mouth have their own gain; every AU belongs to one."""
     found = dict(zip(AU_NAMES, gains(Controls(mouth=1.5, eyes=2.0, brows=3.0))))

@@ -116,6 +116,13 @@ def test_the_saturated_mask_is_folded_in(ganimation: Make) -> None:
         torch.testing.assert_close(same, colour)
 
 
+def test_the_bundle_says_what_its_action_units_are(ganimation: Make) -> None:
+    """Intensities a little beyond 0..1, as the training drew them, or changes between -1 and 1."""
+    absolute, relative = plan_of(load(ganimation())), plan_of(load(ganimation({"units": "relative"})))
+    assert (absolute.parameters.facts["units"], absolute.parameters.au_range) == ("absolute", (-0.1, 1.1))
+    assert (relative.parameters.facts["units"], relative.parameters.au_range) == ("relative", (-1.0, 1.0))
+
+
 @pytest.mark.parametrize("planes", ["constant", "regional"])
 def test_the_live_arrangement_gives_the_official_numbers(ganimation: Make, planes: str) -> None:
     """The action units' share from a small plane, and both heads at once, are the network's own sums; planes that

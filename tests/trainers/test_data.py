@@ -128,6 +128,16 @@ def test_asked_labels_are_the_base_and_what_was_asked(folder: Path) -> None:
     assert float(asked.aus[4, SMILE]) == pytest.approx(wanted, abs=1e-6)
 
 
+def test_relative_labels_are_what_was_asked_alone(folder: Path) -> None:
+    """Not cut to 0..1; nothing was asked of real pictures."""
+    relative = open_prepared(folder, SIZE, labels="relative").train
+    assert relative.aus is not None
+    assert not relative.aus[[0, 3]].any()
+    with (folder / "features.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(relative.aus[4, SMILE]) == pytest.approx(float(rows[4]["asked_AU12"]), abs=1e-6)
+
+
 def test_a_flip_swaps_the_sides_of_everything(folder: Path) -> None:
     """Picture, landmarks and parsing classes of the mirrored face: its right eye is where the left one was."""
     train = open_prepared(folder, SIZE, parsing=True).train

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainers.ganimation import losses
 from trainers.ganimation.losses import Weights
-from trainers.ganimation.networks import Discriminator, Generator
+from trainers.ganimation.networks import Discriminator, Generator, Units
 from trainers.ganimation.panels import Edit, edit
 from trainers.system import Turn
 
@@ -31,6 +31,17 @@ class Real:
     pictures: Tensor
     own: Tensor
     wanted: Tensor
+    units: Units = "absolute"
+
+    @property
+    def there(self) -> Tensor:
+        """What the generator is told on the way to the wanted units."""
+        return self.wanted if self.units == "absolute" else self.wanted - self.own
+
+    @property
+    def back(self) -> Tensor:
+        """What it is told on the way back to the picture's own."""
+        return self.own if self.units == "absolute" else self.own - self.wanted
 
 
 def critic_step(
@@ -38,7 +49,7 @@ def critic_step(
 ) -> tuple[Tensor, Losses]:
     """Step (1). Returns the generator's pictures, detached, for the penalty; and the weighted losses."""
     with torch.no_grad(), turn.autocast():
-        fake = edit(generator, real.pictures, real.wanted, saturated=weights.saturate_mask).composed
+        fake = edit(generator, real.pictures, real.there, saturated=weights.saturate_mask).composed
     fake = fake.float()
     return fake, critic_on(critic, real, fake, weights, turn)
 
@@ -80,9 +91,9 @@ def generator_losses(
 ) -> tuple[Edit, Losses]:
     """The generator's weighted losses, to be added up."""
     with turn.autocast():
-        there = edit(generator, real.pictures, real.wanted, saturated=weights.saturate_mask)
+        there = edit(generator, real.pictures, real.there, saturated=weights.saturate_mask)
         against = judged(critic, there.composed, real.wanted, weights)
-        back = edit(generator, there.composed, real.own, saturated=weights.saturate_mask)
+        back = edit(generator, there.composed, real.back, saturated=weights.saturate_mask)
     first, second = there.attention.float(), back.attention.float()
     mask, smooth = losses.MASKS[weights.mask_norm], losses.SMOOTHNESS[weights.mask_smoothness]
     return there, {

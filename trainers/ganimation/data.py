@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from trainers.data import Expected, open_prepared
@@ -17,12 +18,13 @@ from trainers.layouts.ganimation import open_aus_folder
 
 @dataclass(frozen=True)
 class Side:
-    """Pictures with two labels each (N, 17): what was measured on them, and for synthesised ones what was asked, on top
-    of what their base shows."""
+    """Pictures with three labels each (N, 17): what was measured on them; for synthesised ones what was asked, with
+    what their base shows; and that without what their base shows, relative, which is 0 for real ones."""
 
     faces: Faces
     measured: Tensor
     asked: Tensor
+    relative: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,16 @@ def open_data(data: Data) -> Opened:
     size = data.read_size or data.size
     expected = Expected(data.extractor, data.mode, data.crop)
     measured = open_prepared(data.folder, size, expected=expected)
-    asked = open_prepared(  # the same pictures with the other label: no second copy of them is kept
-        data.folder, size, expected=expected, labels="asked", cache_bytes=0
+    asked, relative = (  # the same pictures with the other labels: no second copy of them is kept
+        open_prepared(data.folder, size, expected=expected, labels=labels, cache_bytes=0)
+        for labels in ("asked", "relative")
     )
     sides = {
-        "train": Side(measured.train, _aus(measured.train), _aus(asked.train)),
-        "validation": Side(measured.validation, _aus(measured.validation), _aus(asked.validation)),
+        split: Side(shown, _aus(shown), _aus(with_asked), _aus(with_relative))
+        for split, shown, with_asked, with_relative in (
+            ("train", measured.train, asked.train, relative.train),
+            ("validation", measured.validation, asked.validation, relative.validation),
+        )
     }
     return Opened(sides, {**measured.about, "labels": data.labels})
 
@@ -59,8 +65,8 @@ def _aus(faces: Faces) -> Tensor:
 def _official(data: Data) -> Opened:
     folder = open_aus_folder(data.folder, data.size)
     sides = {
-        "train": Side(folder.train, _aus(folder.train), _aus(folder.train)),
-        "validation": Side(folder.validation, _aus(folder.validation), _aus(folder.validation)),
+        split: Side(faces, aus := _aus(faces), aus, torch.zeros_like(aus))
+        for split, faces in (("train", folder.train), ("validation", folder.validation))
     }
     about = {
         "extractor": {"name": "openface", "version": "", "mode": data.mode},

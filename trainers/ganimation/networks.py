@@ -33,6 +33,14 @@ for crops by the rule `face`, in which every face has its features in the same p
 not even seen at the brows.
 """
 
+Units = Literal["absolute", "relative"]
+"""What the action units say.
+
+absolute: the intensities that the result has to have, as in the paper. relative: how much each one changes from the
+picture to the result, -1..1 (Ling et al., Toward Fine-grained Facial Expression Manipulation, ECCV 2020): what a still
+shows of its own is measured badly, and the generator need not guess it.
+"""
+
 BANDS = {"brows": (0.12, 0.47), "eyes": (0.25, 0.55), "nose": (0.35, 0.65), "mouth": (0.55, 0.97)}
 """Rows from and to, of the side of a `face` crop."""
 SIDES = (0.08, 0.92)

@@ -18,6 +18,7 @@ from torch import Tensor
 from trainers.errors import DataError
 from trainers.faces import Faces
 from trainers.ganimation.data import Side
+from trainers.ganimation.networks import Units
 from trainers.ganimation.recipe import Data, Pairs
 from trainers.system import Draw
 
@@ -43,20 +44,20 @@ def _sample(faces: Faces, source: int, **more: Any) -> Sample:
 
 
 class PairPictures:
-    """Source and target, float32 (3, H, W) in -1..1, and `wanted` (17,), the target's action units; `face` (1, H, W) of
-    the source where landmarks are known.
+    """Source and target, float32 (3, H, W) in -1..1; `wanted` (17,), the target's action units, and `given` (17,), what
+    the generator is told of them; `face` (1, H, W) of the source where landmarks are known.
 
     One sample per synthesised picture: from the real picture, from another synthesised one, the way back, or itself.
     """
 
-    def __init__(self, side: Side, pairs: Pairs) -> None:
+    def __init__(self, side: Side, pairs: Pairs, units: Units) -> None:
         faces = side.faces
         if len(faces) and not len(faces.pairs()):
             raise DataError(
                 "no synthesised pictures; prepare the folder with --synthesise, or train without pairs"
             )
-        self._faces, self._pairs = faces, pairs
-        self._labels = {"asked": side.asked, "measured": side.measured}
+        self._faces, self._pairs, self._units = faces, pairs, units
+        self._labels = {"asked": (side.asked, side.relative), "measured": (side.measured, side.measured)}
         self._ends = faces.pairs()
         self._family = {
             int(base): self._ends[self._ends[:, 0] == base, 1] for base in self._ends[:, 0].unique()
@@ -70,8 +71,10 @@ class PairPictures:
         base, made = (int(end) for end in self._ends[draw.index])
         source, target = self._way(base, made, numbers)
         labels = "asked" if numbers.random() < self._pairs.asked else "measured"
-        wanted = self._labels[labels][target].clone()
-        return _sample(self._faces, source, target=self._faces.image(target), wanted=wanted)
+        absolute, changing = self._labels[labels]
+        wanted = absolute[target].clone()
+        given = wanted if self._units == "absolute" else changing[target] - changing[source]
+        return _sample(self._faces, source, target=self._faces.image(target), wanted=wanted, given=given)
 
     def _way(self, base: int, made: int, numbers: np.random.Generator) -> tuple[int, int]:
         if numbers.random() < self._pairs.same:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainers.ganimation.losses import Weights
-from trainers.ganimation.networks import Norm, Planes
+from trainers.ganimation.networks import Norm, Planes, Units
 from trainers.system import Stage
 from trainers.typed import within
 
@@ -45,6 +45,7 @@ class Networks:
     repeat_num: int = 6
     norm: Norm = "instance"
     planes: Planes = "constant"
+    units: Units = "absolute"
     start: Literal["official", "copy"] = "official"
     """copy: weights from which the colour mask is the source's picture, for norm 'none' alone; copying.py says why."""
     critic_conv_dim: int = 64
@@ -111,6 +112,9 @@ class Pairs:
     keep: float = 0.1
     give: float = 0.1
     smooth: float = 0.1
+    even: float = 0.0
+    """How much more a pair counts in `picture`, `edges` and `colour` whose pictures differ less: 0 alike, 1 by the
+    inverse of their difference. Without it what is learnt is what moves most pixels: the jaw, long before the brows."""
     changed: float = 6.0
     elsewhere: float = 0.1
     """How much a pixel that does not change counts for the colour mask: there the attention keeps the source."""
@@ -188,6 +192,8 @@ class Recipe:
             raise ValueError(
                 f"networks.planes is 'regional': expected data.crop 'face', got {self.data.crop!r}"
             )
+        if self.networks.units == "relative" and self.data.layout == "official":
+            raise ValueError("networks.units is 'relative': expected data.layout 'prepared'")
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps is {self.critic_steps}, expected 1 or more")
         if not 0.0 <= self.average < 1.0:

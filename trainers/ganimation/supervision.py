@@ -15,16 +15,26 @@ from trainers.ganimation.losses import smooth_squared_mean
 from trainers.ganimation.panels import Edit
 from trainers.ganimation.recipe import Pairs
 
+TYPICAL, LEAST = 0.012, 0.003
+"""How far synthesised pictures are apart as a rule, of black to white, and what is added to it: a pair that hardly
+differs must not count without bounds."""
+
 SPREAD = 5
 """Side of the square, in pixels, over which a change counts for its neighbours, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What an edit has to become. picture (B, 3, S, S) in [-1, 1]; change (B, 1, S, S), 0 unchanged .. 1 fully."""
+    """What an edit has to become. picture (B, 3, S, S) in [-1, 1]; change (B, 1, S, S), 0 unchanged .. 1 fully. apart
+    (B, 1, 1, 1): the mean difference from the source, of black to white."""
 
     picture: Tensor
     change: Tensor
+    apart: Tensor
+
+    def even(self, power: float) -> Tensor:
+        """(B, 1, 1, 1): the inverse of how far the pictures are apart, to that power; 1 where they are so as a rule."""
+        return ((TYPICAL + LEAST) / (self.apart + LEAST)) ** power
 
 
 def target_of(source: Tensor, picture: Tensor, full: float) -> Target:
@@ -34,13 +44,15 @@ def target_of(source: Tensor, picture: Tensor, full: float) -> Target:
     smoothed = torch.nn.functional.avg_pool2d(
         spread, SPREAD, stride=1, padding=SPREAD // 2, count_include_pad=False
     )
-    return Target(picture, (smoothed / full).clamp(max=1.0))
+    return Target(picture, (smoothed / full).clamp(max=1.0), difference.mean(dim=(1, 2, 3), keepdim=True))
 
 
 def pair_losses(edit: Edit, target: Target, pairs: Pairs, mask_factor: float) -> dict[str, Tensor]:
     """The weighted losses, to be added up. mask_factor: the guard's; above 1 it makes the mask let more through."""
     attention, change = edit.attention, target.change
     counts, coloured = 1.0 + pairs.changed * change, pairs.elsewhere + pairs.changed * change
+    if pairs.even:
+        counts, coloured = target.even(pairs.even) * counts, target.even(pairs.even) * coloured
     return {
         "p_picture": pairs.picture * _mean_distance(edit.composed, target.picture, counts),
         "p_edges": pairs.edges * _slope_distance(edit.composed, target.picture, counts),

@@ -69,7 +69,7 @@ class GANimation(System):
         side = self._opened.sides[split]
         if stage == ADVERSARIAL:
             return SinglePictures(side, self._recipe.data)
-        return PairPictures(side, self._recipe.pairs)
+        return PairPictures(side, self._recipe.pairs, self._recipe.networks.units)
 
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         adams = {GENERATOR: self._recipe.optimiser, CRITIC: self._recipe.critic_optimiser}
@@ -99,7 +99,7 @@ class GANimation(System):
     def _pairs(self, batch: Batch, turn: Turn) -> Scalars:
         source, target, face = self._pair(batch, turn)
         with turn.autocast():
-            made = _float(edit(self.generator.quick, source, batch["wanted"], saturated=self._saturated))
+            made = _float(edit(self.generator.quick, source, batch["given"], saturated=self._saturated))
         found = self._pair_losses(made, source, target)
         turn.descend(_total(found), GENERATOR, clip=self._recipe.optimiser.clip)
         return {**_detached(found), ATTENTION: over_face(made.attention, face)}
@@ -110,7 +110,7 @@ class GANimation(System):
         source, target, face = self._pair(batch, turn)
         wanted, weights = batch["wanted"], self._recipe.losses
         with turn.autocast():
-            made = _float(edit(self.generator.quick, source, wanted, saturated=self._saturated))
+            made = _float(edit(self.generator.quick, source, batch["given"], saturated=self._saturated))
         real = Real(target, wanted, wanted)
         scalars = adversarial.critic_on(self.critic, real, made.composed.detach(), weights, turn)
         if turn.stage_step % self._recipe.penalty_every == 0:
@@ -127,7 +127,7 @@ class GANimation(System):
     def _adversarial(self, batch: Batch, turn: Turn) -> Scalars:
         shown = [batch["source"], *([batch["face"]] if "face" in batch else [])]
         source, *face = self._augment.mirrored(shown, turn.generator)
-        real = Real(as_input(source), batch["own"], batch["wanted"])
+        real = self._real(as_input(source), batch)
         weights = self._weights()
         fake, scalars = adversarial.critic_step(self.generator, self.critic, real, weights, turn)
         alpha = adversarial.blend_shares(len(fake), turn)
@@ -136,6 +136,9 @@ class GANimation(System):
             there, found = adversarial.generator_step(self.generator, self.critic, real, weights, turn)
             scalars |= {**found, ATTENTION: over_face(there.attention.detach(), face[0] if face else None)}
         return scalars
+
+    def _real(self, source: Tensor, batch: Batch) -> Real:
+        return Real(source, batch["own"], batch["wanted"], self._recipe.networks.units)
 
     def _pair(self, batch: Batch, turn: Turn) -> tuple[Tensor, Tensor, Tensor | None]:
         shown = [batch["source"], batch["target"], *([batch["face"]] if "face" in batch else [])]
@@ -161,17 +164,17 @@ class GANimation(System):
     def sample(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> npt.NDArray[np.uint8]:
         source, *target = map(as_input, self._augment.plain(_shown(batch)))
         if not target:
-            _, shown = panels(
-                networks[GENERATOR], source, batch["own"], batch["wanted"], saturated=self._saturated
-            )
+            real = self._real(source, batch)
+            _, shown = panels(networks[GENERATOR], source, real.back, real.there, saturated=self._saturated)
             return shown
-        made = edit(networks[GENERATOR], source, batch["wanted"], saturated=self._saturated)
+        made = edit(networks[GENERATOR], source, batch["given"], saturated=self._saturated)
         shown = (source, made.composed, target[0], made.colour)
         return np.stack([*map(grey_levels, shown), mask_levels(made.attention)], axis=1)
 
     def validate(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> Scalars:
         source, *target = map(as_input, self._augment.plain(_shown(batch)))
-        made = edit(networks[GENERATOR], source, batch["wanted"], saturated=self._saturated)
+        given = batch["given"] if target else self._real(source, batch).there
+        made = edit(networks[GENERATOR], source, given, saturated=self._saturated)
         face = self._augment.plain([batch["face"]])[0] if "face" in batch else None
         scalars = {ATTENTION: over_face(made.attention, face)}
         if target:
@@ -203,7 +206,7 @@ class GANimation(System):
 
 
 def _kinds(networks: recipe.Networks) -> dict[str, str]:
-    return {"norm": networks.norm, "planes": networks.planes}
+    return {"norm": networks.norm, "planes": networks.planes, "units": networks.units}
 
 
 def _copying(generator: Generator) -> None:

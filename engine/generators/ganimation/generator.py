@@ -1,8 +1,9 @@
 """GANimation as a generator: a portrait, or the driver's own face, with other action units.
 
-The network sees a square of S pixels and absolute AUs, and paints a colour C and an attention A; what is shown is
-A * picture + (1 - A) * C at the picture's full resolution, so that skin keeps its detail wherever the network leaves
-it alone. Only action units are transferred: head pose, gaze and identity stay the picture's.
+The network sees a square of S pixels and AUs, those that are wanted or how they are to change (the bundle's fact
+`units`), and paints a colour C and an attention A; what is shown is A * picture + (1 - A) * C at the picture's full
+resolution, so that skin keeps its detail wherever the network leaves it alone. Only action units are transferred: head
+pose, gaze and identity stay the picture's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from engine.features.doubts import doubts
 from engine.features.shape import fit_shape
 from engine.generators.feather import feather
 from engine.generators.ganimation.paint import PLANES, paint, plan, warm_up
-from engine.generators.ganimation.units import driver_aus, edit_aus, puppet_aus, shape_of, unseen
+from engine.generators.ganimation.units import (
+    driver_aus,
+    edit_change,
+    own_aus,
+    puppet_change,
+    shape_of,
+    unseen,
+)
 from engine.generators.graph_runner import GraphRunner
 from engine.generators.square import PatchMemory, box_around
 from engine.generators.steady_crop import SteadyCrop
@@ -83,7 +91,8 @@ class Ganimation:
         if unknown := [au for au in parameters.aus if au not in AU_NAMES]:
             raise ManifestError(f"bundle {name}: no such action unit as {unknown[0]}; export it again")
         self._columns = np.array([AU_NAMES.index(au) for au in parameters.aus], np.intp)
-        self._low, self._high = parameters.au_range or (0.0, 1.0)
+        self._relative = _relative(name, parameters)
+        self._low, self._high = parameters.au_range or (-1.0 if self._relative else 0.0, 1.0)
         extractor = parameters.extractor
         self._notes: tuple[str, ...] = ()
         if extractor is None or extractor.name != EXTRACTOR:
@@ -135,9 +144,11 @@ class Ganimation:
             and one.aus is not None
         ):
             now = _Now(one.source.rgb, one.crop, one.picture, None)
-            wanted = puppet_aus(one.aus, _as_last_seen(state, drive), drive.controls)
+            own, change = one.aus, puppet_change(_as_last_seen(state, drive), drive.controls)
         else:
-            now, wanted = self._live(state, drive), edit_aus(drive, self._parameters.extractor)
+            now, own = self._live(state, drive), own_aus(drive, self._parameters.extractor)
+            change = edit_change(own, drive.controls)
+        wanted = change if self._relative else own + change
         if not np.isfinite(wanted).all():
             raise InputError(
                 f"{self.name}: the driver's action units are not finite; expected a tracked face"
@@ -177,6 +188,15 @@ def _as_last_seen(state: FaceState, drive: Drive) -> F32:
         now = np.where(hidden & np.isfinite(state.seen), state.seen, now)
     state.seen[:] = now
     return now
+
+
+def _relative(name: str, parameters: Parameters) -> bool:
+    units = parameters.facts.get("units", "absolute")
+    if units not in ("absolute", "relative"):
+        raise ManifestError(
+            f"bundle {name}: units are {units!r}, expected absolute or relative; export it again"
+        )
+    return bool(units == "relative")
 
 
 def open_ganimation(bundle: Bundle, backend: str, threads: int) -> tuple[Ganimation, GraphRunner]:

@@ -1,4 +1,4 @@
-"""What action units the network is asked for: absolute intensities, as it was trained on."""
+"""What action units the network is asked for: intensities, or changes of them, as it was trained on."""
 
 from __future__ import annotations
 
@@ -37,17 +37,20 @@ def driver_aus(drive: Drive) -> F32:
     return drive.features.aus
 
 
-def puppet_aus(source: F32, driver: F32, controls: Controls) -> F32:
-    """source + gain * driver + offset, float32 (17,). source: the portrait's own static AUs. driver: the driver's
-    against the driver's neutral."""
-    return np.asarray(source + gains(controls) * driver + offsets(controls))
+def puppet_change(driver: F32, controls: Controls) -> F32:
+    """gain * driver + offset, float32 (17,): what is added to the portrait's own AUs. driver: against its neutral."""
+    return np.asarray(gains(controls) * driver + offsets(controls))
 
 
-def edit_aus(drive: Drive, extractor: Extractor | None) -> F32:
-    """gain * measured + offset, float32 (17,): the driver's own AUs, measured as those of the training were."""
+def edit_change(own: F32, controls: Controls) -> F32:
+    """(gain - 1) * own + offset, float32 (17,): what is added to the driver's own AUs."""
+    return np.asarray((gains(controls) - 1.0) * own + offsets(controls))
+
+
+def own_aus(drive: Drive, extractor: Extractor | None) -> F32:
+    """The driver's own AUs, measured as those of the training were, float32 (17,)."""
     dynamic = extractor is not None and extractor.mode == "dynamic"
-    own = driver_aus(drive) if dynamic else static_aus(shape_of(drive))
-    return np.asarray(gains(drive.controls) * own + offsets(drive.controls))
+    return driver_aus(drive) if dynamic else static_aus(shape_of(drive))
 
 
 def shape_of(drive: Drive) -> FaceShape:

@@ -7,6 +7,9 @@ import torch
 
 from trainers.ganimation import losses
 from trainers.ganimation.networks import Discriminator
+from trainers.ganimation.panels import Edit
+from trainers.ganimation.recipe import Pairs
+from trainers.ganimation.supervision import pair_losses, target_of
 
 
 def ramp(batch: int = 2, side: int = 4) -> torch.Tensor:
@@ -21,6 +24,22 @@ def test_smoothness_has_three_forms() -> None:
     assert float(losses.smooth_squared(ramp())) == pytest.approx(steps * 0.01, rel=1e-5)
     assert float(losses.smooth_squared_mean(ramp())) == pytest.approx(0.01, rel=1e-5)
     assert float(losses.smooth_squared_mean(ramp(5, 9))) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_pairs_that_hardly_differ_may_count_as_much() -> None:
+    """even 0 leaves the losses as they are; at 1 a tenth of the difference counts a little less than tenfold."""
+    source = torch.zeros(2, 3, 16, 16)
+    aim = source.clone()
+    aim[0, :, 4:12, 4:12], aim[1, :, 4:12, 4:12] = 0.4, 0.04
+    target = target_of(source, aim, 0.06)
+    assert target.apart.flatten().tolist() == pytest.approx([0.05, 0.005])
+    few, many = target.even(1.0)[1], target.even(1.0)[0]
+    assert float(few / many) == pytest.approx((0.05 + 0.003) / (0.005 + 0.003), rel=1e-4)
+    made = Edit(source, torch.full((2, 1, 16, 16), 0.5), source)
+    plain, same = (pair_losses(made, target, Pairs(even=even), 1.0) for even in (0.0, 1e-12))
+    for name, loss in plain.items():
+        torch.testing.assert_close(loss, same[name])
+    assert float(pair_losses(made, target, Pairs(even=1.0), 1.0)["p_picture"]) < float(plain["p_picture"])
 
 
 def test_the_mask_s_norm_has_two_forms() -> None:

@@ -13,6 +13,7 @@ from tests.trainers.ganimation.folder import recipe_table, write_folder
 from trainers import checkpoint
 from trainers.config import from_table, load
 from trainers.errors import DataError, DivergedError, RecipeError
+from trainers.ganimation.adversarial import Real
 from trainers.ganimation.networks import Generator
 from trainers.ganimation.recipe import Schedule
 from trainers.ganimation.training import GANimation, rate_by_epochs, rate_by_steps
@@ -81,6 +82,31 @@ def test_pairs_are_of_one_person_and_name_their_target(folder: Path) -> None:
         assert sample["face"].shape == (1, 32, 32)
         assert float((sample["source"] - sample["target"]).abs().max()) > 0.1
         assert float(sample["wanted"][14]) == pytest.approx(0.3 if share else 0.24, abs=1e-3)
+
+
+def test_relative_units_say_what_changes_between_a_pair(folder: Path) -> None:
+    """Forth and back they are each other's opposite, whatever the still itself was measured to show."""
+    table = recipe_table(folder, networks={**recipe_table(folder)["networks"], "units": "relative"})
+    forth = {"asked": 1.0, "same": 0.0, "to_base": 0.0, "from_base": 1.0}
+    there = system({**table, "pairs": forth}).pictures("train", "pairs")[Draw(0, 1)]
+    back = system({**table, "pairs": {**forth, "to_base": 1.0}}).pictures("train", "pairs")[Draw(0, 1)]
+    assert torch.equal(there["target"], back["source"])
+    assert torch.equal(there["given"], -back["given"])
+    assert float(there["given"][14]) == pytest.approx(0.22, abs=1e-3)
+    measured = system({**table, "pairs": {**forth, "asked": 0.0}}).pictures("train", "pairs")[Draw(0, 1)]
+    assert float(measured["given"][14]) == pytest.approx(0.16, abs=1e-3)
+
+
+def test_relative_units_train_in_every_stage(folder: Path, tmp_path: Path) -> None:
+    """The critic judges intensities all the same; what the export needs to know is kept with the weights."""
+    table = recipe_table(folder, "pairs", "mixed", "adversarial")
+    table["networks"] = {**table["networks"], "units": "relative"}
+    train(from_table(table), tmp_path / "run")
+    assert checkpoint.read(tmp_path / "run").facts["units"] == "relative"
+    own, wanted = torch.full((1, 17), 0.7), torch.full((1, 17), 0.2)
+    real = Real(torch.zeros(1, 3, 16, 16), own, wanted, "relative")
+    torch.testing.assert_close(real.there, torch.full((1, 17), -0.5))
+    assert torch.equal(real.back, -real.there)
 
 
 def test_a_picture_s_own_units_ask_for_itself(folder: Path) -> None:
