@@ -14,6 +14,8 @@
     │   ├── VersionError
     │   └── PortError         an array does not fit the graph's port
     ├── BackendError          an inference runtime is absent or failed
+    │   └── PlanError         a plan cannot be built, kept or loaded
+    │       └── PlanCancelled its build was ended by who asked for it
     ├── WorkerError           the worker is away, busy, or cannot be started
     ├── StateError            what has to be recorded cannot be
     └── TrainingError
@@ -78,6 +80,14 @@ class PortError(BundleError):
 
 class BackendError(MarotteError):
     """An inference runtime is not installed, refused the graph, or failed while running it."""
+
+
+class PlanError(BackendError):
+    """A plan (a graph compiled for one GPU) cannot be built, kept or loaded."""
+
+
+class PlanCancelled(PlanError):  # noqa: N818 - nothing went wrong
+    """The build of a plan was ended by who asked for it."""
 
 
 class WorkerError(MarotteError):
