@@ -33,7 +33,12 @@ def grid(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def write_grid(path: Path, pictures: npt.NDArray[np.uint8]) -> None:
     """The grid as a PNG, whole or not at all. Raises OSError when it cannot be written."""
-    _, data = cv2.imencode(".png", grid(pictures)[..., ::-1])
+    write_png(path, grid(pictures))
+
+
+def write_png(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
+    """uint8 (H, W, 3), whole or not at all. Raises OSError when it cannot be written."""
+    _, data = cv2.imencode(".png", rgb[..., ::-1])
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:

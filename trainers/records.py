@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainers.curves import curves
 from trainers.errors import StorageError
-from trainers.grids import write_grid
+from trainers.grids import write_grid, write_png
 from trainers.scalars import Board, Table
 
 
 class Records:
-    """`scalars.csv`, `tensorboard/`, `samples/` and `notes.txt` of one training's folder.
+    """`scalars.csv`, `curves.png`, `tensorboard/`, `samples/` and `notes.txt` of one training's folder.
 
     A file that cannot be written is told once, through `tell`, and tried again the next time.
     """
@@ -36,9 +37,12 @@ class Records:
                 self._board = None  # its thread is gone
 
     def samples(self, step: int, pictures: npt.NDArray[np.uint8]) -> None:
-        """A sheet of samples, uint8 (rows, columns, H, W, 3)."""
+        """A sheet of samples, uint8 (rows, columns, H, W, 3), and the curves up to there."""
         path = self._out / "samples" / f"step_{step:08d}.png"
         self._survive("samples", lambda: write_grid(path, pictures))
+        self._survive(
+            "curves.png", lambda: write_png(self._out / "curves.png", curves(*self._table.contents()))
+        )
 
     def note(self, text: str) -> None:
         """A line to be found again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,10 @@ class Table:
         else:
             with self._path.open("a", encoding="utf-8", newline="") as file:
                 file.write(self._text([text]))
+
+    def contents(self) -> tuple[Sequence[str], Sequence[Mapping[str, str]]]:
+        """Columns and rows, as text."""
+        return self._columns, self._rows
 
     def _rewrite(self) -> None:
         write_text(self._path, self._text([dict(zip(self._columns, self._columns)), *self._rows]))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from trainers.curves import HEIGHT, WIDTH, curves
 from trainers.grids import grid, write_grid
 from trainers.progress import Progress, duration
 from trainers.scalars import Table, Window
@@ -94,3 +95,26 @@ def test_off_a_terminal_a_line_comes_now_and_then(capsys) -> None:
 def test_durations_read_as_people_say_them(seconds, text) -> None:
     """Not 187200 s."""
     assert duration(seconds) == text
+
+
+def line(panel: np.ndarray) -> np.ndarray:
+    """Rows and columns of the dark line's pixels, which its edges blend into white."""
+    return np.argwhere(panel[..., 2].astype(int) - panel[..., 0] > 60)
+
+
+def test_curves_show_each_scalar_where_it_was(tmp_path) -> None:
+    """A panel per scalar; a falling one falls in the picture, gaps and what is no number are left out."""
+    table = Table(tmp_path / "scalars.csv", 0)
+    for step in range(1, 60):
+        late = {"late": 1.0} if step > 30 else {}
+        stage = "a" if step < 31 else "b"
+        table.add(
+            {"step": step, "stage": stage, "seconds": 1.0, "loss": 60.0 - step, "odd": float("nan"), **late}
+        )
+    sheet = curves(*table.contents())
+    assert sheet.shape == (HEIGHT, 2 * WIDTH, 3)
+    blue = line(sheet[:, :WIDTH])
+    left, right = blue[np.argmin(blue[:, 1])], blue[np.argmax(blue[:, 1])]
+    assert left[0] < HEIGHT / 3 < 2 * HEIGHT / 3 < right[0]
+    assert line(sheet[:, WIDTH:])[:, 1].min() > WIDTH / 2
+    assert curves(("step", "stage", "seconds"), []).shape == (HEIGHT, WIDTH, 3)
