@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -31,12 +32,11 @@ from engine.generators import open_generator
 from engine.media import open_media, read_picture
 from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Runner
-from engine.puppet import mode_of
+from engine.puppet import Opening, mode_of, open_measurers
 from engine.sample import sample_portrait
 from engine.sample.demo import DemoTracker, demo_frames
 from engine.source import sources_from_picture
 from engine.track.face import FaceTracker
-from engine.track.person import PersonSegmenter
 from engine.types import U8, Controls, Frame, Mode, Outcome, Signal, Source
 from engine.versions import versions
 
@@ -46,10 +46,14 @@ FRAMES = 300
 REFERENCE_REMAP_MS = 2.1
 """CPU milliseconds of `remap_ms` on the core to which figures are scaled."""
 
-STAGES = ("detect", "track", "features", "inputs", "run", "paste", "render", "all")
+STAGES = ("detect", "track", "occlusion", "features", "inputs", "run", "paste", "render", "all")
 """detect: a face in a single picture, apart from the rest. track: from one frame of video to the next.
-features: measuring, calibrating, smoothing. inputs, run, paste: the generator's three steps and the blend.
-render: these three together. all: track, features and render."""
+occlusion: what stands in front of the face, 0 for a generator that does not heed it. features: measuring,
+calibrating, smoothing. inputs, run, paste: the generator's three steps and the blend. render: these three together.
+all: track, occlusion, features and render."""
+
+_OWN = ("track", "occlusion", "features", "inputs", "paste")
+"""Those that a session tells by itself."""
 
 _SIDE = 512
 _WARM = 30
@@ -112,7 +116,7 @@ def run_bench(
     tracker = FaceTracker(backend=backend, cache=cache)
     try:
         opened = open_generator(bundle, backend=backend, accept=frozenset(accept), threads=1)
-        with _Timed(tracker, opened, mode, backend, cache) as timed:
+        with _Timed(tracker, opened, mode, Opening(backend, cache=cache)) as timed:
             timed.controls = _asked(opened[0], remove)
             pictures = timed.driver_frames(driver, frames + _WARM)
             rows, remaps = timed.measure(pictures, progress)
@@ -132,20 +136,22 @@ class _Timed:
         tracker: FaceTracker,
         opened: tuple[Generator, Runner],
         mode: Mode,
-        backend: str,
-        cache: Path | None,
+        opening: Opening,
     ) -> None:
         self._tracker, self._mode, self.controls = tracker, mode, Controls()
         self._generator, self._runner = opened
-        self._segmenter = PersonSegmenter(backend=backend, cache=cache)
-        self._source = self._cut_sample()
+        with ExitStack() as stack:
+            stack.callback(self._runner.close)
+            self._measurers = open_measurers(self._generator, opening, stack)
+            self._segmenter = stack.enter_context(closing(opening.segmenter()))
+            self._source = self._cut_sample()
+            self._open = stack.pop_all()
 
     def __enter__(self) -> _Timed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._segmenter.close()
-        self._runner.close()
+        self._open.close()
 
     def _cut_sample(self) -> Source:
         rgb = read_picture(sample_portrait())
@@ -184,6 +190,7 @@ class _Timed:
             config=PipelineConfig(mode=self._mode),
             controls=self.controls,
             clock=cpu_clock,
+            **self._measurers,
         )
         rows: dict[str, list[float]] = {stage: [] for stage in STAGES}
         remaps: list[float] = []
@@ -211,10 +218,10 @@ class _Timed:
                 f"{self._generator.name}: a frame was not generated ({report.reason}); name another clip"
             )
         spent = report.seconds
-        seconds = {stage: spent.get(stage, 0.0) for stage in ("track", "features", "inputs", "paste")}
+        seconds = {stage: spent.get(stage, 0.0) for stage in _OWN}
         seconds["run"] = run_s
         seconds["render"] = seconds["inputs"] + run_s + seconds["paste"]
-        seconds["all"] = seconds["track"] + seconds["features"] + seconds["render"]
+        seconds["all"] = sum(seconds[stage] for stage in ("track", "occlusion", "features", "render"))
         return seconds
 
     def _detect(self, frame: Frame) -> float:

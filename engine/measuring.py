@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from engine.types import F32, U8, Body, Face, Frame
 
@@ -48,3 +48,12 @@ class Expressions(Protocol):
     """Blendshape scores by name, each 0..1, from the 478 points of a face."""
 
     def measure(self, points: F32) -> Mapping[str, float]: ...
+
+
+class Measurers(TypedDict, total=False):
+    """What measures the driver beside the tracker, by the names of a session's arguments."""
+
+    body: BodyTracker
+    segmenter: Segmenter
+    occlusion: Occlusion
+    expressions: Expressions

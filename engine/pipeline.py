@@ -66,7 +66,6 @@ class _Surroundings(TypedDict):
 
     person: U8 | None
     body: Body | None
-    occlusion: U8 | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,10 +219,13 @@ class Session:
         try:
             with _Timed(seconds, "track", self._clock):
                 faces = self._tracker.track(frame)
+            occlusion = self._covering(frame, faces, seconds)
             with _Timed(seconds, "features", self._clock):
                 driven = self._assign(faces, scene.slots)
-                around = self._surroundings(frame, faces)
-                drives = tuple((slot, self._drive(slot, face, frame, around)) for slot, face in driven)
+                around = self._surroundings(frame)
+                drives = tuple(
+                    (slot, self._drive(slot, face, frame, around, occlusion)) for slot, face in driven
+                )
                 if reason := self._incomplete(scene.slots, drives, frame.time_s):
                     return Work(frame, scene, (), (), seconds, reason, 0.0)
             lag = max((slot.smoother.lag_s for slot, _ in driven), default=0.0)
@@ -304,22 +306,28 @@ class Session:
                 slot.forget()
         return None if slots[0] in driven else _NO_FACE
 
-    def _surroundings(self, frame: Frame, faces: Sequence[Face]) -> _Surroundings:
+    def _covering(self, frame: Frame, faces: Sequence[Face], seconds: dict[str, float]) -> U8 | None:
+        """The occlusion mask where the generator needs one, timed as a stage of its own."""
+        if not self._occlusion or not faces or Signal.OCCLUSION not in self._generator.needs:
+            return None
+        with _Timed(seconds, "occlusion", self._clock):
+            return self._occlusion.mask(frame, faces)
+
+    def _surroundings(self, frame: Frame) -> _Surroundings:
         needs = self._generator.needs
         person = None
         if self._segmenter and Signal.PARSING in needs:
             self._mask_smoother.strength = self.smoothing
             person = self._mask_smoother.smooth(self._segmenter.mask(frame.rgb), frame.time_s)
         body = self._body.track(frame) if self._body and Signal.BODY in needs else None
-        occlusion = None
-        if self._occlusion and faces and Signal.OCCLUSION in needs:
-            occlusion = self._occlusion.mask(frame, faces)
-        return {"person": person, "body": body, "occlusion": occlusion}
+        return {"person": person, "body": body}
 
-    def _drive(self, slot: Slot, face: Face, frame: Frame, around: _Surroundings) -> Drive:
+    def _drive(
+        self, slot: Slot, face: Face, frame: Frame, around: _Surroundings, occlusion: U8 | None
+    ) -> Drive:
         slot.follow(face)
         slot.smoother.strength = self.smoothing
-        raw = extract(face, frame, self._generator.needs, **around)
+        raw = extract(face, frame, self._generator.needs, occlusion=occlusion, **around)
         neutral = slot.neutral(raw)
         features = slot.smoother.smooth(raw, neutral)
         if self._expressions is not None and features.aus is not None:

@@ -21,7 +21,7 @@ from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
 from engine.generators import find_bundle, open_generator
-from engine.measuring import Tracker
+from engine.measuring import Measurers, Tracker
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
 from engine.occlusion import FaceOcclusion
@@ -193,13 +193,6 @@ def open_session(
     What is opened for it closes with `opened`.
     """
     config = dataclasses.replace(config or PipelineConfig(), mode=loaded.mode)
-    needs = loaded.generator.needs
-    body = opened.enter_context(closing(opening.body())) if Signal.BODY in needs else None
-    person = opened.enter_context(closing(opening.segmenter())) if Signal.PARSING in needs else None
-    covering = opened.enter_context(closing(opening.occlusion())) if Signal.OCCLUSION in needs else None
-    expressions = opening.expressions() if Signal.AUS in needs else None
-    if expressions is not None:
-        opened.callback(expressions.close)
     return Session(
         tracker,
         loaded.generator,
@@ -209,11 +202,23 @@ def open_session(
         config=config,
         controls=controls,
         neutral=neutral,
-        body=body,
-        segmenter=person,
-        occlusion=covering,
-        expressions=expressions,
+        **open_measurers(loaded.generator, opening, opened),
     )
+
+
+def open_measurers(generator: Generator, opening: Opening, opened: ExitStack) -> Measurers:
+    """Those that the generator needs, as live; they close with `opened`."""
+    needs = generator.needs
+    found: Measurers = {}
+    if Signal.BODY in needs:
+        found["body"] = opened.enter_context(closing(opening.body()))
+    if Signal.PARSING in needs:
+        found["segmenter"] = opened.enter_context(closing(opening.segmenter()))
+    if Signal.OCCLUSION in needs:
+        found["occlusion"] = opened.enter_context(closing(opening.occlusion()))
+    if Signal.AUS in needs and (expressions := opening.expressions()) is not None:
+        found["expressions"] = opened.enter_context(closing(expressions))
+    return found
 
 
 class Puppet:

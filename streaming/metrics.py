@@ -26,8 +26,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
 
 STAGES = (
-    "decode", "convert", "post", "wait", "track", "features", "queue", "inputs", "render", "paste", "planes",
-    "fetch", "deliver",
+    "decode", "convert", "post", "wait", "track", "occlusion", "features", "queue", "inputs", "render", "paste",
+    "planes", "fetch", "deliver",
 )  # fmt: skip
 """The stages of a frame, in their order."""
 OUTCOMES = tuple(outcome.value for outcome in Outcome)

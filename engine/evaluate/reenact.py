@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from engine.evaluate.clip import Clip, Tracker
 from engine.features import gaze, openness
 from engine.features.shape import fit_shape
+from engine.measuring import Measurers
 from engine.pipeline import Session
 from engine.plug import Generator, Ports, Prepared, Runner
 from engine.source import Segmenter, sources_from_picture
@@ -52,19 +53,30 @@ class Reenactor(Protocol):
 
 
 class SessionReenactor:
-    """The shipped session with its shipped settings, over faces that were tracked once."""
+    """The shipped session with its shipped settings, over faces that were tracked once.
+
+    measurers: what measures the driver beside the tracker, as live sessions have it; one clip is played at a time.
+    """
 
     def __init__(
-        self, tracker: Tracker, segmenter: Segmenter | None, generator: Generator, runner: Runner
+        self,
+        tracker: Tracker,
+        segmenter: Segmenter | None,
+        generator: Generator,
+        runner: Runner,
+        measurers: Measurers | None = None,
     ) -> None:
         self._tracker, self._segmenter = tracker, segmenter
         self._generator, self._runner = generator, runner
+        self._measurers: Measurers = measurers or {}
 
     def source(self, rgb: U8, name: str) -> Source:
         return sources_from_picture(rgb, self._tracker, self._segmenter, name=name)[0]
 
     def play(self, source: Source, clip: Clip, *, driver_pixels: bool, pin_first: bool) -> Iterator[Played]:
         watched = _Watched(self._generator)
+        if occlusion := self._measurers.get("occlusion"):
+            occlusion.reset()
         session = Session(
             _Replay(clip.faces),
             watched,
@@ -72,6 +84,7 @@ class SessionReenactor:
             [source],
             controls=Controls(driver_pixels=driver_pixels),
             neutral=resting(source.face) if pin_first else None,
+            **self._measurers,
         )
         for frame in clip.frames:
             watched.neutral = None

@@ -77,6 +77,7 @@ class ShippedStage:
 
     def __enter__(self) -> Self:
         from engine.generators import open_generator
+        from engine.puppet import Opening, open_measurers
         from engine.track.face import FaceTracker
         from engine.track.person import PersonSegmenter
 
@@ -96,7 +97,8 @@ class ShippedStage:
                     "compare with a driver; measure it with --requests"
                 )
             self.tracker = tracker
-            self.reenactor = SessionReenactor(tracker, segmenter, generator, runner)
+            measurers = open_measurers(generator, Opening(**options), stack)
+            self.reenactor = SessionReenactor(tracker, segmenter, generator, runner, measurers)
             self._open = stack.pop_all()
         return self
 

@@ -28,6 +28,7 @@ export const STAGES = {
   post: ["pass on", "Handing the picture to the engine's process (post)"],
   wait: ["wait", "Waiting until the engine takes it (wait)"],
   track: ["track face", "Finding your face and its points (track)"],
+  occlusion: ["see hands", "Finding what stands in front of your face (occlusion)"],
   features: ["read face", "Measuring pose, mouth, eyes and brows (features)"],
   queue: ["queue", "Waiting for the portrait's own step (queue)"],
   inputs: ["prepare", "Preparing what moves the portrait (inputs)"],

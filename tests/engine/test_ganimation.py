@@ -12,7 +12,8 @@ import pytest
 from engine.bundle import open_bundle
 from engine.crop import crop_of, cut
 from engine.errors import BundleError, ConfigError, InputError, ManifestError
-from engine.evaluate.reenact import resting
+from engine.evaluate.clip import Clip
+from engine.evaluate.reenact import SessionReenactor, resting
 from engine.expressions import expression
 from engine.features.shape import fit_shape
 from engine.features.still import static_aus
@@ -170,9 +171,29 @@ def test_what_stands_in_front_of_an_edited_face_stays(covering: Opened) -> None:
     """An edit leaves the frame's own pixels where something covers the face."""
     frame = frame_at(0)
     session = edit_session(covering, Scripted((face_at(100, 80),)), occlusion=Covering("left"))
-    out = session.step(frame)[0].rgb
+    moved, report = session.step(frame)
+    out = moved.rgb
     assert (out[80, 60:90] == HUE).all()
     assert np.abs(out[80, 108:140].astype(int) - HUE).min(1).max() > 10
+    assert list(report.seconds) == ["track", "occlusion", "features", "inputs", "render", "paste"]
+
+
+def test_an_evaluated_driver_has_its_hand_seen_as_live(opened: Opened) -> None:
+    """What is measured file by file is what a live session shows: hidden AUs freeze, and each clip begins anew."""
+    source, cover = donor_source(60), Covering("none")
+    smile, shut = (face_at(100, 80, AU12=0.9),), (face_at(100, 80),)
+    clip = Clip("hand", tuple(frame_at(n) for n in range(4)), (smile, shut, shut, shut), (1,), (1,))
+    reenactor = SessionReenactor(Scripted(smile), None, *opened, {"occlusion": cover})  # type: ignore[arg-type]
+    ends = []
+    for side in ("all", "none"):
+        cover.side = "none"
+        played = reenactor.play(source, clip, driver_pixels=False, pin_first=True)
+        first = next(played).rgb[64, 64].astype(int)
+        cover.side = side
+        ends.append(np.abs([one.rgb[64, 64] for one in played][-1] - first).max())
+    assert ends[0] <= 1
+    assert ends[1] > 20
+    assert cover.resets == 2
 
 
 def test_two_faces_are_edited_each_by_its_own(covering: Opened) -> None:
