@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from export.systems import IMPORTERS
+
 LIBRARIES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 
 
@@ -24,7 +26,7 @@ def _add_import(commands: Any) -> None:
     )
     parser = commands.add_parser("import", help=text, description=text)
     parser.set_defaults(run=_import)
-    parser.add_argument("system", metavar="SYSTEM", help="ganimation or geogan")
+    parser.add_argument("system", metavar="SYSTEM", help=f"one of {', '.join(IMPORTERS)}")
     parser.add_argument(
         "files",
         nargs="+",

@@ -1,45 +1,31 @@
 """`marotte import`: files of weights that were made elsewhere, turned into a checkpoint, with an account of every key.
 
-Each system's own containers.py knows the layouts and the names; here is the door: which files, what they are, where
-the checkpoint and the account go. No code in a file is run.
+Each system's own containers.py knows the layouts and the names, its module in export/official what they were fed with;
+here is the door: which files, what they are, where the checkpoint and the account go. No code in a file is run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from torch import Tensor
-
 from engine.config import known
 from engine.crop import RULES
 from engine.errors import ConfigError
-from engine.types import AU_NAMES
+from export.official import Importer, Part
 from export.place import check_place, placed, write
+from export.systems import importer_of
 from trainers import checkpoint
 from trainers.checkpoint import Checkpoint
-from trainers.containers import Account, read_state_dict
+from trainers.containers import Account
 from trainers.errors import CheckpointError
 
 REPORT: Final = "import"
 """Stem of the account's two files in the checkpoint: .txt for people, .json for programs."""
-
-_OFFICIAL_SIZE = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file's network under our names."""
-
-    network: str
-    arguments: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
-    account: Account
-    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ def import_files(
     cut, where it was another than the official one. Raises ConfigError for a system that is not known, CheckpointError
     for a file that is not one of its networks, whole; nothing is written then.
     """
-    read = _READERS[known(system, _READERS, "system")]
+    importer = importer_of(system)
     if crop is not None:
         known(crop, RULES, "crop")
     if size is not None and not 16 <= size <= 4096:
@@ -71,11 +57,12 @@ def import_files(
     check_place(out, "checkpoint.json", frozenset({".safetensors", ".json", ".txt"}))
     parts: dict[str, Part] = {}
     for file in files:
-        part = _named(file, read, size)
+        part = _named(file, importer, size)
         if part.network in parts:
             raise ConfigError(f"{file}: is a {part.network}, too; give one file for each network")
         parts[part.network] = part
-    about = _about(system, parts, files, size, crop)
+    data = importer.data(parts, size)
+    about = _about(system, parts, files, data, crop)
     accounts = tuple(part.account for part in parts.values())
     with placed(out) as folder:
         checkpoint.write(folder, about, {name: part.weights for name, part in parts.items()})
@@ -85,41 +72,17 @@ def import_files(
     return imported
 
 
-def _named(file: Path, read: Callable[[Path, int | None], Part], size: int | None) -> Part:
+def _named(file: Path, importer: Importer, size: int | None) -> Part:
     """Every fault names its file."""
     try:
-        return read(file, size)
+        return importer.read(file, size)
     except CheckpointError as error:
         text = str(error)
         raise CheckpointError(text if text.startswith(str(file)) else f"{file}: {text}") from error
 
 
-def _ganimation(file: Path, size: int | None) -> Part:
-    from trainers.ganimation import containers
-
-    cleaned = containers.clean(read_state_dict(file))
-    account = cleaned.account
-    return Part(account.network, cleaned.arguments, cleaned.weights, account, {})
-
-
-def _geogan(file: Path, size: int | None) -> Part:
-    from trainers.geogan import containers
-
-    cleaned = containers.read(file, size=size)
-    account = cleaned.account
-    name = "critic" if account.network == "discriminator" else account.network
-    return Part(name, cleaned.arguments, cleaned.weights, account, cleaned.facts)
-
-
-_READERS: Final[Mapping[str, Callable[[Path, int | None], Part]]] = {
-    "ganimation": _ganimation,
-    "geogan": _geogan,
-}
-"""System to what reads one of its files."""
-
-
 def _about(
-    system: str, parts: Mapping[str, Part], files: Sequence[Path], size: int | None, crop: str | None
+    system: str, parts: Mapping[str, Part], files: Sequence[Path], data: dict[str, Any], crop: str | None
 ) -> Checkpoint:
     facts: dict[str, Any] = {}
     for part in parts.values():
@@ -127,30 +90,9 @@ def _about(
     arguments = {name: dict(part.arguments) for name, part in parts.items()}
     origins = sorted({part.account.origin for part in parts.values()})
     facts["imported"] = [f"{file.name} ({', '.join(origins)} layout)" for file in files]
-    data = _ganimation_data(parts, size) if system == "ganimation" else _geogan_data(parts, size)
     if crop is not None:
         data["crop"] = {**data["crop"], "rule": crop}
     return Checkpoint(system, arguments, data=data, facts=facts)
-
-
-def _ganimation_data(parts: Mapping[str, Part], size: int | None) -> dict[str, Any]:
-    """What the official program feeds: tight boxes, and OpenFace's intensities of single pictures."""
-    side = size or _OFFICIAL_SIZE
-    data: dict[str, Any] = {
-        "extractor": {"name": "openface", "version": "not stated", "mode": "static"},
-        "crop": {"rule": "box", "size": side},
-        "size": side,
-    }
-    if any(part.arguments.get("c_dim") == len(AU_NAMES) for part in parts.values()):
-        data["aus"] = list(AU_NAMES)
-    return data
-
-
-def _geogan_data(parts: Mapping[str, Part], size: int | None) -> dict[str, Any]:
-    """What the official program feeds: the centre of CelebA's aligned pictures."""
-    stated = [part.arguments["size"] for part in parts.values() if "size" in part.arguments]
-    side = stated[0] if stated else (size or _OFFICIAL_SIZE)
-    return {"extractor": None, "crop": {"rule": "celeba", "size": side}, "size": side}
 
 
 def _table(files: Sequence[Path], accounts: Sequence[Account]) -> list[dict[str, Any]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import pickle
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,8 +19,11 @@ import torch
 
 from engine.errors import BundleError, ConfigError
 from export.checkpoints import load
+from export.commands import add
 from export.imports import import_files
-from export.systems import plan_of
+from export.official import Part
+from export.systems import IMPORTERS, plan_of
+from trainers.containers import Account
 from trainers.errors import CheckpointError
 from trainers.ganimation.networks import Discriminator, Generator
 from trainers.geogan.networks import AttrMultiScalePatchDisc, FlowGenerator
@@ -283,3 +289,28 @@ def test_the_commands_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFi
     assert marotte.main(["export", str(out), "--out", str(tmp_path / "bundle")]) == 2
     assert "there is no checkpoint.json" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_further_system_joins_by_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What reads its files and what they were fed with is its own; the command's help names it."""
+    module = ModuleType("third")
+    weights = {"weight": torch.ones(2)}
+    module.read = lambda file, size: Part(
+        "painter", {"width": 2}, weights, Account("own", "painter"), {"a": 1}
+    )  # type: ignore[attr-defined]
+    module.data = lambda parts, size: {"crop": {"rule": "face", "size": size}, "parts": sorted(parts)}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "third", module)
+    monkeypatch.setitem(IMPORTERS, "third", "third")
+    (tmp_path / "file.pth").write_bytes(b"any")
+    import_files("third", [tmp_path / "file.pth"], tmp_path / "out", size=32, crop="box")
+    loaded = load(tmp_path / "out")
+    assert (loaded.system, loaded.arguments) == ("third", {"painter": {"width": 2}})
+    assert loaded.data == {"crop": {"rule": "box", "size": 32}, "parts": ["painter"]}
+    assert loaded.facts == {"a": 1, "imported": ["file.pth (own layout)"]}
+    parser = argparse.ArgumentParser()
+    add(parser.add_subparsers())
+    with pytest.raises(SystemExit):
+        parser.parse_args(["import", "--help"])
+    assert "one of ganimation, geogan, third" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from export.imports import import_files
 from export.labels import UNSTATED, Stated, label_of
 from export.pack import Label, pack
 from export.parity import GATE
-from export.systems import EXPORTERS, plan_of
+from export.systems import EXPORTERS, IMPORTERS, plan_of
 from tests.export.tiny_plan import LABEL
 from trainers.errors import CheckpointError
 from trainers.ganimation.networks import saturate
@@ -36,6 +36,7 @@ def test_every_system_that_trains_is_exported() -> None:
         name for name, place in SYSTEMS.items() if place.startswith("trainers.")
     }  # tests add one of theirs
     assert EXPORTERS.keys() == ours
+    assert IMPORTERS.keys() <= ours
 
 
 def test_ganimation_becomes_a_bundle_that_opens(ganimation: Make, tmp_path: Path) -> None:
