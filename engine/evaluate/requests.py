@@ -47,7 +47,7 @@ from engine.evaluate.subjects import (
     read_subjects,
     with_au,
 )
-from engine.features.action_units import RELIABILITY, Grade
+from engine.features.action_units import OBSERVABLE
 from engine.types import AU_NAMES
 
 Scores = dict[str, Any]
@@ -56,7 +56,7 @@ Scores = dict[str, Any]
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Intensities that are asked for; the picture's other AUs stay as they are."""
 
-JUDGED_AUS = tuple(name for name in AU_NAMES if RELIABILITY[name].grade is not Grade.NOT_OBSERVABLE)
+JUDGED_AUS = OBSERVABLE
 """AUs that can be measured again on the output: all but AU06 and AU07."""
 
 Progress = Callable[[int, int | None], None]

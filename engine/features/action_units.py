@@ -58,6 +58,9 @@ RELIABILITY: Mapping[str, Reliability] = {
 }
 """Per AU, what geometry can say about it."""
 
+OBSERVABLE = tuple(name for name in AU_NAMES if RELIABILITY[name].grade is not Grade.NOT_OBSERVABLE)
+"""The AUs that geometry sees at all."""
+
 DEAD_ZONE: Mapping[Grade, float] = {
     Grade.GOOD: 0.05,
     Grade.FAIR: 0.10,

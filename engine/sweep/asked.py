@@ -8,10 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from engine.bundle import CropRule
+from engine.annotate.labels import EXTRACTOR
+from engine.bundle import CropRule, Parameters
 from engine.crop import crop_of
 from engine.evaluate.changers import Answer, Changed, picture_from
 from engine.evaluate.subjects import Detector, Subject, number_of, read, with_au
+from engine.features.action_units import OBSERVABLE
 from engine.sweep.paper import Block, Cell, Row
 from engine.sweep.views import grey, head, square
 from engine.sweep.words import AU_TITLES
@@ -59,6 +61,15 @@ def random_sets(seed: int, count: int, names: Sequence[str] = AU_NAMES) -> list[
         units = rng.choice(len(names), min(len(names), int(rng.integers(2, MOST_UNITS + 1))), replace=False)
         sets.append({names[unit]: round(float(rng.uniform(0.3, 1.0)), 2) for unit in sorted(units)})
     return sets
+
+
+def learnt(parameters: Parameters | None) -> tuple[str, ...]:
+    """The AUs that a bundle can have learnt: of those that it was trained on, the ones that its extractor saw, for the
+    others were 0 in every picture. Without a bundle all."""
+    own = AU_NAMES if parameters is None or not parameters.aus else parameters.aus
+    if parameters is None or parameters.extractor is None or parameters.extractor.name != EXTRACTOR:
+        return own
+    return tuple(name for name in own if name in OBSERVABLE) or own
 
 
 def pictures(aus: Sequence[str], sets: Sequence[object], *, masks: bool) -> int:
