@@ -20,7 +20,10 @@ def add(commands: Any) -> None:
     text = "draw what a bundle makes of a source: intensities, interpolation, random expressions, masks"
     parser = commands.add_parser("sweep", help=text, description=text)
     parser.set_defaults(run=run)
-    parser.add_argument("bundle", metavar="BUNDLE", help="generator: a name, or the folder of a bundle")
+    parser.add_argument(
+        "bundle", nargs="?", metavar="BUNDLE", help="generator: a name, or the folder of a bundle (mesh_flow)"
+    )
+    parser.add_argument("--bundle", dest="named", metavar="B", help="the same, as other commands take it")
     parser.add_argument(
         "--source",
         required=True,
@@ -63,28 +66,26 @@ def run(options: argparse.Namespace) -> None:
     """The sub-command itself."""
     from engine.errors import ConfigError
     from engine.evaluate.request_run import parameters_of
-    from engine.sweep.asked import RANDOM_COLUMNS, RANDOM_ROWS, Ends, random_sets
+    from engine.sweep.asked import RANDOM_COLUMNS, RANDOM_ROWS, Ends, learnt, random_sets
     from engine.sweep.run import Wanted, sweep
     from engine.sweep.words import au_names, au_set
-    from engine.types import AU_NAMES
 
+    bundle = _bundle(options)
     if options.seed < 0:
         raise ConfigError(f"seed: got {options.seed}, expected 0 or more")
     first, last = (
         None if text == "source" else au_set(text, role)
         for text, role in ((options.first, "from"), (options.last, "to"))
     )
-    parameters = parameters_of(options.bundle)
-    offered = parameters.aus if parameters is not None and parameters.aus else AU_NAMES
     wanted = Wanted(
         au_names(options.aus),
         Ends(_named(options.first), _named(options.last), first, last),
-        random_sets(options.seed, RANDOM_ROWS * RANDOM_COLUMNS, offered),
+        random_sets(options.seed, RANDOM_ROWS * RANDOM_COLUMNS, learnt(parameters_of(bundle))),
         video=not options.no_video,
     )
     with _progress() as progress:
         files = sweep(
-            options.bundle,
+            bundle,
             options.source,
             options.out,
             wanted,
@@ -97,6 +98,16 @@ def run(options: argparse.Namespace) -> None:
         )
     for file in files:
         print(file)
+
+
+def _bundle(options: argparse.Namespace) -> str:
+    """The one that was named, in either way. Raises ConfigError where two were."""
+    from engine.errors import ConfigError
+
+    given = [one for one in (options.bundle, options.named) if one is not None]
+    if len(set(given)) > 1:
+        raise ConfigError(f"bundle: got {given[0]!r} and --bundle {given[1]!r}, expected one of them")
+    return str(given[0]) if given else "mesh_flow"
 
 
 def _named(text: str) -> str:

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 import marotte
+from engine.bundle import CropRule, Extractor, Parameters
 from engine.errors import ConfigError, ManifestError
 from engine.expressions import EXPRESSIONS
 from engine.media import open_media, read_picture, write_picture
 from engine.puppet import Opening
 from engine.sweep import film
-from engine.sweep.asked import Ends, random_sets, vector
+from engine.sweep.asked import Ends, learnt, random_sets, vector
 from engine.sweep.paper import GROUND, Block, Cell, Row, clipped, measured, sheet
 from engine.sweep.run import Wanted, sweep, unique_names
 from engine.sweep.views import flow_picture, grey, head_crop, sampled
 from engine.sweep.words import au_names, au_set
-from engine.types import U8
+from engine.types import AU_NAMES, U8, Mode
 from tests.engine.bundle_files import write_ganimation, write_geogan
 from tests.engine.request_fakes import SIDE, SpotTracker, picture, somebody
 
@@ -62,6 +63,45 @@ def test_random_expressions_are_the_same_for_a_seed() -> None:
     assert sets == random_sets(3, 20, ("AU12", "AU25")) != random_sets(4, 20, ("AU12", "AU25"))
     assert all(set(one) == {"AU12", "AU25"} and 0.3 <= min(one.values()) <= 1.0 for one in sets)
     assert all(2 <= len(one) <= 3 for one in random_sets(1, 50))
+
+
+def test_a_random_expression_asks_for_what_could_be_learnt() -> None:
+    """A unit that the extractor never sees was 0 in every picture of the training: what the network makes of it says
+    nothing. Another extractor sees its own units, and a generator without a bundle was taught none."""
+    ours, other = Extractor("marotte-geometry", "1", "static"), Extractor("openface", "2", "static")
+
+    def bundle(extractor: Extractor | None, aus: tuple[str, ...] = ("AU06", "AU07", "AU12")) -> Parameters:
+        return Parameters(CropRule("face", 64), aus, extractor, None, frozenset({Mode.EDIT}), {})
+
+    assert learnt(bundle(ours)) == ("AU12",)
+    assert learnt(bundle(other)) == learnt(bundle(None)) == ("AU06", "AU07", "AU12")
+    assert learnt(bundle(ours, ("AU06",))) == ("AU06",)
+    assert learnt(None) == AU_NAMES
+    assert set(AU_NAMES) - set(learnt(bundle(ours, AU_NAMES))) == {"AU06", "AU07"}
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["a"], "a"),
+        (["--bundle", "a"], "a"),
+        (["a", "--bundle", "a"], "a"),
+        (["--source", "s", "a"], "a"),
+        ([], "mesh_flow"),
+        (["a", "--bundle", "b"], None),
+    ],
+)
+def test_a_bundle_is_named_as_elsewhere_or_first(
+    words: list[str], asked: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind --bundle as every command takes it, or at once; two different ones are one clear line."""
+    called: list[str] = []
+    monkeypatch.setattr("engine.sweep.run.sweep", lambda bundle, *_, **__: called.append(bundle) or [])
+    monkeypatch.setattr("engine.evaluate.request_run.parameters_of", lambda bundle: None)
+    status = marotte.main(["sweep", *words, "--source", "s"])
+    assert (status, called) == ((0, [asked]) if asked else (2, []))
+    told = capsys.readouterr().err
+    assert told == ("" if asked else "marotte: bundle: got 'a' and --bundle 'b', expected one of them\n")
 
 
 def test_a_sheet_has_each_picture_in_its_place() -> None:
