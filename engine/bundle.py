@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from engine.backends import Graph, open_graph
 from engine.errors import BundleError, ChecksumError, ManifestError, VersionError
+from engine.free_batch import is_free, settled
 from engine.graph_file import check_graph
 from engine.schema import check, strict_json
 from engine.types import Mode
@@ -137,10 +138,12 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """An opened bundle: every file was there, whole, and held what it may hold."""
+    """An opened bundle: every file was there, whole, and held what it may hold. batched: the names of those graphs
+    that take batches of any size."""
 
     folder: Path
     manifest: Manifest
+    batched: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -155,15 +158,26 @@ class Bundle:
         return self.manifest.graphs[name]
 
     def graph(
-        self, name: str, backend: str = "auto", threads: int = 1, outputs: Sequence[str] | None = None
+        self,
+        name: str,
+        backend: str = "auto",
+        threads: int = 1,
+        outputs: Sequence[str] | None = None,
+        *,
+        batch: int | None = 1,
     ) -> Graph:
         """A graph, ready to run; options as of engine.backends.open_graph.
+
+        batch: entries of one run. Other than 1 only for graphs in `batched`; None leaves the size free, for backends
+        that plan for several sizes at once.
 
         Its bytes are read and hashed once more, and what was hashed is what runs, whatever becomes of the file.
         Raises BundleError as open_bundle does, PortError and BackendError as open_graph does.
         """
         info = self.info(name)
         data = _graph_bytes(self.folder, info)
+        if batch is not None:
+            data = settled(data, batch)
         return open_graph(self.folder / info.file, backend, threads, outputs, data=data)
 
 
@@ -180,11 +194,15 @@ def open_bundle(folder: Path | str, accept: frozenset[str] = frozenset()) -> Bun
         manifest = _read_manifest(folder)
         _check_listing(folder, manifest)
         _check_accepted(manifest, accept)
+        batched = set()
         for info in manifest.graphs.values():
-            check_graph(_graph_bytes(folder, info), info.inputs, info.outputs)
+            data = _graph_bytes(folder, info)
+            check_graph(data, info.inputs, info.outputs)
+            if is_free(data):
+                batched.add(info.name)
     except BundleError as error:
         raise type(error)(f"bundle {folder}: {error}") from error
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, frozenset(batched))
 
 
 def read_manifest(folder: Path | str) -> Manifest:

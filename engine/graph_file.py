@@ -2,7 +2,7 @@
 
 Allowed is one graph of the operators listed here, in one of the opsets that ONNX Runtime, OpenVINO and TensorRT all
 take, with its weights inside it. Refused are external data, functions, other domains, control flow and sub-graphs,
-training information, free sizes, and ports other than those of the manifest.
+training information, free sizes but for that of a batch, and ports other than those of the manifest.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from engine.errors import BundleError
+from engine.free_batch import settled
 from engine.protobuf import Field, Kind, Layout, read
 
 OPSETS: Final = (17, 18)
@@ -119,9 +120,10 @@ _DIM: Final[Layout] = {1: _int("dim_value"), 3: _text("denotation")}
 
 
 def check_graph(data: bytes, inputs: Sequence[PortLike], outputs: Sequence[PortLike]) -> None:
-    """Raises BundleError where an ONNX file holds anything that no graph may hold, or has other ports."""
+    """Raises BundleError where an ONNX file holds anything that no graph may hold, or has other ports. A graph that
+    takes batches is looked at as it is for one entry."""
     try:
-        model = read(memoryview(data), _MODEL, "the model")
+        model = read(memoryview(settled(data, 1)), _MODEL, "the model")
         _check_versions(model)
         graph = read(model.get("graph", memoryview(b"")), _GRAPH, "the graph")
         _check_ports("input", graph["input"], inputs)

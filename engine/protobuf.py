@@ -8,7 +8,7 @@ the last) is refused, not skipped.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -57,6 +57,42 @@ def read(data: memoryview, layout: Layout, what: str) -> dict[str, Any]:
         else:
             found[field.name] = entries[0]
     return found
+
+
+def parts(data: bytes | memoryview) -> list[tuple[int, int | memoryview]]:
+    """The fields of a message as they stand: number and value. Raises ValueError for what is none."""
+    return [(number, value) for number, _, value in _pieces(memoryview(data), "a message")]
+
+
+def rewritten(data: bytes | memoryview, change: Mapping[int, Callable[[memoryview], bytes]]) -> bytes:
+    """A message whose fields of the given numbers hold what `change` makes of them, each a message or text; all others
+    stay, in their order. Raises ValueError for what is none."""
+    pieces = list[bytes | memoryview]()
+    for number, wire, value in _pieces(memoryview(data), "a message"):
+        pieces.append(_encoded(number << 3 | wire))
+        if isinstance(value, int):
+            pieces.append(_encoded(value))
+            continue
+        found = change[number](value) if wire == _BYTES and number in change else value
+        if wire == _BYTES:
+            pieces.append(_encoded(len(found)))
+        pieces.append(found)
+    return b"".join(pieces)
+
+
+def encoded_int(number: int, value: int) -> bytes:
+    """A field that holds a number, 0 or more."""
+    return _encoded(number << 3 | _VARINT) + _encoded(value)
+
+
+def _encoded(value: int) -> bytes:
+    """A varint."""
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
 
 
 def _pieces(data: memoryview, what: str) -> Iterator[tuple[int, int, int | memoryview]]:
