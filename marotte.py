@@ -369,13 +369,15 @@ def _serve_page(options: argparse.Namespace, opens: bool, port: int | None) -> N
 
     if port is None:
         port = DEFAULT_PORT if options.port is None else options.port
+    token, place = _token(options.token_file), str(options.token_file or "MAROTTE_TOKEN")
     serve(
         options.source,
         ready=ready,
         statement=options.statement,
         host=options.host,
         port=port,
-        token=_token(options.token_file),
+        token=token,
+        token_place=place if token else "",
         hosts=tuple(options.host_name),
         metrics_port=options.metrics_port,
         in_process=options.in_process,

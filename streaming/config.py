@@ -16,6 +16,7 @@ MOST_UPLOAD_BYTES = 32 << 20
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
     """host, port: where the page is served; port 0 takes a free one. token: empty makes a new one at each start.
+    token_place: where the token stands, in words; it is not printed then, because logs are kept and read by others.
     source: portrait or clip; None is the sample. statement: one line, who allows the use of `source`; None records the
     operator's start of the server as such. hosts: further names by which browsers may reach this server.
     metrics_port: a second door for /metrics alone, on loopback, without a token. in_process: no worker process.
@@ -26,6 +27,7 @@ class ServeConfig:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     token: str = ""
+    token_place: str = ""
     source: Path | None = None
     statement: str | None = None
     hosts: tuple[str, ...] = ()

@@ -52,11 +52,13 @@ def serve(
 ) -> None:
     """Serve until SIGINT, SIGTERM, SIGHUP or `Served.stop`; then everything is ended and freed.
 
-    Prints the address once it can be opened, and calls `ready` then, on the event loop. In a thread that is not the
-    main one signals are left to the caller. Raises PortTakenError or another MarotteError where it cannot start, and
-    KeyboardInterrupt where it was interrupted before it could be opened; nothing is left running then either.
+    Prints the address once it can be opened, with the token unless that stands elsewhere, and calls `ready` then, on
+    the event loop. In a thread that is not the main one signals are left to the caller. Raises PortTakenError or
+    another MarotteError where it cannot start, and KeyboardInterrupt where it was interrupted before it could be
+    opened; nothing is left running then either.
     """
     _check_no_loop()
+    (tools or Tools()).check(config.worker)
     with (
         closing(
             bind(config.host, config.port)
@@ -198,7 +200,9 @@ class _Server:
             _log.warning("edit: the driver's own picture, edited, is sent back where a page asks for it")
         if served.metrics_url:
             _log.info("metrics on %s", served.metrics_url)
-        print(f"marotte: open {served.url}", flush=True)
+        place = self._config.token_place
+        told = f"{served.url.partition('=')[0]}=TOKEN with the token of {place}" if place else served.url
+        print(f"marotte: open {told}", flush=True)
         if self._ready is not None:
             self._ready(served)
 

@@ -34,13 +34,24 @@ def open_generator(
     names of acceptances that were given. threads: cores that a graph may use, default half of this machine's, at most
     MOST_THREADS. Raises ConfigError for an unknown name or system, BundleError, BackendError.
     """
+    opened = check_bundle(bundle, accept)
+    if opened is None:
+        return _mesh_flow()
+    threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
+    return _SYSTEMS[opened.manifest.system](opened, backend, threads)
+
+
+def check_bundle(bundle: str | Path, accept: frozenset[str] = frozenset()) -> Bundle | None:
+    """A bundle whose files were looked at while none of its graphs is open yet; None for what needs none.
+
+    Raises ConfigError and BundleError as open_generator does.
+    """
     folder = find_bundle(bundle)
     if folder is None:
-        return _mesh_flow()
+        return None
     opened = open_bundle(folder, accept)
-    system = known(opened.manifest.system, _SYSTEMS, f"bundle {opened.name}: system")
-    threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
-    return _SYSTEMS[system](opened, backend, threads)
+    known(opened.manifest.system, _SYSTEMS, f"bundle {opened.name}: system")
+    return opened
 
 
 def find_bundle(bundle: str | Path) -> Path | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine import backends
 from engine.bundle import read_manifest
 from engine.errors import ConfigError
-from engine.generators import find_bundle
+from engine.generators import check_bundle, find_bundle
 from engine.plug import Generator, Runner
 from engine.types import Mode
-from engine.worker.interface import BundleInfo, bundle_name
+from engine.worker.interface import BundleInfo, WorkerConfig, bundle_name
 
 REMOVAL = "removal"
 """The graph by which an edit takes its attribute away."""
@@ -29,6 +30,25 @@ class OpenBundle:
     runner: Runner
 
 
+def check_offers(config: WorkerConfig) -> None:
+    """Whether all that is to be offered can be, before a process or a network is opened for it. Raises MarotteError."""
+    backends.choose(config.backend)
+    for bundle in config.bundles:
+        opened = check_bundle(bundle, config.accept)
+        if opened is not None:
+            _allowed(bundle_name(bundle), opened.manifest.parameters.modes, config.edit)
+
+
+def _allowed(name: str, modes: frozenset[Mode], edit: bool) -> tuple[Mode, ...]:
+    """Those of a bundle's modes that the operator allows. Raises ConfigError for none."""
+    allowed = tuple(mode for mode in _MODES if mode in modes and (edit or mode is not Mode.EDIT))
+    if not allowed:
+        raise ConfigError(
+            f"bundle {name}: it only edits the driver's own picture; allow that by name with --edit"
+        )
+    return allowed
+
+
 def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
     """What is told of an opened bundle. edit: the operator allows it.
 
@@ -36,11 +56,7 @@ def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
     raises.
     """
     name = bundle_name(bundle)
-    modes = tuple(mode for mode in _MODES if mode in generator.modes and (edit or mode is not Mode.EDIT))
-    if not modes:
-        raise ConfigError(
-            f"bundle {name}: it only edits the driver's own picture; allow that by name with --edit"
-        )
+    modes = _allowed(name, generator.modes, edit)
     takes = frozenset(mode for mode in modes if generator.takes_source(mode))
     folder = find_bundle(bundle)
     if folder is None:

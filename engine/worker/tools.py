@@ -9,8 +9,8 @@ from engine.generators import open_generator
 from engine.measuring import BodyTracker, Expressions, Tracker
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
-from engine.worker.interface import BundleInfo
-from engine.worker.offers import offer
+from engine.worker.interface import BundleInfo, WorkerConfig
+from engine.worker.offers import check_offers, offer
 
 
 class Closable(Protocol):
@@ -45,6 +45,10 @@ class ClosableExpressions(Expressions, Closable, Protocol):
 
 class Tools:
     """Opens what tracks and generates. Each call opens a new one; each may raise MarotteError."""
+
+    def check(self, config: WorkerConfig) -> None:
+        """Whether what is to be offered can be, before anything is opened."""
+        check_offers(config)
 
     def open_generator(
         self, bundle: str, opening: Opening, accept: frozenset[str]

@@ -180,6 +180,9 @@ class FakeTools(Tools):
     def __init__(self, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
 
+    def check(self, config: WorkerConfig) -> None:
+        """Everything is there."""
+
     def open_generator(self, bundle: str, opening: Opening, accept: frozenset[str]) -> Any:
         self.faults.opening("generator")
         modes = {"both": frozenset(Mode), "donors": frozenset({Mode.EDIT})}.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -26,6 +27,7 @@ from streaming import serve as serving
 from streaming.config import ServeConfig
 from streaming.listen import PortTakenError, RunningError, bind
 from streaming.serve import Served, serve, served_as
+from tests.engine.bundle_files import write_ganimation, write_geogan
 from tests.streaming.doorstep import FakeWorker
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -121,6 +123,42 @@ def test_the_printed_address_is_the_last_line_and_works(
     with _served() as second:
         assert second.token != first.token
     assert [worker.closed for worker in quick.made] == [True, True]
+
+
+def test_a_token_that_stands_in_a_file_is_not_printed(
+    quick: type[QuickWorker], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed goes into logs: it says where the token is, and the address is the rest."""
+    with _served(token="sixteen letters and more", token_place="/run/token") as served:
+        told = capsys.readouterr()
+        assert told.out == (
+            f"marotte: open http://127.0.0.1:{served.port}/?token=TOKEN with the token of /run/token\n"
+        )
+        assert "sixteen" not in told.err
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(served.url, timeout=10) as page:
+            assert page.status == 200
+
+
+def test_what_cannot_be_offered_is_told_before_anything_is_opened(
+    quick: type[QuickWorker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown bundle, terms not accepted, a bundle that only edits, a wrong backend: no port, no worker."""
+    monkeypatch.setattr(serving, "bind", lambda *_: pytest.fail("was opened"))
+    edits = str(write_geogan(tmp_path / "edits"))
+    bound = write_ganimation(tmp_path / "bound")
+    manifest = json.loads((bound / "manifest.json").read_text())
+    (bound / "manifest.json").write_text(json.dumps(manifest | {"commercial": False, "acceptance": "mine"}))
+    for options, words in (
+        ({"bundles": ("mesh_flow", "meshflow")}, "did you mean 'mesh_flow'"),
+        ({"bundles": (str(tmp_path / "none"),)}, "expected the folder of a bundle"),
+        ({"bundles": (str(bound),)}, "--accept mine"),
+        ({"bundles": (edits,)}, "--edit"),
+        ({"backend": "openvin"}, "openvino"),
+    ):
+        with pytest.raises(MarotteError, match=words):
+            serve(ServeConfig(port=0, worker=WorkerConfig(**options)))
+    assert not quick.made
 
 
 def test_a_server_that_was_stopped_is_gone(quick: type[QuickWorker]) -> None:
@@ -329,7 +367,7 @@ def test_the_command_hands_on_what_it_was_given(
         "metrics_port": 10, "in_process": True, "pass_through": True, "driver_pixels": True, "codec": "vp8",
         "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True,
         "ice_servers": ("stun:s:1",), "cache": None, "bundles": ("mesh_flow", "./mine"),
-        "accept": frozenset({"terms"}), "edit": True,
+        "accept": frozenset({"terms"}), "edit": True, "token_place": f"{tmp_path}/token",
     }  # fmt: skip
     served_as(source, options)
 
@@ -341,6 +379,10 @@ def test_the_token_may_come_from_the_environment(
     monkeypatch.setenv("MAROTTE_TOKEN", "from the environment")
     assert marotte.main(["serve"]) == 0
     assert asked[0][1]["token"] == "from the environment"
+    assert asked[0][1]["token_place"] == "MAROTTE_TOKEN"
+    monkeypatch.delenv("MAROTTE_TOKEN")
+    assert marotte.main(["serve"]) == 0
+    assert (asked[1][1]["token"], asked[1][1]["token_place"]) == ("", "")
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe", b"x" * 5000])
