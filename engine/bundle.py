@@ -174,11 +174,14 @@ class Bundle:
         Its bytes are read and hashed once more, and what was hashed is what runs, whatever becomes of the file.
         Raises BundleError as open_bundle does, PortError and BackendError as open_graph does.
         """
-        info = self.info(name)
-        data = _graph_bytes(self.folder, info)
+        data = self.data(name)
         if batch is not None:
             data = settled(data, batch)
-        return open_graph(self.folder / info.file, backend, threads, outputs, data=data)
+        return open_graph(self.folder / self.info(name).file, backend, threads, outputs, data=data)
+
+    def data(self, name: str) -> bytes:
+        """A graph's file as it lies there, for what compiles it elsewhere; read and hashed once more, too."""
+        return _graph_bytes(self.folder, self.info(name))
 
 
 def open_bundle(folder: Path | str, accept: frozenset[str] = frozenset()) -> Bundle:
