@@ -49,9 +49,10 @@ class Graph(Protocol):
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """Computes every output, by name.
 
-        arrays: one C-contiguous array per input. They are only read, and not kept. The arrays given back
-        belong to the graph: the next run may overwrite them, so copy what has to last. Raises PortError when
-        a name, shape or dtype does not fit, BackendError when the runtime fails.
+        arrays: one C-contiguous array per input. They are only read. The arrays given back
+        belong to the graph: the next run may overwrite them, so copy what has to last. One that nobody can write to
+        (flags.writeable is False, its base's too) may be kept on a GPU: the very same array costs no second way there.
+        Raises PortError when a name, shape or dtype does not fit, BackendError when the runtime fails.
         """
         ...
 
@@ -72,6 +73,16 @@ def check_arrays(inputs: tuple[Port, ...], arrays: Arrays) -> None:
         names = [port.name for port in inputs]
         extra = next(name for name in arrays if name not in names)
         raise PortError(f"port {extra!r} is not one of the graph's inputs; {_nearest(extra, names)}")
+
+
+def lasting(array: NDArray[Any]) -> bool:
+    """Whether nobody can write to an array, nor to what it is a part of: what was made of it once stays right."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return False
+        part = part.base
+    return part is None or isinstance(part, bytes)
 
 
 def pick_outputs(outputs: tuple[str, ...], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
