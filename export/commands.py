@@ -1,4 +1,4 @@
-"""`marotte import` and `marotte export`: their options, and what they say. Nothing heavy is imported before."""
+"""`marotte import`, `export` and `plan`: their options, and what they say. Nothing heavy is imported before."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from export.systems import IMPORTERS
+from export.tensorrt.command import add_plan
 
 LIBRARIES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 
 
 def add(commands: Any) -> None:
-    """Add both parsers."""
+    """Add the parsers."""
     _add_import(commands)
     _add_export(commands)
+    add_plan(commands)
 
 
 def _add_import(commands: Any) -> None:
