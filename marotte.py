@@ -705,13 +705,25 @@ def _add_bench_live(commands: Any) -> None:
     parser.add_argument("--seconds", type=float, default=120.0, metavar="S", help="length of the long call")
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each kind of call")
     parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (default: mesh_flow)")
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
+    )
+    parser.add_argument(
+        "--edit", action="store_true", help="calls in which the camera's own picture is edited"
+    )
     _add_backend(parser)
 
 
 def _bench_live(options: argparse.Namespace) -> None:
     from streaming.bench.run import CODECS, Plan, run_live_bench
 
-    worker = {"bundles": [options.bundle], "backend": options.backend, "cache": options.cache}
+    worker = {
+        "bundles": [options.bundle],
+        "accept": options.accept,
+        "edit": options.edit,
+        "backend": options.backend,
+        "cache": options.cache,
+    }
     with _progress("bench-live") as progress:
         bench = run_live_bench(
             options.out,

@@ -20,15 +20,18 @@ import numpy as np
 
 from engine.errors import BackendError, ConfigError
 from engine.evaluate.parts import write_json, write_text
+from engine.generators import check_bundle
 from engine.media import decode_picture
 from engine.track.face import FaceTracker
-from engine.types import F64
+from engine.types import F64, Mode
 from engine.versions import versions
+from engine.worker.interface import WorkerConfig, bundle_name
+from engine.worker.offers import check_offers
 from streaming.bench import figures, motion
 from streaming.bench.clip import RATE, SIZE, camera_clip
 from streaming.bench.page import CallPage, Kept, call_page
 from streaming.bench.plot import drawing
-from streaming.bench.server import ServerProcess, cpu_seconds
+from streaming.bench.server import ServerProcess, config_of, cpu_seconds
 
 Progress = Callable[[int, int | None], None]
 
@@ -101,24 +104,41 @@ def run_live_bench(
 ) -> LiveBench:
     """Measure, and write `out`/live.json and `out`/live.svg, anew after each window.
 
-    driver: clip whose frames the camera shows; None is the moving sample. worker: fields of WorkerConfig. Interrupted
+    driver: clip whose frames the camera shows; None is the moving sample. worker: fields of WorkerConfig; the calls
+    through the engine are of its first bundle, and where it has `edit` they edit the camera's own picture. Interrupted
     (KeyboardInterrupt), what was measured so far is kept, and the interruption goes on to the caller. Raises
-    ConfigError (no Playwright, no Chromium, a wrong plan), InputError (the driver), BackendError (server or page).
+    ConfigError (no Playwright, no Chromium, a wrong plan, a bundle that cannot be opened so), InputError (the driver),
+    BackendError (server or page).
     """
     plan = plan or Plan()
+    settings = {"worker": worker or {}}
+    config = config_of(settings).worker
+    check_offers(config)
+    mode = _mode(config)
     clip = camera_clip(driver, out / "cameras")
-    bench = LiveBench(_about(driver, plan))
+    bench = LiveBench(_about(driver, plan, bundle_name(config.bundles[0]), mode))
     with ExitStack() as opened:
         opened.callback(lambda: clip.unlink(missing_ok=True))  # large, and quickly made again
-        settings = {"worker": worker or {}}
         engine = opened.enter_context(ServerProcess(settings))
         echo = opened.enter_context(ServerProcess(settings | {"pass_through": True, "in_process": True}))
         servers = {"engine": engine, "echo": echo}
         for server in servers.values():
             wait_until_ready(server)
         page = opened.enter_context(call_page(clip))
-        _Run(bench, plan, page, servers, out, progress or _quiet).all()
+        _Run(bench, plan, page, servers, out, progress or _quiet, mode).all()
     return bench
+
+
+def _mode(config: WorkerConfig) -> Mode:
+    """What the calls through the engine do. Raises ConfigError where the first bundle cannot."""
+    if not config.edit:
+        return Mode.PUPPET
+    opened = check_bundle(config.bundles[0], config.accept)
+    if opened is None or Mode.EDIT not in opened.manifest.parameters.modes:
+        raise ConfigError(
+            f"edit: bundle {bundle_name(config.bundles[0])} only moves portraits; leave --edit out"
+        )
+    return Mode.EDIT
 
 
 def _quiet(done: int, total: int | None) -> None:
@@ -162,7 +182,9 @@ class _Run:
         servers: dict[str, ServerProcess],
         out: Path,
         progress: Progress,
+        mode: Mode,
     ) -> None:
+        self._mode = mode
         self._bench, self._plan, self._page, self._servers = bench, plan, page, servers
         self._out, self._progress = out, progress
         self._began_s = time.monotonic()
@@ -207,7 +229,8 @@ class _Run:
                 self._page.call_local(name, codec)
             else:
                 server = self._servers[way]
-                self._page.call_server(name, codec, server.origin, server.token)
+                asked = {"mode": self._mode.value} if way == "engine" else {}
+                self._page.call_server(name, codec, server.origin, server.token, **asked)
             self._wait(_SETTLE_S)
             yield name
         finally:
@@ -286,9 +309,11 @@ def _course(kept: Kept, tracker: FaceTracker) -> tuple[list[int], list[float], F
     return [number for number, _, _ in kept], times_s, motion.signals(pictures, tracker, times_s)
 
 
-def _about(driver: Path | None, plan: Plan) -> dict[str, Any]:
+def _about(driver: Path | None, plan: Plan, bundle: str, mode: Mode) -> dict[str, Any]:
     return {
         "about": {
+            "bundle": bundle,
+            "mode": mode.value,
             "driver": "the moving sample" if driver is None else driver.name,
             "size": list(SIZE),
             "rate": RATE,

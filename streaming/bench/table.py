@@ -11,6 +11,8 @@ def table(content: dict[str, Any]) -> str:
     """What stands in live.json, as lines for people."""
     about = content["about"]
     lines = [f"{about['size'][0]} x {about['size'][1]} at {about['rate']} fps, driver: {about['driver']}"]
+    if "bundle" in about:
+        lines[0] += f", {about['bundle']} ({about['mode']})"
     for codec, part in content["codecs"].items():
         lines += ["", *_codec(codec, part)]
     if content["interrupted"]:

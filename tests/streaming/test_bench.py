@@ -6,18 +6,21 @@ import json
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import marotte
 from engine.errors import BackendError, ConfigError
 from engine.media.planes import BT601_CHROMA
 from engine.sample import sample_portrait
-from streaming.bench import clip, figures, motion, plot, table
+from streaming.bench import clip, figures, motion, plot, run, table
 from streaming.bench.run import LiveBench, Plan
 from streaming.bench.server import ServerProcess, config_of, cpu_seconds
+from tests.engine.bundle_files import write_ganimation, write_geogan
 
 RATE = 30.0
 
@@ -210,6 +213,71 @@ def test_to_and_fro_repeats_neither_end(tmp_path: Path) -> None:
     clip.write_y4m(tmp_path / "x.y4m", pictures + pictures[-2:0:-1])
     body = (tmp_path / "x.y4m").read_bytes().split(b"FRAME\n")[1:]
     assert [frame[0] for frame in body] == [10, 20, 30, 20]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("--bundle meshflow", "did you mean 'mesh_flow'"),
+        ("--edit", "edit: bundle mesh_flow only moves portraits"),
+        ("--bundle {edits}", "allow that by name with --edit"),
+        ("--bundle {bound} --edit", "--accept mine"),
+        ("--backend openvin", "openvino"),
+    ],
+)
+def test_what_cannot_be_called_is_told_before_a_browser_is_opened(
+    line: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line and status 2, and no clip is made for the camera."""
+    bound = write_ganimation(tmp_path / "bound")
+    manifest = json.loads((bound / "manifest.json").read_text())
+    (bound / "manifest.json").write_text(json.dumps(manifest | {"commercial": False, "acceptance": "mine"}))
+    words = line.format(edits=write_geogan(tmp_path / "edits"), bound=bound)
+    assert marotte.main(["bench-live", "--out", str(tmp_path / "out"), *words.split()]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_call_is_of_the_bundle_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its terms and the leave to edit reach the server; the calls through the engine, and no echo, ask for an edit."""
+    servers: list[dict] = []
+    offered: list[tuple] = []
+
+    class Server:
+        def __init__(self, settings: dict) -> None:
+            servers.append(json.loads(json.dumps(settings, default=str)))
+            self.origin, self.token = "echo" if "pass_through" in settings else "engine", "t"
+
+        def __enter__(self) -> Server:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    class Page:
+        def call_server(self, name: str, codec: str, origin: str, token: str, **fields: object) -> None:
+            offered.append((origin, fields))
+            if len(offered) == 2:
+                raise KeyboardInterrupt
+
+        def __getattr__(self, name: str) -> object:
+            return lambda *_: None
+
+    for name, value in (
+        ("camera_clip", lambda driver, folder: tmp_path / "none"),
+        ("call_page", lambda clip: nullcontext(Page())),
+        ("ServerProcess", Server),
+        ("wait_until_ready", lambda server: None),
+    ):
+        monkeypatch.setattr(run, name, value)
+    monkeypatch.setattr(run._Run, "_measured", lambda *_: figures.window(_measured(60.0), None))
+    bundle = write_ganimation(tmp_path / "bound")
+    line = ["bench-live", "--out", str(tmp_path), "--bundle", str(bundle), "--accept", "mine", "--edit"]
+    assert marotte.main(line) == 130
+    worker = config_of(servers[0]).worker
+    assert (worker.accept, worker.edit, worker.bundles) == (frozenset({"mine"}), True, (str(bundle),))
+    assert sorted(offered) == [("echo", {}), ("engine", {"mode": "edit"})]
+    about = json.loads((tmp_path / "live.json").read_text())["about"]
+    assert (about["bundle"], about["mode"]) == ("bound", "edit")
 
 
 def test_a_servers_options_are_its_configs_fields() -> None:
