@@ -60,6 +60,8 @@ def prepare(
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs: got {jobs}, expected 1 or more")
     found = gather(inputs, persons=persons, licence=licence, origins=origins, out=out)
+    if stage is None:
+        Stage(backend=backend, cache=cache).check()
     store = Store(out, settings)
     with closing(Alone(out)):
         keys = _work(found, store, settings, jobs, backend, cache, progress, stage)

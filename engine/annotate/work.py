@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import cv2
 
+from engine import backends
 from engine.annotate.expressions import expressions
 from engine.annotate.gates import Gates, Refused, pass_real, reason_of
 from engine.annotate.inputs import Input
@@ -24,12 +25,15 @@ from engine.features.calibration import Calibration
 from engine.features.shape import fit_shape
 from engine.media import MediaReader, open_media, resize_within, write_picture
 from engine.media.unfinished import Unfinished
+from engine.models import locate
 from engine.source import MAX_SIDE, find_faces, sources_from_picture
 from engine.track.identity import prominence
 from engine.track.region import Region
 from engine.types import F32, U8, Face, Frame, Signal, Source
 
 DRAWN_BY = "mesh_flow"
+MODELS = ("face_detection", "face_mesh_attention", "selfie_segmentation")
+"""What a stage opens."""
 _MEASURED = frozenset({Signal.SHAPE, Signal.OPENNESS, Signal.GAZE, Signal.HEAD_POSE})
 _FACES_LOOKED_AT = 8
 _SAME_S = 1e-6
@@ -62,6 +66,12 @@ class Stage:
 
     def __init__(self, *, backend: str = "auto", cache: Path | None = None) -> None:
         self._options: dict[str, Any] = {"backend": backend, "cache": cache}
+
+    def check(self) -> None:
+        """Whether it can be opened, before a folder is begun for it. Raises BackendError and ModelError."""
+        backends.choose(self._options["backend"])
+        for name in MODELS:
+            locate(name, self._options["cache"])
 
     def __enter__(self) -> Self:
         from engine.generators import open_generator

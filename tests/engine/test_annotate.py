@@ -21,6 +21,7 @@ from engine.annotate.run import prepare
 from engine.annotate.table import COLUMNS
 from engine.annotate.work import Desk, Outcome, Settings, Stage
 from engine.errors import ConfigError, InputError, StateError
+from engine.sample import sample_portrait
 from engine.types import AU_NAMES
 
 SETTINGS = Settings(size=64, synthesise=3, mode="dynamic")
@@ -309,6 +310,8 @@ def test_inputs_without_one_usable_picture_say_why(stage: Any, faces_root: Path,
         ([".", "--out", "out", "--gate", "yaw=wide"], "NAME=NUMBER"),
         ([".", "--out", "out", "--validation", "1.5"], "expected a share"),
         ([".", "--out", "out", "--size", "4"], "expected a whole number in 16 .. 1024"),
+        (["{picture}", "--out", "out", "--backend", "openvin"], "did you mean openvino"),
+        (["{picture}", "--out", "out", "--cache", "no_models"], "marotte models pull"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(
@@ -320,7 +323,7 @@ def test_a_wrong_command_line_is_one_line(
 ) -> None:
     """Exit status 2, what was wrong, and nothing written."""
     monkeypatch.chdir(tmp_path)
-    assert marotte.main(["prepare", *words]) == 2
+    assert marotte.main(["prepare", *(word.format(picture=sample_portrait()) for word in words)]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
