@@ -27,18 +27,20 @@ def open_generator(
     backend: str = "auto",
     accept: frozenset[str] = frozenset(),
     threads: int | None = None,
+    batches: tuple[int, ...] = (1,),
 ) -> tuple[Generator, Runner]:
     """A generator and what executes it, compiled before the first frame.
 
     bundle: one of `names`, or the folder of a bundle. backend: what runs its graphs, as in engine.backends. accept:
     names of acceptances that were given. threads: cores that a graph may use, default half of this machine's, at most
-    MOST_THREADS. Raises ConfigError for an unknown name or system, BundleError, BackendError.
+    MOST_THREADS. batches: how many entries its graph is to take at once, 1 among them; where it was exported for one at a
+    time it takes one. Raises ConfigError for an unknown name or system, BundleError, BackendError.
     """
     opened = check_bundle(bundle, accept)
     if opened is None:
         return _mesh_flow()
     threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
-    return _SYSTEMS[opened.manifest.system](opened, backend, threads)
+    return _SYSTEMS[opened.manifest.system](opened, backend, threads, batches)
 
 
 def check_bundle(bundle: str | Path, accept: frozenset[str] = frozenset()) -> Bundle | None:
@@ -71,19 +73,21 @@ def _mesh_flow() -> tuple[Generator, Runner]:
     return MeshFlow(), MeshFlowRunner()
 
 
-def _ganimation(bundle: Bundle, backend: str, threads: int) -> tuple[Generator, Runner]:
+def _ganimation(
+    bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]
+) -> tuple[Generator, Runner]:
     from engine.generators.ganimation import open_ganimation
 
-    return open_ganimation(bundle, backend, threads)
+    return open_ganimation(bundle, backend, threads, batches)
 
 
-def _geogan(bundle: Bundle, backend: str, threads: int) -> tuple[Generator, Runner]:
+def _geogan(bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]) -> tuple[Generator, Runner]:
     from engine.generators.geogan import open_geogan
 
-    return open_geogan(bundle, backend, threads)
+    return open_geogan(bundle, backend, threads, batches)
 
 
-_SYSTEMS: dict[str, Callable[[Bundle, str, int], tuple[Generator, Runner]]] = {
+_SYSTEMS: dict[str, Callable[[Bundle, str, int, tuple[int, ...]], tuple[Generator, Runner]]] = {
     "ganimation": _ganimation,
     "geogan": _geogan,
 }

@@ -42,7 +42,13 @@ def run_graph(graph: Graph, ports: Ports, *, keep: bool = False) -> Ports:
     Raises PortError when an array does not fit or an output is not finite, BackendError when the runtime fails.
     """
     outputs = graph.run(ports)
-    for name, array in outputs.items():
-        if not math.isfinite(float(array.sum(dtype=np.float32))):  # NaN and infinity outlast a sum
-            raise PortError(f"port {name!r}: expected finite numbers, got others; the frame is not shown")
+    check_finite(outputs)
     return {name: array.copy() for name, array in outputs.items()} if keep else outputs
+
+
+def check_finite(outputs: Ports) -> None:
+    """Raises PortError where an output holds a number that is not finite."""
+    for name, array in outputs.items():
+        # NaN and infinity outlast a sum.
+        if array.dtype.kind == "f" and not math.isfinite(float(array.sum(dtype=np.float32))):
+            raise PortError(f"port {name!r}: expected finite numbers, got others; the frame is not shown")

@@ -20,6 +20,7 @@ from engine.errors import ConfigError, InputError, ManifestError, PortError
 from engine.features import still
 from engine.features.doubts import doubts
 from engine.features.shape import fit_shape
+from engine.generators.batch_runner import BatchRunner, open_runner
 from engine.generators.feather import feather
 from engine.generators.ganimation.paint import PLANES, paint, plan, warm_up
 from engine.generators.ganimation.units import (
@@ -199,13 +200,15 @@ def _relative(name: str, parameters: Parameters) -> bool:
     return bool(units == "relative")
 
 
-def open_ganimation(bundle: Bundle, backend: str, threads: int) -> tuple[Ganimation, GraphRunner]:
+def open_ganimation(
+    bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...] = (1,)
+) -> tuple[Ganimation, GraphRunner | BatchRunner]:
     """The generator of a bundle and what executes it. Raises BundleError or BackendError."""
     _check(bundle)
     generator = Ganimation(bundle.name, bundle.manifest.parameters)
     warm_up()
     still.warm_up()
-    return generator, GraphRunner(bundle.graph(GRAPH, backend, threads, ("colour", "attention")))
+    return generator, open_runner(bundle, GRAPH, backend, threads, ("colour", "attention"), batches)
 
 
 def _check(bundle: Bundle) -> None:

@@ -24,6 +24,7 @@ from engine.bundle import Bundle, Parameters, PortInfo
 from engine.crop import crop_of, cut, factor_of, resized
 from engine.errors import ConfigError, InputError, ManifestError, PortError
 from engine.features.doubts import doubts
+from engine.generators.batch_runner import further_graphs
 from engine.generators.feather import feather
 from engine.generators.geogan.paint import lay, lift, warm_up
 from engine.generators.geogan.runner import DonorGraph, GeoganRunner
@@ -206,14 +207,18 @@ class Geogan:
         lift(change, share * now.weight, frame, place, box.left, box.top, rgb, mask)
 
 
-def open_geogan(bundle: Bundle, backend: str, threads: int) -> tuple[Geogan, GeoganRunner]:
+def open_geogan(
+    bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...] = (1,)
+) -> tuple[Geogan, GeoganRunner]:
     """The generator of a bundle and what executes it. Raises BundleError or BackendError."""
     _check(bundle)
     manifest = bundle.manifest
     removes = "removal" in manifest.graphs
     warm_up()
     donor = DonorGraph(bundle.graph("donor", backend, threads))
-    transfer = bundle.graph("transfer", backend, threads)
+    transfer = further_graphs(
+        bundle, "transfer", bundle.graph("transfer", backend, threads), threads, batches
+    )
     removal = bundle.graph("removal", backend, threads) if removes else None
     return (
         Geogan(bundle.name, manifest.parameters, donor, removes=removes),

@@ -12,7 +12,8 @@ Ports of an entry: `image` (1, S, S, 3) uint8, the face as it is, and either
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from engine.backends import Graph
 from engine.errors import PortError
+from engine.generators.batch_runner import BatchRunner
 from engine.generators.graph_runner import run_graph
 from engine.plug import Ports
 from engine.types import F32, U8
@@ -43,53 +45,85 @@ class DonorGraph:
         self._graph.close()
 
 
-class GeoganRunner:
-    """Runs entries in turn; an entry that fails does not touch the others. removal: None where a bundle has none."""
+@dataclass(slots=True, eq=False)
+class _Face:
+    """An entry on its way through its donors. image: the face as the next one sees it."""
 
-    def __init__(self, donor: DonorGraph, transfer: Graph, removal: Graph | None) -> None:
-        self._donor, self._transfer, self._removal = donor, transfer, removal
-        size = next(port.shape[1] for port in transfer.inputs if port.name == "image")
+    ports: Ports
+    image: U8
+    donors: int
+    found: dict[str, NDArray[Any]] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def entry(self, k: int) -> Ports:
+        """What the transfer takes for the k-th donor."""
+        suffix = f"@{k}"
+        given = {
+            name.removesuffix(suffix): array for name, array in self.ports.items() if name.endswith(suffix)
+        }
+        return given | {"image": self.image}
+
+
+class GeoganRunner:
+    """Runs entries, those that bring an attribute as many at once as `transfer` takes, by batch size, and the others in
+    turn; an entry that fails does not touch the others. removal: None where a bundle has none."""
+
+    def __init__(self, donor: DonorGraph, transfer: Mapping[int, Graph], removal: Graph | None) -> None:
+        self._donor, self._transfer, self._removal = donor, BatchRunner(transfer), removal
+        self.batches = self._transfer.batches
+        size = next(port.shape[1] for port in transfer[1].inputs if port.name == "image")
         if size is None:
             raise PortError("port 'image': its size is free, expected a fixed one; export the bundle again")
         self._y, self._x = np.mgrid[:size, :size].astype(np.float32)
         self._half = 0.5 * (size - 1)
 
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
-        return [self._one(ports) for ports in batch]
+        answers = dict[int, Ports | Exception]()
+        faces = dict[int, _Face]()
+        for index, ports in enumerate(batch):
+            try:
+                if "reference" in ports:
+                    answers[index] = self._remove(ports)
+                else:
+                    faces[index] = _Face(
+                        ports, ports["image"], sum(name.startswith("donor@") for name in ports)
+                    )
+            except KeyError as error:
+                answers[index] = PortError(f"port {error}: missing, expected one array per port of geogan")
+            except Exception as error:  # the frame loop decides; one session's fault must not reach another
+                answers[index] = error
+        for k in range(max((face.donors for face in faces.values()), default=0)):
+            self._bring([face for face in faces.values() if face.donors > k and face.error is None], k)
+        answers |= {index: face.error or face.found for index, face in faces.items()}
+        return [answers[index] for index in range(len(batch))]
+
+    def warm_up(self) -> None:
+        """See BatchRunner."""
+        self._transfer.warm_up()
 
     def close(self) -> None:
         for graph in (self._donor, self._transfer, self._removal):
             if graph is not None:
                 graph.close()
 
-    def _one(self, ports: Ports) -> Ports | Exception:
-        try:
-            return self._remove(ports) if "reference" in ports else self._bring(ports)
-        except KeyError as error:
-            return PortError(f"port {error}: missing, expected one array per port of geogan")
-        except Exception as error:  # the frame loop decides; one session's fault must not reach another
-            return error
-
-    def _bring(self, ports: Ports) -> Ports:
-        image, found = ports["image"], dict[str, NDArray[Any]]()
-        count = sum(name.startswith("donor@") for name in ports)
-        for k in range(count):
-            suffix = f"@{k}"
-            entry = {
-                name.removesuffix(suffix): array for name, array in ports.items() if name.endswith(suffix)
-            }
-            layer = run_graph(self._transfer, entry | {"image": image}, keep=True)
-            found |= {name + suffix: array for name, array in layer.items()}
-            if k + 1 < count:
-                image = self._blended(image, entry["donor"], layer)
-        return found
+    def _bring(self, faces: Sequence[_Face], k: int) -> None:
+        """What the k-th donor brings to each of them; a further one sees the face with that."""
+        for face, layer in zip(faces, self._transfer.run([face.entry(k) for face in faces])):
+            if isinstance(layer, Exception):
+                face.error = layer
+                continue
+            face.found |= {f"{name}@{k}": array.copy() for name, array in layer.items()}
+            if k + 1 < face.donors:
+                face.image = self._blended(face.image, face.ports[f"donor@{k}"], layer)
 
     def _remove(self, ports: Ports) -> Ports:
         if self._removal is None:
             raise PortError("removal: this bundle has no graph for it; name another bundle")
         image = ports["image"]
         entry = {"image": ports["reference"], "donor": image, **self._donor.features(image)}
-        layer = run_graph(self._transfer, entry)
+        (layer,) = self._transfer.run([entry])
+        if isinstance(layer, Exception):
+            raise layer
         flow = layer["flow"][0]
         mask = self._sampled(layer["mask"][0, 0], -flow, 0.0)
         where = np.clip(mask, 0.0, 1.0)[None, None]
