@@ -171,7 +171,7 @@ class TensorRtGraph:
             except BackendError as error:
                 if len(self._profiles) == 1:
                     raise
-                _log.warning("%s: the profile for %s is left out: %s", name, best[:1], error)
+                _log.warning("%s: the profile for %s is left out: %s", name, best[:1], str(error))
                 del self._profiles[at]
 
     def _bound(self, shapes: Shapes) -> _Bound:
@@ -290,7 +290,7 @@ class _Bound:
         try:
             self._captured = self._stream.capture(self._work)
         except BackendError as error:
-            _log.info("runs without a CUDA graph: %s", error)
+            _log.info("runs without a CUDA graph: %s", str(error))
 
     def _take_memory(
         self,
