@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from engine.backends.driver import driver
@@ -150,14 +150,21 @@ def _beside(work: Callable[[], _Found], cancel: threading.Event) -> _Found:
             failed.append(error)
 
     thread = threading.Thread(target=run, name="plan-builder", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while thread.is_alive():
             thread.join(_WAIT_S)
     except BaseException:
         cancel.set()
-        thread.join()
+        _let_go(thread)
         raise
     if failed:
         raise failed[0]
     return found[0]
+
+
+def _let_go(thread: threading.Thread) -> None:
+    """Waits for TensorRT, which ends after its step; a second interrupt changes nothing about that."""
+    while thread.is_alive():
+        with suppress(KeyboardInterrupt):
+            thread.join(_WAIT_S)
