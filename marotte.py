@@ -651,7 +651,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _add_bench(commands: Any) -> None:
-    parser = _command(commands, "bench", _bench, "measure CPU time per stage")
+    parser = _command(commands, "bench", _bench, "measure every stage and graph, beside its floor")
     parser.add_argument(
         "--out", type=Path, default=Path("bench"), metavar="DIR", help="where the figures go (default: bench)"
     )
@@ -665,31 +665,46 @@ def _add_bench(commands: Any) -> None:
         "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
     )
     parser.add_argument(
-        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="ratios of two bench folders or files"
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two backends or two bundles measured by turns; or two bench folders or files, read",
     )
-    _add_backend(parser)
+    parser.add_argument(
+        "--frames", type=int, default=300, metavar="N", help="frames that are counted, from 25 on (300)"
+    )
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="openvino, onnxruntime .., auto, or all: by turns every one that can be used here (default)",
+    )
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from engine.bench import compare, run_bench
+    from engine.bench import EVERY, compare, live_pair, run_bench, run_versus
 
-    if options.compare:
-        print(compare(*options.compare))
-    else:
-        with _progress("bench") as progress:
-            bench = run_bench(
-                options.out,
-                driver=options.driver,
-                bundle=options.bundle,
-                mode=options.mode,
-                accept=options.accept,
-                remove=options.remove,
-                backend=options.backend,
-                cache=options.cache,
-                progress=progress,
-            )
-        print(bench)
-        print(f"{options.out / 'bench.json'} is written")
+    shared = {
+        "driver": options.driver,
+        "bundle": options.bundle,
+        "mode": options.mode,
+        "accept": options.accept,
+        "remove": options.remove,
+        "cache": options.cache,
+        "frames": options.frames,
+    }
+    if options.compare and live_pair(*options.compare) is None:
+        print(compare(*map(Path, options.compare)))
+        return
+    with _progress("bench") as progress:
+        if options.compare:
+            backend = options.backend or "auto"
+            a, b = options.compare
+            print(run_versus(a, b, options.out, backend=backend, progress=progress, **shared))
+            print(f"{options.out / 'compare.json'} is written")
+            return
+        bench = run_bench(options.out, backend=options.backend or EVERY, progress=progress, **shared)
+    print(bench)
+    print(f"{options.out / 'bench.json'} and {options.out / 'bench.png'} are written")
 
 
 def _add_bench_live(commands: Any) -> None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from engine import bench
-from engine.errors import ConfigError
+import marotte
+from engine import backends, bench
+from engine.bench import chart, run, versus
+from engine.bench.clocks import DeviceClock
+from engine.bench.cost import Cost
+from engine.bench.graphs import Figures, run_batches
+from engine.bench.peak import Peak
+from engine.bench.session import BLOCK, Rows
+from engine.errors import BackendError, ConfigError
+from engine.media import read_picture
 from tests.engine.bundle_files import write_ganimation
 
 
@@ -24,6 +35,15 @@ def test_every_stage_is_measured_and_scaled(tmp_path: Path) -> None:
         assert 0 < figures["median_ms"] <= figures["p95_ms"] or stage == "occlusion"
         assert figures["median_scaled_ms"] == pytest.approx(figures["median_ms"] * scale)
     assert content["backend"]["reason"]
+    (one,) = content["backends"]
+    assert one["name"] == content["backend"]["name"]
+    assert one["stages"] == content["stages"]
+    assert [row["batch"] for row in one["batches"]] == [1, 2, 4, 8]
+    (mesh,) = one["graphs"]
+    assert mesh["clock"] == content["peak"]["clock"] == "cpu"
+    assert mesh["share_of_floor"] == pytest.approx(mesh["floor_ms"] / mesh["median_ms"])
+    assert one["host_share"] is None
+    assert read_picture(tmp_path / "bench.png").shape[1] == chart.WIDTH
     assert content["versions"]["numpy"]
     assert "scaled" in str(result)
 
@@ -69,6 +89,18 @@ def test_comparing_gives_ratios(tmp_path: Path) -> None:
     assert all(row.split()[-1] == "1.250" for row in rows)
 
 
+def test_an_older_file_is_compared(tmp_path: Path) -> None:
+    """One that was written before a stage was measured: nothing was spent on that."""
+    older = written(tmp_path / "older.json", 4.0)
+    content = json.loads(older.read_text())
+    del content["stages"]["occlusion"]
+    older.write_text(json.dumps(content))
+    table = bench.compare(older, written(tmp_path / "newer.json", 5.0))
+    rows = {row.split()[0]: row.split()[1:] for row in table.splitlines()[1:]}
+    assert rows["occlusion"] == ["0.00", "5.00", "-"]
+    assert rows["all"][-1] == "1.250"
+
+
 def test_comparing_something_else_is_refused(tmp_path: Path) -> None:
     """A file that is no bench is one line of error."""
     other = tmp_path / "other.json"
@@ -105,3 +137,199 @@ def test_memory_is_known_here_or_none() -> None:
     """Resident memory is in megabytes where the system tells it."""
     memory = bench.resident_mb()
     assert memory is None or 10 < memory < 100_000
+
+
+# --- several at once --------------------------------------------------------------------------------------
+
+
+class Turns:
+    """A session that takes down when it was played."""
+
+    def __init__(self, name: str, seen: list[tuple[str, int]]) -> None:
+        self._name, self._seen = name, seen
+
+    def play(self, frames: list[int]) -> None:
+        self._seen.append((self._name, len(frames)))
+
+    def detect(self, frames: list[int]) -> None:
+        self._seen.append((self._name, -1))
+
+
+def test_sessions_take_turns_by_blocks() -> None:
+    """What else the machine does falls on all of them alike; every frame goes to each."""
+    seen: list[tuple[str, int]] = []
+    sessions: Any = [Turns(name, seen) for name in "ab"]
+    told: list[tuple[int, int | None]] = []
+    frames: Any = list(range(2 * BLOCK + 3))
+    run.play_by_turns(sessions, frames, lambda done, total: told.append((done, total)))
+    assert seen[:-2] == [(name, count) for count in (BLOCK, BLOCK, 3) for name in "ab"]
+    assert seen[-2:] == [("a", -1), ("b", -1)]
+    assert told[-1] == (2 * len(frames), 2 * len(frames))
+
+
+def test_a_ratio_is_of_neighbours() -> None:
+    """A machine that slows to a third in mid-run slows both: the ratio of each pair of blocks stays."""
+    slower = [1.0] * BLOCK + [3.0] * BLOCK
+    found = versus.ratio(slower, [2 * one for one in slower])
+    assert found == {"median": 2.0, "p5": 2.0, "p95": 2.0}
+    assert versus.ratio([0.0] * BLOCK, slower)["median"] is None
+
+
+def test_what_is_compared_is_told_by_its_words(tmp_path: Path) -> None:
+    """Backends and bundles are measured, anything else is a file to be read; one of each is refused."""
+    folder = str(write_ganimation(tmp_path / "closed_form"))
+    assert bench.live_pair("openvino", "onnxruntime") == ("backend", "backend")
+    assert bench.live_pair("mesh_flow", folder) == ("bundle", "bundle")
+    assert bench.live_pair("openvino", str(tmp_path)) is None
+    assert bench.live_pair("a.json", "b.json") is None
+    with pytest.raises(ConfigError, match="openvino is a backend and mesh_flow a bundle"):
+        bench.live_pair("openvino", "mesh_flow")
+    with pytest.raises(ConfigError, match="two backends or two bundles, got a and b"):
+        bench.run_versus("a", "b", tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("models")
+def test_two_backends_are_measured_by_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ratios of both kinds in one run, by the command, and in the file."""
+    assert (
+        marotte.main(["bench", "--compare", *backends.BACKENDS[:2], "--frames", "50", "--out", str(tmp_path)])
+        == 0
+    )
+    content = json.loads((tmp_path / "compare.json").read_text())
+    assert (content["a"]["backend"], content["b"]["backend"]) == backends.BACKENDS[:2]
+    assert content["ratios"]["track"]["median"] > 0
+    assert "by turns" in capsys.readouterr().out
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("models")
+def test_every_backend_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command without --backend: auto's choice first, and a table of each."""
+    assert marotte.main(["bench", "--frames", "25", "--out", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "bench.json").read_text())
+    names = [one["name"] for one in content["backends"]]
+    assert len(names) == len(set(names)) > 1
+    assert names[0] == backends.choose().name == content["backend"]["name"]
+    told = capsys.readouterr().out
+    assert all(f"{name} (" in told for name in names)
+
+
+def test_backends_that_cannot_be_used_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is measured; one that was asked for by name is not replaced."""
+    choose = backends.choose
+
+    def without_openvino(name: str = "auto") -> backends.Choice:
+        if name == "openvino":
+            raise BackendError("backend openvino is not installed")
+        return (
+            backends.Choice("onnxruntime", "the other one is not there") if name == "auto" else choose(name)
+        )
+
+    monkeypatch.setattr(backends, "choose", without_openvino)
+    assert run.names_of(bench.EVERY)[0] == "auto"
+    assert "openvino" not in run.names_of(bench.EVERY)
+    assert run.names_of("openvino") == ["openvino"]
+
+
+# --- a device beside the CPU ------------------------------------------------------------------------------
+
+
+class DeviceGraph:
+    """As a graph on a GPU: it tells what the device was busy for, once it is asked to."""
+
+    def __init__(self, busy_ms: float) -> None:
+        self.timed, self.device_ms, self._busy_ms = False, None, busy_ms
+
+    def run(self) -> None:
+        self.device_ms = self._busy_ms if self.timed else None
+
+
+def test_a_devices_time_is_its_own_events() -> None:
+    """Summed over the graphs that a runner holds, whatever it calls them; none where nothing ran on a device."""
+    graphs = [DeviceGraph(2.0), DeviceGraph(3.0), DeviceGraph(7.0)]
+    runner = SimpleNamespace(one=graphs[0], more={"a": graphs[1]}, rest=(graphs[2],), name="r")
+    clock = DeviceClock(runner)
+    assert clock
+    assert clock.seconds() is None
+    for _ in range(2):
+        clock.begin()
+        graphs[0].run()
+        graphs[1].run()
+        assert clock.seconds() == pytest.approx(0.005)
+    assert not DeviceClock(SimpleNamespace(name="on the CPU"))
+    assert DeviceClock().seconds() is None
+
+
+def test_the_hosts_share_is_what_the_device_waits() -> None:
+    """3 of 4 ms busy are a quarter idle."""
+    assert run.host_share(Rows(render_wall=[0.004, 0.004], device=[0.003, 0.003])) == pytest.approx(0.25)
+    assert run.host_share(Rows()) is None
+
+
+def test_a_graph_stands_beside_its_floor() -> None:
+    """6 GFLOP on a device of 3 TFLOP/s are 2 ms, of which 5 ms reach two fifths; of another clock nothing is told."""
+    cost = Cost(flop=6_000_000_000, weight_bytes=1_000_000, port_bytes=0, traffic_bytes=9)
+    figures = Figures("g", 1, "tensorrt", "device", [0.005] * 3, [0.006] * 3, cost)
+    found = figures.content(Peak(3e12, 1e12, "tensorrt", "device"))
+    assert found["floor_ms"] == pytest.approx(2.0)
+    assert found["floor_by"] == "arithmetic"
+    assert found["share_of_floor"] == pytest.approx(0.4)
+    assert found["wall_median_ms"] == pytest.approx(6.0)
+    assert figures.content(Peak(3e12, 1e8, "tensorrt", "device"))["floor_by"] == "memory"
+    assert "floor_ms" not in figures.content(Peak(3e12, 1e12, "openvino", "cpu"))
+
+
+def test_a_batch_goes_to_the_runner_at_once() -> None:
+    """So many frames in one call; a frame that fails is told and not timed."""
+    sizes: list[int] = []
+
+    class Counting:
+        def run(self, batch: Any) -> list[Any]:
+            sizes.append(len(batch))
+            return [dict(ports) for ports in batch]
+
+        def close(self) -> None: ...
+
+    ports = [{"x": np.zeros(1)}]
+    found = run_batches(Counting(), ports, (1, 4), runs=2)
+    assert {batch: len(seconds) for batch, seconds in found.items()} == {1: 2, 4: 2}
+    assert set(sizes) == {1, 4}
+
+    class Failing(Counting):
+        def run(self, batch: Any) -> list[Any]:
+            return [ValueError("two\nlines")] * len(batch)
+
+    with pytest.raises(BackendError, match="a batch of 4 was not generated"):
+        run_batches(Failing(), ports, (4,), runs=1)
+
+
+# --- the chart --------------------------------------------------------------------------------------------
+
+
+def chart_content(run_ms: float, floor_ms: float) -> dict[str, Any]:
+    stages = {stage: {"median_ms": 1.0} for stage in bench.STAGES} | {"run": {"median_ms": run_ms}}
+    row = {"graph": "g", "batch": 1, "median_ms": 4.0, "floor_ms": floor_ms, "share_of_floor": floor_ms / 4.0}
+    every = [{"name": "one", "stages": stages, "graphs": [row]}]
+    return {"bundle": "b", "mode": "puppet", "backends": every}
+
+
+def test_the_chart_is_drawn_to_scale() -> None:
+    """A stage's bar is as long as its share of the frame; a floor lies across its bar at its own time."""
+
+    def pixels(picture: np.ndarray, colour: tuple[int, int, int], row: int) -> int:
+        return int((picture[row] == colour).all(axis=1).sum())
+
+    picture = chart.chart(chart_content(run_ms=5.0, floor_ms=1.0))
+    assert picture.dtype == np.uint8
+    row = next(row for row in range(80, len(picture)) if pixels(picture, chart.SHOWN["track"], row) > 20)
+    assert pixels(picture, chart.SHOWN["run"], row) == pytest.approx(
+        5 * pixels(picture, chart.SHOWN["track"], row), abs=6
+    )
+    lines = np.argwhere((picture == (200, 60, 40)).all(axis=2))
+    bars = np.argwhere((picture == (120, 150, 200)).all(axis=2))
+    start, end = bars[:, 1].min(), bars[:, 1].max()
+    assert (lines[:, 1].mean() - start) / (end - start) == pytest.approx(0.25, abs=0.02)
+    chart_without_floor = chart_content(5.0, 1.0)
+    del chart_without_floor["backends"][0]["graphs"][0]["floor_ms"]
+    assert not (chart.chart(chart_without_floor) == (200, 60, 40)).all(axis=2).any()

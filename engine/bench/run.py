@@ -1,0 +1,271 @@
+"""One measurement: sessions on every backend, by turns, and what their graphs take beside the floor."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from engine import backends
+from engine.bench import graphs
+from engine.bench.chart import chart
+from engine.bench.clocks import REFERENCE_REMAP_MS, percentiles_ms, resident_mb
+from engine.bench.peak import Peak
+from engine.bench.peak import measure as measure_peak
+from engine.bench.session import BLOCK, SIDE, STAGES, WARM, Request, Rows, Stepped
+from engine.errors import BackendError, BundleError, ConfigError
+from engine.evaluate.parts import write_json
+from engine.media.picture import write_picture
+from engine.puppet import mode_of
+from engine.types import Frame, Mode
+from engine.versions import versions
+
+Progress = Callable[[int, int | None], None]
+
+FRAMES: Final = 300
+EVERY: Final = "all"
+"""In place of a backend's name: every one that can be used here, `auto`'s choice first."""
+
+_log = logging.getLogger("marotte.bench")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What was measured; `str()` is a table for people, `content` what stands in bench.json."""
+
+    content: dict[str, Any]
+
+    def __str__(self) -> str:
+        core = self.content["calibration"]
+        lines = [
+            f"{self.content['bundle']} ({self.content['mode']}), {self.content['frames']} frames at {SIDE} x {SIDE}",
+            f"this core: cv2.remap {core['remap_ms']:.2f} ms; on the right, one of {REFERENCE_REMAP_MS} ms",
+        ]
+        for one in self.content["backends"]:
+            lines += ["", f"{one['name']} ({one['reason']})", *_stage_lines(one), *_graph_lines(one)]
+        return "\n".join([*lines, *_peak_lines(self.content.get("peak"))])
+
+
+def _stage_lines(one: dict[str, Any]) -> Iterator[str]:
+    yield f"{'CPU ms':<10}{'median':>8}{'p95':>8}{'scaled':>10}{'p95':>8}"
+    for stage in STAGES:
+        figures = one["stages"][stage]
+        yield (
+            f"{stage:<10}{figures['median_ms']:>8.2f}{figures['p95_ms']:>8.2f}"
+            f"{figures['median_scaled_ms']:>10.2f}{figures['p95_scaled_ms']:>8.2f}"
+        )
+    wall = one["wall"]
+    yield f"{'by the wall clock':<18}{wall['median_ms']:>8.2f}{wall['p95_ms']:>8.2f}"
+    if one["host_share"] is not None:
+        yield f"the device is idle for {one['host_share']:.0%} of the render stage"
+    resident, opened = one["memory"]["resident_mb"], one["memory"]["opened_mb"]
+    if resident is not None and opened is not None:
+        yield f"memory: {resident:.0f} MB resident, {opened:.0f} MB of it by opening this"
+    batches = ", ".join(f"{row['batch']}: {row['ms_per_frame']:.2f}" for row in one["batches"])
+    yield f"ms a frame in batches of {batches}"
+
+
+def _graph_lines(one: dict[str, Any]) -> Iterator[str]:
+    if one["graphs"]:
+        yield f"{'graph':<30}{'batch':>6}{'ms':>9}{'p95':>9}{'GFLOP':>9}{'floor ms':>10}{'reached':>9}"
+    for row in one["graphs"]:
+        gflop = f"{row['gflop']:.3f}" if "gflop" in row else "-"
+        floor = f"{row['floor_ms']:.3f}" if "floor_ms" in row else "-"
+        share = f"{row['share_of_floor']:.0%}" if "share_of_floor" in row else "-"
+        elsewhere = "" if row["ran_on"] == one["name"] else f"  (run by {row['ran_on']})"
+        yield (
+            f"{row['graph'][:29]:<30}{row['batch']:>6}{row['median_ms']:>9.3f}{row['p95_ms']:>9.3f}{gflop:>9}"
+            f"{floor:>10}{share:>9}{elsewhere}"
+        )
+
+
+def _peak_lines(peak: dict[str, Any] | None) -> Iterator[str]:
+    if peak is not None:
+        yield ""
+        yield (
+            f"at most {peak['gflop_per_s']:.0f} GFLOP/s (products of matrices by {peak['backend']}) and "
+            f"{peak['gbyte_per_s']:.0f} GB/s (copies) were reached here: what the floors are told from"
+        )
+
+
+def run_bench(
+    out: Path,
+    *,
+    driver: Path | None = None,
+    bundle: str = "mesh_flow",
+    mode: Mode | str = Mode.PUPPET,
+    accept: Iterable[str] = (),
+    remove: bool = False,
+    backend: str = "auto",
+    cache: Path | None = None,
+    frames: int = FRAMES,
+    progress: Progress | None = None,
+) -> Bench:
+    """Measure, and write `out`/bench.json and bench.png. driver: a clip with a face; default the moving sample. mode,
+    accept: as of engine.puppet.open_puppet. remove: the edit takes its attribute away. backend: a name, auto, or EVERY:
+    their sessions take turns by blocks of frames, so that what else the machine does falls on all alike.
+
+    Raises ConfigError (frames), InputError (a driver without a face) and what opening models and bundle
+    raises.
+    """
+    check_frames(frames)
+    request = Request(bundle, mode_of(mode), frozenset(accept), remove, cache=cache)
+    names = names_of(backend)
+    with one_thread(), ExitStack() as stack:
+        sessions = [stack.enter_context(Stepped(request.on(name))) for name in names]
+        pictures = sessions[0].driver_frames(driver, frames + WARM)
+        play_by_turns(sessions, pictures, progress)
+        runs = max(5, min(graphs.RUNS, frames // 15))
+        batches = [batches_of(session, runs) for session in sessions]
+        of_graphs = [_graphs_on(request, name, runs) for name in names]
+    measured = [one for every in of_graphs for one in every]
+    peak = _peak_of(names, measured) if measured else None
+    remaps = [one for session in sessions for one in session.rows.remaps]
+    content: dict[str, Any] = {"bundle": sessions[0].generator.name, "mode": request.mode.value}
+    content |= {"frames": frames} | _content(remaps, driver)
+    content["backends"] = [
+        _of_backend(session, one, [each.content(peak) for each in found], content["calibration"]["remap_ms"])
+        for session, one, found in zip(sessions, batches, of_graphs)
+    ]
+    first = content["backends"][0]
+    content |= {"stages": first["stages"], "backend": {"name": first["name"], "reason": first["reason"]}}
+    if peak is not None:
+        content["peak"] = peak.content()
+    bench = Bench(content)
+    write_json(out / "bench.json", bench.content)
+    write_picture(out / "bench.png", chart(bench.content))
+    return bench
+
+
+def check_frames(frames: int) -> None:
+    """Raises ConfigError for too few to be measured."""
+    if frames < BLOCK:
+        raise ConfigError(f"frames: got {frames}, expected at least {BLOCK}")
+
+
+def names_of(backend: str) -> list[str]:
+    """Backends to be measured. Raises BackendError for one that cannot be used, or where none can."""
+    if backend != EVERY:
+        return [backend]
+    found, first = ["auto"], backends.choose().name
+    for name in backends.BACKENDS:
+        if name == first:
+            continue
+        try:
+            backends.choose(name)
+            found.append(name)
+        except BackendError as error:
+            _log.info("not measured: %s", error)
+    return found
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A hidden thread would count in full, and other work on the machine little."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def play_by_turns(
+    sessions: Sequence[Stepped], frames: Sequence[Frame], progress: Progress | None = None
+) -> None:
+    """A block of frames for each session in turn, then the next block."""
+    done = 0
+    for start in range(0, len(frames), BLOCK):
+        block = frames[start : start + BLOCK]
+        for session in sessions:
+            session.play(block)
+            done += len(block)
+            if progress is not None:
+                progress(done, len(frames) * len(sessions))
+    for session in sessions:
+        session.detect(frames)
+
+
+def batches_of(session: Stepped, runs: int = graphs.RUNS) -> list[dict[str, float]]:
+    """Its runner for several frames at once."""
+    found = graphs.run_batches(session.runner, session.kept_ports(), runs=runs)
+    return [_batch(batch, seconds) for batch, seconds in found.items()]
+
+
+def _batch(batch: int, seconds: Sequence[float]) -> dict[str, float]:
+    median, p95 = percentiles_ms(seconds)
+    return {"batch": batch, "median_ms": median, "p95_ms": p95, "ms_per_frame": median / batch}
+
+
+def _graphs_on(request: Request, backend: str, runs: int) -> list[graphs.Figures]:
+    """A graph that this backend refuses is told and left out."""
+    found = []
+    for piece in graphs.pieces(request.bundle, request.accept, request.cache):
+        for batch in piece.batches:
+            try:
+                found.append(graphs.measure(piece, backend, batch, runs))
+            except (BackendError, BundleError) as error:
+                _log.warning("%s on %s was not measured: %s", piece.name, backend, error)
+    return found
+
+
+def _peak_of(names: Sequence[str], measured: Sequence[graphs.Figures]) -> Peak | None:
+    """Of the device on which most was done: a floor is told for that one alone."""
+    on_device = {one.ran_on for one in measured if one.clock == "device"}
+    try:
+        return measure_peak([name for name in names if not on_device or name in on_device])
+    except BackendError as error:
+        _log.warning("no floor is told: %s", error)
+        return None
+
+
+def _content(remaps: Sequence[float], driver: Path | None) -> dict[str, Any]:
+    return {
+        "driver": "the moving sample" if driver is None else driver.name,
+        "calibration": {"remap_ms": 1000 * float(np.median(remaps)), "reference_ms": REFERENCE_REMAP_MS},
+        "memory": {"resident_mb": resident_mb()},
+        "machine": {"system": platform.system(), "processor": platform.machine()},
+        "versions": versions(),
+    }
+
+
+def _of_backend(
+    session: Stepped, batches: list[dict[str, float]], measured: list[dict[str, Any]], remap_ms: float
+) -> dict[str, Any]:
+    rows = session.rows
+    wall, wall_p95 = percentiles_ms(rows.wall)
+    return {
+        "name": session.choice.name,
+        "reason": session.choice.reason,
+        "stages": {stage: figures(rows.stages[stage], REFERENCE_REMAP_MS / remap_ms) for stage in STAGES},
+        "wall": {"median_ms": wall, "p95_ms": wall_p95},
+        "host_share": host_share(rows),
+        "batches": batches,
+        "graphs": measured,
+        "memory": {"resident_mb": resident_mb(), "opened_mb": session.opened_mb},
+    }
+
+
+def host_share(rows: Rows) -> float | None:
+    """Share of the render stage in which the device is idle; None without a device."""
+    if not rows.device:
+        return None
+    return 1.0 - sum(rows.device) / max(sum(rows.render_wall), 1e-9)
+
+
+def figures(seconds: Sequence[float], scale: float) -> dict[str, float]:
+    """Milliseconds, and the same on the core of REFERENCE_REMAP_MS."""
+    median, p95 = percentiles_ms(seconds)
+    return {
+        "median_ms": median,
+        "p95_ms": p95,
+        "median_scaled_ms": median * scale,
+        "p95_scaled_ms": p95 * scale,
+    }
