@@ -8,7 +8,7 @@ from opset 22 on only; TensorRT and OpenVINO take it in 18, ONNX Runtime has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import ml_dtypes
@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.errors import BundleError, ConfigError
-from engine.plans.request import Precision
+from engine.plans.request import PRECISIONS, Precision
 from export.keep import MOVES, Keep
+from export.quantise import Calibration, quantised
 from export.wiring import FLOATS, Wiring, attribute, formal, line
-
-Calibration = Iterable[Mapping[str, NDArray[Any]]]
-"""What a graph is given in use: one array per input and case."""
 
 _LOW: Final = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 _DTYPES: Final[Mapping[int, Any]] = {
@@ -48,14 +46,21 @@ def lower(
     asked wrongly.
     """
     keep = Keep() if keep is None else keep
-    if precision == "fp32":
-        return Wiring(model).model
-    if precision in ("int8", "fp8"):
-        raise ConfigError(f"precision {precision}: it is not there yet; take fp16 or bf16")
-    if precision not in _LOW:
-        raise ConfigError(f"precision: got {precision!r}, expected fp32, fp16, bf16, int8 or fp8")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision: got {precision!r}, expected one of {', '.join(PRECISIONS)}")
     wiring = Wiring(model)
-    lowered = _Lowered(wiring, keep.nodes(wiring), _LOW[precision]).model()
+    if precision == "fp32":
+        return wiring.model
+    _refuse_lowered(wiring)
+    kept = keep.nodes(wiring)
+    if precision not in _LOW:
+        if calibration is None:
+            raise ConfigError(
+                f"precision {precision}: no calibration set was given; expected inputs of graph {model.graph.name} as "
+                "they come in use, or take fp16"
+            )
+        wiring = Wiring(quantised(wiring.model, precision, kept, calibration))
+    lowered = _Lowered(wiring, kept, _LOW.get(precision, TensorProto.FLOAT16)).model()
     _check(lowered)
     return lowered
 
@@ -65,9 +70,9 @@ class _Lowered:
 
     def __init__(self, wiring: Wiring, kept: set[str], low: int) -> None:
         self.wiring, self.type = wiring, low
-        _refuse_lowered(wiring)
         self.high = {node.output[0] for node in wiring.nodes if node.output[0] in kept or not self._can(node)}
         self.high |= self._between()
+        self.high -= self._quantisers()
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.types: dict[str, int] = dict(wiring.types)
@@ -137,6 +142,21 @@ class _Lowered:
             ):
                 before.update(node.output)
         return {node.output[0] for node in moves if node.output[0] in after and node.output[0] in before}
+
+    def _quantisers(self) -> set[str]:
+        """Those whose scale has to be low, as what they read is; weights are stored low."""
+        return {
+            node.output[0]
+            for node in self.wiring.nodes
+            if node.op_type == "QuantizeLinear"
+            and (
+                node.input[0] in self.wiring.constants
+                or (
+                    (maker := self.wiring.made(node.input[0])) is not None
+                    and maker.output[0] not in self.high
+                )
+            )
+        }
 
     def _from_high(self, name: str, moves: set[str], after: set[str]) -> bool:
         maker = self.wiring.made(name)

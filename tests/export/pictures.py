@@ -1,0 +1,110 @@
+"""What a viewer would see of a system's graphs, at the crop's own resolution, whatever computes them.
+
+For comparing a graph with another arrangement of itself: each system names, by graph, the picture that its outputs
+make, in grey levels 0..255 and not yet rounded to whole ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from engine.backends import open_graph
+
+Array = NDArray[Any]
+Run = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
+"""Computes a graph by name."""
+
+
+def psnr(one: Array, other: Array) -> float:
+    """In dB, of pictures in 0..255; infinite where they are the same, -infinite where one is not finite."""
+    error = float(np.mean((one.astype(np.float64) - other) ** 2))
+    if not np.isfinite(error):
+        return -np.inf
+    return np.inf if error == 0 else 10 * float(np.log10(255.0**2 / error))
+
+
+def runner(models: Mapping[str, onnx.ModelProto], backend: str = "onnxruntime") -> Run:
+    """Runs graphs by name, each opened once."""
+    opened = {
+        name: open_graph(Path(f"{name}.onnx"), backend, data=model.SerializeToString())
+        for name, model in models.items()
+    }
+
+    def run(name: str, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        found = opened[name].run({port: np.ascontiguousarray(array) for port, array in arrays.items()})
+        return {port: array.copy() for port, array in found.items()}
+
+    return run
+
+
+def _ganimation(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
+    """The crop with other action units; `other` is not looked at."""
+    aus = np.random.default_rng(seed).uniform(0.0, 1.0, (1, 17)).astype(np.float32)
+    found = run("generator", {"image": image, "aus": aus})
+    attention, colour = found["attention"], found["colour"]
+    return {"generator": _grey(attention * _signed(image) + (1 - attention) * colour)}
+
+
+def _geogan(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
+    """The attribute of `other` on the crop, by the donor's graph and the transfer's; and the crop without it."""
+    shares = run("donor", {"image": other})
+    found = run("transfer", {"image": image, "donor": other, **shares})
+    mask = found["mask"]
+    laid = _signed(image) * (1 - mask) + (_warped(_signed(other), found["flow"]) + found["residual"]) * mask
+    return {
+        "transfer": _grey(laid),
+        "removal": _grey(run("removal", {"image": image, "mask": mask})["image_out"]),
+    }
+
+
+SHOWN: dict[str, Callable[[Run, Array, Array, int], dict[str, Array]]] = {
+    "ganimation": _ganimation,
+    "geogan": _geogan,
+}
+"""By system: from two crops, uint8 (1, S, S, 3), and a seed to pictures, (1, 3, S, S)."""
+
+
+def drawn(size: int, seed: int) -> Array:
+    """A crop that no camera took: soft shapes with fine noise over them, uint8 (1, S, S, 3)."""
+    numbers = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size
+    waves = [
+        np.sin(
+            2 * np.pi * (numbers.uniform(0.5, 4) * x + numbers.uniform(0.5, 4) * y) + numbers.uniform(0, 6)
+        )
+        for _ in range(3)
+    ]
+    picture = 127 + 90 * np.stack(waves, -1) + numbers.normal(0, 6, (size, size, 3))
+    return np.clip(picture, 0, 255).astype(np.uint8)[None]
+
+
+def _signed(image: Array) -> Array:
+    scaled: Array = image.astype(np.float32).transpose(0, 3, 1, 2) / 127.5 - 1.0
+    return scaled
+
+
+def _grey(picture: Array) -> Array:
+    return np.clip((picture + 1.0) * 127.5, 0.0, 255.0)
+
+
+def _warped(picture: Array, flow: Array) -> Array:
+    """(1, 3, S, S) sampled at identity + flow, in grid units with the corners aligned, zeros outside."""
+    size = picture.shape[-1]
+    y, x = np.mgrid[0:size, 0:size].astype(np.float64)
+    x = x + 0.5 * (size - 1) * flow[0, 0]
+    y = y + 0.5 * (size - 1) * flow[0, 1]
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    padded = np.pad(picture[0], ((0, 0), (1, 2), (1, 2)))
+    found = np.zeros_like(picture[0], np.float64)
+    for down in (0, 1):
+        for right in (0, 1):
+            weight = np.abs(1 - down - (y - top)) * np.abs(1 - right - (x - left))
+            rows, columns = np.clip(top + down + 1, 0, size + 1), np.clip(left + right + 1, 0, size + 1)
+            found += weight * padded[:, rows, columns]
+    return found[None]
