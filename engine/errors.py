@@ -15,7 +15,8 @@
     │   └── PortError         an array does not fit the graph's port
     ├── BackendError          an inference runtime is absent or failed
     │   └── PlanError         a plan cannot be built, kept or loaded
-    │       └── PlanCancelled its build was ended by who asked for it
+    │       ├── PlanCancelled  its build was ended by who asked for it
+    │       └── PlanCacheError nothing can be kept where plans are kept
     ├── WorkerError           the worker is away, busy, or cannot be started
     ├── StateError            what has to be recorded cannot be
     └── TrainingError
@@ -88,6 +89,10 @@ class PlanError(BackendError):
 
 class PlanCancelled(PlanError):  # noqa: N818 - nothing went wrong
     """The build of a plan was ended by who asked for it."""
+
+
+class PlanCacheError(PlanError):
+    """The folder of plans cannot be used; plans can be built and run all the same."""
 
 
 class WorkerError(MarotteError):

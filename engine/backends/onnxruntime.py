@@ -1,7 +1,11 @@
-"""ONNX Runtime on the CPU: the portable backend."""
+"""ONNX Runtime: on the CPU the portable backend, and what its providers on a GPU share."""
 
 from __future__ import annotations
 
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from engine.backends.graph import Arrays, Port, check_arrays, pick_outputs
+from engine.backends.graph import Arrays, Port, check_arrays, lasting, pick_outputs
 from engine.errors import BackendError
 
 _DTYPES: Final = {
@@ -23,6 +27,18 @@ _DTYPES: Final = {
     "tensor(bool)": np.bool_,
 }
 _ERRORS_ONLY: Final = 3
+_MOST_BOUND: Final = 8
+"""Most sets of input shapes whose memory on a device is kept at once."""
+
+_log = logging.getLogger("marotte.onnxruntime")
+
+Provider = tuple[str, Mapping[str, str]]
+Shapes = tuple[tuple[int, ...], ...]
+
+
+def module() -> Any:
+    """The runtime itself, for what only some of its builds can do."""
+    return onnxruntime
 
 
 def _options(threads: int) -> Any:
@@ -85,3 +101,190 @@ class OnnxRuntimeGraph:
 def _line(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else "no reason given"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Memory as ONNX Runtime names it. kind: "cuda", "gpu" or "cpu". vendor: PCI number of a "gpu"'s maker, else -1."""
+
+    kind: str
+    number: int = 0
+    vendor: int = -1
+
+    def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
+        """Memory there, of that size."""
+        made = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+        return made(list(shape), dtype.type, self.kind, self.number, self.vendor)
+
+
+class DeviceGraph:
+    """A session whose inputs and outputs lie in a device's memory and stay there.
+
+    session: every operator of it that can be runs on `place`. captured: the provider records the first run and launches
+    it from then on, so that addresses and shapes must not change: only where every size is fixed. An input that nobody
+    can write to is uploaded once, as in TensorRtGraph.
+    """
+
+    def __init__(
+        self, backend: str, session: Any, place: Place, wanted: tuple[str, ...] | None, *, captured: bool
+    ) -> None:
+        ports = {port.name: port for port in session.get_outputs()}
+        self.backend, self.captured, self._place = backend, captured, place
+        self.inputs = tuple(_port(port) for port in session.get_inputs())
+        self.outputs = tuple(_port(ports[name]) for name in pick_outputs(tuple(ports), wanted))
+        self._all = tuple(_port(port) for port in ports.values())
+        self._session: Any = session
+        self._bound: OrderedDict[Shapes, _Binding] = OrderedDict()
+        if all(None not in port.shape for port in self.inputs):  # before the first frame, not in it
+            nothing = {
+                port.name: np.zeros([size or 1 for size in port.shape], port.dtype) for port in self.inputs
+            }
+            self.run(nothing)
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """See Graph.run."""
+        check_arrays(self.inputs, arrays)
+        if self._session is None:
+            raise BackendError("the graph was closed; open it again before running it")
+        try:
+            return self._binding(tuple(arrays[port.name].shape for port in self.inputs)).run(arrays)
+        except BackendError:
+            raise
+        except Exception as error:  # its exceptions share no public base class
+            raise BackendError(
+                f"ONNX Runtime failed while running on {self.backend}: {_line(error)}"
+            ) from error
+
+    def close(self) -> None:
+        """See Graph.close."""
+        self._bound.clear()  # their memory is the session's
+        self._session = None
+
+    def _binding(self, shapes: Shapes) -> _Binding:
+        found = self._bound.get(shapes)
+        if found is None:
+            while len(self._bound) >= _MOST_BOUND:
+                self._bound.popitem(last=False)
+            given = {port.name: shape for port, shape in zip(self.inputs, shapes, strict=True)}
+            wanted = tuple(port.name for port in self.outputs)
+            found = _Binding(self._session, self._place, self.inputs, self._all, given, wanted)
+            self._bound[shapes] = found
+        self._bound.move_to_end(shapes)
+        return found
+
+
+class _Binding:
+    """A session's ports bound to memory for one set of input shapes."""
+
+    def __init__(
+        self,
+        session: Any,
+        place: Place,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        shapes: Mapping[str, tuple[int, ...]],
+        wanted: tuple[str, ...],
+    ) -> None:
+        self._session, self._binding = session, session.io_binding()
+        self._names, self._wanted = [port.name for port in outputs], wanted
+        self._given = {port.name: place.empty(shapes[port.name], port.dtype) for port in inputs}
+        self._uploaded: dict[str, NDArray[Any]] = {}
+        self._found: dict[str, Any] = {}
+        for name, value in self._given.items():
+            self._binding.bind_ortvalue_input(name, value)
+        for port in outputs:
+            if None in port.shape:  # its size is known when it was computed
+                self._binding.bind_output(port.name, "cpu")
+            else:
+                value = place.empty([size or 0 for size in port.shape], port.dtype)
+                self._found[port.name] = value
+                self._binding.bind_ortvalue_output(port.name, value)
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        for name, array in arrays.items():
+            if self._uploaded.get(name) is array:
+                continue
+            self._uploaded.pop(name, None)
+            self._given[name].update_inplace(np.ascontiguousarray(array))
+            if lasting(array):
+                self._uploaded[name] = array
+        self._session.run_with_iobinding(self._binding)
+        values = self._found
+        if len(values) < len(self._names):
+            values = dict(zip(self._names, self._binding.get_outputs(), strict=True))
+        return {name: values[name].numpy() for name in self._wanted}
+
+
+def device_session(
+    path: Path,
+    data: bytes | None,
+    threads: int,
+    backend: str,
+    add: Callable[[Any, bool], Sequence[Provider]],
+    provider: str,
+) -> tuple[Any, bool]:
+    """A session on `provider`, and whether it records what it runs.
+
+    add: readies session options for the provider, with or without recording, and gives what is to be named beside them.
+    Recorded is where every operator runs there and every size is fixed; elsewhere some may run on the CPU, which is
+    told in the log. Raises BackendError where the provider is not the first of the session that came about: ONNX
+    Runtime leaves away, without an error, what it cannot load.
+    """
+    onnxruntime.disable_telemetry_events()
+    source: Any = str(path) if data is None else data
+    try:
+        options = _options(threads)
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        session = _session(source, options, add(options, True))
+        _check_provider(session, provider, backend)
+        if _fixed(session):
+            return session, True
+        reason = "a size is free"
+    except BackendError:
+        raise
+    except Exception as error:  # its exceptions share no public base class
+        reason = _line(error)
+    _log.info("%s runs on %s without a recorded launch: %s", path.name, backend, reason)
+    try:
+        options = _options(threads)
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        session = _session(source, options, add(options, False))
+    except Exception as error:  # its exceptions share no public base class
+        raise BackendError(f"ONNX Runtime refused {path.name} on {backend}: {_line(error)}") from error
+    _check_provider(session, provider, backend)
+    _tell_elsewhere(session, path.name, provider, backend)
+    return session, False
+
+
+def _session(source: Any, options: Any, providers: Sequence[Provider]) -> Any:
+    named: dict[str, Any] = (
+        {"providers": [(name, dict(given)) for name, given in providers]} if providers else {}
+    )
+    return onnxruntime.InferenceSession(source, options, enable_fallback=0, **named)
+
+
+def _check_provider(session: Any, provider: str, backend: str) -> None:
+    found = list(session.get_providers())
+    if not found or found[0] != provider:
+        raise BackendError(
+            f"backend {backend} came about without {provider}: got {', '.join(found) or 'none'}"
+        )
+
+
+def _fixed(session: Any) -> bool:
+    ports = [*session.get_inputs(), *session.get_outputs()]
+    return all(isinstance(size, int) for port in ports for size in port.shape)
+
+
+def _tell_elsewhere(session: Any, name: str, provider: str, backend: str) -> None:
+    """Raises BackendError where nothing at all runs on the device."""
+    parts = session.get_provider_graph_assignment_info()
+    counts = {True: 0, False: 0}
+    for part in parts:
+        counts[part.ep_name == provider] += len(part.get_nodes())
+    if not counts[True]:
+        raise BackendError(f"no operator of {name} runs on {backend}; take another --backend")
+    if counts[False]:
+        _log.warning(
+            "%s: %d of its operators run on the CPU, %d on %s", name, counts[False], counts[True], backend
+        )

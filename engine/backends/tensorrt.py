@@ -53,6 +53,20 @@ def version() -> str:
     return str(trt.__version__)
 
 
+@cache
+def check() -> None:
+    """Raises BackendError, with the one command that mends it, unless TensorRT and CUDA work here together."""
+    found = version()
+    import tensorrt as trt
+
+    logger, lines = _logger()
+    try:
+        trt.Runtime(logger)
+    except TypeError as error:  # how the bindings say that the library gave nothing
+        raise BackendError(f"TensorRT {found} makes no runtime: {lines.taken()}; run: {INSTALL}") from error
+    Memory(Cuda(open_runtime()), 1).close()
+
+
 class _Lines:
     """TensorRT's own complaints, the newest ones."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import PlanError
+from engine.errors import PlanCacheError, PlanError
 from engine.models import cache_folder
 from engine.plans import lock, secret
 from engine.plans.folder import PrivateFolder, Untrusted
@@ -62,7 +62,7 @@ class PlanCache:
         self.folder, self.most_bytes = folder, most_bytes
 
     def load(self, key: PlanKey) -> Built | None:
-        """The plan of that very key, None where there is none. Raises PlanError where the folder cannot be used."""
+        """The plan of that very key, None where there is none. Raises PlanCacheError where the folder is unusable."""
         with self._opened() as folder:
             return self._load(folder, secret.read_secret(folder), key)
 
@@ -75,7 +75,7 @@ class PlanCache:
         """The plan of that key, built where it is missing; of several that ask at once, in any process, one builds.
 
         A plan that cannot be kept (a full disk, say) is still given. cancel: ends the wait for another builder.
-        Raises PlanError where it cannot be built, or the folder cannot be used.
+        Raises what `build` does, PlanCacheError where the folder cannot be used.
         """
         with self._opened() as folder:
             key_of_folder = secret.read_secret(folder)
@@ -89,7 +89,7 @@ class PlanCache:
                 return self._build(folder, key_of_folder, key, build)
 
     def store(self, key: PlanKey, built: Built) -> None:
-        """Keeps a plan. Raises PlanError where it cannot be: a full disk, or larger than all that may be kept."""
+        """Keeps a plan. Raises PlanCacheError where it cannot be: a full disk, or larger than all that may be kept."""
         with self._opened() as folder:
             self._store(folder, secret.read_secret(folder), key, built)
 
@@ -123,7 +123,7 @@ class PlanCache:
         built = build()
         try:
             self._store(folder, key_of_folder, key, built)
-        except PlanError as error:
+        except PlanCacheError as error:
             _log.warning("%s", error)
             return Kept(built.plan, built.versions, fresh=True, fault=str(error))
         return Kept(built.plan, built.versions, fresh=True)
@@ -156,7 +156,7 @@ class PlanCache:
         ]
         whole = sum(map(len, parts)) + _HMAC
         if len(header) > _MOST_HEADER or whole > self.most_bytes:
-            raise PlanError(
+            raise PlanCacheError(
                 f"a plan of {whole} bytes is not kept: at most {self.most_bytes} may be kept in all"
             )
         self._make_room(folder, whole, key.name() + _SUFFIX)
@@ -164,7 +164,9 @@ class PlanCache:
             folder.write(key.name() + _SUFFIX, *parts, secret.sign(key_of_folder, parts))
         except OSError as error:
             why = error.strerror or str(error)
-            raise PlanError(f"a plan is not kept in {folder.path} ({why}); free some space there") from error
+            raise PlanCacheError(
+                f"a plan is not kept in {folder.path} ({why}); free some space there"
+            ) from error
 
     def _make_room(self, folder: PrivateFolder, whole: int, name: str) -> None:
         plans = [

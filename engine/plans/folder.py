@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from engine.errors import PlanError
+from engine.errors import PlanCacheError
 
 _READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -32,8 +32,8 @@ class Untrusted(ValueError):  # noqa: N818 - a finding about a file, which its r
 class PrivateFolder:
     """An opened folder of mode 0700, of this user. Made where it is missing; use it in a `with`.
 
-    emptied: it was open to others when it was found, so that what lay in it was thrown away. Raises PlanError where it
-    cannot be had: a link, another user's, not writable.
+    emptied: it was open to others when it was found, so that what lay in it was thrown away. Raises PlanCacheError
+    where it is none: a link, another's, not writable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class PrivateFolder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if stat.S_ISLNK(path.lstat().st_mode):
-                raise PlanError(
+                raise PlanCacheError(
                     f"{path} is a link, expected a folder; remove it, or name another with --cache"
                 )
             if sys.platform != "win32":
@@ -52,8 +52,10 @@ class PrivateFolder:
         except OSError as error:
             self.close()
             why = error.strerror or str(error)
-            raise PlanError(f"{path} cannot be used ({why}); name another folder with --cache") from error
-        except PlanError:
+            raise PlanCacheError(
+                f"{path} cannot be used ({why}); name another folder with --cache"
+            ) from error
+        except PlanCacheError:
             self.close()
             raise
 
@@ -157,7 +159,7 @@ class PrivateFolder:
     def _take_over(self, handle: int) -> None:
         status = os.fstat(handle)
         if not _is_mine(status):
-            raise PlanError(
+            raise PlanCacheError(
                 f"{self.path} belongs to another user; remove it, or name another folder with --cache"
             )
         if stat.S_IMODE(status.st_mode) & _OTHERS:

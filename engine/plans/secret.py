@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable
 from typing import Final
 
-from engine.errors import PlanError
+from engine.errors import PlanCacheError
 from engine.plans import lock
 from engine.plans.folder import PrivateFolder, Untrusted
 
@@ -24,7 +24,7 @@ def read_secret(folder: PrivateFolder) -> bytes:
     """The folder's secret, made where it is missing; of several processes that start at once, all get the same.
 
     One that anybody else could have written or read is thrown away, and with it everything that it vouched for: no
-    plan has its HMAC any more. Raises PlanError where none can be kept.
+    plan has its HMAC any more. Raises PlanCacheError where none can be kept.
     """
     with contextlib.suppress(OSError, Untrusted):
         return _read(folder)
@@ -33,7 +33,9 @@ def read_secret(folder: PrivateFolder) -> bytes:
             return _read_or_make(folder)
     except (OSError, Untrusted) as error:
         where = f"{folder.path} keeps no secret ({error})"
-        raise PlanError(f"{where}; free some space there, or name another folder with --cache") from error
+        raise PlanCacheError(
+            f"{where}; free some space there, or name another folder with --cache"
+        ) from error
 
 
 def _read_or_make(folder: PrivateFolder) -> bytes:
