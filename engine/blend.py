@@ -17,10 +17,15 @@ def paste(patch: Patch, out: U8 | None = None) -> U8:
     """A new picture: the patch's canvas with the patch in its place, uint8 (H, W, 3). out: C-contiguous memory for it,
     of the canvas's shape; it may be the canvas itself.
 
-    A patch whose crop is a shift by whole pixels is copied; any other is resampled bilinearly. Raises PortError when
-    the patch's arrays do not fit each other: the kernels below trust them.
+    A whole one is the picture itself. A patch whose crop is a shift by whole pixels is copied; any other is resampled
+    bilinearly. Raises PortError when the patch's arrays do not fit each other: the kernels below trust them.
     """
     _check(patch)
+    if patch.whole:
+        if out is None:
+            return patch.rgb.copy()
+        np.copyto(out, patch.rgb)
+        return out
     if out is None:
         out = patch.canvas.copy()
     elif out is not patch.canvas:
@@ -32,7 +37,7 @@ def paste(patch: Patch, out: U8 | None = None) -> U8:
 
 def _check(patch: Patch) -> None:
     size = patch.crop.size
-    _check_array("rgb", patch.rgb, (size, size, 3))
+    _check_array("rgb", patch.rgb, patch.canvas.shape if patch.whole else (size, size, 3))
     if patch.mask is not None:
         _check_array("mask", patch.mask, (size, size))
     _check_array("canvas", patch.canvas, (*patch.canvas.shape[:2], 3))

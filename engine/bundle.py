@@ -26,6 +26,11 @@ from engine.types import Mode
 FORMAT: Final = 1
 """Version of the format that is read and written here."""
 
+FRAME: Final = "frame"
+"""What the names of graphs begin with that take and give whole frames."""
+FRAME_PICTURES: Final = ("frame", "hidden", "frame_out")
+"""Their ports whose height and width are the frame's."""
+
 MANIFEST: Final = "manifest.json"
 SCHEMA: Final = Path(__file__).parent / "data" / "bundle_schema.json"
 MOST_MANIFEST: Final = 1 << 20
@@ -39,8 +44,9 @@ _MOST_FILES: Final = 64
 class PortInfo:
     """One input or output of a graph.
 
-    dtype: "uint8", "float32" or "int64". range: the lowest and highest value that has a meaning, None where there is
-    no bound.
+    shape: 0 where a size is free, which height and width of a frame graph's pictures are (docs/frame_graph.md) and
+    nothing else is. dtype: "uint8", "float32" or "int64". range: the lowest and highest value that has a meaning, None
+    where there is no bound.
     """
 
     name: str
@@ -309,8 +315,17 @@ def _check_sense(manifest: Manifest) -> None:
         if len(set(names)) < len(names):
             raise ManifestError(f"{MANIFEST}: graphs.{info.name} names a port twice; export it again")
         for port in info.inputs + info.outputs:
+            _check_free(info, port)
             if port.range is not None and not port.range[0] <= port.range[1]:
                 raise ManifestError(f"{MANIFEST}: port {port.name!r} has a range that ends before it begins")
+
+
+def _check_free(info: GraphInfo, port: PortInfo) -> None:
+    """Only a frame has a size of its own."""
+    framed = info.name.startswith(FRAME) and port.name in FRAME_PICTURES and len(port.shape) == 4
+    sizes = (port.shape[0], port.shape[3]) if framed else port.shape
+    if 0 in sizes:
+        raise ManifestError(f"{MANIFEST}: port {port.name!r} of {info.name} has a free size; export it again")
 
 
 def _check_accepted(manifest: Manifest, accept: frozenset[str]) -> None:

@@ -2,7 +2,7 @@
 
 Allowed is one graph of the operators listed here, in one of the opsets that ONNX Runtime, OpenVINO and TensorRT all
 take, with its weights inside it. Refused are external data, functions, other domains, control flow and sub-graphs,
-training information, free sizes but for that of a batch, and ports other than those of the manifest.
+training information, and ports other than those of the manifest, whose sizes are all fixed but a frame's.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ OPERATORS: Final = frozenset({
     "GreaterOrEqual", "GridSample", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization",
     "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log", "MatMul", "Max", "MaxPool", "Min",
     "Mul", "Neg", "Not", "Or", "PRelu", "Pad", "Pow", "Reciprocal", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize", "Round", "ScatterND", "Sigmoid", "Sin",
-    "Slice", "Softmax", "Softplus", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile",
+    "ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize", "Round", "ScatterND", "Shape", "Sigmoid",
+    "Sin", "Slice", "Softmax", "Softplus", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile",
     "Transpose", "Unsqueeze", "Where",
 })  # fmt: skip
 """Operators of the ONNX domain that a graph may use: arithmetic on tensors and nothing else."""
@@ -116,7 +116,7 @@ _VALUE: Final[Layout] = {
 _TYPE: Final[Layout] = {1: _bytes("tensor_type"), 6: _text("denotation")}
 _TENSOR_TYPE: Final[Layout] = {1: _int("elem_type"), 2: _bytes("shape")}
 _SHAPE: Final[Layout] = {1: _bytes("dim", True)}
-_DIM: Final[Layout] = {1: _int("dim_value"), 3: _text("denotation")}
+_DIM: Final[Layout] = {1: _int("dim_value"), 2: _text("dim_param"), 3: _text("denotation")}
 
 
 def check_graph(data: bytes, inputs: Sequence[PortLike], outputs: Sequence[PortLike]) -> None:
@@ -166,10 +166,20 @@ def _port(entry: memoryview, side: str) -> tuple[str, tuple[tuple[int, ...], str
     kind = read(value.get("type", memoryview(b"")), _TYPE, f"the type of {name!r}")
     tensor = read(kind.get("tensor_type", memoryview(b"")), _TENSOR_TYPE, f"the type of {name!r}")
     shape = read(tensor.get("shape", memoryview(b"")), _SHAPE, f"the shape of {name!r}")
-    # A free size is a dim_param, which the layout does not have, or a dim without a value.
-    sizes = tuple(read(dim, _DIM, f"a size of {name!r}").get("dim_value", 0) for dim in shape["dim"])
-    _check_size(sizes, f"the {side} {name!r}", least=1)
+    sizes = tuple(
+        _size(read(dim, _DIM, f"a size of {name!r}"), f"the {side} {name!r}") for dim in shape["dim"]
+    )
+    _check_size(sizes, f"the {side} {name!r}")
     return name, (sizes, _dtype(tensor.get("elem_type"), name)[0])
+
+
+def _size(dim: Mapping[str, Any], what: str) -> int:
+    """0 for a free size, which has a name and no value."""
+    if dim.get("dim_param", ""):
+        return 0
+    if dim.get("dim_value", 0) < 1:
+        raise ValueError(f"{what} has a size that is neither a number from 1 on nor named as free")
+    return int(dim["dim_value"])
 
 
 def _dtype(code: int | None, name: str) -> tuple[str, int]:
@@ -241,10 +251,15 @@ def _check_node(node: Mapping[str, Any], constants: Mapping[str, memoryview]) ->
         _check_attribute(read(entry, _ATTRIBUTE, f"an attribute of a {kind}"), kind)
     for index in _SHAPING.get(kind, ()):
         name = node["input"][index] if index < len(node["input"]) else ""
-        if name and name not in constants:
+        if name and name not in constants and not _part_of_constant(node, constants):
             raise ValueError(f"the sizes of a {kind} are computed, expected constants")
-        if name:
+        if name in constants:
             _check_shaping(kind, index, constants[name])
+
+
+def _part_of_constant(node: Mapping[str, Any], constants: Mapping[str, memoryview]) -> bool:
+    """Whether a node takes a part of a constant: it is no larger than that, whatever its bounds are."""
+    return bool(node["op_type"] == "Slice" and node["input"] and node["input"][0] in constants)
 
 
 def _check_attribute(attribute: Mapping[str, Any], kind: str) -> None:

@@ -223,8 +223,10 @@ class Session:
             with _Timed(seconds, "features", self._clock):
                 driven = self._assign(faces, scene.slots)
                 around = self._surroundings(frame)
+                alone = len(scene.slots) == 1
                 drives = tuple(
-                    (slot, self._drive(slot, face, frame, around, occlusion)) for slot, face in driven
+                    (slot, replace(self._drive(slot, face, frame, around, occlusion), alone=alone))
+                    for slot, face in driven
                 )
                 if reason := self._incomplete(scene.slots, drives, frame.time_s):
                     return Work(frame, scene, (), (), seconds, reason, 0.0)

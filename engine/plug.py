@@ -77,13 +77,16 @@ class Generator(Protocol):
 
     def patch(self, state: Any, outputs: Ports) -> Patch:
         """From the graph's outputs to a patch, for the drive of the last `inputs` of this state: its canvas is the
-        source's picture, or in an edit that drive's frame. Raises MarotteError when the outputs cannot be shown (NaN,
-        say)."""
+        source's picture, or in an edit that drive's frame. A `whole` one may answer a drive that is
+        `alone`. Raises MarotteError when the outputs cannot be shown (NaN, say)."""
         ...
 
 
 class Runner(Protocol):
-    """Executes one generator's per-frame graph, for one session or several at once."""
+    """Executes one generator's per-frame graph, for one session or several at once.
+
+    What it may state of itself beside (`batches`, `concurrent`, `warm_up`): see engine.batching.BatchingRunner.
+    """
 
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
         """One answer per entry, in order. An entry that fails answers its exception and leaves the others alone."""

@@ -43,7 +43,7 @@ def swap_pictures(
     with closing(opening.detector()) as detector:
         first, second = _source(one, detector), _source(other, detector)
     with ExitStack() as opened:
-        generator, runner = open_generator(bundle, backend=backend, accept=accept)
+        generator, runner = open_generator(bundle, backend=backend, accept=accept, frames=False)
         opened.callback(runner.close)
         if not (isinstance(generator, Geogan) and isinstance(runner, GeoganRunner)):
             raise ConfigError(f"swap: {generator.name} takes no attributes, expected a bundle of geogan")

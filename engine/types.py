@@ -233,13 +233,14 @@ class Controls:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drive:
-    """Everything that moves one face of the source for one frame."""
+    """Everything that moves one face of the source for one frame. alone: no other face is painted into its picture."""
 
     frame: Frame
     face: Face
     features: Features
     neutral: Neutral
     controls: Controls
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -271,12 +272,15 @@ class Patch:
 
     rgb: uint8 (S, S, 3). mask: uint8 (S, S), 255 = generated, 0 = keep the canvas; None = all of the square.
     crop: canvas to patch. canvas: uint8 (H, W, 3), the picture that it is pasted on; shared, never written to.
+    whole: rgb is the canvas with the face in it already, uint8 (H, W, 3), in memory that the runner's next run may
+    overwrite; mask is None then. For a drive that is `alone`, and for no other.
     """
 
     rgb: U8
     mask: U8 | None
     crop: Crop
     canvas: U8
+    whole: bool = False
 
 
 class Outcome(Enum):
@@ -291,7 +295,8 @@ class Outcome(Enum):
 @dataclass(frozen=True, slots=True)
 class FrameReport:
     """What happened to one frame. seconds: per stage, in order. age_s: from the arrival of its first packet until it
-    was handed over. filter_lag_s: delay that smoothing added to the motion. reason: why it was not generated."""
+    was handed over. filter_lag_s: delay that smoothing added to the motion. reason: why it was not generated. batch:
+    faces that went through the graph together, those of other sessions included; 0 where nobody counted."""
 
     pts: int
     outcome: Outcome
@@ -300,3 +305,4 @@ class FrameReport:
     filter_lag_s: float = 0.0
     faces: int = 0
     reason: str | None = None
+    batch: int = 0

@@ -1,4 +1,4 @@
-"""`marotte import`, `export` and `plan`: their options, and what they say. Nothing heavy is imported before."""
+"""`marotte import`, `export`, `frame` and `plan`: their options, and what they say. Nothing heavy is imported before."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from export.frame.command import add_frame
 from export.systems import IMPORTERS
 from export.tensorrt.command import add_plan
 
@@ -19,6 +20,7 @@ def add(commands: Any) -> None:
     """Add the parsers."""
     _add_import(commands)
     _add_export(commands)
+    add_frame(commands)
     add_plan(commands)
 
 

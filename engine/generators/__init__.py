@@ -9,6 +9,8 @@ from pathlib import Path
 from engine import bundles
 from engine.bundle import Bundle, open_bundle
 from engine.config import file_path, known
+from engine.errors import ConfigError
+from engine.generators.frame_opening import takes_frames, with_frames
 from engine.plug import Generator, Runner
 
 MOST_THREADS = 4
@@ -28,19 +30,27 @@ def open_generator(
     accept: frozenset[str] = frozenset(),
     threads: int | None = None,
     batches: tuple[int, ...] = (1,),
+    frames: bool | None = None,
 ) -> tuple[Generator, Runner]:
     """A generator and what executes it, compiled before the first frame.
 
     bundle: one of `names`, or the folder of a bundle. backend: what runs its graphs, as in engine.backends. accept:
     names of acceptances that were given. threads: cores that a graph may use, default half of this machine's, at most
-    MOST_THREADS. batches: how many entries its graph is to take at once, 1 among them; where it was exported for one at a
-    time it takes one. Raises ConfigError for an unknown name or system, BundleError, BackendError.
+    MOST_THREADS. batches: how many entries its graph is to take at once, 1 among them; where it was exported for one at
+    a time it takes one. frames: whether whole frames go through the bundle's frame graph (docs/frame_graph.md); None
+    leaves it to the backend. Raises ConfigError for an unknown name or system, BundleError, BackendError.
     """
     opened = check_bundle(bundle, accept)
     if opened is None:
+        if frames:
+            raise ConfigError(
+                f"{bundle}: it has no frame graph, as it has no network; name a bundle that has one"
+            )
         return _mesh_flow()
     threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
-    return _SYSTEMS[opened.manifest.system](opened, backend, threads, batches)
+    whole = takes_frames(opened, backend, frames)
+    generator, runner = _SYSTEMS[opened.manifest.system](opened, backend, threads, batches)
+    return with_frames(opened, generator, runner, backend, threads) if whole else (generator, runner)
 
 
 def check_bundle(bundle: str | Path, accept: frozenset[str] = frozenset()) -> Bundle | None:

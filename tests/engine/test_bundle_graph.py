@@ -117,8 +117,31 @@ def test_ports_are_those_of_the_manifest() -> None:
     refused(model(), "is float32 (1, 3, 4, 4)", inputs=(PortInfo("x", (1, 3, 4, 5), "float32", None),))
     refused(model(), "is float32", inputs=(PortInfo("x", (1, 3, 4, 4), "uint8", None),))
     free = model()
-    free.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-    refused(free, "field 2")
+    free.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    refused(free, "'x' is float32 (1, 3, 0, 4), expected")
+    nothing = model()
+    nothing.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 0
+    refused(nothing, "neither a number from 1 on nor named as free")
+
+
+def test_a_part_of_a_constant_may_have_a_computed_size() -> None:
+    """A frame's rows are counted by it: it is never larger than the constant. A part of anything else is refused."""
+    bounds = {
+        name: np.array([value], np.int64)
+        for name, value in (("first", 0), ("axis", 0), ("row", 2), ("next", 3))
+    }
+    counted = {"rows": np.arange(8, dtype=np.float32)}
+    shape = helper.make_node("Shape", ["x"], ["shape"])
+
+    def sliced(what: str) -> Any:
+        part = helper.make_node("Slice", [what, "first", "sizes", "axis"], ["part"])
+        one = helper.make_node("ReduceMax", ["part"], ["most"], keepdims=0)
+        plus = helper.make_node("Add", ["x", "most"], ["y"])
+        sizes = helper.make_node("Slice", ["shape", "row", "next", "axis"], ["sizes"])
+        return model(shape, sizes, part, one, plus, constants=counted | bounds)
+
+    check_graph(sliced("rows").SerializeToString(), INPUTS, OUTPUTS)
+    refused(sliced("x"), "the sizes of a Slice are computed")
 
 
 @pytest.mark.parametrize(

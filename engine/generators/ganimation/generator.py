@@ -133,21 +133,30 @@ class Ganimation:
         )
 
     def inputs(self, state: FaceState, drive: Drive) -> Ports:
+        crop, one = self.follow(state, drive), state.prepared
+        if one.source is not None and one.picture is not None:
+            state.now = _Now(one.source.rgb, crop, one.picture, None)
+        else:
+            rgb, occlusion = drive.frame.rgb, drive.features.occlusion
+            hidden = None if occlusion is None else cut(occlusion, crop)
+            state.now = _Now(rgb, crop, cut(rgb, crop)[None], hidden)
+        return {"image": state.now.picture, "aus": self.wanted(state, drive)}
+
+    def follow(self, state: FaceState, drive: Drive) -> Crop:
+        """Where this drive's face is, or that of the portrait: canvas to network."""
         if state.track_id != drive.face.track_id:
             state.track_id = drive.face.track_id
             state.steady.reset()
             state.seen[:] = np.nan
-        one = state.prepared
-        if (
-            one.source is not None
-            and one.crop is not None
-            and one.picture is not None
-            and one.aus is not None
-        ):
-            now = _Now(one.source.rgb, one.crop, one.picture, None)
-            own, change = one.aus, puppet_change(_as_last_seen(state, drive), drive.controls)
+        crop = state.prepared.crop
+        return state.steady.follow(shape_of(drive)) if crop is None else crop
+
+    def wanted(self, state: FaceState, drive: Drive) -> F32:
+        """The port `aus`, float32 (1, n), in memory of the state. Raises InputError where they are not finite."""
+        if state.prepared.aus is not None:
+            own, change = state.prepared.aus, puppet_change(_as_last_seen(state, drive), drive.controls)
         else:
-            now, own = self._live(state, drive), own_aus(drive, self._parameters.extractor)
+            own = own_aus(drive, self._parameters.extractor)
             change = edit_change(own, drive.controls)
         wanted = change if self._relative else own + change
         if not np.isfinite(wanted).all():
@@ -155,9 +164,7 @@ class Ganimation:
                 f"{self.name}: the driver's action units are not finite; expected a tracked face"
             )
         state.aus[0] = wanted[self._columns]
-        np.clip(state.aus, self._low, self._high, out=state.aus)
-        state.now = now
-        return {"image": now.picture, "aus": state.aus}
+        return np.clip(state.aus, self._low, self._high, out=state.aus)
 
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         size = self._size
@@ -174,12 +181,6 @@ class Ganimation:
         rgb, mask = state.memory.of(box.side)
         paint(state.maps, now.canvas, now.crop.matrix, box.left, box.top, rgb, mask)
         return Patch(rgb, mask, box.crop, now.canvas)
-
-    def _live(self, state: FaceState, drive: Drive) -> _Now:
-        """The square of the driver's frame that the network sees, and what covers it."""
-        crop, occlusion = state.steady.follow(shape_of(drive)), drive.features.occlusion
-        hidden = None if occlusion is None else cut(occlusion, crop)
-        return _Now(drive.frame.rgb, crop, cut(drive.frame.rgb, crop)[None], hidden)
 
 
 def _as_last_seen(state: FaceState, drive: Drive) -> F32:

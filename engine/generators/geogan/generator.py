@@ -39,11 +39,11 @@ MOST_SIDE = 1024
 """Pixels of the side of a donor's square, at most."""
 
 _SIDE_STEP = 32  # pixels: the donor's square grows with the face by steps, and is cut anew at each
-_PLAIN, _CHANGED = 4.0 / 127.5, 16.0 / 127.5
+PLAIN, CHANGED = 4.0 / 127.5, 16.0 / 127.5
 """A removal that changes a pixel by less than the first leaves it as it is, and from the second on changes it fully."""
 
-_PLAIN_TONE = np.ones(3, np.float32)
-_NEAR, _SURE = 0.06, 0.4
+_EVEN_TONE = np.ones(3, np.float32)
+_NEAR, SURE = 0.06, 0.4
 """Share of the square's side that still belongs to an attribute's place, and the mask from which on a place is sure."""
 
 
@@ -149,6 +149,17 @@ class Geogan:
         )
 
     def inputs(self, state: FaceState, drive: Drive) -> Ports:
+        crop, weight, occlusion = self.follow(state, drive), self._feather, drive.features.occlusion
+        if occlusion is not None:
+            weight = weight * (1.0 - cut(occlusion, crop).astype(np.float32) / 255.0)
+        state.now = _Now(drive.frame, crop, weight, cut(drive.frame.rgb, crop)[None])
+        if state.removing:
+            return self._removal(state, state.now.image)
+        self.check_donors(state)
+        return {"image": state.now.image, **state.constants}
+
+    def follow(self, state: FaceState, drive: Drive) -> Crop:
+        """Where this drive's face is, frame to network; what is kept of another face or wish is forgotten."""
         features, removing = drive.features, drive.controls.remove
         if features.shape is None:
             raise InputError(f"{self.name}: got a drive without a shape; ask for what the generator needs")
@@ -157,15 +168,17 @@ class Geogan:
                 state.steady.reset()
             state.track_id, state.removing = drive.face.track_id, removing
             state.start_anew()
-        crop, weight = state.steady.follow(features.shape), self._feather
-        if features.occlusion is not None:
-            weight = weight * (1.0 - cut(features.occlusion, crop).astype(np.float32) / 255.0)
-        state.now = _Now(drive.frame, crop, weight, cut(drive.frame.rgb, crop)[None])
-        if removing:
-            return self._removal(state, state.now.image)
+        return state.steady.follow(features.shape)
+
+    def check_donors(self, state: FaceState) -> None:
+        """Raise InputError where there is nothing to be taken from."""
         if not state.donors:
             raise InputError(f"{self.name}: got no donor, expected a picture whose attribute is to be taken")
-        return {"image": state.now.image, **state.constants}
+
+    def check_removal(self) -> None:
+        """Raise InputError where the bundle takes nothing away."""
+        if not self._removes:
+            raise InputError(f"{self.name}: it cannot take an attribute away; name another bundle")
 
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         if state.now is None:
@@ -179,19 +192,18 @@ class Geogan:
         return Patch(rgb, mask, box.crop, state.now.frame.rgb)
 
     def _removal(self, state: FaceState, image: U8) -> Ports:
-        if not self._removes:
-            raise InputError(f"{self.name}: it cannot take an attribute away; name another bundle")
+        self.check_removal()
         reference = state.donors[0].picture if state.donors else None
         return {"image": image, "reference": image if reference is None else reference}
 
     def _lay(self, state: FaceState, now: _Now, outputs: Ports, box: Box, rgb: U8, mask: U8) -> None:
         size, place = self._size, now.crop.matrix
-        squares = _squares(state, now.crop)
+        squares = squares_of(state, now.crop)
         for k, (given, steady, tone) in enumerate(zip(state.donors, state.maps, state.tones)):
             state.packed[:2] = _port(outputs, f"flow@{k}", (1, 2, size, size))[0]
             state.packed[2] = _port(outputs, f"mask@{k}", (1, 1, size, size))[0, 0]
             state.packed[3:] = _port(outputs, f"residual@{k}", (1, 3, size, size))[0]
-            maps, factors = steady.smooth(state.packed, now.frame.time_s), _PLAIN_TONE
+            maps, factors = steady.smooth(state.packed, now.frame.time_s), _EVEN_TONE
             if given.picture is not None:
                 factors = tone.match(now.image[0], given.picture[0], maps, now.frame.time_s)
             lay(maps, now.weight, squares[k], factors, place, box.left, box.top, k == 0, rgb, mask)
@@ -201,7 +213,7 @@ class Geogan:
         before = now.image[0].transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
         change = state.change.smooth(after - before, now.frame.time_s)
         moved = cv2.blur(np.abs(change).max(0), (3, 3))
-        share = np.clip((moved - _PLAIN) / (_CHANGED - _PLAIN), 0.0, 1.0).astype(np.float32)
+        share = np.clip((moved - PLAIN) / (CHANGED - PLAIN), 0.0, 1.0).astype(np.float32)
         share *= _around(_port(outputs, "where", (1, 1, self._size, self._size))[0, 0])
         frame, place = now.frame.rgb, now.crop.matrix
         lift(change, share * now.weight, frame, place, box.left, box.top, rgb, mask)
@@ -254,16 +266,20 @@ def _check(bundle: Bundle) -> None:
             )
 
 
+def reach_of_place(size: int) -> tuple[int, int]:
+    """In a square of `size` pixels, the odd sides of what widens an attribute's place, and of what softens it."""
+    return 2 * round(_NEAR * size) + 1, 2 * round(0.5 * _NEAR * size) + 1
+
+
 def _around(mask: F32) -> F32:
     """The attribute's place (S, S) and what lies next to it: a removal network masks nothing, and what it does
     elsewhere has nothing to do with the attribute."""
-    side = len(mask)
-    near, soft = 2 * round(_NEAR * side) + 1, 2 * round(0.5 * _NEAR * side) + 1
+    near, soft = reach_of_place(len(mask))
     wide = cv2.blur(cv2.dilate(mask, np.ones((near, near), np.uint8)), (soft, soft))
-    return np.asarray(np.minimum(1.0, wide / _SURE), np.float32)
+    return np.asarray(np.minimum(1.0, wide / SURE), np.float32)
 
 
-def _squares(state: FaceState, crop: Crop) -> tuple[U8, ...]:
+def squares_of(state: FaceState, crop: Crop) -> tuple[U8, ...]:
     """The donors' squares, about as large as the face: cut anew when that changes, so that none is sampled coarsely."""
     wanted = min(float(MOST_SIDE), max(float(crop.size), crop.size / factor_of(crop)))
     if not 0.8 * state.side <= wanted <= state.side:

@@ -16,11 +16,11 @@ from engine.types import F32, U8
 MOST = 1.8
 """Factor up or down at which a tone is cut off."""
 
-_SETTLE_S = 0.25
+SETTLE_S = 0.25
 """Time constant with which a changed light is followed."""
-_SLIGHT = 0.3  # share of the mask's steepest slope below which it is no edge
-_FAINT = 0.02  # slope per pixel below which a mask has no edge at all
-_DARK = 12.0  # levels that both sides are raised by, so that darkness gives no large factors
+SLIGHT = 0.3  # share of the mask's steepest slope below which it is no edge
+FAINT = 0.02  # slope per pixel below which a mask has no edge at all
+DARK = 12.0  # levels that both sides are raised by, so that darkness gives no large factors
 
 
 class Tone:
@@ -43,8 +43,8 @@ class Tone:
         across, down = (cv2.Sobel(maps[2], cv2.CV_32F, dx, dy, scale=0.125) for dx, dy in ((1, 0), (0, 1)))
         slope = np.hypot(across, down)
         steepest = float(slope.max())
-        if steepest > _FAINT:
-            weight = np.maximum(slope - _SLIGHT * steepest, 0.0)
+        if steepest > FAINT:
+            weight = np.maximum(slope - SLIGHT * steepest, 0.0)
             warped = cv2.remap(
                 donor,
                 self._x + self._half * maps[0],
@@ -54,11 +54,11 @@ class Tone:
             )
             laid = np.clip(warped + 127.5 * maps[3:].transpose(1, 2, 0), 0.0, 255.0)
             here, there = (np.tensordot(weight, one, 2) / weight.sum() for one in (face, laid))
-            self._follow(np.log((here + _DARK) / (there + _DARK)), time_s)
+            self._follow(np.log((here + DARK) / (there + DARK)), time_s)
         return np.exp(self._logs).astype(np.float32)
 
     def _follow(self, logs: F32, time_s: float) -> None:
         limit, passed = math.log(MOST), time_s - self._time_s
-        share = 1.0 - math.exp(-passed / _SETTLE_S) if passed > 0.0 else 1.0
+        share = 1.0 - math.exp(-passed / SETTLE_S) if passed > 0.0 else 1.0
         self._logs = self._logs + np.float32(share) * (np.clip(logs, -limit, limit) - self._logs)
         self._time_s = time_s

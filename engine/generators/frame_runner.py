@@ -1,0 +1,177 @@
+"""Whole frames through one graph: crop, network, blending and paste-back with no way back to the host in between.
+
+FrameGenerator and FrameRunner stand before a generator and its runner, which stay as they are and do what a frame graph
+is not made for: several faces in one picture, a frame or a face that is too large, what a system says of itself
+(docs/frame_graph.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends import Graph
+from engine.errors import InputError, PortError
+from engine.generators.frame_limits import fits
+from engine.generators.graph_runner import run_graph
+from engine.plug import Generator, Ports, Runner
+from engine.types import F32, U8, Crop, Drive, Mode, Patch, Source
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """One drive. crop: frame to square. ports: beside `frame`, `matrix` and `hidden`. hidden: uint8 (H, W), what stands
+    in front of the face, None where nothing."""
+
+    crop: Crop
+    ports: Ports
+    hidden: U8 | None
+
+
+class System(Protocol):
+    """What a system adds to its generator, so that it runs as a frame graph."""
+
+    def begin(self) -> Any:
+        """What is kept for one face between its frames."""
+        ...
+
+    def shot(self, state: Any, kept: Any, drive: Drive) -> Shot | None:
+        """The next frame of this face; None where only the generator itself can do what is asked for. state: of the
+        generator. Raises as Generator.inputs."""
+        ...
+
+    def passed_by(self, state: Any, kept: Any) -> None:
+        """The generator itself does this frame."""
+        ...
+
+    def shown(self, kept: Any, outputs: Ports) -> None:
+        """The frame of the last shot is shown. What lasts is in `outputs`, which the next run overwrites."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class FrameState:
+    """One face. state: of the generator. kept: of its system. portrait: uint8 (1, H, W, 3), of a puppet. crop, canvas:
+    of the shot at hand, None where the generator itself is at work."""
+
+    state: Any
+    kept: Any
+    portrait: U8 | None
+    crop: Crop | None = None
+    canvas: U8 | None = None
+
+    @property
+    def prepared(self) -> Any:
+        """As the generator's own state has it."""
+        return self.state.prepared
+
+
+class FrameGenerator:
+    """A generator whose frames run as one graph where that can be. shrink: frame pixels per pixel of the square that
+    the graph was written for, at most."""
+
+    def __init__(self, inner: Generator, system: System, shrink: float) -> None:
+        self.inner, self._system, self._shrink = inner, system, shrink
+        self.name, self.needs, self.modes, self.heeds = inner.name, inner.needs, inner.modes, inner.heeds
+
+    def takes_source(self, mode: Mode) -> bool:
+        return self.inner.takes_source(mode)
+
+    def prepare(self, source: Source | None, mode: Mode) -> Any:
+        return self.inner.prepare(source, mode)
+
+    def begin(self, prepared: Any, *donors: Any) -> FrameState:
+        puppet = prepared.mode is Mode.PUPPET
+        portrait = resident(prepared.source.rgb[None]) if puppet else None
+        return FrameState(self.inner.begin(prepared, *donors), self._system.begin(), portrait)
+
+    def inputs(self, state: FrameState, drive: Drive) -> Ports:
+        state.crop = state.canvas = None
+        shot = self._system.shot(state.state, state.kept, drive) if drive.alone else None
+        canvas = _canvas(state.prepared, drive)
+        if shot is None or not fits(canvas.shape[1], canvas.shape[0], shot.crop, self._shrink):
+            self._system.passed_by(state.state, state.kept)
+            return self.inner.inputs(state.state, drive)
+        state.crop, state.canvas = shot.crop, canvas
+        return _ports(shot, canvas[None] if state.portrait is None else state.portrait)
+
+    def patch(self, state: FrameState, outputs: Ports) -> Patch:
+        if state.canvas is None or state.crop is None:
+            return self.inner.patch(state.state, outputs)
+        found, shape = outputs.get("frame_out"), (1, *state.canvas.shape)
+        if found is None or found.shape != shape or found.dtype != np.uint8:
+            got = "none" if found is None else f"{found.shape} {found.dtype}"
+            raise PortError(f"port 'frame_out': expected {shape} uint8, got {got}")
+        self._system.shown(state.kept, outputs)
+        return Patch(found[0], None, state.crop, state.canvas, whole=True)
+
+
+def _canvas(prepared: Any, drive: Drive) -> U8:
+    canvas: U8 = prepared.source.rgb if prepared.mode is Mode.PUPPET else drive.frame.rgb
+    return canvas
+
+
+def resident(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """The same numbers in an array that nobody can write to: a device keeps it from run to run."""
+    kept = np.array(array)
+    kept.setflags(write=False)
+    return kept
+
+
+def _ports(shot: Shot, frame: U8) -> Ports:
+    matrix: F32 = shot.crop.matrix.astype(np.float32)[None]
+    if not np.isfinite(matrix).all():
+        raise InputError("crop: the face's place is not finite; expected a tracked face")
+    hidden = _nothing(*frame.shape[1:3]) if shot.hidden is None else shot.hidden[None, :, :, None]
+    return {"frame": frame, "matrix": matrix, "hidden": hidden, **shot.ports}
+
+
+@lru_cache(maxsize=8)
+def _nothing(height: int, width: int) -> U8:
+    """Nothing stands in front: the same array every time, which nobody can write to."""
+    return resident(np.zeros((1, height, width, 1), np.uint8))
+
+
+class FrameRunner:
+    """Runs entries with a `frame` on the frame graph whose ports they are, all others as the generator's own runner.
+
+    An entry that fails does not touch the others; answers as of GraphRunner.
+    """
+
+    batches = (1,)
+
+    def __init__(self, inner: Runner, graphs: Sequence[Graph]) -> None:
+        self._inner = inner
+        self._graphs: Mapping[frozenset[str], Graph] = {
+            frozenset(port.name for port in graph.inputs): graph for graph in graphs
+        }
+
+    def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
+        last = len(batch) - 1
+        return [self._one(ports, keep=number < last) for number, ports in enumerate(batch)]
+
+    def close(self) -> None:
+        for graph in self._graphs.values():
+            graph.close()
+        self._inner.close()
+
+    def _one(self, ports: Ports, *, keep: bool) -> Ports | Exception:
+        if "frame" not in ports:
+            answer = self._inner.run([ports])[0]
+            if keep and not isinstance(answer, Exception):
+                return {name: array.copy() for name, array in answer.items()}
+            return answer
+        try:
+            graph = self._graphs.get(frozenset(ports))
+            if graph is None:
+                raise PortError(f"ports {', '.join(sorted(ports))}: no frame graph of this bundle has them")
+            return run_graph(graph, ports, keep=keep)
+        except Exception as error:  # the frame loop decides; one session's fault must not reach another
+            return error

@@ -1,0 +1,23 @@
+"""Which module writes a system's frame graphs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from engine.bundle import GraphInfo, Parameters
+from export.frame.graph import Written
+
+WRITERS: Final = {"ganimation": "export.frame.ganimation", "geogan": "export.frame.geogan"}
+"""System to the module whose `write(infos, files, parameters)` gives its frame graphs by name."""
+
+
+def write_frames(
+    system: str, infos: Mapping[str, GraphInfo], files: Mapping[str, bytes], parameters: Parameters
+) -> dict[str, Written]:
+    """The frame graphs of a bundle's graphs; none where the system has no writer. Raises BundleError."""
+    if system not in WRITERS:
+        return {}
+    write: Callable[..., dict[str, Written]] = importlib.import_module(WRITERS[system]).write
+    return write(infos, files, parameters)
