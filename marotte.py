@@ -494,6 +494,11 @@ def _add_render(commands: Any) -> None:
         metavar="FILE",
         help="track a clip with MediaPipe itself and this face_landmarker.task (extra mediapipe)",
     )
+    parser.add_argument(
+        "--frame-graph",
+        action="store_true",
+        help="crop, network, blending and paste-back as one graph, as on a GPU (marotte frame adds it to a bundle)",
+    )
     _add_backend(parser)
 
 
@@ -516,6 +521,7 @@ def _render(options: argparse.Namespace) -> None:
             expression=options.expression,
             remove=options.remove,
             backend=options.backend,
+            frame_graph=options.frame_graph or None,
             faces=options.faces,
             driver_pixels=options.driver_pixels,
             report=options.report,

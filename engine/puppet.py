@@ -46,13 +46,17 @@ _LONGEST_S = 1e9
 @dataclasses.dataclass(frozen=True, slots=True)
 class Opening:
     """How networks are opened. backend: as in engine.backends. faces: how many are moved. cache: root of the models.
-    task: a face_landmarker.task with which MediaPipe itself tracks the driver, for comparison.
+    task: a face_landmarker.task with which MediaPipe itself tracks the driver, for comparison. batch: faces
+    that a generator's graph is to take at once; 0 is as many as the backend gains from (docs/batching.md). frames:
+    whether whole frames go through a bundle's frame graph, as in engine.generators.open_generator.
     """
 
     backend: str = "auto"
     faces: int = 1
     cache: Path | None = None
     task: Path | None = None
+    batch: int = 1
+    frames: bool | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.backend, str):
@@ -173,7 +177,9 @@ def load(
     choice = backends.choose(opening.backend)
     find_bundle(bundle)
     sources = find_given(source, opening, mode)
-    generator, runner = open_generator(bundle, backend=opening.backend, accept=frozenset(accept))
+    generator, runner = open_generator(
+        bundle, backend=opening.backend, accept=frozenset(accept), frames=opening.frames
+    )
     blend.warm_up()
     return Loaded(generator, runner, sources, choice, mode)
 

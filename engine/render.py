@@ -52,6 +52,7 @@ def render(
     bundle: str = "mesh_flow",
     accept: Iterable[str] = (),
     backend: str = "auto",
+    frame_graph: bool | None = None,
     faces: int = 1,
     driver_pixels: bool = False,
     au_offsets: Mapping[str, float] | None = None,
@@ -69,8 +70,8 @@ def render(
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main
     face, and each further face of the driver one of the others; an edit edits so many faces of the driver. au_offsets:
     added to the action units, by name, in place of those of the named expression. remove: take the attribute
-    away. accept: names of acceptances that were given. report: a JSON file for the tally. task: as in
-    engine.puppet.Opening. Interrupted
+    away. accept: names of acceptances that were given. report: a JSON file for the tally. frame_graph, task: as frames
+    and task of engine.puppet.Opening. Interrupted
     (KeyboardInterrupt), what was rendered so far becomes a playable file, the report is written, and the
     interruption goes on to the caller; before the first frame nothing is written.
     Raises MarotteError before anything is written when an input, an option or
@@ -80,7 +81,7 @@ def render(
     find_bundle(bundle)
     controls = _controls(driver_pixels, au_offsets or {}, expression, remove)
     out, report = file_path("out", out), None if report is None else file_path("report", report)
-    opening = Opening(backend, faces, cache, task)
+    opening = Opening(backend, faces, cache, task, frames=frame_graph)
     _check_apart(_roles(source, mode) | {"driver": driver, "out": out, "report": report})
     tally = Tally()
     with ExitStack() as opened:
