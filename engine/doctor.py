@@ -43,6 +43,7 @@ def examine(*, cache: Path | None = None, backend: str = "auto") -> list[Finding
         "packages": _packages,
         "cache": lambda: _cache(models.models_folder(cache), _complete(cache)),
         "models": lambda: _models(cache),
+        "gpu": lambda: _gpu(backend),
         "backend": lambda: _backend(backend, cache),
         "kernels": _kernels,
         "codecs": _codecs,
@@ -133,6 +134,12 @@ def parted(words: str) -> tuple[str, str]:
     return fault or words, fix if fault else ""
 
 
+def _gpu(backend: str) -> list[Finding]:
+    from engine.doctor_gpu import examine_gpu
+
+    return examine_gpu(backend)
+
+
 def _backend(name: str, cache: Path | None) -> list[Finding]:
     """Chosen, opened, and asked to find the sample portrait's face."""
     try:
@@ -143,6 +150,11 @@ def _backend(name: str, cache: Path | None) -> list[Finding]:
     try:
         found = _sample_faces(choice.name, cache)
     except BackendError as error:
+        if choice.name in backends.GPU_BACKENDS:
+            fault, fix = parted(str(error))
+            return [
+                Finding("backend", False, f"{told}: {fault}", fix or f"name --backend {backends.BACKENDS[0]}")
+            ]
         other = next(one for one in backends.BACKENDS if one != choice.name)
         fix = f"run: python -m pip install --force-reinstall {choice.name}, or name --backend {other}"
         return [Finding("backend", False, f"{told}: {error}", fix)]
