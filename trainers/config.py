@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from trainers.errors import RecipeError
 from trainers.systems import find_system
-from trainers.typed import from_mapping, hints_of, known, override, value_of
+from trainers.typed import at_least, from_mapping, hints_of, known, override, value_of
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,11 @@ class Run:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("save_every", 1), ("log_every", 1), ("keep", 1), ("sample_rows", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and value < 0:
-                raise ValueError(f"{field.name} is {value}, expected 0 or more")
+        at_least(self, 1, "save_every", "log_every", "keep", "sample_rows")
+        numbers = [
+            field.name for field in dataclasses.fields(self) if isinstance(getattr(self, field.name), int)
+        ]
+        at_least(self, 0, *numbers)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,38 @@ def within(table: Any, low: float, high: float, *names: str) -> None:
             raise ValueError(f"{name} is {getattr(table, name)}, expected {low} .. {high}")
 
 
+def at_least(table: Any, least: float, *names: str) -> None:
+    """The same where there is no upper limit."""
+    for name in names:
+        if not getattr(table, name) >= least:
+            raise ValueError(f"{name} is {getattr(table, name)}, expected {least} or more")
+
+
+def decays(table: Any, *names: str) -> None:
+    """The same for what remains of a moving mean at each step: in 0 .. 1, and less than 1; each number of a tuple."""
+    for name in names:
+        value = getattr(table, name)
+        if not all(0.0 <= one < 1.0 for one in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"{name} is {value}, expected 0 or more and less than 1")
+
+
+def side(name: str, pixels: int, multiple: int) -> None:
+    """Raise ValueError where the side of a picture does not fit a network that halves it so often."""
+    if pixels % multiple or not 16 <= pixels <= 4096:
+        raise ValueError(f"{name} is {pixels}, expected a multiple of {multiple} in 16 .. 4096")
+
+
+def stage_names(names: Sequence[str], choices: Sequence[str]) -> None:
+    """Raise ValueError where a recipe has no stages, or one that its system does not know."""
+    if not names:
+        raise ValueError(
+            f"stages: none are named, expected one or more [[stages]] among {', '.join(choices)}"
+        )
+    for name in names:
+        if name not in choices:
+            raise ValueError(f"stage {name!r}: expected one of {', '.join(choices)}")
+
+
 # --- one value of one type -------------------------------------------------------------------------
 
 

@@ -224,7 +224,7 @@ def test_every_shipped_recipe_loads(path) -> None:
         ("ganimation", "networks.conv_dim=-4", r"networks: conv_dim is -4, expected 1 \.\."),
         ("ganimation", "networks.critic_repeat_num=0", "critic_repeat_num is 0"),
         ("ganimation", "optimiser.lr=-1", r"optimiser: lr is -1"),
-        ("ganimation", "optimiser.betas.0=2", r"betas are \(2.0, "),
+        ("ganimation", "optimiser.betas.0=2", r"betas is \(2.0, .*less than 1"),
         ("ganimation", "optimiser.clip=0.0", "clip is 0.0"),
         ("ganimation", "schedule.decay=0", "decay is 0"),
         ("ganimation", "data.size=1048576", r"in 16 \.\. 4096"),

@@ -20,6 +20,8 @@ import torch
 
 from trainers.errors import DataError, PictureError
 from trainers.faces import AU_NAMES
+from trainers.ganimation.data import open_data
+from trainers.ganimation.recipe import Data
 from trainers.layouts.celeba import (
     normalise_landmarks,
     open_celeba,
@@ -191,6 +193,17 @@ def test_the_official_folder_becomes_faces(tmp_path: Path, aus: dict[str, np.nda
     )
     assert found.statistics is not None
     assert found.train.persons == found.train.names
+
+
+def test_a_recipe_opens_the_official_folder(tmp_path: Path, aus: dict[str, np.ndarray]) -> None:
+    """Both sides with one kind of labels, and what a checkpoint has to say of the data."""
+    opened = open_data(Data(aus_folder(tmp_path / "data", aus), layout="official", size=16, mode="static"))
+    train = opened.sides["train"]
+    assert torch.equal(train.asked, train.measured)
+    assert not train.relative.any()
+    assert opened.about["pictures"] == {"train": 4, "validation": 1}
+    assert opened.about["left_out"] == {"train": 0, "validation": 1}
+    assert opened.about["crop"] == {"rule": "box", "size": 16}
 
 
 def test_the_parity_folder_is_read_to_the_last_digit(parity_root: Path) -> None:

@@ -37,7 +37,7 @@ HEADS: Mapping[str, tuple[Origin, Network]] = {
     "conv2.weight": ("official", "discriminator"),
     "aus_top.weight": ("donydchen", "discriminator"),
 }
-RENAMED: Mapping[Origin, tuple[tuple[str, str], ...]] = {
+RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "official": (),
     "vipermu": ((r"^im_reg\.", "img_reg."), (r"^im_att\.", "attetion_reg.")),
     "donydchen": (
@@ -50,7 +50,7 @@ RENAMED: Mapping[Origin, tuple[tuple[str, str], ...]] = {
         (r"^aus_top\.", "conv2."),
     ),
 }
-NORMS: Mapping[Origin, Norm] = {
+NORMS: Mapping[str, Norm] = {
     "official": "instance",
     "vipermu": "instance_running",
     "donydchen": "instance_plain",

@@ -7,6 +7,8 @@ give it back at the end; the others begin at random, as they would anyway, and a
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -45,11 +47,11 @@ def start_copying(generator: Generator) -> None:
         width *= 4
     for layer in generator.main:
         if isinstance(layer, ResidualBlock):
-            layer.main[4].weight.fill_(_BESIDE)
+            cast(ScaleShift, layer.main[4]).weight.fill_(_BESIDE)
     width //= 4
     _unfold(inner[2].weight, width, 1.0)
     _split(last.weight, norms[-1])
-    head = generator.img_reg[0].weight
+    head = cast(nn.Conv2d, generator.img_reg[0]).weight
     head.mul_(0.1)
     head[:, : 2 * COLOURS] = 0.0
     for colour in range(COLOURS):

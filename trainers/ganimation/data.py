@@ -74,7 +74,7 @@ def _official(data: Data) -> Opened:
         "crop": {"rule": "box", "size": data.size},
         "aus": list(AU_NAMES),
         "labels": "measured",
-        "pictures": {side: len(faces) for side, (faces, _) in sides.items()},
+        "pictures": {split: len(side.faces) for split, side in sides.items()},
         "left_out": {side: len(ids) for side, ids in folder.left_out.items()},
     }
     return Opened(sides, about)

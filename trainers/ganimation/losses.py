@@ -52,7 +52,8 @@ def mask_mean(attention: Tensor) -> Tensor:
 
 def mask_l2(attention: Tensor) -> Tensor:
     """||A||_2 of every sample, mean over the batch."""
-    return attention.flatten(1).norm(dim=1).mean()
+    lengths: Tensor = attention.flatten(1).norm(dim=1)
+    return lengths.mean()
 
 
 def _steps(attention: Tensor) -> tuple[Tensor, Tensor]:

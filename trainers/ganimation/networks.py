@@ -8,7 +8,7 @@ its code).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.main(x)
+        added: Tensor = self.main(x)
+        return x + added
 
 
 class Generator(nn.Module):
@@ -141,13 +142,14 @@ class Generator(nn.Module):
         computed from these; norms are computed where the memory lies, without copies, and a scale and shift within the
         convolution before it; both heads are one convolution.
         """
-        first, *rest = self.main
+        first, rest = cast(nn.Conv2d, self.main[0]), list(self.main)[1:]
         rows, columns = _extent(x)
         if self.planes == "constant":
             rows, columns = torch.ones_like(rows[:1]).expand(self.c_dim, -1), torch.ones_like(columns)
         features = nn.functional.conv2d(x, first.weight[:, :3], first.bias, padding=3)
         features = _quick(rest, features + _of_planes(first.weight[:, 3:], c, rows, columns))
-        heads = torch.cat((self.img_reg[0].weight, self.attetion_reg[0].weight))
+        colour, attention = (cast(nn.Conv2d, head[0]) for head in (self.img_reg, self.attetion_reg))
+        heads = torch.cat((colour.weight, attention.weight))
         both = nn.functional.conv2d(features, heads, padding=3)
         return both[:, :3].tanh(), both[:, 3:].sigmoid()
 
@@ -189,7 +191,8 @@ def _quick(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
 def _scaled(conv: nn.Conv2d | nn.ConvTranspose2d, after: ScaleShift, x: Tensor) -> Tensor:
     if isinstance(conv, nn.ConvTranspose2d):
         weight = conv.weight * after.weight[:, None, None]
-        return nn.functional.conv_transpose2d(x, weight, after.bias, conv.stride, conv.padding)
+        padding = cast("tuple[int, ...]", conv.padding)  # words are of other convolutions
+        return nn.functional.conv_transpose2d(x, weight, after.bias, conv.stride, padding)
     weight = conv.weight * after.weight[:, None, None, None]
     return nn.functional.conv2d(x, weight, after.bias, conv.stride, conv.padding)
 
@@ -259,4 +262,4 @@ def initialise(network: nn.Module) -> None:
             elif isinstance(module, nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, (2.0 / (module.in_channels * 4)) ** 0.5)
             elif isinstance(module, ResidualBlock):
-                nn.init.constant_(module.main[4].weight, 0.3)
+                nn.init.constant_(cast(ScaleShift, module.main[4]).weight, 0.3)

@@ -60,7 +60,7 @@ class PairPictures:
         self._labels = {"asked": (side.asked, side.relative), "measured": (side.measured, side.measured)}
         self._ends = faces.pairs()
         self._family = {
-            int(base): self._ends[self._ends[:, 0] == base, 1] for base in self._ends[:, 0].unique()
+            base: self._ends[self._ends[:, 0] == base, 1] for base in set(self._ends[:, 0].tolist())
         }
 
     def __len__(self) -> int:
@@ -144,7 +144,7 @@ class Augment:
             torch.stack((first, second), dim=1), size, align_corners=False
         )
         warped = torch.nn.functional.grid_sample(joined, where, padding_mode="border", align_corners=False)
-        return list(warped.split([one.shape[1] for one in pictures], dim=1))
+        return list(torch.split_with_sizes(warped, [one.shape[1] for one in pictures], dim=1))
 
     def lit(self, pictures: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
         """Brighter or darker, and each colour stronger or weaker; pictures in -1..1, cut to it."""

@@ -9,7 +9,7 @@ from typing import Literal
 from trainers.ganimation.losses import Weights
 from trainers.ganimation.networks import Norm, Planes, Units
 from trainers.system import Stage
-from trainers.typed import within
+from trainers.typed import at_least, decays, side, stage_names, within
 
 PAIRS, ADVERSARIAL, MIXED = "pairs", "adversarial", "mixed"
 STAGES = (PAIRS, ADVERSARIAL, MIXED)
@@ -67,8 +67,7 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         within(self, 0, 1, "lr")
-        if not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ValueError(f"betas are {self.betas}, expected two of 0 or more and less than 1")
+        decays(self, "betas")
         if self.clip is not None and self.clip <= 0.0:
             raise ValueError(f"clip is {self.clip}, expected more than 0; leave it out to cut nothing")
 
@@ -172,18 +171,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
-        if not names or (unknown := sorted(set(names) - set(STAGES))):
-            raise ValueError(
-                f"stages: expected names among {', '.join(STAGES)}, got {', '.join(names) or 'none'}"
-                if not names
-                else f"stage {unknown[0]!r}: expected one of {', '.join(STAGES)}"
-            )
+        stage_names(names, STAGES)
         if len(set(names)) != len(names):
             raise ValueError("stages: each name once")
         if self.data.layout == "official" and set(names) != {ADVERSARIAL}:
             raise ValueError("layout 'official' has no pairs: expected the stage 'adversarial' alone")
-        if self.data.size % 4 or not 16 <= self.data.size <= 4096:
-            raise ValueError(f"data.size is {self.data.size}, expected a multiple of 4 in 16 .. 4096")
+        side("data.size", self.data.size, 4)
         within(self.data, 0, 4096, "read_size")
         within(self, 1, 1_000_000, "penalty_every")
         if self.schedule.by == "steps" and not all(stage.steps for stage in self.stages):
@@ -194,9 +187,7 @@ class Recipe:
             )
         if self.networks.units == "relative" and self.data.layout == "official":
             raise ValueError("networks.units is 'relative': expected data.layout 'prepared'")
-        if self.critic_steps < 1:
-            raise ValueError(f"critic_steps is {self.critic_steps}, expected 1 or more")
-        if not 0.0 <= self.average < 1.0:
-            raise ValueError(f"average is {self.average}, expected 0 or more and less than 1")
+        at_least(self, 1, "critic_steps")
+        decays(self, "average")
         if not 0.0 <= self.guard.low < self.guard.high <= 1.0 or self.guard.factor <= 1.0:
             raise ValueError("guard: expected 0 <= low < high <= 1 and a factor above 1")

@@ -53,7 +53,7 @@ class GANimation(System):
         if options.networks.start == "copy":
             _copying(self.generator)
         for network in self.networks.values():
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self._augment = Augment(options.data, options.pairs)
         self._watch = MaskWatch(options.guard)
         self._opened: Opened | None = None
@@ -168,8 +168,8 @@ class GANimation(System):
             _, shown = panels(networks[GENERATOR], source, real.back, real.there, saturated=self._saturated)
             return shown
         made = edit(networks[GENERATOR], source, batch["given"], saturated=self._saturated)
-        shown = (source, made.composed, target[0], made.colour)
-        return np.stack([*map(grey_levels, shown), mask_levels(made.attention)], axis=1)
+        rows = (source, made.composed, target[0], made.colour)
+        return np.stack([*map(grey_levels, rows), mask_levels(made.attention)], axis=1)
 
     def validate(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> Scalars:
         source, *target = map(as_input, self._augment.plain(_shown(batch)))

@@ -8,7 +8,7 @@ from typing import Literal
 from trainers.faces import AU_NAMES
 from trainers.geogan.blocks import NORMS
 from trainers.system import Stage
-from trainers.typed import within
+from trainers.typed import at_least, decays, side, stage_names, within
 
 SUPERVISED, REMOVAL, MIXED, ADVERSARIAL = "supervised", "removal", "mixed", "adversarial"
 STAGES = (SUPERVISED, REMOVAL, MIXED, ADVERSARIAL)
@@ -197,11 +197,8 @@ class Optimiser:
     def __post_init__(self) -> None:
         within(self, 0, 1, "rate", "critic_rate")
         within(self, 0, 1_000_000, "decay_epochs")
-        if self.clip < 0.0:
-            raise ValueError(f"clip is {self.clip}, expected 0 or more")
-        for name in ("beta1", "beta2", "average"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more and less than 1")
+        at_least(self, 0, "clip")
+        decays(self, "beta1", "beta2", "average")
 
 
 def _official_stages() -> tuple[Stage, ...]:
@@ -229,22 +226,14 @@ class GeoGANRecipe:
     def __post_init__(self) -> None:
         if not self.attributes:
             raise ValueError("attributes: none are named, expected one or more [[attributes]]")
-        if self.removal_every < 1:
-            raise ValueError(f"removal_every is {self.removal_every}, expected 1 or more")
+        at_least(self, 1, "removal_every")
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) != len(names):
             raise ValueError(f"attributes: a name stands twice in {', '.join(names)}")
-        if not self.stages:
-            raise ValueError("stages: none are named, expected one or more [[stages]]")
-        for stage in self.stages:
-            if stage.name not in STAGES:
-                raise ValueError(f"stage {stage.name!r} is not known, expected one of {', '.join(STAGES)}")
+        stage_names([stage.name for stage in self.stages], STAGES)
         if any(norm not in NORMS for norm in (self.generator.norm, self.critic.norm)):
             raise ValueError(f"norm: expected one of {', '.join(NORMS)}")
-        if self.data.size % 2**self.generator.downsamples or not 16 <= self.data.size <= 4096:
-            raise ValueError(
-                f"data.size is {self.data.size}, expected a multiple of {2**self.generator.downsamples} in 16 .. 4096"
-            )
+        side("data.size", self.data.size, 2**self.generator.downsamples)
         if self.data.layout == "prepared" and not all(attribute.aus for attribute in self.attributes):
             raise ValueError("attributes: each needs its aus where the data is a prepared folder")
         if self.losses.supervised == 0 and any(stage.name != ADVERSARIAL for stage in self.stages):
