@@ -59,7 +59,11 @@ def geogan(tmp_path: Path) -> Callable[..., Path]:
         about = Checkpoint(
             "geogan",
             {"generator": arguments},
-            data={"extractor": None, "crop": {"rule": "celeba", "size": 16}, "attributes": ["smile"]},
+            data={
+                "extractor": None,
+                "crop": {"rule": "celeba", "size": arguments["size"]},
+                "attributes": ["smile"],
+            },
             facts={"refinement_weight": 0.1} if facts is None else facts,
         )
         checkpoint.write(
