@@ -306,6 +306,20 @@ def _add_serving(parser: Any) -> None:
     parser.add_argument("--codec", default="auto", metavar="C", help="vp8, h264 or auto (default)")
     parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="most faces of all sessions that go through a network at once (0: as many as the backend gains from)",
+    )
+    parser.add_argument(
+        "--batch-wait",
+        type=float,
+        default=4.0,
+        metavar="MS",
+        help="longest that a frame waits for those of other sessions, in milliseconds (4)",
+    )
     parser.add_argument("--no-spare", action="store_true", help="keep no second process ready")
     parser.add_argument("--public-ice", action="store_true", help="also reach browsers at public addresses")
     parser.add_argument(
@@ -391,6 +405,8 @@ def _serve_page(options: argparse.Namespace, opens: bool, port: int | None) -> N
         side=options.side,
         sessions=options.sessions,
         spare=not options.no_spare,
+        batch=options.batch,
+        batch_wait_s=options.batch_wait / 1000,
         backend=options.backend,
         driver_pixels=options.driver_pixels,
         cache=options.cache,

@@ -303,34 +303,38 @@ class BatchingRunner:
 
 @dataclass(slots=True, eq=False)
 class SessionRunner:
-    """The runner of one session, for one thread at a time: several take turns. last: what became of its last run.
+    """The runner of one session, for one thread at a time: several take turns.
 
-    An answer's arrays are the session's own and last until its next run.
+    due_s: when the answers of its next run are needed, on the clock of the shared runner; a frame is held back for
+    others only as far as that leaves the time that the batch takes. last: what became of its last run. An answer's
+    arrays are the session's own and last until its next run, but those of a `concurrent` runner, which are that one's.
     """
 
     _shared: BatchingRunner
-    seat: Seat = field(init=False)
+    seat: Seat = field(default_factory=Seat, init=False)
     answered: threading.Condition = field(init=False)
     closed: bool = field(default=False, init=False)
+    due_s: float = field(default=math.inf, init=False)
     last: Ran = field(default=Ran(), init=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False)
     _kept: dict[tuple[int, str], NDArray[Any]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        shared = self._shared
-        self.answered = threading.Condition(shared._lock)
-        with shared._lock:
-            self.seat = shared._gathering.join()
+        self.answered = threading.Condition(self._shared._lock)
 
-    def run(self, batch: Sequence[Ports], due_s: float = math.inf) -> list[Ports | Exception]:
-        """As Runner.run. due_s: when the answers are needed, on the clock of the shared runner: a frame is held back
-        for others only as far as that leaves the time that the batch takes."""
+    @property
+    def gathers(self) -> bool:
+        """Whether its entries may go with those of other sessions."""
+        return not self._shared.concurrent
+
+    def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
+        """As Runner.run."""
         if not batch:
             return []
         with self._turn:
             if self._shared.concurrent:
                 return self._alone(batch)
-            run = self._shared._ask(self, batch, due_s)
+            run = self._shared._ask(self, batch, self.due_s)
             self.last = Ran(max(0.0, run.waited_s), run.ran_s, run.size)
             return run.answers
 

@@ -69,23 +69,17 @@ class Gathering:
 
     def __init__(self, most: int, wait_s: float) -> None:
         self._most, self._wait_s = most, wait_s
-        self._seats: list[Seat] = []
+        self._seats: dict[int, Seat] = {}
         self._offers: list[Offer] = []
-
-    def join(self) -> Seat:
-        """A place for one more session."""
-        seat = Seat()
-        self._seats.append(seat)
-        return seat
 
     def leave(self, seat: Seat) -> None:
         """Nobody waits for this session any more, and what it offered is taken back."""
-        if seat in self._seats:
-            self._seats.remove(seat)
+        self._seats.pop(id(seat), None)
         self._offers = [offer for offer in self._offers if offer.seat is not seat]
 
     def offer(self, seat: Seat, entries: int, now: float, due_s: float = math.inf) -> Offer:
-        """One or more entries of a session are ready."""
+        """One or more entries of a session are ready; with its first ones it has joined the others."""
+        self._seats[id(seat)] = seat
         seat.offers(now)
         offer = Offer(seat, entries, now, due_s)
         self._offers.append(offer)
@@ -111,7 +105,7 @@ class Gathering:
             return math.inf
         if waiting >= self._most:
             return now
-        absent = [seat for seat in self._seats if not seat.waiting and self._hopeful(seat, now)]
+        absent = [seat for seat in self._seats.values() if not seat.waiting and self._hopeful(seat, now)]
         until = self._until(takes_s(min(self._most, waiting + len(absent))))
         return until if any(seat.expected_s <= until for seat in absent) else now
 

@@ -10,6 +10,8 @@ from engine.plug import Ports
 class FunctionRunner:
     """Runs `render` on every entry of a batch in turn; an entry that fails does not touch the others."""
 
+    concurrent = True
+
     def __init__(self, render: Callable[[Ports], Ports]) -> None:
         self._render = render
 

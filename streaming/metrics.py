@@ -10,7 +10,7 @@ import math
 import platform
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -26,8 +26,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
 
 STAGES = (
-    "decode", "convert", "post", "wait", "track", "occlusion", "features", "queue", "inputs", "render", "paste",
-    "planes", "fetch", "deliver",
+    "decode", "convert", "post", "wait", "track", "occlusion", "features", "queue", "inputs", "gather", "render",
+    "paste", "planes", "fetch", "deliver",
 )  # fmt: skip
 """The stages of a frame, in their order."""
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
@@ -49,6 +49,8 @@ SECONDS = (
     0.15, 0.2, 0.3, 0.5, 1.0,
 )  # fmt: skip
 """Upper bounds of the buckets, closest together where a frame's own time lies."""
+FACES = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+"""The same of a batch."""
 
 _MOST_SESSIONS = (
     256  # whose bitrate is kept: above what any server takes, so that a lost end cannot grow for ever
@@ -97,6 +99,12 @@ class Metrics(Recorder):
             "filter_lag_seconds", "Delay that smoothing added to the motion of a generated picture."
         )
 
+        self._batch = self._histogram(
+            "batch_faces",
+            "Faces that went through the network together with a picture's, its own included.",
+            buckets=FACES,
+        )
+
     def frame_received(self) -> None:
         self._received.inc()
 
@@ -108,6 +116,8 @@ class Metrics(Recorder):
         _observe(self._age, age_s)
         for stage, seconds in stages.items():
             _observe(self._stages.of(stage), seconds)
+        if report.batch:
+            _observe(self._batch, report.batch)
         if report.outcome is Outcome.GENERATED:
             _observe(self._lag, report.filter_lag_s)
         else:
@@ -262,9 +272,11 @@ class Metrics(Recorder):
         gauge = Gauge(f"marotte_{name}", text, tuple(labels), registry=self._registry)
         return _Labelled(gauge, *labels.values()) if labels else gauge
 
-    def _histogram(self, name: str, text: str, **labels: tuple[str, ...]) -> Any:
+    def _histogram(
+        self, name: str, text: str, *, buckets: Sequence[float] = SECONDS, **labels: tuple[str, ...]
+    ) -> Any:
         histogram = Histogram(
-            f"marotte_{name}", text, tuple(labels), buckets=SECONDS, registry=self._registry
+            f"marotte_{name}", text, tuple(labels), buckets=buckets, registry=self._registry
         )
         return _Labelled(histogram, *((*known, OTHER) for known in labels.values())) if labels else histogram
 
@@ -285,9 +297,9 @@ class _Labelled:
         return found
 
 
-def _observe(histogram: Histogram, seconds: float) -> None:
-    if math.isfinite(seconds):
-        histogram.observe(max(0.0, seconds))
+def _observe(histogram: Histogram, value: float) -> None:
+    if math.isfinite(value):
+        histogram.observe(max(0.0, value))
 
 
 def _cause(reason: str | None) -> str:

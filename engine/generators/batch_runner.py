@@ -8,15 +8,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends import Graph, Port
+from engine.backends import BACKENDS, Graph, Port
 from engine.backends.graph import check_arrays
 from engine.bundle import Bundle
 from engine.errors import PortError
 from engine.generators.graph_runner import GraphRunner, check_finite
+from engine.plans.request import BATCHES
 from engine.plug import Ports
 
-_ON_CPU: Final = frozenset({"openvino", "onnxruntime"})
-_GAINFUL: Final = (1, 2, 4, 8)
+_ON_CPU: Final = frozenset(BACKENDS)
 
 Rooms = Mapping[str, NDArray[Any]]
 
@@ -138,11 +138,13 @@ def further_graphs(
 
 
 def batches_for(backend: str, most: int) -> tuple[int, ...]:
-    """The sizes to open: up to `most` by doubling, and for 0 those from which the backend gains: on a CPU one entry
-    (docs/batching.md)."""
-    if most == 0:
-        return (1,) if backend in _ON_CPU else _GAINFUL
-    return tuple(sorted({*(size for size in _GAINFUL if size < most), most}))
+    """The sizes to open, up to `most`; for 0 those from which the backend gains: on a CPU one entry (docs/batching.md).
+
+    A GPU's plans are made for the sizes of engine.plans.request; a CPU takes any.
+    """
+    if backend not in _ON_CPU:
+        return tuple(size for size in BATCHES if size <= (most or BATCHES[-1]))
+    return tuple(sorted({*(size for size in BATCHES if size < most), most or 1}))
 
 
 def _sizes(port: Port) -> tuple[int, ...]:

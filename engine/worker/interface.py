@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.batching import check_batching
 from engine.config import file_path
 from engine.errors import ConfigError
 from engine.fallback import FallbackConfig
@@ -150,7 +151,9 @@ class WorkerConfig:
     pictures that leave. sessions: most at once. spare: keep a second process ready, so that a replacement takes a
     moment and not a start. hang_s: a stage busy for longer, or a process silent for longer, counts as hung. add_s:
     longest that a source may take. driver_pixels: the operator asked by name for the driver's inner mouth and
-    shading."""
+    shading. batch: most faces, of all sessions together, that go through a bundle's graph at once; 0 is as many as the
+    backend gains from, which on a CPU is one. batch_wait_s: longest that a frame waits for those of other sessions; it
+    waits only for one that is expected by then, and only while it stays in time itself (docs/batching.md)."""
 
     bundles: tuple[str, ...] = ("mesh_flow",)
     accept: frozenset[str] = frozenset()
@@ -164,6 +167,8 @@ class WorkerConfig:
     hang_s: float = 2.0
     add_s: float = 15.0
     driver_pixels: bool = False
+    batch: int = 0
+    batch_wait_s: float = 0.004
 
     def __post_init__(self) -> None:
         for name, kind in (("bundles", tuple), ("accept", frozenset)):
@@ -177,6 +182,7 @@ class WorkerConfig:
             raise ConfigError(f"side: got {self.side}, expected 128 .. 1280 pixels")
         if not 1 <= self.sessions <= 64:
             raise ConfigError(f"sessions: got {self.sessions}, expected 1 .. 64")
+        check_batching(self.batch, self.batch_wait_s)
 
 
 def bundle_name(bundle: str | Path) -> str:

@@ -74,7 +74,7 @@ class _Pending:
 
 
 class Live:
-    """A session from the moment it is opened until its thread has ended. spec: settled. cast: its sources, shown
+    """A session from the moment it is opened until its threads have ended. spec: settled. cast: its sources, shown
     already; they are let go of with the session."""
 
     def __init__(
@@ -84,18 +84,17 @@ class Live:
         deliver: Callable[[Delivery], None],
         cast: Cast,
         stock: Stock,
-        generating: Generating,
     ) -> None:
         self.name, self.spec = name, spec
         self.busy = Busy()
-        self._stock, self._generating = stock, generating
-        self._deliver = deliver
+        self._stock, self._deliver = stock, deliver
         self._frames: Latest[_Posted] = Latest()
         self._lock = threading.Lock()
         self._pending: list[_Pending] = []
         self._changes = self._asked = 0
         self._now, self._cast = spec, cast
         self._once = Once(f"session {name}: a frame failed")
+        self.generating = Generating(name, self._once)
         self._timeline = Timeline()
         self._closed = threading.Event()
         self._recipient: Recipient | None = None
@@ -132,15 +131,18 @@ class Live:
         return number
 
     def close(self) -> None:
-        """Nothing is delivered any more; the thread frees what it holds and ends."""
+        """Nothing is delivered any more; the threads free what they hold and end."""
         self._closed.set()
         self._frames.close()
+        self.generating.close()
+        if (recipient := self._recipient) is not None:
+            recipient.runner.close()  # a frame that waits in it is not waited for
         with self._lock:
             self._end_ticker()
 
     def threads(self) -> list[threading.Thread]:
         """Those that are to have ended after `close`."""
-        return [self.thread, *self._ending]
+        return [self.thread, self.generating.thread, *self._ending]
 
     def _ask(self, spec: SessionSpec, cast: Cast) -> None:
         """Have prepared what is needed next, so that it is there sooner."""
@@ -188,6 +190,7 @@ class Live:
         stock, spec, mode = self._stock, self._now, mode_of(self._now)
         bundle = stock.bundles[spec.bundle]
         session: Session | Resting
+        runner = bundle.runner.session()
         try:
             prepared = stock.prepared(spec, self._cast)
         except Exception as error:
@@ -200,7 +203,7 @@ class Live:
             session = Session(
                 self._followed(),
                 bundle.generator,
-                bundle.runner,
+                runner,
                 faces=stock.opening.faces,
                 config=PipelineConfig(mode=mode, fallback=spec.fallback),
                 prepared=prepared,
@@ -213,7 +216,7 @@ class Live:
             spec.bundle,
             mode,
             session,
-            bundle.runner,
+            runner,
             self._deliver,
             self._closed,
             Planes(),
@@ -255,7 +258,7 @@ class Live:
             rgb = fitted(rgb, self._stock.side)
         frame = Frame(rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
         work = session.measure(frame, {"wait": time.perf_counter() - posted.posted_s})
-        self._generating.put(
+        self.generating.put(
             Observed(recipient, work, stamp, self._changes, self._cast.source.info.id, time.perf_counter())
         )
 
@@ -318,6 +321,7 @@ class Live:
         """Nothing of this bundle and mode is delivered any more; the next frame begins with the others."""
         if self._recipient is not None:
             self._recipient.retired = True
+            self._recipient.runner.close()
             self._recipient = None
         self._again_s = 0.0
 
@@ -338,6 +342,7 @@ class Live:
 
     def _release(self) -> None:
         self.busy.end()
+        self._retire()
         if self._tracker is not None:
             self._stock.trackers.give(self._tracker)
         self._stock.sources.unshow(self._cast)

@@ -2,7 +2,8 @@
 
 marotte-side             opens everything, then finds sources, one at a time, and prepares them
 marotte-observe-NAME     one per session
-marotte-generate         one for all sessions
+marotte-generate-NAME    one per session
+marotte-batch-BUNDLE     one per bundle: runs its graph for all sessions (engine/batching.py)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from engine import blend
+from engine.batching import BatchingRunner
 from engine.errors import ConfigError, NoFaceError, WorkerError
 from engine.media import read_picture
 from engine.media.planes import i420_of
@@ -38,13 +40,13 @@ from engine.worker.interface import (
     Worker,
     WorkerConfig,
     WorkerStatus,
+    bundle_name,
 )
 from engine.worker.live import Live
 from engine.worker.offers import OpenBundle, first_kind
 from engine.worker.preparing import Preparing
 from engine.worker.servers import Servers
 from engine.worker.sources import Finder, Ready, Sources, fitted, id_of
-from engine.worker.stages import Generating
 from engine.worker.stock import Stock, Trackers
 from engine.worker.tools import ClosableTracker, Tools
 
@@ -71,7 +73,7 @@ class LocalWorker(Worker):
 
     def __init__(self, config: WorkerConfig, tools: Tools | None = None) -> None:
         self._config, self._tools = config, tools or Tools()
-        self._opening = Opening(config.backend, config.faces, config.cache)
+        self._opening = Opening(config.backend, config.faces, config.cache, batch=config.batch)
         self._lock = threading.RLock()
         self._status = WorkerStatus(State.STARTING, {}, pid=os.getpid())
         self._told: list[Callable[[WorkerStatus], None]] = []
@@ -80,7 +82,6 @@ class LocalWorker(Worker):
         self._sources = Sources()
         self._bundles: tuple[BundleInfo, ...] = ()
         self._stock: Stock | None = None
-        self._generating: Generating | None = None
         self._work: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: look what else there is
         self._job: _Job | None = None
         self._closing = False
@@ -105,10 +106,10 @@ class LocalWorker(Worker):
     def busy_s(self) -> float:
         """Seconds for which the stage that is longest at work has been at it; 0 when all wait."""
         with self._lock:
-            stages = [live.busy for live in self._sessions.values()]
-            if self._generating is not None:
-                stages.append(self._generating.busy)
-        return max((stage.seconds() for stage in stages), default=0.0)
+            stages = [busy for live in self._sessions.values() for busy in (live.busy, live.generating.busy)]
+            runners = [] if self._stock is None else [one.runner for one in self._stock.bundles.values()]
+        at_it = [*(stage.seconds() for stage in stages), *(runner.busy_s() for runner in runners)]
+        return max(at_it, default=0.0)
 
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         found: Future[SourceInfo] = Future()
@@ -129,7 +130,7 @@ class LocalWorker(Worker):
     def open(self, session: str, spec: SessionSpec, deliver: Callable[[Delivery], None]) -> None:
         spec = checked(spec, driver_pixels=self._config.driver_pixels)
         with self._lock:
-            if self._stock is None or self._generating is None or self._status.state is not State.READY:
+            if self._stock is None or self._status.state is not State.READY:
                 raise WorkerError(self._refusal() or "the worker is still starting: try again in a moment")
             if session in self._sessions:
                 raise WorkerError(f"session {session}: it is open already")
@@ -137,7 +138,7 @@ class LocalWorker(Worker):
                 raise WorkerError(f"busy: {self._config.sessions} sessions at most; end one first")
             spec = settled(spec, self._bundles, edit=self._config.edit)
             cast = self._sources.show(spec.sources)
-            self._sessions[session] = Live(session, spec, deliver, cast, self._stock, self._generating)
+            self._sessions[session] = Live(session, spec, deliver, cast, self._stock)
 
     def post(self, session: str, rgb: U8, stamp: Stamp) -> bool:
         live = self._sessions.get(session)
@@ -173,11 +174,8 @@ class LocalWorker(Worker):
                 self.close_session(session)
             job, self._job = self._job, None
             threads = list(self._ended)
-            generating, stock = self._generating, self._stock
+            stock = self._stock
         self._work.put(None)
-        if generating is not None:
-            generating.close()
-            threads.append(generating.thread)
         if self._side is not None:
             threads.append(self._side)
         if job is not None and job.found.set_running_or_notify_cancel():
@@ -231,7 +229,14 @@ class LocalWorker(Worker):
         undo = opened.enter_context(ExitStack())
         bundles: dict[str, OpenBundle] = {}
         for bundle in config.bundles:
-            generator, runner = tools.open_generator(bundle, opening, config.accept)
+            generator, inner = tools.open_generator(bundle, opening, config.accept)
+            runner = BatchingRunner(
+                inner,
+                most=config.batch,
+                wait_s=config.batch_wait_s,
+                stall_s=config.hang_s,
+                name=bundle_name(bundle),
+            )
             undo.callback(runner.close)
             info = tools.offer(bundle, generator, edit=config.edit)
             bundles[info.name] = OpenBundle(info, generator, runner)
@@ -253,8 +258,8 @@ class LocalWorker(Worker):
         with self._lock:
             self._go_on()
             self._bundles = tuple(bundle.info for bundle in bundles.values())
-            self._stock, self._generating = stock, Generating()
-            undo.pop_all()  # from here on the runners are closed after the thread that uses them
+            self._stock = stock
+            undo.pop_all()  # from here on the runners are closed after the threads that use them
         return finder
 
     def _warm(self, stock: Stock, finder: Finder) -> None:

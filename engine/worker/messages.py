@@ -123,6 +123,7 @@ def report_fields(report: FrameReport, stamp: Stamp) -> dict[str, Any]:
         "age_s": report.age_s,
         "filter_lag_s": report.filter_lag_s,
         "faces": report.faces,
+        "batch": report.batch,
         "reason": report.reason,
     }
 
@@ -143,6 +144,7 @@ def read_report(message: Message) -> tuple[FrameReport, Stamp]:
             message.get("filter_lag_s", float),
             message.get("faces", int),
             None if reason is None else str(reason),
+            message.get("batch", int),
         )
         return report, Stamp(int(pts), float(arrived_s), int(mark))
     except (ValueError, TypeError, OverflowError) as error:

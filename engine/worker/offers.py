@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine import backends
+from engine.batching import BatchingRunner
 from engine.bundle import read_manifest
 from engine.errors import ConfigError
 from engine.generators import check_bundle, find_bundle
-from engine.plug import Generator, Runner
+from engine.plug import Generator
 from engine.types import Mode
 from engine.worker.interface import BundleInfo, WorkerConfig, bundle_name
 
@@ -23,11 +24,11 @@ _MODES = (Mode.PUPPET, Mode.EDIT)  # in the order in which they are offered
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenBundle:
-    """A bundle that sessions can be opened with."""
+    """A bundle that sessions can be opened with. runner: what they share; each has a session of it."""
 
     info: BundleInfo
     generator: Generator
-    runner: Runner
+    runner: BatchingRunner
 
 
 def check_offers(config: WorkerConfig) -> None:

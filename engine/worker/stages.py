@@ -1,27 +1,33 @@
 """The two stages of a live session, in two threads: while one frame is generated, the next is tracked.
 
-    post -> [one slot] -> observe, a thread per session -> [one slot] -> generate, one thread for all -> deliver
+    post -> [one slot] -> observe, a thread per session -> [one slot] -> generate, a thread per session -> deliver
 
-The newest frame wins at both slots, so that a slow stage makes frames fewer and never older.
+The newest frame wins at both slots, so that a slow stage makes frames fewer and never older. The sessions of a bundle
+meet in its runner alone (engine/batching.py): while one's frames are in it, another's picture is pasted and sent.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from engine.batching import Ran, SessionRunner
 from engine.media.planes import i420_of
 from engine.pipeline import Session, Work, run_batch
-from engine.plug import Runner
-from engine.types import U8, Mode
+from engine.types import U8, FrameReport, Mode
+from engine.worker import heap
 from engine.worker.interface import Delivery, Stamp
+from engine.worker.latest import Latest
 from engine.worker.resting import Resting
 
 _log = logging.getLogger("marotte.worker")
+
+_NOTHING = Ran()
+_SHARE = 0.2  # of the newest time in a smoothed one
 
 
 class Busy:
@@ -75,14 +81,14 @@ class Planes:
 
 @dataclass(slots=True, eq=False)
 class Recipient:
-    """Where one session's pictures of one bundle and mode go: kept by the generate stage, ended by whoever closes the
-    session, or retired where another bundle or mode takes its place."""
+    """Where one session's pictures of one bundle and mode go: ended by whoever closes the session, or retired where
+    another bundle or mode takes its place; `runner` is its own and is closed then."""
 
     name: str
     bundle: str
     mode: Mode
     session: Session | Resting
-    runner: Runner
+    runner: SessionRunner
     deliver: Callable[[Delivery], None]
     closed: threading.Event
     planes: Planes
@@ -107,93 +113,97 @@ class Observed:
     observed_s: float
 
 
-class Generating:
-    """The thread that generates, shows and hands over, for all sessions at once."""
+class Pace:
+    """When the answers for a frame are needed: so early that its picture has left when the next frame is there.
+
+    For two threads: one tells what was observed, the other the rest.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._waiting: dict[Recipient, Observed] = {}
-        self._closed = False
-        self._once = Once("a batch failed")
+        self._observed_s: float | None = None
+        self._interval_s: float | None = None
+        self._after_s = 0.0
+
+    def observed(self, now: float) -> None:
+        """A frame is ready to be generated."""
+        if self._observed_s is not None:
+            passed = now - self._observed_s
+            usual = passed if self._interval_s is None else self._interval_s
+            # A pause is no interval: one grows by a fifth at most.
+            self._interval_s = usual + _SHARE * (min(passed, 2.0 * usual) - usual)
+        self._observed_s = now
+
+    def due_s(self, observed_s: float) -> float:
+        """For the frame that was observed then; never, where no interval is known."""
+        return math.inf if self._interval_s is None else observed_s + self._interval_s - self._after_s
+
+    def shown(self, seconds: float) -> None:
+        """How long it took from the answers until the picture had left."""
+        self._after_s += _SHARE * (seconds - self._after_s)
+
+
+class Generating:
+    """The thread that generates, shows and hands over one session's frames. once: logs what fails."""
+
+    def __init__(self, name: str, once: Once) -> None:
         self.busy = Busy()
-        self.thread = threading.Thread(target=self._run, name="marotte-generate", daemon=True)
+        self._observed: Latest[Observed] = Latest()
+        self._pace, self._once = Pace(), once
+        self.thread = threading.Thread(target=self._run, name=f"marotte-generate-{name[:8]}", daemon=True)
         self.thread.start()
 
     def put(self, observed: Observed) -> None:
-        """The newest of its session; an older one that still waits is dropped."""
-        with self._changed:
-            if not self._closed:
-                self._waiting[observed.recipient] = observed
-                self._changed.notify()
+        """The newest one; an older one that still waits is dropped."""
+        self._pace.observed(observed.observed_s)
+        self._observed.put(observed)
 
     def close(self) -> None:
-        """End after the batch at hand."""
-        with self._changed:
-            self._closed = True
-            self._waiting.clear()
-            self._changed.notify()
+        """End after the frame at hand."""
+        self._observed.close()
 
     def _run(self) -> None:
-        while taken := self._take():
-            for batch in _by_runner(taken):
-                self.busy.begin()
-                try:
-                    self._generate(batch)
-                except Exception as error:  # nothing may end this thread: the next batch may do better
-                    self._once.log(error)
-                self.busy.end()
-
-    def _take(self) -> list[Observed]:
-        """One frame of every session that has one; empty at the end."""
-        batch: list[Observed] = []
-        with self._changed:
-            while not batch and not self._closed:
-                self._changed.wait_for(lambda: self._closed or self._waiting)
-                batch = [observed for observed in self._waiting.values() if not observed.recipient.over]
-                self._waiting.clear()
-        return batch
-
-    def _generate(self, batch: Sequence[Observed]) -> None:
-        """All of one runner."""
-        runner = batch[0].recipient.runner
-        now = time.perf_counter()
-        works = []
-        for observed in batch:
-            observed.work.seconds["queue"] = now - observed.observed_s
-            works.append(observed.recipient.session.feed(observed.work))
-        started = time.perf_counter()
-        outputs = iter(run_batch(runner, [ports for work in works for ports in work.ports]))
-        render_s = time.perf_counter() - started
-        for observed, work in zip(batch, works):
-            answers = [next(outputs) for _ in work.ports]
+        while (observed := self._observed.take()) is not None:
+            if observed.recipient.over:
+                continue
+            self.busy.begin()
             try:
-                delivery = _delivery(observed, work, answers, render_s)
-                if not observed.recipient.over:
-                    observed.recipient.deliver(delivery)
-            except Exception as error:  # one session's fault must not reach another
-                observed.recipient.once.log(error)
+                self._generate(observed)
+            except Exception as error:  # nothing may end this thread: the next frame may do better
+                self._once.log(error)
+            self.busy.end()
+        heap.give_back()
+
+    def _generate(self, observed: Observed) -> None:
+        recipient = observed.recipient
+        runner, session = recipient.runner, recipient.session
+        observed.work.seconds["queue"] = time.perf_counter() - observed.observed_s
+        work = session.feed(observed.work)
+        runner.due_s = self._pace.due_s(observed.observed_s)
+        answers = run_batch(runner, work.ports)
+        answered_s = time.perf_counter()
+        ran = runner.last if work.ports else _NOTHING
+        if work.ports and runner.gathers:
+            work.seconds["gather"] = ran.waited_s
+        frame, report = session.show(work, answers, ran.ran_s)
+        if recipient.over:
+            return
+        delivery = _delivery(observed, work, frame.rgb, replace(report, batch=ran.size))
+        if not recipient.over:
+            recipient.deliver(delivery)
+        self._pace.shown(time.perf_counter() - answered_s)
 
 
-def _by_runner(taken: Sequence[Observed]) -> list[list[Observed]]:
-    batches: dict[int, list[Observed]] = {}
-    for observed in taken:
-        batches.setdefault(id(observed.recipient.runner), []).append(observed)
-    return list(batches.values())
-
-
-def _delivery(observed: Observed, work: Work, answers: Sequence[object], render_s: float) -> Delivery:
+def _delivery(observed: Observed, work: Work, picture: U8, report: FrameReport) -> Delivery:
     recipient, stamp = observed.recipient, observed.stamp
-    frame, report = recipient.session.show(work, answers, render_s)  # type: ignore[arg-type]
     started = time.perf_counter()
-    planes = recipient.planes.of(frame.rgb)
+    planes = recipient.planes.of(picture)
     now = time.perf_counter()
     work.seconds["planes"] = now - started
-    report = dataclasses.replace(report, pts=stamp.pts, age_s=now - stamp.arrived_s)
     return Delivery(
         recipient.name,
         planes,
         stamp,
-        report,
+        replace(report, pts=stamp.pts, age_s=now - stamp.arrived_s),
         observed.changes,
         observed.source,
         recipient.bundle,

@@ -35,7 +35,7 @@ class Stock:
         return self.preparing.get(cast, spec.bundle, mode_of(spec))
 
     def close(self) -> None:
-        """After the thread that uses the runners."""
+        """After the threads that use the runners."""
         for bundle in self.bundles.values():
             bundle.runner.close()
 

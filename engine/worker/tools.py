@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from engine import measuring, source
+from engine.backends import choose
 from engine.generators import open_generator
+from engine.generators.batch_runner import batches_for
 from engine.measuring import BodyTracker, Expressions, Tracker
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
@@ -54,7 +56,10 @@ class Tools:
         self, bundle: str, opening: Opening, accept: frozenset[str]
     ) -> tuple[Generator, Runner]:
         """By name or folder, compiled before the first frame. accept: names of the terms that were accepted."""
-        return open_generator(bundle, backend=opening.backend, accept=accept)
+        batches = batches_for(choose(opening.backend).name, opening.batch)
+        return open_generator(
+            bundle, backend=opening.backend, accept=accept, batches=batches, frames=opening.frames
+        )
 
     def offer(self, bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
         """What is told of it; see engine.worker.offers."""

@@ -32,6 +32,7 @@ export const STAGES = {
   features: ["read face", "Measuring pose, mouth, eyes and brows (features)"],
   queue: ["queue", "Waiting for the portrait's own step (queue)"],
   inputs: ["prepare", "Preparing what moves the portrait (inputs)"],
+  gather: ["gather", "Waiting a moment for other sessions, to be drawn together with them (gather)"],
   render: ["draw", "Drawing the moved portrait (render)"],
   paste: ["blend in", "Putting the moved face back into the whole portrait (paste)"],
   planes: ["to video", "Turning the portrait into the colours that video uses (planes)"],

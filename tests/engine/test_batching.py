@@ -94,7 +94,8 @@ class Bench:
     def start(self, session: SessionRunner, *given: float, due_s: float = np.inf) -> Future[Any]:
         """Offer frames, and come back when they are known to the shared runner or answered."""
         offered_s, before = session.seat.offered_s, self.shared._gathering.waiting
-        future = self._threads.submit(lambda: session.run([entry(value) for value in given], due_s))
+        session.due_s = due_s
+        future = self._threads.submit(lambda: session.run([entry(value) for value in given]))
         until(
             lambda: (
                 future.done()
@@ -110,8 +111,9 @@ class Bench:
         for number in range(2):
             for session, phase in zip(sessions, phases):
                 self.clock.time_s = number * FRAME_S + phase
-                session.seat.offers(self.clock.time_s)
-                session.seat.waiting = False
+                with self.shared._lock:
+                    self.shared._gathering.offer(session.seat, 1, self.clock.time_s)
+                    self.shared._gathering.take()
         self.clock.time_s = 2 * FRAME_S
         return sessions
 

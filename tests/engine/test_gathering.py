@@ -22,7 +22,7 @@ def begins(gathering: Gathering, now: float, takes_s: float = 0.0) -> float:
 
 def regular(gathering: Gathering, *phases: float, rounds: int = 4) -> list[Seat]:
     """Sessions of 32 frames a second that have offered so many times, each at its phase, and were served alone."""
-    seats = [gathering.join() for _ in phases]
+    seats = [Seat() for _ in phases]
     for number in range(rounds):
         for seat, phase in zip(seats, phases):
             gathering.offer(seat, 1, number * FRAME_S + phase)
@@ -33,7 +33,6 @@ def regular(gathering: Gathering, *phases: float, rounds: int = 4) -> list[Seat]
 def test_nothing_begins_where_nothing_waits() -> None:
     """An idle runner is not woken, and a batch taken then is empty."""
     gathering = Gathering(4, WAIT_S)
-    gathering.join()
     assert begins(gathering, 1.0) == math.inf
     assert gathering.take() == []
 
@@ -83,7 +82,8 @@ def test_nobody_waits_for_a_session_that_has_just_come_or_gone() -> None:
     """Of a first frame nothing is known, and after `leave` nothing is expected."""
     gathering = Gathering(4, WAIT_S)
     one, two = regular(gathering, 0.0, 0.002)
-    gathering.join()
+    gathering.offer(Seat(), 1, 4 * FRAME_S)
+    gathering.take()
     gathering.leave(two)
     gathering.offer(one, 1, 4 * FRAME_S)
     assert begins(gathering, 4 * FRAME_S) == 4 * FRAME_S
@@ -140,7 +140,7 @@ def test_a_full_batch_begins_at_once() -> None:
 def test_when_more_are_ready_than_fit_they_take_turns() -> None:
     """Nine sessions that are ready again at once, four a batch: after nine rounds each was served as often."""
     gathering = Gathering(4, WAIT_S)
-    seats = [gathering.join() for _ in range(9)]
+    seats = [Seat() for _ in range(9)]
     served = dict.fromkeys(range(9), 0)
     for seat in seats:
         gathering.offer(seat, 1, 0.0)
@@ -160,9 +160,9 @@ def parts(gathering: Gathering, names: dict[Offer, str]) -> list[tuple[str, int,
 def test_the_faces_of_one_frame_stay_together_and_are_next_where_they_do_not_fit() -> None:
     """An offer goes whole: one that does not fit lets a smaller one before, once, and is then the first."""
     gathering = Gathering(4, WAIT_S)
-    offers = {gathering.offer(gathering.join(), count, 0.0): f"{count}" for count in (3, 2, 1)}
+    offers = {gathering.offer(Seat(), count, 0.0): f"{count}" for count in (3, 2, 1)}
     assert parts(gathering, offers) == [("3", 0, 3), ("1", 0, 1)]
-    late = gathering.offer(gathering.join(), 3, 1.0)
+    late = gathering.offer(Seat(), 3, 1.0)
     assert parts(gathering, offers | {late: "late"}) == [("2", 0, 2)]
     assert parts(gathering, {late: "late"}) == [("late", 0, 3)]
 
@@ -170,8 +170,8 @@ def test_the_faces_of_one_frame_stay_together_and_are_next_where_they_do_not_fit
 def test_an_offer_larger_than_a_batch_goes_in_parts_between_which_the_others_have_their_turn() -> None:
     """Ten faces do not keep one face waiting for longer than a batch, and every part is taken once, in order."""
     gathering = Gathering(4, WAIT_S)
-    large = gathering.offer(gathering.join(), 10, 0.0)
-    small = gathering.offer(gathering.join(), 1, 0.0)
+    large = gathering.offer(Seat(), 10, 0.0)
+    small = gathering.offer(Seat(), 1, 0.0)
     names = {large: "large", small: "small"}
     assert [parts(gathering, names) for _ in range(4)] == [
         [("large", 0, 4)],
@@ -184,7 +184,7 @@ def test_an_offer_larger_than_a_batch_goes_in_parts_between_which_the_others_hav
 def test_what_is_withdrawn_or_left_is_in_no_batch() -> None:
     """A frame that nobody waits for any more takes nobody's place."""
     gathering = Gathering(4, WAIT_S)
-    seats = [gathering.join() for _ in range(3)]
+    seats = [Seat() for _ in range(3)]
     offers = [gathering.offer(seat, 1, 0.0) for seat in seats]
     gathering.withdraw(offers[0])
     gathering.leave(seats[1])
@@ -204,7 +204,7 @@ def test_waits_are_bounded_however_sessions_come() -> None:
     """With 6 sessions that come at odd times no frame of a runner that is free waits longer than is set."""
     state, now = 1, 0.0
     gathering = Gathering(8, WAIT_S)
-    seats = [gathering.join() for _ in range(6)]
+    seats = [Seat() for _ in range(6)]
     next_s = [0.003 * k for k in range(6)]
     waits: list[float] = []
     for _ in range(3000):

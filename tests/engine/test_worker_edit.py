@@ -328,7 +328,7 @@ def test_what_a_bundle_says_of_a_source_comes_with_it() -> None:
 
 
 def test_a_session_of_one_kind_does_not_hold_up_another(editing: Desk) -> None:
-    """Bundles have a runner each: their sessions never share a batch."""
+    """Bundles have a runner each: their sessions never share a batch, and run while the other's is busy."""
     gate = Gate()
     editing.open("one")
     editing.open("two", bundle="both", mode=Mode.EDIT)
@@ -338,7 +338,8 @@ def test_a_session_of_one_kind_does_not_hold_up_another(editing: Desk) -> None:
     gate.reached()
     editing.post(52, "one")
     editing.post(53, "two")
-    while len(editing.worker._generating._waiting) < 2:  # type: ignore[union-attr]
+    gate.reached()
+    while editing.waiting("one") != 52:
         time.sleep(0.001)
     gate.open()
     seen = {(delivery.session, value_of(delivery)) for delivery in (editing.next() for _ in range(3))}

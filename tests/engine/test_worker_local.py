@@ -63,7 +63,7 @@ def test_a_frame_comes_back_as_the_picture_rendered_from_it(session: Desk) -> No
     assert delivery.planes.flags.writeable
     assert delivery.report.outcome is Outcome.GENERATED
     assert delivery.report.pts == 12345
-    stages = ["wait", "track", "features", "queue", "inputs", "render", "paste", "planes"]
+    stages = ["wait", "track", "features", "queue", "inputs", "gather", "render", "paste", "planes"]
     assert list(delivery.report.seconds) == stages
     assert sum(delivery.report.seconds.values()) <= delivery.report.age_s
 
@@ -111,8 +111,7 @@ def test_before_the_runner_the_newest_work_wins(session: Desk) -> None:
         session.post(value)
         while value not in tracked:
             time.sleep(0.001)
-    waiting = session.worker._generating._waiting  # type: ignore[union-attr]
-    while [observed.stamp.mark for observed in waiting.values()] != [53]:
+    while session.waiting() != 53:
         time.sleep(0.001)
     gate.open()
     assert [value_of(session.next()) for _ in range(2)] == [50, 53]
@@ -201,7 +200,6 @@ def test_each_kind_of_error_is_logged_once(session: Desk, caplog: pytest.LogCapt
 def test_sessions_share_a_batch_and_no_fault() -> None:
     """What waits for a busy runner goes through it as one batch; a broken session falls back alone."""
     gate = Gate()
-    tracked: list[int] = []
 
     def inputs(drive: Any) -> None:
         if drive.frame.rgb[0, 0, 0] == 99:
@@ -209,20 +207,17 @@ def test_sessions_share_a_batch_and_no_fault() -> None:
 
     with desk(Faults(inputs=inputs)) as both:
         both.faults.run = gate
-        both.open("one")
-        both.open("two")
+        for name in ("one", "two", "three"):
+            both.open(name)
         both.post(50, "one")
         gate.reached()
-        both.faults.track = lambda frame: tracked.append(int(frame.rgb[0, 0, 0]))
-        both.post(60, "one")
-        both.post(70, "two")
-        while len(tracked) < 2:
-            time.sleep(0.001)
-        while len(both.worker._generating._waiting) < 2:  # type: ignore[union-attr]
+        both.post(60, "two")
+        both.post(70, "three")
+        while both.offered() < 2:
             time.sleep(0.001)
         gate.open()
-        seen = {(d.session, value_of(d)) for d in (both.next() for _ in range(3))}
-        assert seen == {("one", 50), ("one", 60), ("two", 70)}
+        seen = {(d.session, value_of(d), d.report.batch) for d in (both.next() for _ in range(3))}
+        assert seen == {("one", 50, 1), ("two", 60, 2), ("three", 70, 2)}
         assert both.faults.batches[-2:] == [1, 2]
         bad, good = both.step(99, "one"), both.step(80, "two")
         assert (bad.report.outcome, good.report.outcome) == (Outcome.HELD, Outcome.GENERATED)

@@ -127,6 +127,8 @@ class FakeGenerator:
 class FakeRunner:
     faults: Faults
 
+    batches = (1, 2, 4, 8)
+
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
         self.faults.batches.append(len(batch))
         self.faults.run(batch)
@@ -249,6 +251,16 @@ class Desk:
         """One frame in, its picture out."""
         self.post(value, name, **more)
         return self.next()
+
+    def waiting(self, name: str = "one") -> int | None:
+        """The value of the frame that is observed and waits to be generated."""
+        observed = self.worker._sessions[name].generating._observed._item
+        return None if observed is None else observed.stamp.mark
+
+    def offered(self) -> int:
+        """Faces that wait for a runner."""
+        bundles = self.worker._stock.bundles.values()  # type: ignore[union-attr]
+        return sum(bundle.runner._gathering.waiting for bundle in bundles)
 
     def change(self, change: Mapping[str, Any], name: str = "one") -> int:
         return self.worker.change(name, change)

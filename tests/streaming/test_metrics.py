@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,17 @@ def test_buckets_resolve_a_frame() -> None:
     assert metrics.SECONDS[-1] == 1.0
     for lower, upper in zip(metrics.SECONDS, metrics.SECONDS[1:]):
         assert 1.0 < upper / lower <= (1.5001 if 0.01 <= lower < 0.1 else 2.5001)
+
+
+def test_a_batch_is_counted_by_the_faces_in_it() -> None:
+    """Once per picture, and not where nothing was run."""
+    counted = Metrics()
+    for faces in (4, 4, 1, 0):
+        counted.frame_left(replace(report(), batch=faces), 0.04, {"gather": 0.003})
+    assert value(counted, "marotte_batch_faces_count") == 3
+    assert value(counted, "marotte_batch_faces_sum") == 9
+    assert value(counted, "marotte_batch_faces_bucket", le="3.0") == 1
+    assert value(counted, "marotte_stage_seconds_count", stage="gather") == 4
 
 
 def test_a_frame_that_left_is_counted_once_everywhere() -> None:

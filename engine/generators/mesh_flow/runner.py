@@ -19,7 +19,9 @@ _FEATHER = 1.6
 
 
 class MeshFlowRunner:
-    """Draws frames from their ports with compiled kernels, one after the other."""
+    """Draws frames from their ports with compiled kernels, one after the other, in any number of threads."""
+
+    concurrent = True
 
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
         return [_guarded(ports) for ports in batch]
