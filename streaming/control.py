@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from engine.errors import MarotteError
@@ -94,7 +95,10 @@ class Control:
 
     def _flood(self, message: str | bytes) -> str | None:
         if isinstance(message, str) and len(message) <= MOST_BYTES and '"stop"' in message:
-            return self._follow(_parsed(message), None)
+            with suppress(_WrongError):
+                if _parsed(message).get("stop") is True:
+                    self._call.stop()
+                    return None
         if self._flooded:
             return None
         self._flooded = True

@@ -195,6 +195,9 @@ def test_a_flood_gets_one_answer_and_stop_is_heard_in_it(
     ]
     assert len([reply for reply in replies if reply and "error" in reply]) == 1
     assert answer(control, {"pause": True}) is None
+    for sly in ({"stop": False, "pause": True}, {"pause": True, "change": {"stop": {}}}, {"pause": '"stop"'}):
+        assert answer(control, sly) is None
+    assert control.answer('"stop" is no JSON') is None
     assert not call.told
     assert answer(control, {"stop": True}) is None
     assert call.told == ["stop"]
