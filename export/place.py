@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
-from engine.errors import BundleError
+from engine.annotate.alone import Alone
+from engine.errors import BundleError, ConfigError
+
+_PART: Final = ".part"
+_OLDER: Final = ".older"
+"""In the work folder, what stood in the place; no name that an `out` can have there, for that is the new one's."""
 
 
 def check_place(out: Path, mark: str, suffixes: frozenset[str]) -> None:
     """Nothing of a user's is replaced but a folder of the same kind: one that holds `mark` and else only files of these
-    suffixes. Raises BundleError."""
+    suffixes. Raises BundleError.
+
+    Before it looks, it clears up after one that was killed: what that had moved aside comes back.
+    """
+    _mend(out)
     advice = "name a new folder with --out"
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise BundleError(f"{out} is no folder; {advice}")
@@ -31,12 +42,14 @@ def check_place(out: Path, mark: str, suffixes: frozenset[str]) -> None:
 def placed(out: Path) -> Iterator[Path]:
     """A new folder beside `out`, to be filled; it takes the place of `out` when the block ends without an exception.
 
-    What stood there before stays until then, also when this is interrupted. Raises BundleError when the disk takes
-    nothing more, or the place cannot be written to.
+    What stood there before stays until then, also when this is interrupted; when it is killed, the next `check_place`
+    of the same place clears up. Raises BundleError when the disk takes nothing more, or the place cannot be written
+    to.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_PART, dir=out.parent))
+        alive = Alone(work)
     except OSError as error:
         raise BundleError(
             f"{out} cannot be written ({error.strerror}); name another place with --out"
@@ -45,11 +58,14 @@ def placed(out: Path) -> Iterator[Path]:
         new = work / out.name
         new.mkdir()
         yield new
-        _exchange(new, out, work / "older")
+        if out.exists():
+            out.rename(work / _OLDER)
+        new.rename(out)
     except OSError as error:
         raise BundleError(f"{out} cannot be written ({error.strerror}); free some space") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        alive.close()
+        _clear(work, out)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -60,14 +76,17 @@ def write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _exchange(new: Path, out: Path, older: Path) -> None:
-    """Whatever happens between the two renames, the old folder comes back."""
-    if not out.exists():
-        new.rename(out)
-        return
-    out.rename(older)
-    try:
-        new.rename(out)
-    except BaseException:
+def _mend(out: Path) -> None:
+    """Clear what processes left that are no more; those at work hold theirs."""
+    for work in out.parent.glob(f".{glob.escape(out.name)}.*{_PART}"):
+        with suppress(ConfigError, OSError):
+            Alone(work).close()
+            _clear(work, out)
+
+
+def _clear(work: Path, out: Path) -> None:
+    """Nothing stays of a work folder; what was moved aside into it comes back where nothing took its place."""
+    older = work / _OLDER
+    if older.exists() and not out.exists():
         older.rename(out)
-        raise
+    shutil.rmtree(work, ignore_errors=True)
