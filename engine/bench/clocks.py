@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Final, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
+
+from engine.backends import GPU_BACKENDS, Arrays, Graph
 
 REFERENCE_REMAP_MS: Final = 2.1
 """CPU milliseconds of `remap_seconds` on the core to which figures are scaled."""
@@ -30,20 +33,23 @@ class DeviceTimed(Protocol):
 
 
 class DeviceClock:
-    """What a device was busy for while something ran. Whatever is given is looked through for graphs that tell."""
+    """What a device was busy for while something ran. Whatever is given is looked through for graphs that tell, at each
+    `begin` anew: a plan that is ready takes the place of another graph."""
 
     def __init__(self, *workers: object) -> None:
-        self._graphs = [graph for worker in workers for graph in _timed_graphs(worker)]
-        for graph in self._graphs:
-            graph.timed = True
+        self._workers = workers
+        self._graphs: list[DeviceTimed] = []
+        self.begin()
 
     def __bool__(self) -> bool:
-        """Whether there is a device at all."""
+        """Whether there is a device that tells."""
         return bool(self._graphs)
 
     def begin(self) -> None:
+        found = (graph for worker in self._workers for graph in _timed_graphs(worker, _DEPTH))
+        self._graphs = list({id(graph): graph for graph in found}.values())  # one may be held twice
         for graph in self._graphs:
-            graph.device_ms = None
+            graph.timed, graph.device_ms = True, None
 
     def seconds(self) -> float | None:
         """Since `begin`; None where nothing ran on a device. A graph that ran twice is counted once."""
@@ -51,14 +57,35 @@ class DeviceClock:
         return sum(told) / 1000 if told else None
 
 
-def _timed_graphs(worker: object) -> list[DeviceTimed]:
+def timed_run(graph: Graph, arrays: Arrays) -> tuple[float, float, str]:
+    """Seconds that a run took, the same by the wall clock, and whose clock the first was: "device" by events, "wall" on
+    a device that tells none, for the CPU only waits then, "cpu" else."""
+    device = DeviceClock(graph)
+    started, started_wall = cpu_clock(), time.perf_counter()
+    graph.run(arrays)
+    spent, wall = cpu_clock() - started, time.perf_counter() - started_wall
+    if (busy := device.seconds()) is not None:
+        return busy, wall, "device"
+    return (wall, wall, "wall") if graph.backend in GPU_BACKENDS else (spent, wall, "cpu")
+
+
+_DEPTH: Final = 5
+"""Of a graph in a runner: a runner in a runner, a table in it, a graph that is to be replaced, and that."""
+
+
+def _timed_graphs(worker: object, depth: int) -> list[DeviceTimed]:
     """The worker itself, or those that it holds: a runner's graphs are its own affair and have no common name."""
     if isinstance(worker, DeviceTimed):
         return [worker]
-    held: list[object] = []
-    for value in getattr(worker, "__dict__", {}).values():
-        held += value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
-    return [one for one in held if isinstance(one, DeviceTimed)]
+    if not depth or isinstance(worker, (type, ModuleType, np.ndarray, str, bytes)):
+        return []
+    if isinstance(worker, Mapping):
+        held: Iterable[object] = worker.values()
+    elif isinstance(worker, (tuple, list)):
+        held = worker
+    else:
+        held = getattr(worker, "__dict__", {}).values()
+    return [graph for one in list(held) for graph in _timed_graphs(one, depth - 1)]
 
 
 def remap_seconds(times: int) -> list[float]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import Graph, open_graph
-from engine.bench.clocks import DeviceClock, DeviceTimed, cpu_clock, percentiles_ms
+from engine.bench.clocks import cpu_clock, percentiles_ms, timed_run
 from engine.bench.cost import Cost, count
 from engine.bench.peak import Peak
 from engine.bundle import Bundle
@@ -71,7 +71,7 @@ def _of_bundle(bundle: Bundle) -> list[Piece]:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """One graph on one backend at one batch. ran_on: the backend that really ran it, which is another one while a plan
-    is being built. clock: "device" by its own events, "cpu" by CPU time."""
+    is being built. clock: "device" by its own events, "wall" on a device that tells none, "cpu" by CPU time."""
 
     name: str
     batch: int
@@ -103,7 +103,7 @@ class Figures:
                 "least_mb": self.cost.least_bytes / 1e6,
                 "traffic_mb": self.cost.traffic_bytes / 1e6,
             }
-        if self.cost is not None and peak is not None and peak.clock == self.clock:
+        if self.cost is not None and peak is not None and (peak.clock == "cpu") == (self.clock == "cpu"):
             floor = self.cost.floor_s(peak.flop_per_s, peak.bytes_per_s)
             by_arithmetic = self.cost.flop / peak.flop_per_s >= floor
             found |= {
@@ -120,16 +120,9 @@ def measure(piece: Piece, backend: str, batch: int, runs: int = RUNS) -> Figures
     try:
         given = _inputs(graph, batch)
         cost, note = _cost(piece.data, {name: array.shape for name, array in given.items()})
-        timed = isinstance(graph, DeviceTimed)
-        if isinstance(graph, DeviceTimed):
-            graph.timed = True
-        seconds, wall, clock = [], [], "cpu"
+        seconds, wall = [], []
         for number in range(_WARM + runs):
-            started, started_wall = cpu_clock(), time.perf_counter()
-            graph.run(given)
-            spent, spent_wall = cpu_clock() - started, time.perf_counter() - started_wall
-            if timed and isinstance(graph, DeviceTimed) and graph.device_ms is not None:
-                spent, clock = graph.device_ms / 1000, "device"
+            spent, spent_wall, clock = timed_run(graph, given)
             if number >= _WARM:
                 seconds.append(spent)
                 wall.append(spent_wall)
@@ -164,11 +157,16 @@ def _inputs(graph: Graph, batch: int) -> dict[str, NDArray[Any]]:
 
 
 def run_batches(
-    runner: Runner, ports: Sequence[Ports], batches: Sequence[int] = BATCHES, runs: int = RUNS
+    runner: Runner,
+    ports: Sequence[Ports],
+    batches: Sequence[int] = BATCHES,
+    runs: int = RUNS,
+    *,
+    on_device: bool = False,
 ) -> dict[int, list[float]]:
     """Seconds of a runner for so many frames at once: CPU time, or the wall clock's where a device does the work, for
     then the CPU waits. Raises BackendError where a frame has no answer."""
-    clock = time.perf_counter if DeviceClock(runner) else cpu_clock
+    clock = time.perf_counter if on_device else cpu_clock
     found: dict[int, list[float]] = {}
     for batch in batches:
         given = [ports[number % len(ports)] for number in range(batch)]

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.backends import open_graph
-from engine.bench.clocks import DeviceTimed, cpu_clock
+from engine.backends import GPU_BACKENDS, choose, open_graph
+from engine.bench.clocks import cpu_clock, timed_run
 from engine.bench.cost import count
 
 CPU_SIDE: Final = 512
@@ -28,7 +28,8 @@ _FLOAT32, _FLOAT16 = 1, 10
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """flop_per_s by `backend`, bytes_per_s of a copy, both ways counted. clock: "cpu" or "device"."""
+    """flop_per_s by `backend`, bytes_per_s of a copy, both ways counted. clock: as of
+    clocks.timed_run."""
 
     flop_per_s: float
     bytes_per_s: float
@@ -46,34 +47,25 @@ class Peak:
 
 def measure(backends: Sequence[str], *, times: int = 8, width: int = 4) -> Peak:
     """Of the device that these backends compute on. times: runs of each, the fastest counts. width: bytes of a number
-    on a device, 4 or 2; a CPU computes in 4."""
-    rates = [(_products(backend, times, width), backend) for backend in backends]
-    (rate, clock), best = max(rates, key=lambda one: one[0][0])
-    copied = _device_copy(times) if clock == "device" else _copy(times)
+    on a GPU, 4 or 2; a CPU computes in 4. Raises BackendError."""
+    rates = [(*_products(backend, times, width), backend) for backend in backends]
+    rate, clock, best = max(rates)
+    copied = _copy(times) if clock == "cpu" else _device_copy(times)
     return Peak(rate, copied, best, clock)
 
 
 def _products(backend: str, times: int, width: int) -> tuple[float, str]:
-    """Operations per second, and whose clock that was."""
-    graph = open_graph(Path("products.onnx"), backend, 1, data=(data := products_graph(CPU_SIDE)))
-    if isinstance(graph, DeviceTimed):
-        graph.close()
-        data = products_graph(DEVICE_SIDE, width)
-        graph = open_graph(Path("products.onnx"), backend, 1, data=data)
-        graph.timed = True  # type: ignore[attr-defined]
+    """Operations per second, and by whose clock."""
+    on_gpu = choose(backend).name in GPU_BACKENDS
+    data = products_graph(DEVICE_SIDE, width) if on_gpu else products_graph(CPU_SIDE)
+    graph = open_graph(Path("products.onnx"), backend, 1, data=data)
     given = {"shift": np.zeros((1, 1), np.float32)}
-    seconds, clock = [], "cpu"
     try:
-        for _ in range(times + 1):
-            started = cpu_clock()
-            graph.run(given)
-            spent = cpu_clock() - started
-            if isinstance(graph, DeviceTimed) and graph.device_ms is not None:
-                spent, clock = graph.device_ms / 1000, "device"
-            seconds.append(spent)
+        graph.run(given)
+        runs = [timed_run(graph, given) for _ in range(times)]
     finally:
         graph.close()
-    return count(data).flop / max(min(seconds[1:]), 1e-9), clock
+    return count(data).flop / max(min(spent for spent, _, _ in runs), 1e-9), runs[-1][2]
 
 
 def _copy(times: int) -> float:

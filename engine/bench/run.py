@@ -6,7 +6,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from engine.bench.session import BLOCK, SIDE, STAGES, WARM, Request, Rows, Stepp
 from engine.errors import BackendError, BundleError, ConfigError
 from engine.evaluate.parts import write_json
 from engine.media.picture import write_picture
+from engine.plans import policy
 from engine.puppet import mode_of
 from engine.types import Frame, Mode
 from engine.versions import versions
@@ -155,7 +156,7 @@ def names_of(backend: str) -> list[str]:
     if backend != EVERY:
         return [backend]
     found, first = ["auto"], backends.choose().name
-    for name in backends.BACKENDS:
+    for name in (*backends.GPU_BACKENDS, *backends.BACKENDS):
         if name == first:
             continue
         try:
@@ -168,12 +169,15 @@ def names_of(backend: str) -> list[str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A hidden thread would count in full, and other work on the machine little."""
-    threads = cv2.getNumThreads()
+    """A hidden thread would count in full, and other work on the machine little. Plans are built before anything is
+    measured, so that none takes the place of another backend in the midst of it."""
+    threads, before = cv2.getNumThreads(), policy.current()
     cv2.setNumThreads(1)
+    policy.use(replace(before, wait=True))
     try:
         yield
     finally:
+        policy.use(before)
         cv2.setNumThreads(threads)
 
 
@@ -195,7 +199,8 @@ def play_by_turns(
 
 def batches_of(session: Stepped, runs: int = graphs.RUNS) -> list[dict[str, float]]:
     """Its runner for several frames at once."""
-    found = graphs.run_batches(session.runner, session.kept_ports(), runs=runs)
+    on_device = session.choice.name in backends.GPU_BACKENDS
+    found = graphs.run_batches(session.runner, session.kept_ports(), runs=runs, on_device=on_device)
     return [_batch(batch, seconds) for batch, seconds in found.items()]
 
 
@@ -218,9 +223,12 @@ def _graphs_on(request: Request, backend: str, runs: int) -> list[graphs.Figures
 
 def _peak_of(names: Sequence[str], measured: Sequence[graphs.Figures]) -> Peak | None:
     """Of the device on which most was done: a floor is told for that one alone."""
-    on_device = {one.ran_on for one in measured if one.clock == "device"}
+    on_device = {one.ran_on for one in measured if one.clock != "cpu"}
+    used = sorted(on_device) or names
+    # plans hold bundles' graphs in the policy's precision; no other backend computes in less than its file says
+    halves = "tensorrt" in on_device and policy.current().precision != "fp32"
     try:
-        return measure_peak([name for name in names if not on_device or name in on_device])
+        return measure_peak(used, width=2 if halves else 4)
     except BackendError as error:
         _log.warning("no floor is told: %s", error)
         return None

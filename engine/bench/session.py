@@ -157,9 +157,9 @@ class Stepped:
 
     def _step(self, frame: Frame, *, counted: bool) -> None:
         began = time.perf_counter()
+        self._device.begin()
         work = self._session.observe(frame)
         started, started_wall = cpu_clock(), time.perf_counter()
-        self._device.begin()
         outputs = self.runner.run(work.ports)
         run_s = cpu_clock() - started
         _, report = self._session.show(work, outputs, run_s)

@@ -67,7 +67,7 @@ def live_pair(a: str, b: str) -> tuple[str, str] | None:
 
 
 def _kind(word: str) -> str | None:
-    if word in backends.BACKENDS:
+    if word in (*backends.GPU_BACKENDS, *backends.BACKENDS):
         return "backend"
     if word in generator_names() or (Path(word) / MANIFEST).is_file():
         return "bundle"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +15,14 @@ import pytest
 import marotte
 from engine import backends, bench
 from engine.bench import chart, run, versus
-from engine.bench.clocks import DeviceClock
+from engine.bench.clocks import DeviceClock, timed_run
 from engine.bench.cost import Cost
 from engine.bench.graphs import Figures, run_batches
 from engine.bench.peak import Peak
 from engine.bench.session import BLOCK, Rows
 from engine.errors import BackendError, ConfigError
 from engine.media import read_picture
+from engine.plans import policy
 from tests.engine.bundle_files import write_ganimation
 
 
@@ -257,6 +260,12 @@ def test_a_devices_time_is_its_own_events() -> None:
         graphs[0].run()
         graphs[1].run()
         assert clock.seconds() == pytest.approx(0.005)
+    graphs[1].run()
+    assert clock.seconds() == pytest.approx(0.005)  # a second run of one is not added
+    runner.more["a"] = SimpleNamespace(swapped=graphs[2])
+    clock.begin()
+    graphs[2].run()
+    assert clock.seconds() == pytest.approx(0.007)  # what took another's place is seen
     assert not DeviceClock(SimpleNamespace(name="on the CPU"))
     assert DeviceClock().seconds() is None
 
@@ -278,6 +287,49 @@ def test_a_graph_stands_beside_its_floor() -> None:
     assert found["wall_median_ms"] == pytest.approx(6.0)
     assert figures.content(Peak(3e12, 1e8, "tensorrt", "device"))["floor_by"] == "memory"
     assert "floor_ms" not in figures.content(Peak(3e12, 1e12, "openvino", "cpu"))
+    assert "floor_ms" in figures.content(Peak(3e12, 1e12, "onnxruntime_cuda", "wall"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "busy_ms", "clock"),
+    [("tensorrt", 2.0, "device"), ("onnxruntime_cuda", None, "wall"), ("openvino", None, "cpu")],
+)
+def test_a_run_is_timed_by_the_clock_that_tells_most(backend: str, busy_ms: float | None, clock: str) -> None:
+    """The device's own events; the wall where a device tells none, for the CPU only waits; CPU time on a CPU."""
+
+    class Sleeping:
+        def __init__(self) -> None:
+            self.backend = backend
+            if busy_ms is not None:
+                self.timed, self.device_ms = False, None
+
+        def run(self, arrays: Any) -> dict[str, Any]:
+            time.sleep(0.05)
+            if busy_ms is not None:
+                self.device_ms = busy_ms
+            return {}
+
+    graph: Any = Sleeping()
+    seconds, wall, told = timed_run(graph, {})
+    assert told == clock
+    assert wall >= 0.05
+    assert seconds == {"device": 0.002, "wall": wall}.get(clock, seconds)
+    assert clock != "cpu" or seconds < 0.05
+
+
+def test_plans_are_built_before_anything_is_measured() -> None:
+    """And afterwards the process goes on as it did, also when the measurement fails."""
+    before, seen = policy.current(), []
+
+    def measured() -> None:
+        with run.one_thread():
+            seen.append(policy.current())
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        measured()
+    assert seen == [replace(before, wait=True)]
+    assert policy.current() is before
 
 
 def test_a_batch_goes_to_the_runner_at_once() -> None:
