@@ -14,9 +14,6 @@ from engine.plug import Generator, Runner
 SHRINK: Final = "frame_shrink"
 """The fact that says how many frame pixels a pixel of the square stands for, at most, in a bundle's frame graphs."""
 
-ON_GPU: Final = frozenset({"tensorrt", "tensorrt_rtx", "onnxruntime_cuda"})
-"""Backends that take frame graphs unasked: there, a way to the host in mid-frame costs more than it saves."""
-
 
 def has_frames(bundle: Bundle) -> bool:
     """Whether a bundle holds frame graphs."""
@@ -34,7 +31,8 @@ def takes_frames(bundle: Bundle, backend: str, asked: bool | None) -> bool:
         )
     if asked is not None:
         return asked
-    return has_frames(bundle) and backends.choose(backend).name in ON_GPU
+    # On a GPU a way to the host in mid-frame costs more than it saves; on a CPU the kernels are faster.
+    return has_frames(bundle) and backends.choose(backend).name in backends.GPU_BACKENDS
 
 
 def with_frames(

@@ -30,6 +30,7 @@ from export.frame.add import add_frames
 from export.frame.parity import Apart, apart, drives, measure_frames
 from tests.engine.bundle_files import write_ganimation, write_geogan
 from tests.engine.edit_scenes import donor_source, face_at
+from tests.export.tensorrt_graphs import compiled, needs_compiler
 
 SIZE = 32
 RUNTIMES = ("openvino", "onnxruntime")
@@ -136,6 +137,20 @@ def test_operators_are_those_that_all_runtimes_have(bundles: dict[str, Path]) ->
                     assert all(len(kinds[read].shape.dim) == 4 for read in node.input if read in kinds)
                 assert node.op_type not in ("NonZero", "Loop", "If", "Scan", "Unique", "Compress", "TopK")
             assert not [one for one, kind in kinds.items() if kind.elem_type == onnx.TensorProto.UINT8]
+
+
+def test_tensorrt_compiles_one(bundles: dict[str, Path]) -> None:
+    """With the free height and width as they are, by the builder that makes plans."""
+    needs_compiler()
+    assert compiled((bundles["ganimation"] / "frame.onnx").read_bytes(), "frame").plan
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["frame", "frame_removal"])
+def test_tensorrt_compiles_the_others(bundles: dict[str, Path], name: str) -> None:
+    """GeoGAN's, with their state ports."""
+    needs_compiler()
+    assert compiled((bundles["geogan"] / f"{name}.onnx").read_bytes(), name).plan
 
 
 @pytest.mark.full
