@@ -24,6 +24,8 @@ ONE_FILE_ONLY = {
     "tensorrt": "engine/backends/tensorrt.py",
     "openvino": "engine/backends/openvino.py",
     "onnxruntime": "engine/backends/onnxruntime.py",
+    "cuda": "engine/backends/cuda.py",
+    "onnxruntime_ep_nv_tensorrt_rtx": "engine/backends/tensorrt_rtx.py",
     "mediapipe": "engine/track/mediapipe_tasks.py",
 }
 

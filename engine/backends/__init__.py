@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from engine.backends.driver import driver
+from engine.backends.driver import driver as present_driver
 from engine.backends.graph import Arrays, Graph, Port
 from engine.errors import BackendError, ModelError, PortError
 from engine.plans import policy
@@ -84,7 +84,7 @@ def unusable(name: str) -> str:
             "" if _installed(name) else f"backend {name} is not installed; run: python -m pip install {name}"
         )
     try:
-        driver()
+        present_driver()
         module = importlib.import_module(f"engine.backends.{name}")
         module.check()
     except BackendError as error:
@@ -114,7 +114,7 @@ def _automatic() -> Choice:
 def _gpu() -> str:
     """The first GPU and its driver, "" where there is none."""
     try:
-        return str(driver())
+        return str(present_driver())
     except BackendError:
         return ""
 

@@ -158,7 +158,7 @@ def _builder(name: str) -> Builder:
 
 
 def _end_with_input(cancel: threading.Event) -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not by Python's buffer, whose lock would still be held at the end
         pass
     cancel.set()
 

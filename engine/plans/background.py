@@ -169,8 +169,9 @@ class SwapGraph:
         check_ports(self._graph, candidate)
         for _ in range(_TRIALS):
             self._sampled.clear()
-            self._wanted.set()
-            self._sampled.wait()
+            if not self._cancel.is_set():  # after the clearing: closing sets this before the other
+                self._wanted.set()
+                self._sampled.wait()
             sample, self._sample = self._sample, None
             if self._cancel.is_set() or sample is None:
                 raise PlanCancelled("the graph was closed")

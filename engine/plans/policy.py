@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from engine.errors import ConfigError
 from engine.plans.cache import MOST_BYTES
 from engine.plans.request import BATCHES, PRECISIONS, WORKSPACE_BYTES, Precision
+
+BUILDER: Final = "export.tensorrt.from_bundle:build_from_bundle"
+"""Marotte's own builder, by name: it is started in a process of its own, and never imported here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class PlanPolicy:
     anything is served, and not while another backend serves.
     """
 
-    builder: str | None = None
+    builder: str | None = BUILDER
     precision: Precision = "fp16"
     batches: tuple[int, ...] = BATCHES
     workspace_bytes: int = WORKSPACE_BYTES
