@@ -41,6 +41,12 @@ def add_plan(commands: Any) -> None:
         "--graph", action="append", default=[], metavar="NAME", help="only this one; can be repeated"
     )
     parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="for int8 and fp8: GRAPH/*.npz with an array per input",
+    )
+    parser.add_argument(
         "--workspace", type=int, default=4096, metavar="MB", help="GPU memory of a layer (4096)"
     )
     parser.add_argument("--refit", action="store_true", help="its weights can be exchanged later")
@@ -72,6 +78,7 @@ def run_plan(options: argparse.Namespace) -> None:
         workspace_bytes=_workspace(options.workspace),
         refit=options.refit or options.strip,
         strip=options.strip,
+        calibration=options.calibration,
         graphs=tuple(known(name, bundle.manifest.graphs, "graph") for name in graphs),
     )
     out = Path(f"{bundle.name}.plans") if options.out is None else options.out

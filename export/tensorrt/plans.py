@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from engine.bundle import Bundle, GraphInfo
 from engine.errors import BundleError
@@ -19,8 +21,10 @@ from engine.plans.request import BATCHES, WORKSPACE_BYTES, Built, Flavour, PlanR
 from export.batch import batched
 from export.place import check_place, placed, write
 from export.precision import lower
+from export.quantise import Calibration
 from export.tensorrt.api import Toolkit, load
 from export.tensorrt.build import build
+from export.tensorrt.calibration import cases
 from export.tensorrt.probe import make_probe
 from export.tensorrt.timing import TimingCache
 from export.tensorrt.weights import structure
@@ -34,7 +38,8 @@ LIST: Final = "plans.json"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What plans are asked for. graphs: names, all of the bundle's when empty. strip: without weights, for refit."""
+    """What plans are asked for. graphs: names, all of the bundle's when empty. strip: without weights, for refit.
+    calibration: a folder of cases (export/tensorrt/calibration.py), which int8 and fp8 need."""
 
     precision: Precision = "fp16"
     batches: tuple[int, ...] = BATCHES
@@ -43,6 +48,7 @@ class Wanted:
     refit: bool = False
     strip: bool = False
     graphs: tuple[str, ...] = ()
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,21 +61,35 @@ class Made:
     built: Built
 
 
-def prepared(graph: bytes, name: str, precision: Precision, batches: Sequence[int]) -> bytes:
+def prepared(
+    graph: bytes,
+    name: str,
+    precision: Precision,
+    batches: Sequence[int],
+    calibration: Calibration | None = None,
+) -> bytes:
     """A bundle's graph as a builder takes it: its batch free where there are several sizes, its types of the precision.
 
-    Raises BundleError for a graph that cannot be batched or lowered, ConfigError for what was asked wrongly.
+    calibration: of single items; needed by int8 and fp8. Raises BundleError for a graph that cannot be batched or
+    lowered, ConfigError for what was asked wrongly.
     """
     sizes = tuple(batches)
     try:
         model = onnx.load_from_string(settled(graph, 1))  # one that is free in the file, too, is freed anew
         if sizes != (1,):
             model = batched(model, None if len(sizes) > 1 else sizes[0])
-        data: bytes = lower(model, precision).SerializeToString(deterministic=True)
+        if calibration is not None:
+            calibration = (_repeated(case, sizes[0]) for case in calibration)
+        data: bytes = lower(model, precision, calibration=calibration).SerializeToString(deterministic=True)
     except BundleError as error:
         advice = "" if sizes == (1,) else "; a graph that takes one item only is built with --batches 1"
         raise BundleError(f"graph {name}: {error}{advice}") from error
     return data
+
+
+def _repeated(case: Mapping[str, NDArray[Any]], count: int) -> Mapping[str, NDArray[Any]]:
+    """A case of one item as one of a graph whose least batch is `count`."""
+    return {port: np.repeat(array, count, axis=0) if count > 1 else array for port, array in case.items()}
 
 
 def make_plans(
@@ -85,7 +105,8 @@ def make_plans(
     toolkit = load(wanted.flavour) if toolkit is None else toolkit
     for name in wanted.graphs or tuple(bundle.manifest.graphs):
         batches = (1,) if name.startswith(FRAME) else wanted.batches
-        lowered = prepared(bundle.data(name), name, wanted.precision, batches)
+        found = None if wanted.calibration is None else cases(wanted.calibration, name)
+        lowered = prepared(bundle.data(name), name, wanted.precision, batches, found)
         request = PlanRequest(
             lowered,
             name,

@@ -34,9 +34,17 @@ def compiled(
 
 
 def tiny(
-    seed: int = 0, *, batch: int | str = 1, kind: int = TensorProto.FLOAT, sides: Any = (SIZE, SIZE)
+    seed: int = 0,
+    *,
+    batch: int | str = 1,
+    kind: int = TensorProto.FLOAT,
+    sides: Any = (SIZE, SIZE),
+    deep: bool = False,
 ) -> bytes:
-    """uint8 (N, 8, 8, 3) `image` to a 3 x 3 convolution with a bias, a ReLU and a 1 x 1 convolution, `out`."""
+    """uint8 (N, 8, 8, 3) `image` to a 3 x 3 convolution with a bias, a ReLU and a 1 x 1 convolution, `out`.
+
+    deep: with one more between, since the first and the last are left as they are where a graph is quantised.
+    """
     rng = np.random.default_rng(seed)
     dtype = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16}[kind]
     weights = {
@@ -55,6 +63,11 @@ def tiny(
         helper.make_node("Conv", ["kept", "last.weight"], ["made"], name="conv_1"),
         helper.make_node("Cast", ["made"], ["out"], name="cast_1", to=TensorProto.FLOAT),
     ]
+    if deep:
+        weights["middle.weight"] = rng.normal(0, 0.3, (4, 4, 3, 3)).astype(dtype)
+        nodes[5].input[0] = "more"
+        middle = helper.make_node("Conv", ["kept", "middle.weight"], ["more"], name="conv_2", pads=[1] * 4)
+        nodes.insert(5, middle)
     constants = {"scale": np.asarray(1 / 255, dtype)} | weights
     height, width = sides
     return _file(
