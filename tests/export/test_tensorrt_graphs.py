@@ -1,0 +1,108 @@
+"""Every graph that is exported, parsed and compiled by TensorRT's own code, through the project's builder.
+
+A system joins by standing in export/systems.py, with a fixture of its name in conftest.py and its published size here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import helper
+
+from engine import models as registry
+from engine.bundle import open_bundle
+from engine.errors import PlanError
+from engine.plans.request import BATCHES, PRECISIONS
+from export.checkpoints import load
+from export.onnx import write_graph
+from export.pack import pack
+from export.precision import lower
+from export.systems import EXPORTERS, plan_of
+from export.tensorrt.plans import Wanted, make_plans, prepared
+from tests.export.tensorrt_graphs import compiled, needs_compiler
+from tests.export.tiny_plan import LABEL
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "ganimation": {"conv_dim": 64, "repeat_num": 6},
+    "geogan": {"size": 128, "width": 16, "downsamples": 3, "blocks": 3},
+}
+"""Arguments of a system's fixture that make its networks as wide and deep as they were published."""
+
+FLOATING = tuple(precision for precision in PRECISIONS if precision not in ("int8", "fp8"))
+
+
+@pytest.fixture(autouse=True)
+def _compiler() -> None:
+    needs_compiler()
+
+
+def test_every_system_is_compiled_at_its_published_size() -> None:
+    """Nobody is left out of the tests below."""
+    assert PUBLISHED.keys() == EXPORTERS.keys()
+
+
+@pytest.mark.parametrize("system", sorted(EXPORTERS))
+def test_a_bundle_compiles_with_profiles_in_float16(
+    system: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The whole road: checkpoint, bundle, batched, lowered, parsed, compiled; each graph of the bundle."""
+    pack(plan_of(load(request.getfixturevalue(system)())), LABEL, tmp_path / "bundle")
+    bundle = open_bundle(tmp_path / "bundle")
+    wanted = Wanted("fp16", (1, 2), "rtx")
+    made = list(make_plans(bundle, wanted))
+    assert [one.graph.name for one in made] == list(bundle.manifest.graphs)
+    for one in made:
+        assert len(one.built.plan) > 1000
+        assert one.lowered != bundle.data(one.graph.name)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("precision", FLOATING)
+@pytest.mark.parametrize("system", sorted(EXPORTERS))
+def test_a_bundle_compiles_at_its_published_size(
+    system: str, precision: Any, request: pytest.FixtureRequest
+) -> None:
+    """In each precision, for one item and, in float16, for 1, 2, 4 and 8 at once."""
+    checkpoint = request.getfixturevalue(system)(**PUBLISHED[system])
+    for graph in plan_of(load(checkpoint)).graphs:
+        data = write_graph(graph)
+        batches = BATCHES if precision == "fp16" else (1,)
+        built = compiled(prepared(data, graph.name, precision, batches), graph.name, precision, batches)
+        assert len(built.plan) > 1000
+
+
+def _tracker() -> list[str]:
+    return [entry.name for entry in registry.PULLED]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("precision", FLOATING)
+@pytest.mark.parametrize("name", _tracker())
+@pytest.mark.usefixtures("models")
+def test_the_trackers_graphs_compile(name: str, precision: Any) -> None:
+    """They run on the same device as the generator."""
+    data = registry.locate(name).read_bytes()
+    lowered = lower(onnx.load_from_string(data), precision).SerializeToString()
+    assert compiled(lowered, name, precision).plan
+
+
+@pytest.mark.usefixtures("models")
+def test_a_trackers_graph_compiles() -> None:
+    """The smallest of them, in every run."""
+    smallest = min((registry.locate(name) for name in _tracker()), key=lambda path: path.stat().st_size)
+    assert compiled(smallest.read_bytes(), smallest.stem).plan
+
+
+def test_an_operator_that_tensorrt_lacks_fails_this_test(ganimation: Callable[..., Path]) -> None:
+    """The proof that the tests above can fail: the same road, with one determinant behind an output."""
+    (graph,) = plan_of(load(ganimation())).graphs
+    model = onnx.load_from_string(write_graph(graph))
+    (colour, _) = model.graph.output
+    model.graph.node.append(helper.make_node("Det", [colour.name], ["volume"], name="det_0"))
+    model.graph.output.append(helper.make_tensor_value_info("volume", onnx.TensorProto.FLOAT, [1, 3]))
+    with pytest.raises(PlanError, match=r"refused graph generator: node 'det_0' \(Det\)"):
+        compiled(model.SerializeToString(), graph.name)
