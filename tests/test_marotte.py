@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import marotte
+from engine.commands import progress_bar
 from engine.media import open_media
 from engine.media.interrupts import deferred
 
@@ -213,7 +214,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(kind: type[io.StringIO], monkeypatch:
     monkeypatch.setenv("TERM", "xterm")
     stream = kind()
     monkeypatch.setattr(sys, "stderr", stream)
-    with marotte._progress("render") as progress:
+    with progress_bar("render") as progress:
         progress(3, 8)
     assert ("3/8" in stream.getvalue()) is (kind is Terminal)
     assert bool(stream.getvalue()) is (kind is Terminal)

@@ -1,0 +1,56 @@
+"""The sub-commands of the engine, and what all of them share. Nothing heavy is imported before one is run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.render import Progress
+
+
+def sub_command(commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> Any:
+    """A parser with what every command takes; `run` is what it does, and its answer the exit status."""
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder of the models (default: the user's cache)"
+    )
+    return parser
+
+
+def add_backend(parser: Any) -> None:
+    """--backend."""
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="what runs the networks: openvino, onnxruntime, or auto, which says its choice (default)",
+    )
+
+
+def add_accept(parser: Any) -> None:
+    """--accept."""
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
+    )
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """A bar with the time left on a terminal; quiet elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance

@@ -1,0 +1,65 @@
+"""`marotte bench`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from engine.commands import add_accept, progress_bar, sub_command
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = sub_command(commands, "bench", _bench, "measure every stage and graph, beside its floor")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench"), metavar="DIR", help="where the figures go (default: bench)"
+    )
+    parser.add_argument("--driver", type=Path, metavar="D", help="clip that drives (default: the sample)")
+    parser.add_argument(
+        "--bundle", default="mesh_flow", metavar="B", help="generator: a name or a folder (mesh_flow)"
+    )
+    parser.add_argument("--mode", default="puppet", metavar="M", help="puppet (default) or edit")
+    parser.add_argument("--remove", action="store_true", help="of an edit: take the attribute away")
+    add_accept(parser)
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two backends or two bundles measured by turns; or two bench folders or files, read",
+    )
+    parser.add_argument(
+        "--frames", type=int, default=300, metavar="N", help="frames that are counted, from 25 on (300)"
+    )
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="openvino, onnxruntime .., auto, or all: by turns every one that can be used here (default)",
+    )
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from engine.bench import EVERY, compare, live_pair, run_bench, run_versus
+
+    shared = {
+        "driver": options.driver,
+        "bundle": options.bundle,
+        "mode": options.mode,
+        "accept": options.accept,
+        "remove": options.remove,
+        "cache": options.cache,
+        "frames": options.frames,
+    }
+    if options.compare and live_pair(*options.compare) is None:
+        print(compare(*map(Path, options.compare)))
+        return
+    with progress_bar("bench") as progress:
+        if options.compare:
+            backend = options.backend or "auto"
+            a, b = options.compare
+            print(run_versus(a, b, options.out, backend=backend, progress=progress, **shared))
+            print(f"{options.out / 'compare.json'} is written")
+            return
+        bench = run_bench(options.out, backend=options.backend or EVERY, progress=progress, **shared)
+    print(bench)
+    print(f"{options.out / 'bench.json'} and {options.out / 'bench.png'} are written")

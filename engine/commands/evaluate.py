@@ -1,0 +1,73 @@
+"""`marotte evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from engine.commands import add_accept, add_backend, progress_bar, sub_command
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = sub_command(commands, "evaluate", _evaluate, "measure the generator on clips and portraits")
+    parser.add_argument("--drivers", type=Path, metavar="DIR", help="folder of clips")
+    parser.add_argument("--portraits", required=True, type=Path, metavar="DIR", help="folder of pictures")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
+    parser.add_argument(
+        "--bundle", default="mesh_flow", metavar="B", help="generator: a name or a folder (mesh_flow)"
+    )
+    parser.add_argument("--pairs", type=int, metavar="N", help="cross pairs (default: a spread of them)")
+    parser.add_argument(
+        "--requests",
+        action="store_true",
+        help="ask for action units, or give donors, and measure what comes; clips are optional then",
+    )
+    parser.add_argument("--mode", metavar="M", help="of the requests: puppet or edit (default: what it has)")
+    parser.add_argument("--attributes", metavar="AUS", help="AUs that donors bring (default: 12,25)")
+    add_accept(parser)
+    add_backend(parser)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from engine.errors import ConfigError
+
+    shared = {
+        "bundle": options.bundle,
+        "accept": frozenset(options.accept),
+        "backend": options.backend,
+        "cache": options.cache,
+    }
+    with progress_bar("evaluate") as progress:
+        if options.requests:
+            if options.pairs is not None:
+                raise ConfigError("pairs: there are none among requests; leave out --pairs or --requests")
+            from engine.evaluate.request_run import evaluate_requests
+            from engine.sweep.words import au_names
+
+            evaluate_requests(
+                options.portraits,
+                options.out,
+                drivers=options.drivers,
+                mode=options.mode,
+                attributes=None if options.attributes is None else au_names(options.attributes),
+                progress=progress,
+                **shared,
+            )
+        else:
+            from engine.evaluate import evaluate
+
+            if options.drivers is None:
+                raise ConfigError("drivers: expected a folder of clips; --requests does without")
+            if options.mode is not None or options.attributes is not None:
+                raise ConfigError("mode, attributes: they belong to requests; add --requests")
+            evaluate(
+                options.drivers,
+                options.portraits,
+                options.out,
+                pairs=options.pairs,
+                progress=progress,
+                **shared,
+            )
+    print(f"{options.out / 'metrics.json'} and {options.out / 'report.html'} are written")

@@ -1,0 +1,157 @@
+"""`marotte render`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.commands import add_accept, add_backend, progress_bar, sub_command
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    text = "move a source by a driver, or edit the driver, from file to file"
+    parser = sub_command(commands, "render", _render, text)
+    parser.add_argument("--source", metavar="S", help="portrait or clip that is moved")
+    parser.add_argument("--driver", required=True, metavar="D", help="clip or picture that moves it")
+    parser.add_argument("--out", required=True, type=Path, metavar="O", help="clip (.mp4, .webm) or picture")
+    parser.add_argument(
+        "--bundle", default="mesh_flow", metavar="B", help="generator: a name or a folder (mesh_flow)"
+    )
+    parser.add_argument(
+        "--mode",
+        default="puppet",
+        metavar="M",
+        help="puppet (default), or edit: the driver's own face, edited",
+    )
+    parser.add_argument(
+        "--donor", action="append", default=[], metavar="PIC", help="of an edit: whose attribute is taken"
+    )
+    parser.add_argument(
+        "--set-au",
+        action="append",
+        default=[],
+        metavar="AU=X",
+        help="add X (-1 .. 1) to an action unit: AU12=0.5",
+    )
+    parser.add_argument("--expression", metavar="E", help="add the action units of one: fear, happiness ..")
+    parser.add_argument("--remove", action="store_true", help="of an edit: take the attribute away")
+    parser.add_argument(
+        "--swap-out", type=Path, metavar="O", help="two pictures: also write the donor without its attribute"
+    )
+    add_accept(parser)
+    parser.add_argument(
+        "--faces",
+        type=int,
+        default=1,
+        metavar="N",
+        help="move or edit up to N faces, main face by main face (default: 1)",
+    )
+    parser.add_argument(
+        "--driver-pixels", action="store_true", help="take inner mouth and shading from the driver's picture"
+    )
+    parser.add_argument("--report", type=Path, metavar="R.json", help="write counts and times per stage")
+    parser.add_argument(
+        "--task",
+        type=Path,
+        metavar="FILE",
+        help="track a clip with MediaPipe itself and this face_landmarker.task (extra mediapipe)",
+    )
+    parser.add_argument(
+        "--frame-graph",
+        action="store_true",
+        help="crop, network, blending and paste-back as one graph, as on a GPU (marotte frame adds it to a bundle)",
+    )
+    add_backend(parser)
+
+
+def _render(options: argparse.Namespace) -> None:
+    from engine.render import counted, render
+
+    source = _render_source(options)
+    if options.swap_out is not None:
+        _swap(options)
+        return
+    with progress_bar("render") as progress:
+        tally = render(
+            source,
+            options.driver,
+            options.out,
+            mode=options.mode,
+            bundle=options.bundle,
+            accept=options.accept,
+            au_offsets=_au_offsets(options.set_au),
+            expression=options.expression,
+            remove=options.remove,
+            backend=options.backend,
+            frame_graph=options.frame_graph or None,
+            faces=options.faces,
+            driver_pixels=options.driver_pixels,
+            report=options.report,
+            cache=options.cache,
+            task=options.task,
+            progress=progress,
+        )
+    for note in tally.notes:
+        print(f"marotte: {note}", file=sys.stderr)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in tally.outcomes.items())
+    print(f"{options.out}: {counted(tally.frames)} ({counts})")
+
+
+def _render_source(options: argparse.Namespace) -> Any:
+    """What `render` is to be given as its source. Raises ConfigError where options do not go together."""
+    from engine.errors import ConfigError
+    from engine.puppet import mode_of
+    from engine.types import Mode
+
+    if mode_of(options.mode) is Mode.EDIT:
+        if options.source is not None:
+            raise ConfigError("source: an edit moves none; name whose attribute is taken with --donor")
+        return options.donor
+    if options.donor or options.swap_out is not None:
+        raise ConfigError("donor, swap-out: they belong to an edit; add --mode edit")
+    if options.source is None:
+        raise ConfigError("source: got none, expected a portrait or clip; --mode edit does without")
+    return options.source
+
+
+def _au_offsets(given: Sequence[str]) -> dict[str, float]:
+    """AU12=0.5 as a name and a number."""
+    from engine.errors import ConfigError
+
+    offsets = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        try:
+            offsets[name.strip().upper()] = float(value)
+        except ValueError:
+            raise ConfigError(
+                f"set-au: got {one!r}, expected an action unit and a number: AU12=0.5"
+            ) from None
+    return offsets
+
+
+def _swap(options: argparse.Namespace) -> None:
+    from engine.errors import ConfigError
+    from engine.swap import swap_pictures
+
+    if len(options.donor) != 1 or options.set_au or options.expression or options.remove:
+        raise ConfigError(
+            "swap-out: expected one --donor beside --driver, both pictures, and nothing else set"
+        )
+    notes = swap_pictures(
+        options.driver,
+        options.donor[0],
+        options.out,
+        options.swap_out,
+        bundle=options.bundle,
+        accept=frozenset(options.accept),
+        backend=options.backend,
+        cache=options.cache,
+    )
+    for note in notes:
+        print(f"marotte: {note}", file=sys.stderr)
+    print(f"{options.out} and {options.swap_out} are written")

@@ -1,0 +1,194 @@
+"""`marotte serve` and `marotte run`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.commands import add_accept, add_backend, sub_command
+
+if TYPE_CHECKING:
+    from streaming.serve import Served
+
+Serve = Callable[..., None]
+"""As marotte.serve."""
+
+
+def add(commands: Any, serve: Serve) -> None:
+    """Add both parsers. serve: what they call; the door of the package has it, for scripts as well."""
+    _add_run(commands, serve)
+    _add_serve(commands, serve)
+
+
+def _add_serving(parser: Any) -> None:
+    """What `serve` and `run` share."""
+    parser.add_argument("--statement", metavar="TEXT", help="one line: who allows the use of the source")
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve on (127.0.0.1)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token (or MAROTTE_TOKEN)")
+    parser.add_argument(
+        "--host-name", action="append", default=[], metavar="NAME", help="further name of this server"
+    )
+    parser.add_argument("--metrics-port", type=int, metavar="N", help="/metrics without a token, on loopback")
+    parser.add_argument("--in-process", action="store_true", help="no process of its own for the engine")
+    parser.add_argument(
+        "--pass-through", action="store_true", help="send the camera's own picture back: nothing is generated"
+    )
+    parser.add_argument(
+        "--driver-pixels", action="store_true", help="take inner mouth and shading from the driver's picture"
+    )
+    parser.add_argument(
+        "--bundle",
+        action="append",
+        metavar="B",
+        help="generator that pages may choose: a name or a folder, several by one each; the first is what they "
+        "begin with (mesh_flow)",
+    )
+    add_accept(parser)
+    parser.add_argument(
+        "--edit",
+        action="store_true",
+        help="allow pages to have the camera's own picture edited and sent back",
+    )
+    parser.add_argument("--codec", default="auto", metavar="C", help="vp8, h264 or auto (default)")
+    parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
+    parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="most faces of all sessions that go through a network at once (0: as many as the backend gains from)",
+    )
+    parser.add_argument(
+        "--batch-wait",
+        type=float,
+        default=4.0,
+        metavar="MS",
+        help="longest that a frame waits for those of other sessions, in milliseconds (4)",
+    )
+    parser.add_argument("--no-spare", action="store_true", help="keep no second process ready")
+    parser.add_argument("--public-ice", action="store_true", help="also reach browsers at public addresses")
+    parser.add_argument(
+        "--ice-server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT",
+    )
+    add_backend(parser)
+
+
+def _add_serve(commands: Any, serve: Serve) -> None:
+    parser = sub_command(
+        commands, "serve", partial(_serve, serve), "serve the live page; status 0 when it is stopped"
+    )
+    parser.add_argument("--source", type=Path, metavar="S", help="portrait or clip (default: the sample)")
+    parser.add_argument(
+        "--port", type=int, default=None, metavar="N", help="default: 8765; 0 takes a free one"
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    _add_serving(parser)
+
+
+def _add_run(commands: Any, serve: Serve) -> None:
+    parser = sub_command(
+        commands, "run", partial(_run, serve), "serve the live page, with the sample or SOURCE, and open it"
+    )
+    parser.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="default: the sample")
+    parser.add_argument("--port", type=int, default=None, metavar="N", help="default: 8765, or a free one")
+    parser.add_argument("--no-open", action="store_true", help="do not open the page in the browser")
+    _add_serving(parser)
+
+
+def _serve(serve: Serve, options: argparse.Namespace) -> None:
+    _serve_page(serve, options, options.open, None)
+
+
+def _run(serve: Serve, options: argparse.Namespace) -> None:
+    from streaming.listen import PortTakenError, RunningError
+
+    opens = not options.no_open and _has_display()
+    try:
+        _serve_page(serve, options, opens, None)
+    except PortTakenError as error:
+        if options.port is not None:
+            raise
+        by = (
+            "Marotte, which is already running there"
+            if isinstance(error, RunningError)
+            else "another program"
+        )
+        print(f"marotte: the usual port is taken by {by}: a free one is used", file=sys.stderr)
+        _serve_page(serve, options, opens, 0)
+
+
+def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: int | None) -> None:
+    from streaming.config import DEFAULT_PORT
+
+    def ready(served: Served) -> None:
+        if opens:
+            import webbrowser
+
+            threading.Thread(target=webbrowser.open, args=(served.url,), daemon=True).start()
+
+    if port is None:
+        port = DEFAULT_PORT if options.port is None else options.port
+    token, place = _token(options.token_file), str(options.token_file or "MAROTTE_TOKEN")
+    serve(
+        options.source,
+        ready=ready,
+        statement=options.statement,
+        host=options.host,
+        port=port,
+        token=token,
+        token_place=place if token else "",
+        hosts=tuple(options.host_name),
+        metrics_port=options.metrics_port,
+        in_process=options.in_process,
+        pass_through=options.pass_through,
+        public_ice=options.public_ice,
+        ice_servers=tuple(options.ice_server),
+        codec=options.codec,
+        bundles=tuple(options.bundle or ("mesh_flow",)),
+        accept=frozenset(options.accept),
+        edit=options.edit,
+        side=options.side,
+        sessions=options.sessions,
+        spare=not options.no_spare,
+        batch=options.batch,
+        batch_wait_s=options.batch_wait / 1000,
+        backend=options.backend,
+        driver_pixels=options.driver_pixels,
+        cache=options.cache,
+    )
+    print("marotte: stopped", file=sys.stderr)
+
+
+def _token(file: Path | None) -> str:
+    """From the file or the environment, never from the command line, which other users can read."""
+    if file is None:
+        return os.environ.get("MAROTTE_TOKEN", "")
+    from engine.errors import ConfigError
+    from engine.media.limits import Limits
+
+    try:
+        with Limits(file_bytes=4096).open_file(file) as opened:
+            token = opened.read().decode().strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"token-file: {file} holds no text; expected one line, the token") from error
+    if not token:
+        raise ConfigError(f"token-file: {file} holds no token; expected one line of 16 characters or more")
+    return token
+
+
+def _has_display() -> bool:
+    """Whether a browser's window could be seen."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
