@@ -20,6 +20,7 @@ from engine.backends import Graph, open_graph
 from engine.errors import BundleError, ChecksumError, ManifestError, VersionError
 from engine.free_batch import is_free, settled
 from engine.graph_file import check_graph
+from engine.plans import policy
 from engine.schema import check, strict_json
 from engine.types import Mode
 
@@ -183,7 +184,8 @@ class Bundle:
         data = self.data(name)
         if batch is not None:
             data = settled(data, batch)
-        return open_graph(self.folder / self.info(name).file, backend, threads, outputs, data=data)
+        path, precision = self.folder / self.info(name).file, policy.current().precision
+        return open_graph(path, backend, threads, outputs, data=data, precision=precision)
 
     def data(self, name: str) -> bytes:
         """A graph's file as it lies there, for what compiles it elsewhere; read and hashed once more, too."""
