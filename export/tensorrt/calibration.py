@@ -16,7 +16,8 @@ from engine.errors import ConfigError
 def cases(folder: Path, graph: str) -> Iterator[Mapping[str, NDArray[Any]]]:
     """The cases of a graph: folder/graph/*.npz in the order of their names, each with one array per input.
 
-    They are read one at a time. Raises ConfigError where there is none, or a file is no archive of plain arrays.
+    They are read one at a time, as they are asked for. Raises ConfigError at once where there is none, and then for a
+    file that is no archive of plain arrays.
     """
     files = sorted((folder / graph).glob("*.npz"))
     if not files:
@@ -24,8 +25,7 @@ def cases(folder: Path, graph: str) -> Iterator[Mapping[str, NDArray[Any]]]:
             f"calibration: there is no {folder / graph}/*.npz, expected 16 or more cases of that graph, each with an "
             "array per input"
         )
-    for file in files:
-        yield _case(file)
+    return map(_case, files)
 
 
 def _case(file: Path) -> dict[str, NDArray[Any]]:
