@@ -479,7 +479,7 @@ class _Batched:
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
         name = self._fresh(name)
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
 

@@ -107,7 +107,7 @@ def _named(wiring: Wiring, beginning: str) -> Nodes:
 
 
 def _norms(wiring: Wiring) -> Nodes:
-    """Norms as one operator, and those written out: what is computed of a reduction's result (a deviation, a scale,
+    """Norms as one operator, and those written out: a reduction, what is computed of its result (a deviation, a scale,
     the factors of a demodulation), and where that meets the whole."""
     found = _of_type(wiring, NORMS)
     statistics: set[str] = set()
@@ -115,6 +115,8 @@ def _norms(wiring: Wiring) -> Nodes:
     for node in wiring.nodes:
         if node.op_type in SUMS:
             statistics.add(node.output[0])
+            if any(reader.op_type in POINTWISE for reader in wiring.readers_of(node)):
+                found.add(node.output[0])
         elif node.op_type in POINTWISE | {"Clip", "Max"}:
             read = [name for name in node.input if name and name not in wiring.constants]
             if not read or not statistics.union(applied).intersection(read):

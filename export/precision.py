@@ -225,7 +225,7 @@ class _Lowered:
         return self.made[name, wanted]
 
     def _store(self, name: str, value: NDArray[Any]) -> None:
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
 
 
 def _set_type(node: onnx.NodeProto, kind: int) -> None:

@@ -38,7 +38,12 @@ class Wiring:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         _refuse_foreign(self.model)
-        _fold(self.model)
+        try:
+            _fold(self.model)
+        except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+            raise BundleError(
+                f"graph {self.model.graph.name}: a constant cannot be computed: {line(error)}"
+            ) from error
         graph = self.model.graph
         self.opset = opset(self.model)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -142,6 +147,10 @@ def _refuse_foreign(model: onnx.ModelProto) -> None:
             )
         if any(entry.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for entry in node.attribute):
             raise BundleError(f"graph {name}: {node.op_type} holds a graph of its own, expected none")
+    version = opset(model)
+    for node in model.graph.node:
+        if not onnx.defs.has(node.op_type, version):
+            raise BundleError(f"graph {name}: {node.op_type} is no operator of ONNX's opset {version}")
     if any(tensor.external_data for tensor in model.graph.initializer):
         raise BundleError(f"graph {name}: weights lie outside of the file, expected them inside")
 
@@ -176,7 +185,7 @@ def _fold(model: onnx.ModelProto) -> None:
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(kept)
     graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(value), name)
+        numpy_helper.from_array(np.asarray(value, order="C"), name)
         for name, value in constants.items()
         if name in read
     )

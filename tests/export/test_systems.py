@@ -16,7 +16,7 @@ from engine.bundle import open_bundle
 from engine.errors import BundleError, ConfigError
 from engine.generators import open_generator
 from engine.types import AU_NAMES, Mode
-from export.checkpoints import load
+from export.checkpoints import Loaded, load
 from export.imports import import_files
 from export.labels import UNSTATED, Stated, label_of
 from export.pack import Label, pack
@@ -241,6 +241,17 @@ def _procedural(root: Path, system: str) -> Any:
     return found[0]
 
 
+def official_checkpoint(system: str, root: Path, folder: Path) -> Loaded:
+    """A system at its official width: weights by rule, written as an official file and imported."""
+    fixture = _procedural(root, system)
+    file = folder / "epoch_20_iter_1_G.pth"
+    torch.save(fixture.weights(fixture.case["cases"][0])["generator"], file)
+    for path in fixture.files().values():
+        shutil.copy(path, folder / "opt.txt")
+    import_files(system, [file], folder / "checkpoint")
+    return load(folder / "checkpoint")
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("system", sorted(EXPORTERS))
@@ -248,14 +259,9 @@ def test_the_official_width_stays_within_the_gate(
     system: str, half: bool, parity_root: Path, tmp_path: Path
 ) -> None:
     """Weights by rule, written as an official file, imported, exported: every port of every graph on every runtime."""
-    fixture = _procedural(parity_root, system)
-    file = tmp_path / "epoch_20_iter_1_G.pth"
-    torch.save(fixture.weights(fixture.case["cases"][0])["generator"], file)
-    for path in fixture.files().values():
-        shutil.copy(path, tmp_path / "opt.txt")
-    import_files(system, [file], tmp_path / "checkpoint")
+    loaded = official_checkpoint(system, parity_root, tmp_path)
     label = Label("LicenseRef-test", "by rule", "none", "none")
-    packed = pack(plan_of(load(tmp_path / "checkpoint")), label, tmp_path / "bundle", half=half)
+    packed = pack(plan_of(loaded), label, tmp_path / "bundle", half=half)
     assert set(packed.report.runtimes) == {"openvino", "onnxruntime"}
     for _, errors in packed.report.runtimes.values():
         assert errors.keys() == packed.bundle.manifest.graphs.keys()
