@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import pytest
 
 from engine.backends import open_graph
 from engine.backends.graph import Port
+from engine.backends.trial import TRIAL
 from engine.errors import BackendError, PlanCancelled, PlanError
 from engine.plans import background, opening
 from engine.plans.apart import build_apart
 from engine.plans.background import Stage, SwapGraph, check_outputs, check_ports, decibels
-from engine.plans.policy import PlanPolicy
+from engine.plans.policy import BUILDER, PlanPolicy
 from engine.plans.request import PlanRequest
 from tests.engine import gpu_fakes
 from tests.engine.test_backends_tensorrt import WEIGHTS, model, picture
@@ -299,6 +301,17 @@ def test_a_builder_whose_parent_is_gone_ends(tmp_path: Path) -> None:
     assert done.returncode == 9
 
 
+@pytest.mark.skipif(find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed")
+def test_marottes_own_builder_compiles_a_bundles_graph_apart() -> None:
+    """For real: batched, lowered and compiled in a process of its own, by TensorRT for RTX, which needs no GPU."""
+    told: list[str] = []
+    request = PlanRequest(TRIAL, "trial", "fp16", (1,), 1 << 28, flavour="rtx")
+    built = build_apart(BUILDER, request, progress=lambda phase, *_: told.append(phase))
+    assert len(built.plan) > 1000
+    assert built.versions["flavour"] == "rtx"
+    assert told
+
+
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gpu_fakes.Gpu, gpu_fakes.TensorRt]]:
     from engine.backends import driver, tensorrt
@@ -340,6 +353,7 @@ def test_the_whole_way_from_no_plan_to_the_next_start(gpu: Any, tmp_path: Path) 
         value = value % 250 + 1
         served(graph, value)
         assert graph.status.stage is not Stage.FAILED, graph.status
+        threading.Event().wait(0.02)  # the builder wants a core, too
     assert graph.serving == "tensorrt"
     served(graph, 17)
     graph.close()
