@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from engine import backends
+from engine.backends.driver import driver
 from engine.bench import graphs
 from engine.bench.chart import chart
 from engine.bench.clocks import REFERENCE_REMAP_MS, percentiles_ms, resident_mb
@@ -156,7 +157,7 @@ def names_of(backend: str) -> list[str]:
     if backend != EVERY:
         return [backend]
     found, first = ["auto"], backends.choose().name
-    for name in (*backends.GPU_BACKENDS, *backends.BACKENDS):
+    for name in (*_of_gpus(), *backends.BACKENDS):
         if name == first:
             continue
         try:
@@ -165,6 +166,15 @@ def names_of(backend: str) -> list[str]:
         except BackendError as error:
             _log.info("not measured: %s", error)
     return found
+
+
+def _of_gpus() -> tuple[str, ...]:
+    """Backends that are worth a try: without a driver none is, and nothing has to be told."""
+    try:
+        driver()
+    except BackendError:
+        return ()
+    return backends.GPU_BACKENDS
 
 
 @contextmanager

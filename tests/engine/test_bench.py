@@ -218,6 +218,33 @@ def test_every_backend_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture
     assert all(f"{name} (" in told for name in names)
 
 
+def test_backends_of_a_gpu_are_tried_where_there_is_a_driver(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that cannot be used then is told with its reason; without a driver none is tried, and nothing is said."""
+    tried: list[str] = []
+
+    def choose(name: str = "auto") -> backends.Choice:
+        tried.append(name)
+        if name == "tensorrt":
+            raise BackendError("backend tensorrt: it is not installed")
+        return backends.Choice("openvino" if name == "auto" else name, "for the test")
+
+    monkeypatch.setattr(backends, "choose", choose)
+    caplog.set_level("INFO", "marotte.bench")
+    monkeypatch.setattr(run, "driver", lambda: None)
+    assert run.names_of(bench.EVERY) == ["auto", "tensorrt_rtx", "onnxruntime_cuda", "onnxruntime"]
+    assert caplog.messages == ["not measured: backend tensorrt: it is not installed"]
+
+    def none() -> None:
+        raise BackendError("there is no NVIDIA driver here")
+
+    monkeypatch.setattr(run, "driver", none)
+    tried.clear()
+    assert run.names_of(bench.EVERY) == ["auto", "onnxruntime"]
+    assert not {*backends.GPU_BACKENDS} & {*tried}
+
+
 def test_backends_that_cannot_be_used_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest is measured; one that was asked for by name is not replaced."""
     choose = backends.choose
