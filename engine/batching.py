@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.clock import Clock, MonotonicClock
 from engine.errors import ConfigError, MarotteError, PortError, WorkerError
 from engine.gathering import Gathering, Offer, Seat, Share
 from engine.plug import Ports, Runner
@@ -31,28 +31,6 @@ STALL_S = 2.0
 """Seconds after which a frame is not waited for any longer."""
 _JOIN_S = 2.0
 _SHARE = 0.2  # of the newest run in the smoothed time that a run takes
-
-
-class Clock(Protocol):
-    """What tells the time and waits for it. `wait` is called with the condition's lock held, as Condition.wait is."""
-
-    def now(self) -> float:
-        """Seconds that never run back."""
-        ...
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        """Until the condition is notified or so many seconds have passed; None is for ever."""
-        ...
-
-
-class MonotonicClock:
-    """time.perf_counter, the clock of Frame.arrived_s."""
-
-    def now(self) -> float:
-        return time.perf_counter()
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        changed.wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +93,7 @@ class BatchingRunner:
         self._since_s: float | None = None
         self._stalled = False
         self._closed = False
+        self._warm = threading.Event()
         self.concurrent = bool(getattr(inner, "concurrent", False))
         self._own = SessionRunner(self)
         self._thread: threading.Thread | None = None
@@ -132,6 +111,10 @@ class BatchingRunner:
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
         """As of a session of its own, for callers with one thread."""
         return self._own.run(batch)
+
+    def ready(self, timeout_s: float) -> bool:
+        """Whether the inner runner is warmed up; waits for that, at most so long."""
+        return self.concurrent or self._warm.wait(timeout_s)
 
     def busy_s(self) -> float:
         """How long the inner runner has been at the batch at hand, 0 while there is none. For any thread."""
@@ -203,12 +186,14 @@ class BatchingRunner:
     def _serve(self) -> None:
         try:
             self._warm_up()
+            self._warm.set()
             while shares := self._gather():
                 try:
                     self._serve_one(shares)
                 except Exception as error:  # nothing may end this thread: the next batch may do better
                     self._fail(shares, error)
         finally:
+            self._warm.set()
             self._inner.close()
 
     def _warm_up(self) -> None:

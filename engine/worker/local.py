@@ -54,6 +54,7 @@ _log = logging.getLogger("marotte.worker")
 
 _JOIN_S = 2.0
 _WARM_FRAMES = 3
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,6 +239,8 @@ class LocalWorker(Worker):
                 name=bundle_name(bundle),
             )
             undo.callback(runner.close)
+            while not runner.ready(_POLL_S):
+                self._go_on()
             info = tools.offer(bundle, generator, edit=config.edit)
             bundles[info.name] = OpenBundle(info, generator, runner)
             self._go_on()

@@ -17,12 +17,13 @@ from engine.bundle import PortInfo, open_bundle
 from engine.errors import BackendError, BundleError, PortError
 from engine.free_batch import is_free, settled
 from engine.generators.batch_runner import BatchRunner, batches_for, open_runner
+from engine.generators.geogan import open_geogan
 from engine.generators.graph_runner import GraphRunner
 from engine.graph_file import check_graph
 from engine.plug import Ports, Runner
 from export.batch import batched
 from tests.engine.batch_graphs import SIDE, mixed_graph
-from tests.engine.bundle_files import ganimation_graph, write_ganimation
+from tests.engine.bundle_files import write_ganimation, write_geogan
 
 BACKENDS = ("openvino", "onnxruntime")
 PORTS = (PortInfo("image", (1, SIDE, SIDE, 3), "uint8", None), PortInfo("gain", (1, 1), "float32", None))
@@ -203,13 +204,13 @@ def test_the_sizes_follow_the_backend_unless_they_are_set(
     assert batches_for(backend, most) == expected
 
 
-def free_bundle(folder: Path) -> Path:
-    """GANimation's closed form with a free batch."""
-    write_ganimation(folder, size=16)
-    data = batched(ganimation_graph(16), None).SerializeToString(deterministic=True)
-    (folder / "generator.onnx").write_bytes(data)
+def free_bundle(folder: Path, name: str) -> Path:
+    """A bundle whose graph of that name takes batches from now on."""
+    path = folder / f"{name}.onnx"
+    data = batched(onnx.load(path), None).SerializeToString(deterministic=True)
+    path.write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["graphs"]["generator"] |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    manifest["graphs"][name] |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -217,7 +218,7 @@ def free_bundle(folder: Path) -> Path:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_bundle_for_batches_gives_what_it_gives_alone(tmp_path: Path, backend: str) -> None:
     """One file for all sizes; one entry, four and what an old bundle gives are the same pictures."""
-    bundle = open_bundle(free_bundle(tmp_path / "free"))
+    bundle = open_bundle(free_bundle(write_ganimation(tmp_path / "free", size=16), "generator"))
     assert bundle.batched == {"generator"}
     write_ganimation(tmp_path / "old", size=16)
     old = open_bundle(tmp_path / "old")
@@ -241,6 +242,41 @@ def test_a_bundle_for_batches_gives_what_it_gives_alone(tmp_path: Path, backend:
         for name in ("colour", "attention"):
             np.testing.assert_allclose(answer[name], expected[name], atol=1e-6)  # type: ignore[index]
     runner.close(), alone.close()
+
+
+def test_donors_of_several_sessions_go_together(tmp_path: Path) -> None:
+    """Of GeoGAN the first donors of all entries are one batch and the second ones the next; a removal between them, and
+    an entry that lacks a port, are as they are alone."""
+    numbers = np.random.default_rng(6)
+
+    def square() -> Any:
+        return numbers.integers(0, 256, (1, 16, 16, 3), np.uint8)
+
+    def bringing(donors: int) -> Ports:
+        ports = {"image": square()}
+        for k in range(donors):
+            ports[f"donor@{k}"] = square()
+            ports |= {f"{name}_0@{k}": numbers.random((1, 1, 8, 8), np.float32) for name in ("flow", "mask")}
+        return ports
+
+    lacking = dict(bringing(1))
+    del lacking["flow_0@0"]
+    removal: Ports = {"image": square(), "reference": square()}
+    batch = [bringing(1), removal, bringing(2), lacking, bringing(2), {}]
+    old, free = (write_geogan(tmp_path / name, size=16, mask=0.5) for name in ("old", "free"))
+    _, alone = open_geogan(open_bundle(old), "onnxruntime", 1)
+    _, together = open_geogan(open_bundle(free_bundle(free, "transfer")), "onnxruntime", 1, (1, 2, 4))
+    assert (alone.batches, together.batches) == ((1,), (1, 2, 4))
+    for ports, found in zip(batch, together.run(batch), strict=True):
+        (expected,) = alone.run([ports])
+        if isinstance(expected, Exception):
+            assert (type(found), str(found)) == (type(expected), str(expected))
+            continue
+        assert not isinstance(found, Exception)
+        assert sorted(found) == sorted(expected)
+        for name in found:
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
+    alone.close(), together.close()
 
 
 def test_an_old_bundle_refuses_a_batch_by_its_name(tmp_path: Path) -> None:

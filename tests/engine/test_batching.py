@@ -346,11 +346,29 @@ def test_one_thread_touches_the_inner_runner_from_its_warm_up_to_its_end(make: M
             raise BackendError("no memory for the largest")
 
     bench = make(Warm())
+    assert bench.shared.ready(LIMIT_S)
     for value in range(3):
         assert values(bench.shared.session().run([entry(float(value))])) == [2.0 * value]
     assert values(bench.shared.run([entry(4.0)])) == [8.0]
     bench.shared.close()
     assert {*bench.inner.threads, *bench.inner.closed} == {bench.shared._thread.ident}  # type: ignore[union-attr]
+
+
+def test_a_runner_is_ready_when_it_is_warm(make: Make) -> None:
+    """Whoever opens it can wait for that, and what is asked before waits as well."""
+    gate = Gate()
+
+    class Warm(Doubler):
+        def warm_up(self) -> None:
+            gate()
+
+    bench = make(Warm())
+    gate.reached()
+    assert not bench.shared.ready(0.0)
+    future = bench.start(bench.shared.session(), 1.0)
+    gate.open()
+    assert bench.shared.ready(LIMIT_S)
+    assert values(future.result(LIMIT_S)) == [2.0]
 
 
 def test_a_runner_that_holds_nothing_is_run_by_every_session_itself() -> None:
@@ -362,6 +380,7 @@ def test_a_runner_that_holds_nothing_is_run_by_every_session_itself() -> None:
     before = threading.active_count()
     inner = Concurrent()
     shared = BatchingRunner(inner, wait_s=0.5)
+    assert shared.ready(0.0)
     assert threading.active_count() == before
     session = shared.session()
     assert values(session.run([entry(1.0), entry(2.0)])) == [2.0, 4.0]

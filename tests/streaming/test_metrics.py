@@ -127,7 +127,7 @@ def test_names_follow_the_conventions() -> None:
         assert name.endswith("_total") == (kind == "counter"), name
         assert not re.search(r"_(ms|millis\w*|minutes|kb|kbps|bits|mb|percent)(_|$)", name), name
         if kind == "histogram":
-            assert name.endswith("_seconds"), name
+            assert name.endswith(("_seconds", "_faces")), name
 
 
 def test_it_records_everything() -> None:
