@@ -23,7 +23,7 @@ from engine.plug import Ports, Runner
 
 BATCHES: Final = (1, 2, 4, 8)
 RUNS: Final = 20
-_WARM: Final = 3
+_WARM: Final = 2
 _TRACKER: Final = ("face_mesh_attention",)
 """What the tracker runs on every frame of video; the detector only when a face was lost."""
 

@@ -35,6 +35,9 @@ FRAMES: Final = 300
 EVERY: Final = "all"
 """In place of a backend's name: every one that can be used here, `auto`'s choice first."""
 
+_ROUNDS: Final = 4
+"""Of batches, each session's after the other's."""
+
 _log = logging.getLogger("marotte.bench")
 
 
@@ -125,7 +128,7 @@ def run_bench(
         pictures = sessions[0].driver_frames(driver, frames + WARM)
         play_by_turns(sessions, pictures, progress)
         runs = max(5, min(graphs.RUNS, frames // 15))
-        batches = [batches_of(session, runs) for session in sessions]
+        batches = batches_by_turns(sessions, runs)
         of_graphs = [_graphs_on(request, name, runs) for name in names]
     measured = [one for every in of_graphs for one in every]
     peak = _peak_of(names, measured) if measured else None
@@ -207,11 +210,17 @@ def play_by_turns(
         session.detect(frames)
 
 
-def batches_of(session: Stepped, runs: int = graphs.RUNS) -> list[dict[str, float]]:
-    """Its runner for several frames at once."""
-    on_device = session.choice.name in backends.GPU_BACKENDS
-    found = graphs.run_batches(session.runner, session.kept_ports(), runs=runs, on_device=on_device)
-    return [_batch(batch, seconds) for batch, seconds in found.items()]
+def batches_by_turns(sessions: Sequence[Stepped], runs: int = graphs.RUNS) -> list[list[dict[str, float]]]:
+    """Each session's runner for several frames at once, in rounds that all of them take part in."""
+    seconds: list[dict[int, list[float]]] = [{batch: [] for batch in graphs.BATCHES} for _ in sessions]
+    for _ in range(_ROUNDS):
+        for session, taken in zip(sessions, seconds):
+            on_device = session.choice.name in backends.GPU_BACKENDS
+            each = max(2, runs // _ROUNDS)
+            found = graphs.run_batches(session.runner, session.kept_ports(), runs=each, on_device=on_device)
+            for batch, spent in found.items():
+                taken[batch] += spent
+    return [[_batch(batch, spent) for batch, spent in taken.items()] for taken in seconds]
 
 
 def _batch(batch: int, seconds: Sequence[float]) -> dict[str, float]:

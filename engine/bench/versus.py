@@ -14,7 +14,7 @@ from engine import backends
 from engine.bench.run import (
     FRAMES,
     Progress,
-    batches_of,
+    batches_by_turns,
     check_frames,
     figures,
     one_thread,
@@ -102,7 +102,7 @@ def run_versus(
         sessions = [stack.enter_context(Stepped(request)) for request in asked]
         pictures = sessions[0].driver_frames(driver, frames + WARM)
         play_by_turns(sessions, pictures, progress)
-        batches = [batches_of(session) for session in sessions]
+        batches = batches_by_turns(sessions)
     sides = [
         {
             "name": word,

@@ -383,6 +383,28 @@ def test_a_batch_goes_to_the_runner_at_once() -> None:
         run_batches(Failing(), ports, (4,), runs=1)
 
 
+def test_batches_take_turns_too() -> None:
+    """Round by round each session's runner, so that a slower minute is everybody's; all rounds count."""
+    seen: list[str] = []
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def run(self, batch: Any) -> list[Any]:
+            seen.append(self.name)
+            return [{} for _ in batch]
+
+    def session(name: str) -> Any:
+        choice = backends.Choice(name, "for the test")
+        return SimpleNamespace(runner=Named(name), kept_ports=lambda: [{}], choice=choice)
+
+    found = run.batches_by_turns([session("a"), session("b")], runs=8)
+    turns = [name for place, name in enumerate(seen) if place == 0 or seen[place - 1] != name]
+    assert "".join(turns) == "abababab"
+    assert [[row["batch"] for row in rows] for rows in found] == [[1, 2, 4, 8]] * 2
+
+
 # --- the chart --------------------------------------------------------------------------------------------
 
 
