@@ -122,11 +122,14 @@ def _au_offsets(given: Sequence[str]) -> dict[str, float]:
     """AU12=0.5 as a name and a number."""
     from engine.errors import ConfigError
 
-    offsets = {}
+    offsets: dict[str, float] = {}
     for one in given:
-        name, _, value = one.partition("=")
+        word, _, value = one.partition("=")
+        name = word.strip().upper()
+        if name in offsets:
+            raise ConfigError(f"set-au: got {name} twice, expected each action unit once")
         try:
-            offsets[name.strip().upper()] = float(value)
+            offsets[name] = float(value)
         except ValueError:
             raise ConfigError(
                 f"set-au: got {one!r}, expected an action unit and a number: AU12=0.5"

@@ -159,6 +159,7 @@ def test_the_command_edits(bundles: dict[str, str], face: Path, donor: Path, tmp
         (["--donor", "a.jpg"], "add --mode edit"),
         ([], "source: got none"),
         (["--mode", "edit", "--set-au", "AU12"], "expected an action unit and a number"),
+        (["--mode", "edit", "--set-au", "AU12=.1", "--set-au", "au12=.2"], "set-au: got AU12 twice"),
         (["--mode", "edit", "--set-au", "AU13=1"], "au_offsets: got 'AU13'"),
         (["--mode", "edit", "--set-au", "AU12=3"], "expected a number in -1 .. 1"),
         (["--mode", "edit", "--expression", "feer"], "did you mean 'fear'"),
