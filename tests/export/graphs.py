@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import onnx
 import pytest
 
+from engine.free_batch import settled
 from export.checkpoints import load
 from export.onnx import write_graph
 from export.systems import plan_of
@@ -15,11 +16,11 @@ _EXPORTED: dict[str, dict[str, bytes]] = {}
 
 
 def narrow(system: str, request: pytest.FixtureRequest) -> Mapping[str, onnx.ModelProto]:
-    """The graphs of the fixture that is called like the system, by name."""
+    """The graphs of the fixture that is called like the system, by name, as they are for one entry."""
     if system not in _EXPORTED:
         plan = plan_of(load(request.getfixturevalue(system)()))
-        _EXPORTED[system] = {graph.name: write_graph(graph) for graph in plan.graphs}
-    return {name: onnx.load_from_string(data) for name, data in _EXPORTED[system].items()}
+        _EXPORTED[system] = {graph.name: settled(write_graph(graph), 1) for graph in plan.graphs}
+    return {name: onnx.load_from_string(settled(data, 1)) for name, data in _EXPORTED[system].items()}
 
 
 def written(text: str, opset: int = 18) -> onnx.ModelProto:

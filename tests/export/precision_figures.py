@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 
 from engine.crop import crop_of, cut
+from engine.free_batch import settled
 from export.keep import RULES, Keep
 from export.precision import lower
 from export.rounding import rounded
@@ -86,7 +87,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--precision", nargs="+", default=["fp16", "bf16"])
     options = parser.parse_args()
-    models = {path.stem: onnx.load(path) for path in sorted(options.graphs.glob("*.onnx"))}
+    paths = sorted(options.graphs.glob("*.onnx"))
+    models = {path.stem: onnx.load_from_string(settled(path.read_bytes(), 1)) for path in paths}
     size = next(iter(models.values())).graph.input[0].type.tensor_type.shape.dim[1].dim_value
     given = crops(options.faces, options.crop, size, options.count)
     for precision in options.precision:
