@@ -28,6 +28,8 @@ _DTYPES: Final[Mapping[int, Any]] = {
     TensorProto.FLOAT16: np.float16,
     TensorProto.BFLOAT16: ml_dtypes.bfloat16,
 }
+_NOT_IN_BF16: Final = frozenset({"HardSwish", "Mish"})
+"""What TensorRT's parser (of RTX 1.7.1, as tried) refuses in bfloat16; everything else that a bundle may use it takes."""
 _SUFFIX: Final = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
 _FEW = 256  # entries: among so few numbers one that becomes zero or infinite is a threshold or an epsilon
 
@@ -99,6 +101,8 @@ class _Lowered:
 
     def _can(self, node: onnx.NodeProto) -> bool:
         """Whether a node may compute in the low type: every float that it gives may, and so do its constants."""
+        if self.type == TensorProto.BFLOAT16 and node.op_type in _NOT_IN_BF16:
+            return False
         gives = [place for place, name in enumerate(node.output) if name and self._is_float(name)]
         if not gives or not all(self._lowable(node, place, output=True) for place in gives):
             return False
