@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engine.bundle import Bundle, GraphInfo
+from engine.bundle import FRAME, Bundle, GraphInfo
 from engine.errors import BundleError
 from engine.free_batch import settled
 from engine.plans.request import BATCHES, WORKSPACE_BYTES, Built, Flavour, PlanRequest, Precision, Progress
@@ -28,9 +28,6 @@ from export.tensorrt.calibration import cases
 from export.tensorrt.probe import make_probe
 from export.tensorrt.timing import TimingCache
 from export.tensorrt.weights import structure
-
-FRAME: Final = "frame"
-"""What the name of a graph begins with that takes whole frames: one at a time, of any size."""
 
 LIST: Final = "plans.json"
 """What a folder of plans holds: per file the graph, its hashes, precision, batches and versions."""
