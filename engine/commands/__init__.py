@@ -28,7 +28,8 @@ def add_backend(parser: Any) -> None:
         "--backend",
         default="auto",
         metavar="NAME",
-        help="what runs the networks: openvino, onnxruntime, or auto, which says its choice (default)",
+        help="what runs the networks: openvino, onnxruntime, on a GPU tensorrt, tensorrt_rtx, onnxruntime_cuda, or "
+        "auto, which says its choice (default)",
     )
 
 

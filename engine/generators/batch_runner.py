@@ -123,16 +123,17 @@ def further_graphs(
 ) -> dict[int, Graph]:
     """By batch size the graph that takes it. graph: that for one entry. On a CPU each size is a graph of its own, as
     fixed sizes are faster; elsewhere one whose size is free serves all, as weights on a device are dear."""
-    graphs = {1: graph}
+    graphs, backend = (
+        {1: graph},
+        getattr(graph, "target", graph.backend),
+    )  # of one whose plan is still being built
     if name not in bundle.batched or max(batches) == 1:
         return graphs
     outputs = [port.name for port in graph.outputs]
-    if graph.backend in _ON_CPU:
+    if backend in _ON_CPU:
         sizes = [size for size in batches if size > 1]
-        return graphs | {
-            size: bundle.graph(name, graph.backend, threads, outputs, batch=size) for size in sizes
-        }
-    free = bundle.graph(name, graph.backend, threads, outputs, batch=None)
+        return graphs | {size: bundle.graph(name, backend, threads, outputs, batch=size) for size in sizes}
+    free = bundle.graph(name, backend, threads, outputs, batch=None)
     graph.close()
     return dict.fromkeys(batches, free)
 

@@ -61,7 +61,7 @@ class SwapGraph:
     that is wrong, is told by `status` and in the log, and changes nothing for those who are served. As any graph, it
     is run by one thread at a time; `status` may be read by all.
 
-    backend: name of what `make` gives, and this graph's. reopen: opens the other backend once more. least_db: as
+    target: name of the backend that `make` gives. reopen: opens the other backend once more. least_db: as
     LEAST_DB. A plan that fails later, while running, is not trusted again: that run raises, and what `reopen` gives
     serves as soon as it is there.
     """
@@ -71,11 +71,11 @@ class SwapGraph:
         serving: Graph,
         make: Make,
         *,
-        backend: str = "tensorrt",
+        target: str = "tensorrt",
         reopen: Callable[[], Graph] | None = None,
         least_db: float = LEAST_DB,
     ) -> None:
-        self.backend = backend
+        self.target = target
         self._graph, self._reopen, self._least_db = serving, reopen, least_db
         self._next: tuple[Graph, Status] | None = None
         self._broken = False
@@ -87,8 +87,8 @@ class SwapGraph:
         self._builder.start()
 
     @property
-    def serving(self) -> str:
-        """Name of the backend that runs at this moment."""
+    def backend(self) -> str:
+        """Of what runs at this moment."""
         return self._graph.backend
 
     @property
@@ -161,7 +161,7 @@ class SwapGraph:
         except Exception as error:  # whatever ends the build, those who are served are not to notice
             _close(candidate)
             reason = str(error) if isinstance(error, MarotteError) else f"{type(error).__name__}: {error}"
-            _log.warning("%s serves on, for no plan came about: %s", self.serving, reason)
+            _log.warning("%s serves on, for no plan came about: %s", self.backend, reason)
             self._tell(Status(Stage.FAILED, reason=reason))
 
     def _try(self, candidate: Graph) -> None:
@@ -194,11 +194,11 @@ class SwapGraph:
             self._status, self._broken = following[1], False
             self._changed.notify_all()
         before.close()
-        _log.info("%s takes over from %s", self.serving, before.backend)
+        _log.info("%s takes over from %s", self.backend, before.backend)
 
     def _retreat(self, error: BackendError) -> None:
         """Away from a plan that failed."""
-        _log.warning("%s failed and is left: %s", self.serving, str(error))
+        _log.warning("%s failed and is left: %s", self.backend, str(error))
         self._broken = True
         self._tell(Status(Stage.FAILED, reason=str(error)))
         if self._reopen is not None:

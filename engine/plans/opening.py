@@ -44,7 +44,10 @@ def open_planned(
     BackendError as `serve` does.
     """
     policy = policy or current()
-    batches = policy.batches if is_free(graph) else _ONE
+    try:
+        batches = policy.batches if is_free(graph) else _ONE
+    except ValueError as error:
+        raise PlanError(f"{name} is no ONNX file ({error}); export it again") from error
     request = PlanRequest(graph, name, precision, batches, policy.workspace_bytes, False, flavour)
     key = key_of(request, target(version))
     cache = PlanCache(policy.folder or plans_folder(), policy.most_bytes)

@@ -94,10 +94,10 @@ def test_frames_are_served_while_a_plan_is_built_and_by_it_afterwards(gate: thre
     while not graph.status.phase:
         graph.run(frame(0))
     assert (graph.status.phase, graph.status.step, graph.status.steps) == ("timing", 3, 10)
-    assert (graph.backend, graph.serving, before.closed) == ("tensorrt", "cpu", 0)
+    assert (graph.target, graph.backend, before.closed) == ("tensorrt", "cpu", 0)
     gate.set()
     run_until(graph, Stage.SERVING)
-    assert (graph.serving, before.closed, plan.closed) == ("tensorrt", 1, 0)
+    assert (graph.backend, before.closed, plan.closed) == ("tensorrt", 1, 0)
     np.testing.assert_allclose(graph.run(frame(7))["y"], frame(7)["x"] * 2.001)
     graph.close()
     graph.close()
@@ -113,7 +113,7 @@ def test_a_plan_that_computes_something_else_is_never_shown(factor: float) -> No
     graph = SwapGraph(before, lambda *_: plan)
     run_until(graph, Stage.FAILED)
     assert "computes 'y' wrongly" in graph.status.reason
-    assert (graph.serving, before.closed, plan.closed) == ("cpu", 0, 1)
+    assert (graph.backend, before.closed, plan.closed) == ("cpu", 0, 1)
     np.testing.assert_array_equal(graph.run(frame(3))["y"], frame(3)["x"] * 2)
     graph.close()
 
@@ -198,7 +198,7 @@ def test_a_plan_that_fails_later_is_left(comes_back: bool) -> None:
             with contextlib.suppress(BackendError):
                 np.testing.assert_array_equal(graph.run(frame(at))["y"], frame(at)["x"] * 2)
                 break
-        assert (graph.serving, plan.closed) == ("again", 1)
+        assert (graph.backend, plan.closed) == ("again", 1)
     else:
         with pytest.raises(BackendError, match="illegal address"):
             graph.run(frame(0))
@@ -347,14 +347,14 @@ def test_the_whole_way_from_no_plan_to_the_next_start(gpu: Any, tmp_path: Path) 
     """ONNX Runtime serves, a process builds, the plan is kept and takes over; the next start loads it at once."""
     graph = planned(tmp_path)
     assert isinstance(graph, SwapGraph)
-    assert graph.serving == "onnxruntime"
+    assert graph.backend == "onnxruntime"
     value = 0
     while graph.status.stage is not Stage.SERVING:
         value = value % 250 + 1
         served(graph, value)
         assert graph.status.stage is not Stage.FAILED, graph.status
         threading.Event().wait(0.02)  # the builder wants a core, too
-    assert graph.serving == "tensorrt"
+    assert graph.backend == "tensorrt"
     served(graph, 17)
     graph.close()
     again = planned(tmp_path, builder=None)
@@ -368,6 +368,19 @@ def test_without_plan_and_builder_the_line_says_so(gpu: Any, tmp_path: Path) -> 
     """Nothing is built behind the back of who said that nothing is to be built."""
     with pytest.raises(PlanError, match="render has no plan for NVIDIA H100"):
         planned(tmp_path, builder=None)
+
+
+def test_what_is_no_graph_is_refused_by_name(gpu: Any) -> None:
+    """Before anything is built or kept."""
+    with pytest.raises(PlanError, match="render is no ONNX file"):
+        opening.open_planned(
+            b"no graph",
+            "render",
+            load=Twice,
+            serve=Twice,
+            version="11.4",
+            precision="fp32",  # type: ignore[arg-type]
+        )
 
 
 def test_waiting_for_the_plan_is_possible(gpu: Any, tmp_path: Path) -> None:
