@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -201,8 +202,9 @@ def _check(
         raise ConfigError("source: got none, expected a picture or a clip")
     if len(sources) > MOST_SOURCES or len(donors) > MOST_SOURCES:
         raise ConfigError(f"source: got {max(len(sources), len(donors))}, expected at most {MOST_SOURCES}")
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"out: {out} is a file; expected the name of a folder")
+    for place in (out, *out.parents):
+        if os.path.lexists(place) and not place.is_dir():
+            raise ConfigError(f"out: {place} is a file; expected the name of a folder")
     known = parameters.aus if parameters is not None and parameters.aus else AU_NAMES
     if unknown := [name for name in wanted.aus if name not in known]:
         raise ConfigError(

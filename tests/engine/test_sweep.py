@@ -242,8 +242,9 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_written(
         told = capsys.readouterr().err.strip().splitlines()
         assert named in told[-1]
         assert not out.exists()
-    assert marotte.main(["sweep", bundle, "--source", source, "--aus", "12", "--out", source]) == 2
-    assert "folder" in capsys.readouterr().err
+    for place in (source, f"{source}/below"):
+        assert marotte.main(["sweep", bundle, "--source", source, "--aus", "12", "--out", place]) == 2
+        assert "is a file; expected the name of a folder" in capsys.readouterr().err
     manifest = Path(bundle) / "manifest.json"
     manifest.write_text("{", "utf-8")
     with pytest.raises(ManifestError):
