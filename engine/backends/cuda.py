@@ -171,10 +171,10 @@ class Memory:
             self.host = int(cuda.call("cudaHostAlloc", size, cuda.constant("cudaHostAllocDefault")))
         except BackendError as error:
             self.close()
-            free = _left(cuda)
-            raise BackendError(
-                f"{error}; {size} bytes were asked for{free}; close other GPU programs"
-            ) from error
+            if "MemoryAllocation" not in str(error):
+                raise
+            wish = f"{size} bytes were asked for{_left(cuda)}"
+            raise BackendError(f"{error}; {wish}; close other GPU programs") from error
         self._bytes = (ctypes.c_ubyte * size).from_address(self.host)
         weakref.finalize(self._bytes, cuda.quietly, "cudaFreeHost", self.host).atexit = False
 
