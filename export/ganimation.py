@@ -89,6 +89,7 @@ def plan(loaded: Loaded) -> Plan:
             numbers("attention", (1, 1, size, size), (0.0, 1.0)),
         ),
         reference=Official(generator, saturated),
+        batched=True,
     )
     parameters = Parameters(
         crop=crop,

@@ -77,6 +77,7 @@ def _transfer(generator: FlowGenerator, encoder: DonorEncoder, shares: tuple[Por
             numbers("residual", (1, 3, size, size), (-2.0, 2.0)),
         ),
         derived=derived,
+        batched=True,
     )
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from engine.bundle import PortInfo
 from engine.errors import BundleError
 from engine.graph_file import check_graph
+from export.batch import batched
 from export.norms import portable
 from export.plan import GraphPlan
 from export.tidy import tidy
@@ -31,7 +32,8 @@ _DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "int64": torch.int64}
 
 
 def write_graph(plan: GraphPlan, *, half: bool = False) -> bytes:
-    """The ONNX file of one graph: static shapes, named ports, no external data, the same bytes every time.
+    """The ONNX file of one graph: static shapes but for a free batch where the plan has one, named ports, no external
+    data, the same bytes every time.
 
     half: weights that a float16 holds exactly are stored as one, with a Cast to float32 behind it; round them before,
     by `rounded_plan`. Raises BundleError for a module that cannot be written as a graph of a bundle.
@@ -40,7 +42,7 @@ def write_graph(plan: GraphPlan, *, half: bool = False) -> bytes:
     _check_module(plan, module)
     model = _traced(plan, module)
     try:
-        data = tidy(model, plan.name, plan.inputs, plan.outputs, opset=OPSET, half=half)
+        data = _tidied(plan, model, half)
         onnx.checker.check_model(data, full_check=True)
     except (ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"graph {plan.name}: {_line(error)}") from error
@@ -83,6 +85,16 @@ def run(module: nn.Module, arrays: Sequence[Tensor]) -> tuple[Tensor, ...]:
     with torch.inference_mode():
         found = module(*arrays)
     return (found,) if isinstance(found, Tensor) else tuple(found)
+
+
+def _tidied(plan: GraphPlan, model: onnx.ModelProto, half: bool) -> bytes:
+    def written(model: onnx.ModelProto, half: bool, free: bool) -> bytes:
+        return tidy(model, plan.name, plan.inputs, plan.outputs, opset=OPSET, half=half, free=free)
+
+    if not plan.batched:
+        return written(model, half, False)
+    plain = onnx.load_from_string(written(model, False, False))
+    return written(batched(plain, None), half, True)
 
 
 def _check_module(plan: GraphPlan, module: nn.Module) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.backends import BACKENDS, open_graph
 from engine.bundle import PortInfo
 from engine.errors import BackendError, BundleError
+from engine.free_batch import settled
 from export.onnx import run
 from export.plan import GraphPlan
 
@@ -71,7 +72,8 @@ def measure(
     gate: float = GATE,
     exact: Sequence[GraphPlan] | None = None,
 ) -> Report:
-    """Runs every graph on every runtime present, and compares with torch.
+    """Runs every graph on every runtime present, and compares with torch; one that takes batches also on all cases at
+    once.
 
     files: the ONNX bytes by graph. exact: the same plans before their weights were rounded to float16. Raises
     BundleError where a port differs by more than the gate or is not finite, BackendError where no runtime is present.
@@ -197,15 +199,22 @@ def _on(
     given: Sequence[Mapping[str, Tensor]],
     expected: Sequence[Arrays],
 ) -> dict[str, dict[str, float]]:
+    arrays = [{name: np.ascontiguousarray(tensor.numpy()) for name, tensor in case.items()} for case in given]
+    found = _ran(backend, plan, settled(data, 1), arrays)
+    if plan.batched:
+        together = {name: np.concatenate([case[name] for case in arrays]) for name in arrays[0]}
+        (batch,) = _ran(backend, plan, settled(data, len(arrays)), [together])
+        found += [{name: array[k : k + 1] for name, array in batch.items()} for k in range(len(arrays))]
+        expected = [*expected, *expected]
+    return _errors(plan.outputs, found, expected)
+
+
+def _ran(backend: str, plan: GraphPlan, data: bytes, given: Sequence[Arrays]) -> list[Arrays]:
     graph = open_graph(Path(f"{plan.name}.onnx"), backend, data=data)
     try:
-        found = []
-        for case in given:
-            arrays = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in case.items()}
-            found.append({name: array.copy() for name, array in graph.run(arrays).items()})
+        return [{name: array.copy() for name, array in graph.run(case).items()} for case in given]
     finally:
         graph.close()
-    return _errors(plan.outputs, found, expected)
 
 
 def _errors(

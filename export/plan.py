@@ -20,6 +20,8 @@ class GraphPlan:
     a tuple of them, in the order of the outputs. derived: the inputs that another graph computes in use (features of a
     donor, say), from those that are drawn; what it gives is compared in place of random numbers. reference: gives the
     expected values in the comparison, where `module` is an arrangement of it that costs less; None takes `module`.
+    batched: the graph runs for every frame, and takes those of several sessions at once (docs/batching.md); the ports
+    still say the shapes of one.
     """
 
     name: str
@@ -28,6 +30,7 @@ class GraphPlan:
     outputs: tuple[PortInfo, ...]
     derived: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     reference: nn.Module | None = None
+    batched: bool = False
 
     def __post_init__(self) -> None:
         self.module.eval()

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from engine.bundle import PortInfo
+from engine.free_batch import FREE
 
 IR_VERSION = 8
 """The oldest version of the file format that goes with opset 18."""
@@ -36,10 +37,12 @@ def tidy(
     *,
     opset: int,
     half: bool,
+    free: bool = False,
 ) -> bytes:
-    """The file's bytes. half: weights that a float16 holds exactly are stored as one. Raises ValueError for a graph
-    with something in it that no bundle may hold, or without one of the ports."""
-    return _Tidied(model, inputs, outputs, opset, half).data(title)
+    """The file's bytes. half: weights that a float16 holds exactly are stored as one. free: the first size of every
+    port is left free, as the model has it. Raises ValueError for a graph with something in it that no bundle may hold,
+    or without one of the ports."""
+    return _Tidied(model, inputs, outputs, opset, half).data(title, free)
 
 
 class _Tidied:
@@ -182,12 +185,12 @@ class _Tidied:
                 self._taken.add(name)
                 return name
 
-    def data(self, title: str) -> bytes:
+    def data(self, title: str, free: bool) -> bytes:
         graph = helper.make_graph(
             self.nodes,
             title,
-            [_value_info(port) for port in self.inputs],
-            [_value_info(port) for port in self.outputs],
+            [_value_info(port, free) for port in self.inputs],
+            [_value_info(port, free) for port in self.outputs],
             initializer=list(self.stored.values()),
         )
         model = helper.make_model(
@@ -227,5 +230,6 @@ def _fits_half(value: Array) -> bool:
         return bool(np.array_equal(value.astype(np.float16).astype(np.float32), value))
 
 
-def _value_info(port: PortInfo) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(port.name, _TYPES[port.dtype], port.shape)
+def _value_info(port: PortInfo, free: bool) -> onnx.ValueInfoProto:
+    shape = (FREE, *port.shape[1:]) if free else port.shape
+    return helper.make_tensor_value_info(port.name, _TYPES[port.dtype], shape)
