@@ -28,8 +28,8 @@ _DTYPES: Final[Mapping[int, Any]] = {
     TensorProto.FLOAT16: np.float16,
     TensorProto.BFLOAT16: ml_dtypes.bfloat16,
 }
-_NOT_IN_BF16: Final = frozenset({"HardSwish"})
-"""What TensorRT's parser refuses in bfloat16 (tried with RTX 1.7.1) of what it takes in float16."""
+_NOT_IN_BF16: Final = frozenset({"ConvTranspose", "HardSwish"})
+"""What TensorRT refuses in bfloat16 (tried with RTX 1.7.1) of what it takes in float16."""
 _SUFFIX: Final = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
 _FEW = 256  # entries: among so few numbers one that becomes zero or infinite is a threshold or an epsilon
 
