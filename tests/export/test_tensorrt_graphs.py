@@ -13,10 +13,11 @@ import pytest
 from onnx import helper
 
 from engine import models as registry
-from engine.bundle import open_bundle
+from engine.bundle import FRAME, open_bundle
 from engine.errors import PlanError
 from engine.plans.request import BATCHES, PRECISIONS
 from export.checkpoints import load
+from export.frame.add import add_frames
 from export.onnx import write_graph
 from export.pack import pack
 from export.precision import lower
@@ -59,7 +60,7 @@ def test_a_system_compiles_with_profiles_in_float16(system: str, request: pytest
 def test_a_bundle_compiles(
     system: str, precision: Any, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """The whole road, by way of a bundle: each graph that lies in it, the frame graph, too."""
+    """The whole road, by way of a bundle: each graph that lies in it."""
     pack(plan_of(load(request.getfixturevalue(system)())), LABEL, tmp_path / "bundle")
     bundle = open_bundle(tmp_path / "bundle")
     made = list(make_plans(bundle, Wanted(precision, BATCHES, "rtx")))
@@ -81,6 +82,18 @@ def test_a_bundle_compiles_at_its_published_size(
         batches = BATCHES if precision == "fp16" else (1,)
         built = compiled(prepared(data, graph.name, precision, batches), graph.name, precision, batches)
         assert len(built.plan) > 1000
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("system", sorted(EXPORTERS))
+def test_the_frame_graphs_compile(system: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """With free sides, one profile each; in float32 (docs/plans.md names one that has no plan in float16)."""
+    pack(plan_of(load(request.getfixturevalue(system)())), LABEL, tmp_path / "bundle")
+    bundle, _ = add_frames(tmp_path / "bundle", tmp_path / "framed")
+    framed = tuple(name for name in bundle.manifest.graphs if name.startswith(FRAME))
+    made = list(make_plans(bundle, Wanted("fp32", BATCHES, "rtx", graphs=framed)))
+    assert [one.batches for one in made] == [(1,)] * len(framed)
+    assert framed
 
 
 def _tracker() -> list[str]:
