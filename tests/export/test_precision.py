@@ -416,6 +416,8 @@ def test_the_picture_of_a_shipped_bundle_stays(precision: Any, faces_root: Path)
     from engine.bundle import open_bundle
     from tests.export.precision_figures import crops
 
+    if not names():
+        pytest.skip("no bundle is shipped")
     for name in names():
         bundle = open_bundle(SHIPPED / name)
         manifest = bundle.manifest
