@@ -1,4 +1,4 @@
-"""`marotte import`, `export`, `frame` and `plan`: their options, and what they say. Nothing heavy is imported before."""
+"""`marotte import`, `export`, `frame` and `plan`: their options, and what they say; nothing heavy before that."""
 
 from __future__ import annotations
 
