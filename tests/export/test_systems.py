@@ -66,6 +66,7 @@ def test_ganimation_becomes_a_bundle_that_opens(ganimation: Make, tmp_path: Path
     runner.close()
 
 
+@pytest.mark.full
 def test_geogan_becomes_a_bundle_that_opens(geogan: Make, tmp_path: Path) -> None:
     """Three graphs; what the donor's graph gives is what the transfer's takes, by name and shape."""
     pack(plan_of(load(geogan())), LABEL, tmp_path / "bundle")

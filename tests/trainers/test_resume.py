@@ -42,6 +42,7 @@ def test_a_training_killed_without_a_word_goes_on_from_its_last_save(tiny, tmp_p
     assert rows(tmp_path / "part") == rows(tmp_path / "whole")
 
 
+@pytest.mark.full
 def test_worker_processes_change_nothing(tiny, tmp_path) -> None:
     """Random numbers belong to a sample's place, not to the process that draws them."""
     tiny("whole")
