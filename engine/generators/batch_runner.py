@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,8 +15,11 @@ from engine.backends.graph import check_arrays
 from engine.bundle import Bundle
 from engine.errors import PortError
 from engine.generators.graph_runner import GraphRunner, check_finite
+from engine.plans.background import LEAST_DB, decibels
 from engine.plans.request import BATCHES
 from engine.plug import Ports
+
+_log = logging.getLogger("marotte.worker")
 
 _ON_CPU: Final = frozenset(BACKENDS)
 
@@ -51,10 +56,21 @@ class BatchRunner:
         return [refusal or found[index] for index, refusal in enumerate(answers)]
 
     def warm_up(self) -> None:
-        """Every size once, on zeros, so that no frame of a session is the first of its kind."""
-        nothing = {port.name: np.zeros(_sizes(port), port.dtype) for port in self._ports}
-        for size in self.batches:
-            self._run([nothing] * size)
+        """Every size once, so that no frame of a session is the first of its kind.
+
+        Entries that differ have to be answered as they are alone: a size at which a graph mixes them would show one
+        session's face in another's picture, and is not run.
+        """
+        entries = [_example(self._ports, seed) for seed in range(self.batches[-1])]
+        alone = [_rows(self._run([entry]), 1)[0] for entry in entries]
+        sound = [1]
+        for size in self.batches[1:]:
+            ratio = _likeness(alone, _rows(self._run(entries[:size]), size))
+            if not ratio >= LEAST_DB:
+                _log.warning("in batches of %d entries change each other (%.1f dB): not run", size, ratio)
+            else:
+                sound.append(size)
+        self.batches = tuple(sound)
 
     def close(self) -> None:
         for graph in {id(graph): graph for graph in self._graphs.values()}.values():
@@ -146,6 +162,33 @@ def batches_for(backend: str, most: int) -> tuple[int, ...]:
     if backend not in _ON_CPU:
         return tuple(size for size in BATCHES if size <= (most or BATCHES[-1]))
     return tuple(sorted({*(size for size in BATCHES if size < most), most or 1}))
+
+
+def _example(ports: Sequence[Port], seed: int) -> Ports:
+    """An entry of noise about a level of its own, as far from the others' as pictures are from each other."""
+    numbers = np.random.default_rng(seed)
+    ports_of = dict[str, NDArray[Any]]()
+    for port in ports:
+        level = numbers.random(_sizes(port)[-1:])  # its own in each channel
+        values = 0.5 * (level + numbers.random(_sizes(port)))
+        ports_of[port.name] = (255.0 * values if port.dtype == np.uint8 else values).astype(port.dtype)
+    return ports_of
+
+
+def _rows(outputs: Mapping[str, NDArray[Any]], size: int) -> list[Ports]:
+    return [{name: array[row : row + 1].copy() for name, array in outputs.items()} for row in range(size)]
+
+
+def _likeness(alone: Sequence[Ports], together: Sequence[Ports]) -> float:
+    """Of the output that is furthest from what the entry has alone, in dB, NaN where one is finite only alone; what is
+    not finite alone says nothing."""
+    found = [
+        decibels(array, answer[name])
+        for own, answer in zip(alone, together)
+        for name, array in own.items()
+        if np.isfinite(array).all()
+    ]
+    return float(np.min(found, initial=math.inf))
 
 
 def _sizes(port: Port) -> tuple[int, ...]:

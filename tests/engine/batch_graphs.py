@@ -38,6 +38,22 @@ def value_graph() -> bytes:
     return _file(nodes, {"given": (_FLOAT, ["batch"])}, {"value": ["batch"]}, one=1.0)
 
 
+def turned_graph(mean: bool = False) -> bytes:
+    """Of n entries the k-th is answered by what belongs to the one that stands as far from the end, or by the mean of
+    all; of one entry it is right. Ports: image uint8 (n, 4, 4, 3), sum float32 (n, 1)."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["levels"], to=_FLOAT),
+        helper.make_node("ReduceMean", ["levels"], ["flat"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["flat", "axis"], ["own"]),
+        helper.make_node("Slice", ["own", "last", "before", "rows", "back"], ["turned"]),
+        helper.make_node("ReduceMean", ["own"], ["all"], axes=[0], keepdims=1),
+        helper.make_node("Mul", ["own", "nothing"], ["none"]),
+        helper.make_node("Add", ["none", "all" if mean else "turned"], ["sum"]),
+    ]
+    constants = {"axis": [1], "last": [-1], "before": [-1000], "rows": [0], "back": [-1], "nothing": 0.0}
+    return _file(nodes, {"image": (_BYTE, ["batch", SIDE, SIDE, 3])}, {"sum": ["batch", 1]}, **constants)
+
+
 def _file(
     nodes: Sequence[Any], inputs: dict[str, Any], outputs: dict[str, Sequence[Size]], **constants: Any
 ) -> bytes:

@@ -22,7 +22,7 @@ from engine.generators.graph_runner import GraphRunner
 from engine.graph_file import check_graph
 from engine.plug import Ports, Runner
 from export.batch import batched
-from tests.engine.batch_graphs import SIDE, mixed_graph
+from tests.engine.batch_graphs import SIDE, mixed_graph, turned_graph
 from tests.engine.bundle_files import write_ganimation, write_geogan
 
 BACKENDS = ("openvino", "onnxruntime")
@@ -170,11 +170,31 @@ def test_a_batch_that_fails_is_run_again_entry_by_entry(graphs: Graphs, runner: 
 def test_every_size_is_run_once_before_the_first_frame(graphs: Graphs, runner: BatchRunner) -> None:
     """No frame of a session is the first of its kind, and no array for a batch is made later."""
     runner.warm_up()
-    assert sizes_run(graphs) == [1, 2, 4]
+    assert sizes_run(graphs) == [1, 1, 1, 1, 2, 4]
+    assert runner.batches == (1, 2, 4)
     rooms = {size: [id(array) for array in room.values()] for size, room in runner._rooms.items()}
     runner.run([entry(1, 1.0)] * 4)
     runner.run([entry(1, 1.0)] * 2)
     assert {size: [id(array) for array in room.values()] for size, room in runner._rooms.items()} == rooms
+
+
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_graph_that_mixes_its_entries_is_run_one_by_one(
+    backend: str, mean: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One session's face never stands in another's picture because of a graph that confuses the rows of a batch."""
+    data = turned_graph(mean)
+    check_graph(data, PORTS[:1], OUTPUTS[:1])  # no look into the file tells
+    runner = BatchRunner(
+        {size: open_graph(Path("turned.onnx"), backend, data=settled(data, size)) for size in (1, 2, 4)}
+    )
+    runner.warm_up()
+    assert runner.batches == (1,)
+    assert "in batches of 4 entries change each other" in caplog.text
+    batch = [{"image": entry(level, 0.0)["image"]} for level in (10, 200, 90)]
+    assert sums(runner.run(batch)) == [10.0, 200.0, 90.0]
+    runner.close()
 
 
 def test_every_graph_is_closed_once(graphs: Graphs) -> None:
