@@ -180,6 +180,8 @@ class Generating:
         work = session.feed(observed.work)
         runner.due_s = self._pace.due_s(observed.observed_s)
         answers = run_batch(runner, work.ports)
+        if recipient.over:  # that its runner was closed is no failure of the frame
+            return
         answered_s = time.perf_counter()
         ran = runner.last if work.ports else _NOTHING
         if work.ports and runner.gathers:

@@ -170,8 +170,11 @@ def test_what_one_sessions_show_takes_is_no_wait_of_anothers(four: Desk) -> None
     gate.open()
 
 
-def test_a_session_closed_while_it_waits_is_gone_at_once(four: Desk) -> None:
-    """Its threads end although the runner is busy; nothing of it is delivered, and the others go on."""
+def test_a_session_closed_while_it_waits_is_gone_at_once(
+    four: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its threads end although the runner is busy; nothing of it is delivered, the others go on, and nobody is told
+    of a failed frame."""
     gate = Gate()
     four.faults.run = gate
     four.post(50, "one")
@@ -188,6 +191,7 @@ def test_a_session_closed_while_it_waits_is_gone_at_once(four: Desk) -> None:
     gate.open()
     assert four.next().session == "one"
     assert value_of(four.step(80, "three")) == 80
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_a_graph_that_hangs_is_told_and_the_sessions_fall_back(caplog: pytest.LogCaptureFixture) -> None:
