@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -32,9 +33,23 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def strict_json(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError for what is none, for a key that stands twice, and for NaN and the
-    infinities, which are no JSON though Python reads them."""
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refused)
+    """The value of a JSON text. Raises ValueError for what is none, for a key that stands twice, for NaN and the
+    infinities, which are no JSON though Python reads them, and for numbers beyond a float's range."""
+    return json.loads(
+        text, object_pairs_hook=_unique, parse_constant=_refused, parse_float=_finite, parse_int=_whole
+    )
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"{word[:_MOST_SHOWN]} is larger than any number may be")
+    return number
+
+
+def _whole(word: str) -> int:
+    _finite(word)
+    return int(word)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def test_a_manifest_is_typed(folder: Path) -> None:
         ("graphs.generator.inputs.1.name", "image", "names a port twice"),
         ("graphs.generator.inputs.1.range", [1, 0], "a range that ends before it begins"),
         ("parameters.au_range", [1, 0], "parameters.au_range ends before it begins"),
+        ("parameters.au_range", [-1e308, 1e308], "parameters.au_range[0]: got -1e+308, expected -100 or more"),
         ("parameters.crop.rule", "faces", "did you mean 'face'"),
         ("parameters.modes", ["edit", "edit"], "no entry twice"),
         ("parameters.crop.sise", 3, "parameters.crop.sise is not a known key; did you mean"),
@@ -146,6 +147,17 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
     """Also a key that stands twice, which readers would understand differently, and nesting without end."""
     with pytest.raises(ManifestError):
         parse_manifest(text)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400, "1" * 5000])
+def test_a_number_that_no_float_holds_is_refused(folder: Path, number: str) -> None:
+    """It would be an infinity in the frames, or an error of Python's, wherever in the manifest it stands."""
+    text = (folder / "manifest.json").read_text()
+    start = text.index("[", text.index('"au_range"')) + 1
+    (folder / "manifest.json").write_text(text[:start] + number + "," + text[text.index(",", start) + 1 :])
+    with pytest.raises(ManifestError, match="is no JSON") as caught:
+        open_bundle(folder)
+    assert len(str(caught.value)) < 400
 
 
 def _byte(folder: Path, manifest: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -272,6 +273,12 @@ def test_relative_units_are_fed_how_much_changes(tmp_path: Path) -> None:
     opened[1].close()
     with pytest.raises(ManifestError, match="units are 'percent', expected absolute or relative"):
         open_generator(str(write_ganimation(tmp_path / "wrong", units="percent")))
+    path = write_ganimation(tmp_path / "never", units="relative") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["parameters"]["au_range"] = [0.5, 1.0]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ManifestError, match=r"au_range is 0.5 .. 1, expected 0 in it"):
+        open_generator(str(path.parent))
 
 
 def test_gains_by_region() -> None:

@@ -94,6 +94,11 @@ class Ganimation:
         self._columns = np.array([AU_NAMES.index(au) for au in parameters.aus], np.intp)
         self._relative = _relative(name, parameters)
         self._low, self._high = parameters.au_range or (-1.0 if self._relative else 0.0, 1.0)
+        if self._relative and not self._low <= 0.0 <= self._high:
+            raise ManifestError(
+                f"bundle {name}: au_range is {self._low:g} .. {self._high:g}, expected 0 in it, which in "
+                "relative units is no change; export it again"
+            )
         extractor = parameters.extractor
         self._notes: tuple[str, ...] = ()
         if extractor is None or extractor.name != EXTRACTOR:
