@@ -194,6 +194,25 @@ def write_ganimation(
     return write_bundle(folder, "ganimation", graphs, parameters, **manifest)
 
 
+def with_bytes(folder: Path, graph: str, output: str) -> Path:
+    """The bundle with an output of one graph as uint8, in the file and in the manifest."""
+    path = folder / f"{graph}.onnx"
+    model = onnx.load(path)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"{name}_before" if name == output else name for name in names]
+    model.graph.node.append(helper.make_node("Cast", [f"{output}_before"], [output], to=_BYTE))
+    next(port for port in model.graph.output if port.name == output).type.tensor_type.elem_type = _BYTE
+    data = model.SerializeToString(deterministic=True)
+    path.write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["graphs"][graph]
+    entry |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    next(port for port in entry["outputs"] if port["name"] == output)["dtype"] = "uint8"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
 def write_geogan(
     folder: Path,
     size: int = 32,

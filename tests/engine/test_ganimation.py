@@ -24,7 +24,7 @@ from engine.generators.ganimation.units import gains
 from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Runner
 from engine.types import AU_NAMES, Controls, Frame, Mode, Outcome, Source
-from tests.engine.bundle_files import write_ganimation
+from tests.engine.bundle_files import with_bytes, write_ganimation
 from tests.engine.edit_scenes import (
     HEIGHT,
     HUE,
@@ -407,7 +407,9 @@ def test_a_bundle_that_does_not_fit_is_refused_when_it_is_opened(tmp_path: Path)
     folder = write_ganimation(tmp_path / "size")
     text = (folder / "manifest.json").read_text("utf-8")
     (folder / "manifest.json").write_text(text.replace('"size": 32', '"size": 64'), "utf-8")
-    with pytest.raises(ManifestError, match=r"port 'image' is \(1, 32, 32, 3\), expected \(1, 64, 64, 3\)"):
+    with pytest.raises(
+        ManifestError, match=r"port 'image' is \(1, 32, 32, 3\) uint8, expected \(1, 64, 64, 3\) uint8"
+    ):
         open_generator(str(folder))
     held = write_ganimation(tmp_path / "terms", commercial=False, acceptance="research-only")
     with pytest.raises(BundleError, match="--accept research-only"):
@@ -470,3 +472,13 @@ def test_nothing_is_compiled_in_mid_stream(covering: Opened, size: tuple[int, in
         source.rgb.setflags(write=write)
         Session(Scripted((face_at(100, 80),)), *covering, [source], neutral=rest()).step(frame_at(0))
     assert [len(kernel.signatures) for kernel in kernels] == before
+
+
+@pytest.mark.parametrize(("graph", "output"), [("generator", "colour"), ("generator", "attention")])
+def test_an_output_of_another_type_is_told_when_it_is_opened(tmp_path: Path, graph: str, output: str) -> None:
+    """And not by every frame, none of which could be shown."""
+    folder = with_bytes(write_ganimation(tmp_path / "bytes"), graph, output)
+    with pytest.raises(
+        ManifestError, match=rf"port '{output}' is \(1, .*\) uint8, expected \(1, .*\) float32"
+    ):
+        open_generator(str(folder))

@@ -19,7 +19,7 @@ from engine.generators.geogan.steady import SteadyMap
 from engine.generators.geogan.tone import MOST, Tone
 from engine.plug import Generator, Runner
 from engine.types import Controls, Crop, Frame, Mode, Outcome, Patch, Source
-from tests.engine.bundle_files import LIFT, TINT, write_geogan
+from tests.engine.bundle_files import LIFT, TINT, with_bytes, write_geogan
 from tests.engine.edit_scenes import (
     HEIGHT,
     HUE,
@@ -332,7 +332,9 @@ def test_what_cannot_be_used_is_refused(opened: Opened, tmp_path: Path) -> None:
     folder = write_geogan(tmp_path / "size")
     text = (folder / "manifest.json").read_text("utf-8")
     (folder / "manifest.json").write_text(text.replace('"size": 32', '"size": 64'), "utf-8")
-    with pytest.raises(ManifestError, match=r"port 'image' is \(1, 32, 32, 3\), expected \(1, 64, 64, 3\)"):
+    with pytest.raises(
+        ManifestError, match=r"port 'image' is \(1, 32, 32, 3\) uint8, expected \(1, 64, 64, 3\) uint8"
+    ):
         open_generator(str(folder))
 
 
@@ -360,3 +362,15 @@ def test_nothing_is_compiled_in_mid_stream(opened: Opened) -> None:
         frame.rgb.setflags(write=number % 3 != 0)
         assert session.step(frame)[1].outcome is Outcome.GENERATED
     assert [len(kernel.signatures) for kernel in kernels] == before
+
+
+@pytest.mark.parametrize(
+    ("graph", "output"), [("transfer", "mask"), ("donor", "flow_0"), ("removal", "image_out")]
+)
+def test_an_output_of_another_type_is_told_when_it_is_opened(tmp_path: Path, graph: str, output: str) -> None:
+    """And not by every frame, none of which could be shown."""
+    folder = with_bytes(write_geogan(tmp_path / "bytes"), graph, output)
+    with pytest.raises(
+        ManifestError, match=rf"port '{output}' is \(1, .*\) uint8, expected \(1, .*\) float32"
+    ):
+        open_generator(str(folder))

@@ -32,6 +32,7 @@ from engine.generators.ganimation.units import (
     unseen,
 )
 from engine.generators.graph_runner import GraphRunner
+from engine.generators.ports import check_ports
 from engine.generators.square import PatchMemory, box_around
 from engine.generators.steady_crop import SteadyCrop
 from engine.plug import Ports
@@ -219,18 +220,9 @@ def open_ganimation(
 
 def _check(bundle: Bundle) -> None:
     """That the graph's ports are those that are run here."""
-    info, parameters = bundle.info(GRAPH), bundle.manifest.parameters
-    size, count = parameters.crop.size, len(parameters.aus)
-    for port, shape in (
-        (info.input("image"), (1, size, size, 3)),
-        (info.input("aus"), (1, count)),
-        (info.output("colour"), (1, 3, size, size)),
-        (info.output("attention"), (1, 1, size, size)),
-    ):
-        if port.shape != shape:
-            raise ManifestError(
-                f"bundle {bundle.name}: port {port.name!r} is {port.shape}, expected {shape}; export it again"
-            )
+    size, count = bundle.manifest.parameters.crop.size, len(bundle.manifest.parameters.aus)
+    planes = {"colour": (1, 3, size, size), "attention": (1, 1, size, size)}
+    check_ports(bundle, GRAPH, {"image": (1, size, size, 3)}, {"aus": (1, count)}, planes)
 
 
 def _port(outputs: Ports, name: str, shape: tuple[int, ...]) -> F32:

@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bundle import Bundle, Parameters, PortInfo
+from engine.bundle import Bundle, Parameters
 from engine.crop import crop_of, cut, factor_of, resized
-from engine.errors import ConfigError, InputError, ManifestError, PortError
+from engine.errors import ConfigError, InputError, PortError
 from engine.features.doubts import doubts
 from engine.generators.batch_runner import further_graphs
 from engine.generators.feather import feather
@@ -30,6 +30,7 @@ from engine.generators.geogan.paint import lay, lift, warm_up
 from engine.generators.geogan.runner import DonorGraph, GeoganRunner
 from engine.generators.geogan.steady import SteadyMap
 from engine.generators.geogan.tone import Tone
+from engine.generators.ports import check_ports
 from engine.generators.square import Box, PatchMemory, box_around
 from engine.generators.steady_crop import SteadyCrop
 from engine.plug import Ports
@@ -241,29 +242,13 @@ def open_geogan(
 def _check(bundle: Bundle) -> None:
     """That the graphs' ports are those that are run here."""
     size = bundle.manifest.parameters.crop.size
-    donor, transfer = bundle.info("donor"), bundle.info("transfer")
     square, plane = (1, size, size, 3), (1, 1, size, size)
-    expected: list[tuple[PortInfo, tuple[int, ...]]] = [
-        (donor.input("image"), square),
-        (transfer.input("image"), square),
-        (transfer.input("donor"), square),
-        (transfer.output("flow"), (1, 2, size, size)),
-        (transfer.output("mask"), plane),
-        (transfer.output("residual"), (1, 3, size, size)),
-    ]
-    expected += [(transfer.input(port.name), port.shape) for port in donor.outputs]
+    features = {port.name: port.shape for port in bundle.info("donor").outputs}
+    maps = {"flow": (1, 2, size, size), "mask": plane, "residual": (1, 3, size, size)}
+    check_ports(bundle, "donor", {"image": square}, {}, features)
+    check_ports(bundle, "transfer", {"image": square, "donor": square}, features, maps)
     if "removal" in bundle.manifest.graphs:
-        removal = bundle.info("removal")
-        expected += [
-            (removal.input("image"), square),
-            (removal.input("mask"), plane),
-            (removal.output("image_out"), (1, 3, size, size)),
-        ]
-    for port, shape in expected:
-        if port.shape != shape:
-            raise ManifestError(
-                f"bundle {bundle.name}: port {port.name!r} is {port.shape}, expected {shape}; export it again"
-            )
+        check_ports(bundle, "removal", {"image": square}, {"mask": plane}, {"image_out": (1, 3, size, size)})
 
 
 def reach_of_place(size: int) -> tuple[int, int]:
