@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto
 
 from engine.errors import ConfigError
+from export.frame.nodes import OWN
 from export.wiring import FLOATS, Wiring, attribute
 
 NORMS: Final = frozenset({
@@ -185,15 +186,36 @@ def _onward(wiring: Wiring, coordinates: Nodes) -> Nodes:
 
 
 def _ends(wiring: Wiring) -> Nodes:
-    """The scaling of the pictures that come in, and what makes the numbers that go out of the last layer."""
+    """The scaling of the pictures that come in, and what makes the numbers that go out of the last layer; likewise of
+    the networks that a frame graph holds."""
     found: Nodes = set()
-    pictures = {name for name in wiring.inputs if wiring.types[name] == TensorProto.UINT8}
+    given, made = _inner_ends(wiring)
+    pictures = given | {name for name in wiring.inputs if wiring.types[name] == TensorProto.UINT8}
     for node in wiring.nodes:
         read = {name for name in node.input if name and name not in wiring.constants}
         if read and read <= pictures and node.op_type in POINTWISE | MOVES:
             pictures.update(node.output)
             found.add(node.output[0])
-    return found | _back(wiring, wiring.outputs, POINTWISE | MOVES)
+    return found | _back(wiring, [*wiring.outputs, *made], POINTWISE | MOVES)
+
+
+def _inner_ends(wiring: Wiring) -> tuple[set[str], list[str]]:
+    """What the networks of a frame graph are given and what they make: tensors that cross to and from the nodes written
+    around them."""
+    given: set[str] = set()
+    made: list[str] = []
+    for name, maker in wiring.makers.items():
+        around = _around(maker)
+        if any(_around(reader) != around for reader, _ in wiring.readers.get(name, ())):
+            if around:
+                given.add(name)
+            else:
+                made.append(name)
+    return given, made
+
+
+def _around(node: onnx.NodeProto) -> bool:
+    return str(node.name).startswith(OWN)
 
 
 def _small(wiring: Wiring) -> Nodes:

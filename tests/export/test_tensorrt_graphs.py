@@ -13,17 +13,18 @@ import pytest
 from onnx import helper
 
 from engine import models as registry
-from engine.bundle import FRAME, open_bundle
+from engine.bundle import open_bundle
+from engine.bundles import SHIPPED, names
 from engine.errors import PlanError
 from engine.plans.request import BATCHES, PRECISIONS
 from export.checkpoints import load
-from export.frame.add import add_frames
 from export.onnx import write_graph
 from export.pack import pack
 from export.precision import lower
 from export.systems import EXPORTERS, plan_of
 from export.tensorrt.plans import Wanted, make_plans, prepared
 from tests.engine.bundle_files import ganimation_graph
+from tests.export.framed import framed_bundle, framed_plan
 from tests.export.tensorrt_graphs import compiled, needs_compiler
 from tests.export.tiny_plan import LABEL
 
@@ -85,15 +86,34 @@ def test_a_bundle_compiles_at_its_published_size(
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("precision", FLOATING)
 @pytest.mark.parametrize("system", sorted(EXPORTERS))
-def test_the_frame_graphs_compile(system: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """With free sides, one profile each; in float32 (docs/plans.md names one that has no plan in float16)."""
-    pack(plan_of(load(request.getfixturevalue(system)())), LABEL, tmp_path / "bundle")
-    bundle, _ = add_frames(tmp_path / "bundle", tmp_path / "framed")
-    framed = tuple(name for name in bundle.manifest.graphs if name.startswith(FRAME))
-    made = list(make_plans(bundle, Wanted("fp32", BATCHES, "rtx", graphs=framed)))
-    assert [one.batches for one in made] == [(1,)] * len(framed)
-    assert framed
+def test_the_frame_graphs_compile(
+    system: str, precision: Any, published: bool, request: pytest.FixtureRequest
+) -> None:
+    """With free sides and one profile each, around narrow networks and those of the published size."""
+    checkpoint = request.getfixturevalue(system)(**(PUBLISHED[system] if published else {}))
+    graphs = framed_plan(plan_of(load(checkpoint)))
+    assert "frame" in graphs
+    for name, data in graphs.items():
+        assert len(compiled(prepared(data, name, precision, (1,)), name, precision).plan) > 1000
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("precision", FLOATING)
+@pytest.mark.parametrize("name", names())
+def test_the_frame_graphs_of_a_shipped_bundle_compile(name: str, precision: Any) -> None:
+    """With the weights that users have: the compiler fuses by what it finds in them."""
+    for graph, data in framed_bundle(open_bundle(SHIPPED / name)).items():
+        assert len(compiled(prepared(data, graph, precision, (1,)), graph, precision).plan) > 1000
+
+
+def test_the_frame_graph_of_a_removal_compiles_in_float16() -> None:
+    """Three networks, one behind the other: the compiler ends with an error of its own where the flow between them is
+    in float16."""
+    data = framed_bundle(open_bundle(SHIPPED / "geogan_small"))["frame_removal"]
+    assert len(compiled(prepared(data, "frame_removal", "fp16", (1,)), "frame_removal", "fp16").plan) > 1000
 
 
 def _tracker() -> list[str]:
