@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from engine.plans.request import Flavour, PlanRequest, Precision
+from engine.plans.request import LOWERING, Flavour, PlanRequest, Precision
 
 _NAMED_BY: Final = 16
 """Hex digits of the graph's hash that begin a file's name, so that plans of one graph stand together."""
@@ -30,7 +30,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class PlanKey:
-    """A plan is loaded only for the very same key. graph: SHA-256 of the request's ONNX file, hex."""
+    """A plan is loaded only for the very same key. graph: SHA-256 of the request's ONNX file, hex, as it was before it
+    was lowered. lowering: the number of the pass that lowered it."""
 
     graph: str
     precision: Precision
@@ -38,6 +39,7 @@ class PlanKey:
     refit: bool
     flavour: Flavour
     target: Target
+    lowering: int = LOWERING
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""

@@ -21,6 +21,9 @@ FLAVOURS: Final[tuple[Flavour, ...]] = get_args(Flavour)
 BATCHES: Final = (1, 2, 4, 8)
 WORKSPACE_BYTES: Final = 4 << 30
 MOST_BATCH: Final = 64
+LOWERING: Final = 2
+"""Raised whenever export/precision.py and its keep list make another graph of the same one: plans of before are then
+built anew. tests/export/test_precision.py tells when."""
 
 Progress = Callable[[str, int, int], None]
 """Told of every step: the phase's name, steps done, steps in all. Called from the builder's own threads."""

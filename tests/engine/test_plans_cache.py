@@ -23,7 +23,7 @@ from engine.plans import lock, secret
 from engine.plans.cache import PlanCache, plans_folder
 from engine.plans.folder import PrivateFolder
 from engine.plans.key import PlanKey, Target, key_of
-from engine.plans.request import Built, PlanRequest
+from engine.plans.request import LOWERING, Built, PlanRequest
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and owners are POSIX's")
 
@@ -141,6 +141,18 @@ def test_the_key_is_of_what_was_asked_and_the_machine() -> None:
     assert key_of(dataclasses.replace(REQUEST, workspace_bytes=1), TARGET) == KEY
     assert key_of(dataclasses.replace(REQUEST, graph=b"another"), TARGET) != KEY
     assert key_of(dataclasses.replace(REQUEST, precision="bf16"), TARGET).name() != KEY.name()
+
+
+def test_a_changed_lowering_builds_anew(cache: PlanCache, caplog: pytest.LogCaptureFixture) -> None:
+    """The graph of before may hold float16 where the new one keeps float32; nobody else's fault is looked for."""
+    before = dataclasses.replace(KEY, lowering=LOWERING - 1)
+    filled(cache, before)
+    builds = Builds()
+    assert cache.load(KEY) is None
+    assert cache.obtain(KEY, builds).fresh
+    assert builds.count == 1
+    assert cache.load(before) is not None  # an older Marotte beside this one keeps its own
+    assert not caplog.text
 
 
 def test_other_plans_of_the_graph_are_counted(cache: PlanCache) -> None:
