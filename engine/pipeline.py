@@ -122,9 +122,9 @@ class Session:
         self._config = config or PipelineConfig()
         if self._config.mode not in generator.modes:
             offered = ", ".join(sorted(mode.value for mode in generator.modes))
-            raise ConfigError(
-                f"{generator.name}: got mode {self._config.mode.value!r}, expected one of {offered}"
-            )
+            told = f"{generator.name}: got mode {self._config.mode.value!r}, expected one of {offered}"
+            asking = "; ask for it by --mode edit" if generator.modes == {Mode.EDIT} else ""
+            raise ConfigError(told + asking)
         for signal, server in ((Signal.BODY, body), (Signal.PARSING, segmenter)):
             if signal in generator.needs and server is None:
                 raise ConfigError(

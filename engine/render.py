@@ -18,7 +18,7 @@ from typing import Any
 
 from engine import expressions
 from engine.config import file_path, known
-from engine.errors import ConfigError, NoFaceError
+from engine.errors import ConfigError, InputError, NoFaceError
 from engine.features.doubts import doubts
 from engine.features.still import still_neutral
 from engine.generators import find_bundle
@@ -95,6 +95,7 @@ def render(
         loaded = load(source, opening, bundle=bundle, mode=mode, accept=accept)
         opened.callback(loaded.runner.close)
         check_heeded(loaded.generator, controls)
+        _check_donor(loaded, controls)
         tally.about = _about(source, driver, out, bundle, controls, opening, loaded)
         begin = _begin_still if media.still else _begin
         session, frames = begin(loaded, opening, media, controls, opened, tally)
@@ -118,6 +119,17 @@ def check_heeded(generator: Generator, controls: Controls) -> None:
             raise ConfigError(
                 f"{generator.name}: it has no {one.name}, expected controls among: {known_ones}"
             )
+
+
+def _check_donor(loaded: Loaded, controls: Controls) -> None:
+    """Raise InputError for an edit that takes an attribute of a donor and has none: no frame of it could be edited."""
+    donors = loaded.mode is Mode.EDIT and loaded.generator.takes_source(loaded.mode)
+    if donors and not loaded.sources and not controls.remove:
+        instead = ", or --remove" if "remove" in loaded.generator.heeds else ""
+        raise InputError(
+            f"{loaded.generator.name}: got no donor, expected a picture whose attribute is taken: "
+            f"add --donor{instead}"
+        )
 
 
 def _controls(

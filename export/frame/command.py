@@ -13,7 +13,7 @@ def add_frame(commands: Any) -> None:
     text = "add graphs of whole frames to a bundle, compared with the CPU path on every runtime here (needs onnx)"
     parser = commands.add_parser("frame", help=text, description=text)
     parser.set_defaults(run=_frame)
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="its folder")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a name, or the folder of a bundle")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="BUNDLE", help="folder to write; it may be the same"
     )
@@ -23,6 +23,7 @@ def add_frame(commands: Any) -> None:
 
 
 def _frame(options: argparse.Namespace) -> None:
+    from engine.bundles import find
     from engine.errors import ConfigError
 
     try:
@@ -31,7 +32,9 @@ def _frame(options: argparse.Namespace) -> None:
         if error.name != "onnx":
             raise
         raise ConfigError("frame: onnx is not installed; run: python -m pip install onnx") from error
-    bundle, report = add_frames(options.bundle, options.out, accept=frozenset(options.accept), tell=_tell)
+    bundle, report = add_frames(
+        find(options.bundle), options.out, accept=frozenset(options.accept), tell=_tell
+    )
     for line in report.lines():
         print(line)
     size = sum(info.bytes for info in bundle.manifest.graphs.values())

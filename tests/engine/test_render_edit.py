@@ -191,6 +191,27 @@ def test_a_control_that_would_be_ignored_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_edit_without_a_donor_is_refused_before_it_begins(
+    bundles: dict[str, str], face: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No grey picture is written as if it were a result; removal needs none."""
+    line = ["render", "--driver", str(face), "--out", str(tmp_path / "o.png"), "--bundle", bundles["geogan"]]
+    assert marotte.main([*line, "--mode", "edit"]) == 2
+    assert "got no donor" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+    assert marotte.main([*line, "--mode", "edit", "--remove"]) == 0
+
+
+def test_a_mode_that_a_bundle_has_not_is_told_with_the_option(
+    bundles: dict[str, str], face: Path, donor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Puppet is the default, so whoever forgot to ask for an edit reads how."""
+    line = ["render", "--driver", str(face), "--source", str(donor), "--out", str(tmp_path / "o.png")]
+    assert marotte.main([*line, "--bundle", bundles["geogan"]]) == 2
+    assert "expected one of edit; ask for it by --mode edit" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_api_edits_frame_by_frame(bundles: dict[str, str], faces_root: Path, donor: Path) -> None:
     """`puppet(mode="edit")`: no source or donors, sliders by name, the driver's size, donors changed while running."""
     frames = list(islice(marotte.frames(faces_root / "hard" / "five_fps.mp4"), 4))

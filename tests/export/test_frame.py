@@ -391,7 +391,7 @@ def test_the_command_adds_them(
     assert "puppet: 100" in told
     assert FRAME in open_bundle(tmp_path / "out").manifest.graphs
     monkeypatch.setattr(add, "write_frames", lambda *given: {})
-    assert marotte.main(["frame", str(bundles["plain_ganimation"]), "--out", str(tmp_path / "none")]) == 2
+    assert marotte.main(["frame", "ganimation_small", "--out", str(tmp_path / "none")]) == 2
     assert "no frame graph can be written for ganimation" in capsys.readouterr().err
 
 
