@@ -157,10 +157,11 @@ def further_graphs(
 def batches_for(backend: str, most: int) -> tuple[int, ...]:
     """The sizes to open, up to `most`; for 0 those from which the backend gains: on a CPU one entry (docs/batching.md).
 
-    A GPU's plans are made for the sizes of engine.plans.request; a CPU takes any.
+    A GPU's plans are made for the sizes of engine.plans.request, so that the last is the nearest that holds `most`
+    entries; a CPU takes any.
     """
     if backend not in _ON_CPU:
-        return tuple(size for size in BATCHES if size <= (most or BATCHES[-1]))
+        return tuple(size for size, before in zip(BATCHES, (0, *BATCHES)) if before < (most or BATCHES[-1]))
     return tuple(sorted({*(size for size in BATCHES if size < most), most or 1}))
 
 

@@ -213,7 +213,8 @@ def test_every_graph_is_closed_once(graphs: Graphs) -> None:
         ("openvino", 3, (1, 2, 3)),
         ("openvino", 12, (1, 2, 4, 8, 12)),
         ("tensorrt", 1, (1,)),
-        ("tensorrt", 6, (1, 2, 4)),
+        ("tensorrt", 4, (1, 2, 4)),
+        ("tensorrt", 6, (1, 2, 4, 8)),
         ("onnxruntime_cuda", 12, (1, 2, 4, 8)),
     ],
 )
