@@ -248,7 +248,11 @@ class _Process:
 
     def _change(self, message: Message) -> None:
         assert self._worker is not None
-        self._worker.change(message.get("session", str), message.get("change", dict))
+        session = message.get("session", str)
+        if (
+            session in self._rooms
+        ):  # one that ended before it could be opened was told once, and not per change
+            self._worker.change(session, message.get("change", dict))
 
     def _shut(self, message: Message) -> None:
         assert self._worker is not None

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError, NoFaceError, WorkerError
-from engine.worker import mailbox
+from engine.worker import mailbox, messages
 from engine.worker.child import Child
 from engine.worker.holdings import SOURCES_KEPT
 from engine.worker.interface import (
@@ -29,6 +29,7 @@ from engine.worker.interface import (
     WorkerConfig,
     WorkerStatus,
 )
+from engine.worker.process import _Process
 from engine.worker.supervisor import ProcessWorker
 from tests.engine.worker_fakes import SIDE, Faults, OwnNames, fake_worker, quarrelsome_worker
 
@@ -595,8 +596,9 @@ import os, signal, sys, time, threading
 sys.path.insert(0, {project!r})
 print("once", flush=True)
 from pathlib import Path
-from engine.worker import mailbox
+from engine.worker import mailbox, messages
 from engine.worker.interface import SessionSpec, State, WorkerConfig
+from engine.worker.process import _Process
 from engine.worker.supervisor import ProcessWorker
 from tests.engine.worker_fakes import Faults, OwnNames, fake_worker
 mailbox.secrets = OwnNames
@@ -688,3 +690,28 @@ def test_a_pause_of_this_process_is_not_blamed_on_the_other(tmp_path: Path) -> N
         time.sleep(4.0)  # the pause itself
         process.send_signal(signal.SIGCONT)
         assert process.communicate(timeout=LONG_S) == ("{}\n", "")
+
+
+class _Told:
+    """In place of a process's pipe and of what it runs: what is told, and a worker that knows no session."""
+
+    def __init__(self) -> None:
+        self.sent: list[messages.Message] = []
+
+    def send_bytes(self, data: bytes) -> None:
+        self.sent.append(messages.unpack(data))
+
+    def change(self, session: str, change: Any) -> int:
+        raise ConfigError(f"session {session}: it is not open")
+
+
+def test_a_session_that_ended_before_it_was_opened_is_told_once() -> None:
+    """Sessions that come and go faster than a busy process opens them do not fill the log with their changes."""
+    told: Any = _Told()
+    inside = _Process(told, threading.Semaphore(0))
+    inside._worker = told
+    missing = {"session": "s", "outbox": "marotte-never", "capacity": 1 << 16}
+    inside._carry_out(messages.unpack(messages.pack("open", **missing)))
+    for _ in range(20):
+        inside._carry_out(messages.unpack(messages.pack("change", session="s", change={"smoothing": 1.0})))
+    assert [(message.kind, message.get("command", str)) for message in told.sent] == [("trouble", "open")]
