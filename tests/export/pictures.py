@@ -43,6 +43,20 @@ def runner(models: Mapping[str, onnx.ModelProto], backend: str = "onnxruntime") 
     return run
 
 
+def recorded(system: str, models: Mapping[str, onnx.ModelProto], crops: list[Array]) -> dict[str, list[Any]]:
+    """A calibration set: by graph, what it is given while the pictures of these crops are made."""
+    exact = runner(models)
+    found: dict[str, list[Any]] = {name: [] for name in models}
+
+    def run(name: str, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        found[name].append(dict(arrays))
+        return exact(name, arrays)
+
+    for seed, image in enumerate(crops):
+        SHOWN[system](run, image, crops[(seed + 1) % len(crops)], seed)
+    return found
+
+
 def _ganimation(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
     """The crop with other action units; `other` is not looked at."""
     aus = np.random.default_rng(seed).uniform(0.0, 1.0, (1, 17)).astype(np.float32)
