@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from engine.backends import Arrays, Graph, open_graph
+from engine.batching import BatchingRunner
 from engine.bundle import PortInfo, open_bundle
 from engine.errors import BackendError, BundleError, PortError
 from engine.free_batch import is_free, settled
@@ -305,3 +306,21 @@ def test_an_old_bundle_refuses_a_batch_by_its_name(tmp_path: Path) -> None:
     write_ganimation(tmp_path / "old", size=16)
     with pytest.raises(PortError, match="takes 1 entry at a time, expected 2"):
         open_bundle(tmp_path / "old").graph("generator", "onnxruntime", batch=2)
+
+
+def test_six_at_once_are_padded_to_the_profile_of_eight() -> None:
+    """A bound between two of a GPU's profiles is kept, and no plan is asked for a size that it has not."""
+    sizes = batches_for("tensorrt", 6)
+    graph = Counted(open_graph(Path("mixed.onnx"), "onnxruntime", data=mixed_graph()))
+    inner = BatchRunner(dict.fromkeys(sizes, graph))  # type: ignore[arg-type]
+    batch = [entry(10 * k, k + 1.0) for k in range(6)]
+    expected = [110.0 * k + 100.0 for k in range(6)]
+    assert sums(inner.run(batch)) == expected
+    assert graph.ran == [8]
+    shared = BatchingRunner(inner, most=6)
+    own = shared.session()
+    assert sums(own.run(batch)) == expected
+    assert shared.most == 6
+    assert set(graph.ran) <= {1, 2, 4, 8}
+    own.close()
+    shared.close()
