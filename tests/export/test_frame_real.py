@@ -69,13 +69,14 @@ def source(faces_root: Path) -> tuple[Source, ...]:
     return find_sources(faces_root / "portraits" / "woman_light_skin_indoor.jpg", Opening())[:1]
 
 
-def tracked(path: Path, count: int, step: int) -> list[tuple[Frame, tuple[Face, ...]]]:
-    """Some frames of a clip and the faces in them; of a picture the one."""
+def tracked(path: Path, count: int, step: int, first: int = 0) -> list[tuple[Frame, tuple[Face, ...]]]:
+    """Some frames of a clip, from `first` on, and their faces; of a picture the one. The tracker sees them all."""
     opening = Opening()
     with open_media(path) as media:
         tracker = opening.detector() if media.still else opening.tracker()
         with closing(tracker):
-            return [(frame, tracker.track(frame)) for frame in islice(media, 0, count * step, step)]
+            seen = [(frame, tracker.track(frame)) for frame in islice(media, first + count * step)]
+            return seen[first::step]
 
 
 def pictures(
@@ -168,7 +169,7 @@ def test_a_hand_over_the_face(
     bundles: dict[str, Path], faces_root: Path, source: tuple[Source, ...], case: Case
 ) -> None:
     """The mask that is measured, frame after frame, as in a live session."""
-    frames = tracked(faces_root / "drivers" / "woman_hand_over_face.mp4", 10, 3)
+    frames = tracked(faces_root / "drivers" / "woman_hand_over_face.mp4", 5, 1, first=94)  # eyes open
     masks: dict[int, U8 | None] = {}
     with closing(Opening().occlusion()) as occlusion:
         for frame, faces in frames:
