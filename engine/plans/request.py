@@ -23,7 +23,7 @@ WORKSPACE_BYTES: Final = 4 << 30
 MOST_BATCH: Final = 64
 LOWERING: Final = 2
 """Raised whenever export/precision.py and its keep list make another graph of the same one: plans of before are then
-built anew. tests/export/test_precision.py tells when."""
+built anew. Nothing notices when that is forgotten."""
 
 Progress = Callable[[str, int, int], None]
 """Told of every step: the phase's name, steps done, steps in all. Called from the builder's own threads."""
