@@ -59,7 +59,7 @@ def lower(
         if calibration is None:
             raise ConfigError(
                 f"precision {precision}: no calibration set was given; expected inputs of graph {model.graph.name} as "
-                "they come in use, or take fp16"
+                "they come in use (--calibration FOLDER), or take fp16"
             )
         wiring = Wiring(quantised(wiring.model, precision, kept, calibration))
     lowered = _Lowered(wiring, kept, _LOW.get(precision, TensorProto.FLOAT16)).model()

@@ -103,7 +103,9 @@ def _imported(flavour: Flavour) -> Api:
 
 
 def _fix(flavour: Flavour) -> str:
-    return f"run: python -m pip install 'marotte[{flavour}]'"
+    command = f"run: python -m pip install 'marotte[{flavour}]'"
+    without_gpu = "; without a GPU take --flavour rtx, which compiles on a CPU"
+    return command + (without_gpu if flavour == "tensorrt" else "")
 
 
 @dataclass(slots=True)
