@@ -222,7 +222,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(kind: type[io.StringIO], monkeypatch:
 
 @pytest.mark.usefixtures("models")
 @pytest.mark.skipif(os.name != "posix", reason="interruptions are sent as POSIX signals here")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=pytest.mark.full), "SIGTERM"])
 def test_an_interruption_leaves_a_playable_clip(name: str, faces_root: Path, tmp_path: Path) -> None:
     """Ctrl-C or the end of a session: status 130, the frames so far as a whole file, the report, no more."""
     out, report = tmp_path / "out.mp4", tmp_path / "out.json"

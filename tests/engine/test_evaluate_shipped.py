@@ -94,6 +94,7 @@ def test_a_generator_that_stopped_moving_is_seen(
     assert max(still["pose_error_deg"]) > max(moved["pose_error_deg"])
 
 
+@pytest.mark.full
 def test_two_processes_give_the_same_figures(
     shipped: Metrics, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

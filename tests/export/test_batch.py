@@ -80,7 +80,10 @@ def _hold(model: onnx.ModelProto, backend: str, batch: int | None, count: int = 
     assert any(not np.array_equal(array[0], array[1]) for array in expected.values())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(one, marks=pytest.mark.full if one == "openvino" else ()) for one in BACKENDS],
+)
 @pytest.mark.parametrize("system", sorted(EXPORTERS))
 def test_every_exported_graph_is_batched(system: str, backend: str, request: pytest.FixtureRequest) -> None:
     """A fixed and a free number of items, on each runtime."""
