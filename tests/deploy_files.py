@@ -19,7 +19,7 @@ import yaml
 import marotte
 
 PROJECT = Path(__file__).resolve().parent.parent
-DEPLOY = PROJECT / "deploy"
+DEPLOY = PROJECT / "configs" / "deploy"
 
 
 @dataclass

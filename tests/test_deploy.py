@@ -128,12 +128,12 @@ def test_the_build_is_given_no_more_than_it_copies() -> None:
     for path in (
         ".git/config",
         ".venv/bin/python",
-        "deploy/secrets/token",
+        "configs/deploy/secrets/token",
         "tests/conftest.py",
         "bench/bench.json",
     ):
         assert not in_context(path, rules), path
-    for path in ("engine/data/bundle_schema.json", "streaming/static/page.js", "deploy/start.sh"):
+    for path in ("engine/data/bundle_schema.json", "streaming/static/page.js", "configs/deploy/start.sh"):
         assert in_context(path, rules), path
     assert not in_context("engine/__pycache__/plug.pyc", rules)
 
@@ -253,7 +253,7 @@ def test_the_compose_file_mounts_and_starts_what_is_there() -> None:
             assert test[3] in OPEN_PATHS
     for secret in content["secrets"].values():
         assert secret["file"].startswith("./secrets/")
-        assert not in_context(f"deploy/{secret['file'][2:]}", ignore_rules())
+        assert not in_context(f"configs/deploy/{secret['file'][2:]}", ignore_rules())
 
 
 def test_nothing_of_the_compose_file_is_open_to_the_network() -> None:
@@ -277,7 +277,7 @@ def test_prometheus_and_grafana_ask_where_the_server_answers() -> None:
     assert job["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
     assert f'up{{job="{job["job_name"]}"}}' in (PROJECT / "configs/prometheus/alerts.yml").read_text()
     mounts = {name: dict(reversed(one.split(":")[:2]) for one in found[name]["volumes"]) for name in found}
-    assert mounts["prometheus"][config["rule_files"][0]] == "../configs/prometheus/alerts.yml"
+    assert mounts["prometheus"][config["rule_files"][0]] == "../prometheus/alerts.yml"
     assert f"--config.file={'/etc/prometheus/prometheus.yml'}" in found["prometheus"]["command"]
     (source,) = read_yaml(DEPLOY / "grafana" / "datasource.yaml")["datasources"]
     assert source["type"] == "prometheus"
@@ -288,7 +288,7 @@ def test_prometheus_and_grafana_ask_where_the_server_answers() -> None:
         for path, source in mounts["grafana"].items()
         if path.startswith(f"{provider['options']['path']}/")
     }
-    assert list(shown.values()) == ["../configs/grafana/marotte.json"]
+    assert list(shown.values()) == ["../grafana/marotte.json"]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
@@ -455,7 +455,7 @@ def test_the_page_names_what_is_there() -> None:
     assert len(found) >= 4
     assert [fault for words in found for fault in command_faults(words)] == []
     for path in re.findall(r"\b(?:deploy|configs|docs|engine|streaming)/[\w./-]*\w", text):
-        assert (PROJECT / path).exists() or path.startswith("deploy/secrets"), path
+        assert (PROJECT / path).exists() or path.startswith("configs/deploy/secrets"), path
     for link in re.findall(r"\]\(([\w./-]+)\)", text):
         assert (PAGE.parent / link).exists(), link
     for group in re.findall(r"\.\[([\w,-]+)\]", text):

@@ -1,7 +1,7 @@
 """TensorRT's Python bindings, of whichever flavour, behind one type.
 
 TensorRT and TensorRT for RTX have the same calls under two names. The types are those of TensorRT 11's bindings, and
-the package is held against those of 10, too (stubs/).
+the package is held against those of 10, too (tests/stubs/).
 """
 
 from __future__ import annotations

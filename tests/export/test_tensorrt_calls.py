@@ -1,6 +1,6 @@
 """The calls into TensorRT, held against its real bindings: what cannot run here is at least called as it is written.
 
-The stubs of stubs/ are made from the bindings of 10 and 11. mypy holds the code against both; here the stubs themselves
+The stubs in tests/stubs are made from the bindings of 10 and 11. mypy holds the code against both; here the stubs
 are held against the bindings that are installed: RTX's, and TensorRT's own, which load without a GPU beside stand-ins.
 """
 
@@ -21,7 +21,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = PROJECT / "tests" / "tensorrt"
-STUBS = PROJECT / "stubs"
+STUBS = PROJECT / "tests" / "stubs"
 LIBRARIES = ("libnvinfer.so.11", "libnvonnxparser.so.11", "libnvinfer_plugin.so.11")
 NOT_OF_RTX = ("kernel_text", "PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS")
 """What RTX lacks, and nothing here uses: plugins written in Python."""
