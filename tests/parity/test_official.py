@@ -10,15 +10,26 @@ from typing import Any
 
 import pytest
 
-from tests.parity import adapt_ganimation, adapt_geogan
+from tests.parity import (
+    adapt_ganimation,
+    adapt_geogan,
+    adapt_maskgan,
+    adapt_maskgan_masks,
+    adapt_stit,
+    adapt_stit_procedure,
+)
 from tests.parity.fixtures import PROJECT, Call, Fixture, call_of, discover, root
 from tests.parity.tolerance import complaint, forbidden_match
 
 ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
     **adapt_ganimation.ADAPTERS,
     **adapt_geogan.ADAPTERS,
+    **adapt_maskgan.ADAPTERS,
+    **adapt_maskgan_masks.ADAPTERS,
+    **adapt_stit.ADAPTERS,
+    **adapt_stit_procedure.ADAPTERS,
 }
-NOT_BUILT = ("liquid_warping", "live_portrait", "maskgan", "stit")
+NOT_BUILT = ("liquid_warping", "live_portrait")
 """Expected gaps: systems of the fixtures that have no room under trainers/ yet."""
 
 
