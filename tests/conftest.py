@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # in the background of a shell, which children would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports left stays for good: a test that collects garbage, and the collector itself, then walk what
+    the tests made and not a million objects more."""
+    gc.collect()
+    gc.freeze()
 
 
 def _data_root(variable: str, folder: str) -> Path:
