@@ -7,58 +7,40 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from engine import backends, models
 from engine.errors import BackendError, MarotteError
+from engine.findings import Check, Finding, examined, parted
 from engine.versions import versions
 
 _NEEDED = ("numpy", "cv2", "numba", "av", "onnx", "flatbuffers", "rich")
 _CODECS = ("libx264", "aac", "libvpx-vp9", "libopus")
 _ROOM_BYTES = 300 << 20  # the wheel, the converted models and the kernels' cache
+COMPILING_S: Final = 180.0
+"""For a check that may have to compile: kernels, or a GPU's network."""
 _PULL = "run: marotte models pull"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One piece that was looked at. fix: what to do about it; a sound piece may name what would make it better."""
-
-    piece: str
-    ok: bool
-    detail: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        mark = "ok  " if self.ok else "BAD "
-        return f"{mark} {self.piece}: {self.detail}" + (f" -> {self.fix}" if self.fix else "")
+def checks(*, cache: Path | None = None, backend: str = "auto") -> list[Check]:
+    """Every piece that rendering needs."""
+    return [
+        Check("python", _python),
+        Check("packages", _packages),
+        Check("cache", lambda: _cache(models.models_folder(cache), _complete(cache))),
+        Check("models", lambda: _models(cache)),
+        Check("gpu", lambda: _gpu(backend), COMPILING_S),
+        Check("backend", lambda: _backend(backend, cache), COMPILING_S),
+        Check("kernels", _kernels, COMPILING_S),
+        Check("codecs", _codecs),
+    ]
 
 
 def examine(*, cache: Path | None = None, backend: str = "auto") -> list[Finding]:
-    """Look at every piece that rendering needs; a piece whose examination fails is a finding, not a crash."""
-    checks: dict[str, Callable[[], list[Finding]]] = {
-        "python": _python,
-        "packages": _packages,
-        "cache": lambda: _cache(models.models_folder(cache), _complete(cache)),
-        "models": lambda: _models(cache),
-        "gpu": lambda: _gpu(backend),
-        "backend": lambda: _backend(backend, cache),
-        "kernels": _kernels,
-        "codecs": _codecs,
-    }
-    return [finding for piece, check in checks.items() for finding in guarded(piece, check)]
-
-
-def guarded(piece: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-    """What `check` finds; that it fails is a finding about `piece`."""
-    try:
-        return check()
-    except Exception as error:
-        words = " ".join(str(error).split())
-        fix = "run: python -m pip install --force-reinstall marotte; if that does not help, report this"
-        return [Finding(piece, False, f"{type(error).__name__}: {words}", fix)]
+    """Look at all of them; a piece whose examination fails, or hangs, is a finding, not a crash."""
+    return list(examined(checks(cache=cache, backend=backend)))
 
 
 def _python() -> list[Finding]:
@@ -126,12 +108,6 @@ def _model(row: models.Row) -> Finding:
         known = row.model.onnx_sha256 is not None
         return Finding(piece, True, "its SHA-256 is right" if known else "it is as it was when it was added")
     return Finding(piece, False, *parted(row.detail.removeprefix(f"{piece}: ")))
-
-
-def parted(words: str) -> tuple[str, str]:
-    """What is wrong, and what to do about it, from a message that says both."""
-    fault, _, fix = words.rpartition("; ")
-    return fault or words, fix if fault else ""
 
 
 def _gpu(backend: str) -> list[Finding]:

@@ -15,8 +15,8 @@ from typing import Final
 
 from engine import backends
 from engine.backends.driver import Driver, driver
-from engine.doctor import Finding, parted
 from engine.errors import BackendError
+from engine.findings import Finding, parted
 
 CUDA: Final = 13
 """Major version of CUDA that Marotte's extras install for."""

@@ -13,15 +13,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
 from engine import models
-from engine.doctor import Finding, guarded, parted
 from engine.errors import BackendError, ConfigError, WorkerError
+from engine.findings import Check, Finding, examined, parted
 from engine.worker.interface import State, WorkerConfig, WorkerStatus
 from engine.worker.tools import Tools
 from streaming.config import DEFAULT_PORT, ServeConfig
@@ -29,6 +28,8 @@ from streaming.config import DEFAULT_PORT, ServeConfig
 ROUTE_S = 5.0
 """Two ends on one machine that have not met by then do not meet."""
 WORKER_S = 120.0
+CLOSING_S = 15.0
+"""For a worker to end in."""
 
 _NEEDED = ("aiohttp", "aiortc", "aioice", "prometheus_client")
 _CODECS = {"h264": ("libx264", "h264"), "vp8": ("libvpx", "vp8")}  # what encodes and what decodes
@@ -36,31 +37,30 @@ _PICTURES = 4  # of a session and direction that may be in shared memory at once
 _AGAIN = "run: python -m pip install --force-reinstall"
 
 
-def examine(
-    *,
-    port: int = DEFAULT_PORT,
-    cache: Path | None = None,
-    backend: str = "auto",
-    tools: Tools | None = None,
-) -> list[Finding]:
-    """Look at every piece that the live page needs, and at what its tests need; takes some seconds, for a worker is
-    started. Opens no port to anybody else. tools: what that worker opens things with."""
-    config = WorkerConfig(cache=cache, backend=backend, spare=False)
+def checks(*, port: int = DEFAULT_PORT, cache: Path | None = None, backend: str = "auto") -> list[Check]:
+    """Every piece that the live page needs, and what its tests need; takes some seconds, for a worker is started.
+    Opens no port to anybody else."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         fix = "run again: python -m pip install marotte"
-        return [Finding("live packages", False, f"missing {', '.join(missing)}", fix)]
-    checks: dict[str, Callable[[], list[Finding]]] = {
-        "port": lambda: _port(port),
-        "aiortc": _aiortc,
-        "live codecs": _codecs,
-        "route": _route,
-        "event loop": _event_loop,
-        "shared memory": lambda: _shared_memory(config),
-        "worker": lambda: _worker(config, tools),
-        "browser tests": _browser_tests,
-    }
-    return [finding for piece, check in checks.items() for finding in guarded(piece, check)]
+        finding = Finding("live packages", False, f"missing {', '.join(missing)}", fix)
+        return [Check("live packages", lambda: [finding])]
+    config = WorkerConfig(cache=cache, backend=backend, spare=False)
+    return [
+        Check("port", lambda: _port(port)),
+        Check("aiortc", _aiortc),
+        Check("live codecs", _codecs),
+        Check("route", _route),
+        Check("event loop", _event_loop),
+        Check("shared memory", lambda: _shared_memory(config)),
+        Check("worker", lambda: _worker(config), WORKER_S + CLOSING_S, early=True),
+        Check("browser tests", _browser_tests),
+    ]
+
+
+def examine(*, port: int = DEFAULT_PORT, cache: Path | None = None) -> list[Finding]:
+    """Look at all of them; a piece whose examination fails, or hangs, is a finding, not a crash."""
+    return list(examined(checks(port=port, cache=cache)))
 
 
 def _port(port: int) -> list[Finding]:
@@ -205,8 +205,8 @@ def _shared_memory(config: WorkerConfig) -> list[Finding]:
     ]
 
 
-def _worker(config: WorkerConfig, tools: Tools | None) -> list[Finding]:
-    """Started as a server starts it, until it is ready for frames."""
+def _worker(config: WorkerConfig, tools: Tools | None = None) -> list[Finding]:
+    """Started as a server starts it, until it is ready for frames. tools: what it opens things with."""
     rows = [row for row in models.list_models(config.cache) if row.model.sha256 and not row.ok]
     if rows:
         detail = f"was not tried: {len(rows)} models are not ready"

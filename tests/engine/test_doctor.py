@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,9 @@ import pytest
 import marotte
 from engine import backends, doctor
 from engine import models as models_registry
-from engine.doctor import Finding, examine
+from engine.doctor import examine
 from engine.errors import ModelError
+from engine.findings import Check, Finding, examined, guarded
 from engine.models import PULLED, models_folder
 from engine.track.face import FaceTracker
 from streaming.bench import chromium
@@ -223,5 +225,52 @@ def test_an_examination_that_fails_is_a_finding() -> None:
     def crash() -> list[Finding]:
         raise RuntimeError("two\nlines")
 
-    (finding,) = doctor.guarded("kernels", crash)
+    (finding,) = guarded("kernels", crash)
     check_named(finding, "RuntimeError: two lines", "reinstall")
+
+
+def test_a_finding_is_told_before_the_next_check_begins() -> None:
+    """Whoever waits sees what is done already."""
+    begun: list[str] = []
+
+    def look(piece: str) -> list[Finding]:
+        begun.append(piece)
+        return [Finding(piece, True, "")]
+
+    told = examined([Check(piece, lambda piece=piece: look(piece)) for piece in ("cache", "kernels")])  # type: ignore[misc]
+    assert next(told).piece == "cache"
+    assert begun == ["cache"]
+    assert [finding.piece for finding in told] == ["kernels"]
+
+
+def test_a_check_that_hangs_is_left_behind_and_told() -> None:
+    """A driver that never answers keeps nobody from the rest, and that it is waited for is said."""
+    let_go, waited = threading.Event(), list[str]()
+
+    def hang() -> list[Finding]:
+        let_go.wait()
+        return []
+
+    checks = [Check("gpu", hang, most_s=0.05), Check("codecs", lambda: [Finding("codecs", True, "")])]
+    try:
+        hung, codecs = examined(checks, lambda check: waited.append(check.piece))
+    finally:
+        let_go.set()
+    check_named(hung, "no answer within 0.05 s", "run it again")
+    assert codecs.ok
+    assert waited == ["gpu"]
+
+
+def test_a_check_that_waits_runs_beside_the_others() -> None:
+    """A worker that starts takes no time of its own where the other checks take as long."""
+    other = threading.Event()
+
+    def wait() -> list[Finding]:
+        return [Finding("worker", other.wait(10.0), "")]
+
+    def first() -> list[Finding]:
+        other.set()
+        return [Finding("python", True, "")]
+
+    found = examined([Check("python", first), Check("worker", wait, early=True)])
+    assert [(finding.piece, finding.ok) for finding in found] == [("python", True), ("worker", True)]

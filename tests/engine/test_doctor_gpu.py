@@ -8,9 +8,9 @@ import pytest
 
 from engine import backends
 from engine.backends.driver import Device, Driver
-from engine.doctor import Finding
 from engine.doctor_gpu import RELEASES, Examined, cuda_of, examine_gpu, installed
 from engine.errors import BackendError
+from engine.findings import Finding
 
 NEW = Driver("580.95.05", (13, 0), (Device(0, "NVIDIA L4", (8, 9), 24 << 30),))
 OLD = Driver("550.54.15", (12, 4), NEW.devices)

@@ -17,8 +17,8 @@ import aiortc
 import av
 import pytest
 
-from engine.doctor import Finding
 from engine.errors import ModelError, WorkerError
+from engine.findings import Finding
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
 from engine.worker import mailbox
