@@ -4,6 +4,9 @@
   not move with the expression, and a turned head stays turned.
 - ``celeba``: as CelebA is aligned: the least-squares 2-D similarity of eye centres, nose tip and mouth corners onto
   CELEBA_POINTS in 178 x 218 pixels, of which the central 178 x 178 (20 rows less at the top) are kept.
+- ``celeba-hq``: as CelebA-HQ and FFHQ are aligned, MaskGAN's pictures among them: a turned square, its axis the eye
+  line corrected by the line to the mouth, its middle a tenth of the way from the eyes to the mouth, half its side the
+  larger of 2 eye distances and 1.8 distances from eyes to mouth. Hair and neck are in it.
 - ``box``: the upright square around the mesh, centred on its box, with its longer side: GANimation's tight crop.
 
 A rule is written into the data that is cut by it and is carried from there into checkpoints and bundles. Pixel
@@ -24,7 +27,7 @@ from engine.features.shape import fit_shape
 from engine.geometry import apply_affine, fit_similarity_2d, head_pose, square_crop
 from engine.types import F32, F64, FACE_POINTS, U8, Crop, FaceShape
 
-RULES = ("face", "celeba", "box")
+RULES = ("face", "celeba", "celeba-hq", "box")
 
 CENTRE_CM: F64 = np.array([0.0, 0.4, 0.0])
 """Middle of the `face` crop on the canonical face: between eyes and mouth, lower by what an opening jaw needs."""
@@ -59,8 +62,7 @@ def crop_of(rule: str, points: F32, size: int) -> Crop:
         raise InputError("crop: the face's points lie on one spot; track the face")
     if rule == "face":
         return face_crop(fit_shape(points), size)
-    crop = _celeba(points, size) if rule == "celeba" else _box(points, size)
-    return _checked(crop)
+    return _checked({"celeba": _celeba, "celeba-hq": _celeba_hq, "box": _box}[rule](points, size))
 
 
 def face_crop(shape: FaceShape, size: int) -> Crop:
@@ -109,13 +111,29 @@ def factor_of(crop: Crop) -> float:
 
 def _celeba(points: F32, size: int) -> Crop:
     flat = points[:, :2].astype(np.float64)
-    eyes = [
-        flat[list(corners)].mean(0) for corners in (canonical.RIGHT_EYE_CORNERS, canonical.LEFT_EYE_CORNERS)
-    ]
-    seen = np.array([*eyes, flat[_NOSE_TIP], *flat[list(_MOUTH_CORNERS)]])
+    seen = np.array([*_eyes(flat), flat[_NOSE_TIP], *flat[list(_MOUTH_CORNERS)]])
     matrix = fit_similarity_2d(seen, CELEBA_POINTS)
     matrix[1, 2] -= CELEBA_TOP
     return Crop(_scaled(matrix, size / CELEBA_SIDE), size)
+
+
+def _celeba_hq(points: F32, size: int) -> Crop:
+    flat = points[:, :2].astype(np.float64)
+    eyes = _eyes(flat)
+    across, middle = eyes[1] - eyes[0], 0.5 * (eyes[0] + eyes[1])
+    down = flat[list(_MOUTH_CORNERS)].mean(0) - middle
+    axis = across + np.array([down[1], -down[0]])
+    axis /= max(math.hypot(*axis), 1e-9)
+    half = max(2.0 * math.hypot(*across), 1.8 * math.hypot(*down), 1e-9)
+    turn = np.array([axis, (-axis[1], axis[0])])
+    return _placed(0.5 * size / half * turn, middle + 0.1 * down, size)
+
+
+def _eyes(flat: F64) -> list[F64]:
+    """Their centres, the one further left in the picture first."""
+    return [
+        flat[list(corners)].mean(0) for corners in (canonical.RIGHT_EYE_CORNERS, canonical.LEFT_EYE_CORNERS)
+    ]
 
 
 def _box(points: F32, size: int) -> Crop:

@@ -16,9 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from engine.parsing.classes import Parsing
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -164,7 +168,7 @@ class Features:
     """What was measured on the driver's face in one frame. A signal that nobody needs is None.
 
     landmarks68: float32 (68, 2) pixels, 300-W order. aus: float32 (17,) in [0, 1], order AU_NAMES.
-    parsing: uint8 (H, W), classes of engine/features/parsing.py. occlusion: uint8 (H, W), 255 = something stands in
+    parsing: labels with their table, engine/parsing/classes.py. occlusion: uint8 (H, W), 255 = something stands in
     front of the face there; None also where nothing measures it.
     """
 
@@ -175,7 +179,7 @@ class Features:
     head_pose: HeadPose | None = None
     gaze: Gaze | None = None
     openness: Openness | None = None
-    parsing: U8 | None = None
+    parsing: Parsing | None = None
     body: Body | None = None
     occlusion: U8 | None = None
 

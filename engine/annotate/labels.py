@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.crop import crop_of, cut, factor_of, inside, points_in, resized
 from engine.features import action_units, landmarks68
-from engine.features.parsing import draw_parsing
+from engine.parsing.draw import draw_parsing
 from engine.features.shape import check_face, fit_shape
 from engine.features.still import still_neutral
 from engine.geometry import head_pose

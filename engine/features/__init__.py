@@ -32,9 +32,10 @@ def extract(
     """
     parsing = None
     if Signal.PARSING in needs:
-        from engine.features.parsing import draw_parsing
+        from engine.parsing.classes import CELEBAMASK, Parsing
+        from engine.parsing.draw import draw_parsing
 
-        parsing = draw_parsing(face.points, frame.size, person)
+        parsing = Parsing(draw_parsing(face.points, frame.size, person), CELEBAMASK)
     rest = Features(
         frame.time_s,
         parsing=parsing,

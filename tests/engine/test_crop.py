@@ -149,3 +149,20 @@ def test_a_crop_is_the_same_square_at_another_size() -> None:
     larger = resized(crop, 3 * SIZE)
     frame = points_in(Crop(invert_affine(crop.matrix), 1), corners)
     assert points_in(larger, frame) == pytest.approx(3 * (corners + 0.5) - 0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("roll", [0.0, 25.0])
+def test_the_celeba_hq_crop_is_the_square_of_its_paper(roll: float) -> None:
+    """By the published formula: middle, axis and half a side from eyes and mouth, in the picture's own pixels."""
+    points = placed(roll=roll).astype(np.float64)
+    eyes = [points[list(ring), :2].mean(0) for ring in ((33, 133), (362, 263))]
+    mouth = points[[61, 291], :2].mean(0)
+    across, down = eyes[1] - eyes[0], mouth - (eyes[0] + eyes[1]) / 2
+    x = across - np.array([-down[1], down[0]])
+    x *= max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down)) / np.hypot(*x)
+    y = np.array([-x[1], x[0]])
+    middle = (eyes[0] + eyes[1]) / 2 + 0.1 * down
+    corners = np.array([middle - x - y, middle + x - y, middle + x + y, middle - x + y])
+    edge = SIZE - 0.5
+    seen = points_in(crop_of("celeba-hq", points.astype(np.float32), SIZE), corners)
+    assert seen == pytest.approx(np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]]), abs=0.02)

@@ -140,8 +140,8 @@ def test_parsing_and_body_come_when_needed():
     face = face_of(shape_of(canonical.VERTICES))
     body = Body(np.zeros((33, 4), np.float32), np.zeros((33, 4), np.float32), 0.0)
     features = extract(face, FRAME, frozenset({Signal.PARSING, Signal.BODY}), body=body)
-    assert features.parsing.shape == (480, 640)
-    assert features.parsing.any()
+    assert features.parsing.labels.shape == (480, 640)
+    assert features.parsing.labels.any()
     assert features.body is body
     assert extract(face, FRAME, frozenset(), body=body).body is None
 

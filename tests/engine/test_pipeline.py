@@ -405,7 +405,7 @@ def test_body_and_parsing_reach_the_generator_that_needs_them() -> None:
     features = seen[0].features
     assert features.body is Still.body
     assert features.parsing is not None
-    assert features.parsing.shape == (SIZE, SIZE)
+    assert features.parsing.labels.shape == (SIZE, SIZE)
     assert features.aus is not None
     assert features.landmarks68 is None
 

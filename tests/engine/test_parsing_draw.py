@@ -1,4 +1,4 @@
-"""The parsing mask: the class table, what is drawn where, and what is never drawn."""
+"""The drawn parsing mask: what is drawn where, and what is never drawn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from engine.canonical import LEFT_EYE, RIGHT_EYE, VERTICES
 from engine.errors import InputError
-from engine.features.parsing import NEVER_DRAWN, PALETTE, Part, draw_parsing, paint
+from engine.parsing.classes import Part
+from engine.parsing.draw import NEVER_DRAWN, draw_parsing
 from engine.track.person import PersonSegmenter
 from engine.types import F32, U8
 
@@ -34,22 +35,6 @@ def _centre(mask: U8, part: Part) -> tuple[float, float]:
 
 
 EVERYBODY = np.full((SIZE[1], SIZE[0]), 255, np.uint8)
-
-
-def test_the_table_has_the_order_of_celebamask_hq() -> None:
-    """Trained parsers and generators index by these numbers; a permutation swaps parts in silence."""
-    names = (
-        "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear "
-        "mouth u_lip l_lip hair hat ear_r neck_l neck cloth"
-    )
-    assert [part.name.lower() for part in Part] == names.split()
-    assert [int(part) for part in Part] == list(range(19))
-
-
-def test_every_class_has_a_colour_of_its_own() -> None:
-    """Two classes of one colour could not be told apart in a picture."""
-    assert PALETTE.shape == (19, 3)
-    assert len(np.unique(PALETTE, axis=0)) == 19
 
 
 @pytest.mark.parametrize("roll", [-0.6, 0.0, 0.6])
@@ -146,14 +131,6 @@ def test_bad_input_is_refused() -> None:
         draw_parsing(lost, SIZE)
     with pytest.raises(InputError, match=r"person mask \(4, 4\)"):
         draw_parsing(_canonical(), SIZE, np.zeros((4, 4), np.uint8))
-
-
-def test_painting_keeps_the_classes_apart() -> None:
-    """Without a picture the colours are the palette's; at opacity 0 the picture is left as it was."""
-    mask = draw_parsing(_canonical(), SIZE, EVERYBODY)
-    np.testing.assert_array_equal(paint(mask), PALETTE[mask])
-    rgb = np.random.default_rng(0).integers(0, 255, (*mask.shape, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(paint(mask, rgb, 0.0), rgb)
 
 
 @pytest.fixture(scope="module")

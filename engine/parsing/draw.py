@@ -10,8 +10,6 @@ table, and are never drawn.
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import cv2
 import numpy as np
 
@@ -26,52 +24,11 @@ from engine.canonical import (
     RIGHT_EYE,
 )
 from engine.errors import InputError
+from engine.parsing.classes import Part
 from engine.types import F32, F64, FACE_POINTS, U8
-
-
-class Part(IntEnum):
-    """The classes in the order and by the names of CelebAMask-HQ.
-
-    L_ and R_ are the sides of the picture, as that data set has them, not the person's: L_EYE is the person's
-    right eye. U_LIP and L_LIP are the upper and the lower lip, EYE_G is glasses, EAR_R an earring, NECK_L a
-    necklace.
-    """
-
-    BACKGROUND = 0
-    SKIN = 1
-    NOSE = 2
-    EYE_G = 3
-    L_EYE = 4
-    R_EYE = 5
-    L_BROW = 6
-    R_BROW = 7
-    L_EAR = 8
-    R_EAR = 9
-    MOUTH = 10
-    U_LIP = 11
-    L_LIP = 12
-    HAIR = 13
-    HAT = 14
-    EAR_R = 15
-    NECK_L = 16
-    NECK = 17
-    CLOTH = 18
-
 
 NEVER_DRAWN = frozenset({Part.EYE_G, Part.L_EAR, Part.R_EAR, Part.HAT, Part.EAR_R, Part.NECK_L})
 """Classes that mesh and person mask cannot tell."""
-
-PALETTE: U8 = np.array(
-    [
-        (24, 26, 32), (226, 168, 134), (240, 122, 82), (120, 120, 140), (64, 132, 214), (108, 196, 236),
-        (110, 74, 42), (166, 122, 70), (204, 120, 160), (236, 160, 190), (96, 16, 36), (206, 48, 88),
-        (240, 104, 128), (92, 60, 128), (60, 150, 120), (250, 214, 90), (250, 240, 170), (190, 204, 120),
-        (56, 110, 96),
-    ],
-    np.uint8,
-)  # fmt: skip
-"""RGB per class, uint8 (19, 3), for pictures that people look at. Read-only."""
-PALETTE.setflags(write=False)
 
 _NOSE = (168, 122, 174, 198, 129, 64, 98, 97, 2, 326, 327, 294, 358, 420, 399, 351)
 _HALF = 11
@@ -109,18 +66,6 @@ def draw_parsing(points: F32, size: tuple[int, int], person: U8 | None = None) -
         mask[person < _PERSON] = Part.BACKGROUND
     _draw_face(mask, flat, points)
     return mask
-
-
-def paint(parsing: U8, rgb: U8 | None = None, opacity: float = 0.6) -> U8:
-    """The mask in the colours of PALETTE, uint8 (H, W, 3).
-
-    rgb: a picture, uint8 (H, W, 3), to lay it over. opacity: 0..1, of the colours over that picture.
-    """
-    colours: U8 = PALETTE[parsing]
-    if rgb is None:
-        return colours
-    mixed = cv2.addWeighted(colours, opacity, rgb, 1.0 - opacity, 0.0)
-    return mixed.astype(np.uint8, copy=False)
 
 
 def _check(points: F32, size: tuple[int, int], person: U8 | None) -> None:
