@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 
 from engine.errors import ConfigError
-from export.frame.nodes import OWN
+from export.frame import OWN
 from export.wiring import FLOATS, Wiring, attribute
 
 NORMS: Final = frozenset({

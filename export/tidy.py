@@ -6,7 +6,7 @@ module gives the same bytes wherever and whenever it is exported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,13 +113,7 @@ class _Tidied:
         return self._aliases.get(name, name)
 
     def _needed(self, nodes: Iterator[onnx.NodeProto]) -> list[onnx.NodeProto]:
-        wanted = {port.name for port in self.outputs}
-        kept = []
-        for node in reversed(list(nodes)):
-            if wanted.intersection(node.output):
-                wanted.update(self._origin(name) for name in node.input)
-                kept.append(node)
-        return kept[::-1]
+        return needed(list(nodes), [port.name for port in self.outputs], self._origin)
 
     def _add(self, node: onnx.NodeProto) -> None:
         pictures = {port.name for port in self.inputs if port.dtype == "uint8"}
@@ -199,6 +193,19 @@ class _Tidied:
         model.ir_version = IR_VERSION
         data: bytes = model.SerializeToString(deterministic=True)
         return data
+
+
+def needed(
+    nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], origin: Callable[[str], str] = str
+) -> list[onnx.NodeProto]:
+    """The nodes on which the outputs depend, in their order. origin: what a name that is read really is."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(origin(name) for name in node.input)
+            kept.append(node)
+    return kept[::-1]
 
 
 def _computed(node: onnx.NodeProto, given: Mapping[str, Array], opset: int) -> list[Array]:

@@ -2,3 +2,6 @@
 
 They are written by hand around the finished graphs of a bundle, without torch (docs/frame_graph.md).
 """
+
+OWN = "frame_"
+"""What the names of all nodes begin with that were written here, and those of a network do not."""

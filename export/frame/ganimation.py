@@ -35,7 +35,7 @@ def write(
 
 
 def _grain(graph: Nodes, level: Value, seen: Value) -> Value:
-    """Which share of the frame's own grain stays, (1, 1, S, S)."""
+    """Which share of the frame's own grain stays, (B, 1, S, S)."""
     apart = graph.op("Abs", level - seen)
     most = graph.op("Max", *(apart.channels(channel, channel + 1) for channel in range(3)))
     share = ((OTHER - most) / (OTHER - SAME)).clip(0.0, 1.0)

@@ -17,7 +17,7 @@ from engine.generators.geogan import generator as live
 from export.frame import pieces
 from export.frame.graph import Written, finished
 from export.frame.nodes import Nodes, Value
-from export.frame.over_time import light, steadied
+from export.frame.over_time import light, passed, steadied
 
 
 def write(
@@ -46,28 +46,30 @@ def _grid(graph: Nodes, size: int) -> _Grid:
 def _bring(infos: Mapping[str, GraphInfo], files: Mapping[str, bytes], size: int) -> Written:
     graph, transfer = Nodes(), infos["transfer"]
     frame = pieces.begin(graph)
-    dt = graph.input(PortInfo("dt", (1,), "float32", None))
+    dt = passed(graph)
     given = graph.input(transfer.input("donor")).cast("float32")
     shares = {port.name: graph.input(port) for port in transfer.inputs if port.name not in ("image", "donor")}
     held = graph.input(PortInfo("square", (1, DONOR_SIDE, DONOR_SIDE, 3), "uint8", (0.0, 255.0)))
-    side = graph.input(PortInfo("square_side", (1,), "float32", (float(size), float(DONOR_SIDE))))
+    side = graph.input(PortInfo("square_side", (1,), "float32", (float(size), float(DONOR_SIDE)))).shaped(
+        -1, 1, 1, 1
+    )
     square = pieces.cut(graph, frame, size)
     entry = {"image": square.as_port(), "donor": given} | shares
     answer = graph.network(files["transfer"], "transfer", entry)
     raw = graph.joined(answer["flow"], answer["mask"], answer["residual"])
-    maps = steadied(graph, raw, dt, (6, size, size))
-    factors = _tone(graph, maps, square, given.turned(0, 3, 1, 2), dt, size)
+    maps, lasting = steadied(graph, raw, dt, (6, size, size))
+    factors, lit = _tone(graph, maps, square, given.turned(0, 3, 1, 2), dt, size)
     place = pieces.placed(frame)
     here = pieces.at(graph, graph.joined(maps, pieces.open_share(square, size)), place, size)
     share = here.channels(2, 3) * here.channels(6, 7)
     donor = _from_donor(graph, held.cast("float32").turned(0, 3, 1, 2), side, place, here, size)
-    top = factors.shaped(1, 3, 1, 1) * (donor + 127.5 * here.channels(3, 6))
-    pieces.finish(graph, frame, top, share, tuple(answer.values()))
+    top = factors * (donor + 127.5 * here.channels(3, 6))
+    pieces.finish(graph, frame, top, share, (*answer.values(), lasting, lit))
     return finished(graph, "frame")
 
 
 def _from_donor(graph: Nodes, held: Value, side: Value, place: pieces.Place, here: Value, size: int) -> Value:
-    """The donor's levels (1, 3, H, W) where the flow finds them, from the `side` pixels a side that are in use."""
+    """The donor's levels (B, 3, H, W) where the flow finds them, from the `side` pixels a side that are in use."""
     grown, reach = side / float(size), 0.5 * (size - 1)
 
     def found(start: Value, flow: Value) -> Value:
@@ -75,7 +77,7 @@ def _from_donor(graph: Nodes, held: Value, side: Value, place: pieces.Place, her
         inside = graph.op("Min", graph.op("Max", pixel, 0.0), side - 1.0)
         return inside * (2.0 / (DONOR_SIDE - 1)) - 1.0
 
-    flow = here.channels(0, 2).turned(0, 2, 3, 1)  # (1, H, W, 2)
+    flow = here.channels(0, 2).turned(0, 2, 3, 1)  # (B, H, W, 2)
     x, y = (_last(graph, flow, axis) for axis in (0, 1))
     return graph.sampled(held, graph.joined(found(place.u, x), found(place.v, y), axis=3))
 
@@ -87,14 +89,16 @@ def _last(graph: Nodes, values: Value, index: int) -> Value:
 
 
 def _warped(graph: Nodes, picture: Value, flow: Value, grid: _Grid, padding: str) -> Value:
-    """The picture (1, C, S, S) at identity + flow."""
+    """The picture (B, C, S, S) at identity + flow."""
     x, y = grid.x + grid.reach * flow.channels(0, 1), grid.y + grid.reach * flow.channels(1, 2)
     both = graph.joined(x, y) * (1.0 / grid.reach) - 1.0
     return graph.sampled(picture, both.turned(0, 2, 3, 1), padding)
 
 
-def _tone(graph: Nodes, maps: Value, square: pieces.Square, donor: Value, dt: Value, size: int) -> Value:
-    """What the donor's levels are multiplied by, (3,): engine/generators/geogan/tone.py."""
+def _tone(
+    graph: Nodes, maps: Value, square: pieces.Square, donor: Value, dt: Value, size: int
+) -> tuple[Value, Value]:
+    """What the donor's levels are multiplied by, and what lasts: engine/generators/geogan/tone.py."""
     warped = _warped(graph, donor, maps, _grid(graph, size), "border").level()
     laid = (warped + 127.5 * maps.channels(3, 6)).clip(0.0, 255.0)
     return light(graph, maps.channels(2, 3), square.picture, laid, dt)
@@ -103,9 +107,9 @@ def _tone(graph: Nodes, maps: Value, square: pieces.Square, donor: Value, dt: Va
 def _remove(infos: Mapping[str, GraphInfo], files: Mapping[str, bytes], size: int) -> Written:
     graph = Nodes()
     frame = pieces.begin(graph)
-    dt = graph.input(PortInfo("dt", (1,), "float32", None))
+    dt = passed(graph)
     reference = graph.input(PortInfo("reference", (1, size, size, 3), "uint8", (0.0, 255.0)))
-    own = graph.input(PortInfo("own_reference", (1,), "float32", (0.0, 1.0)))
+    own = graph.input(PortInfo("own_reference", (1,), "float32", (0.0, 1.0))).shaped(-1, 1, 1, 1)
     square = pieces.cut(graph, frame, size)
     image = square.as_port()
     face = graph.where(graph.op("Greater", own, 0.5), image, reference.cast("float32"))
@@ -115,19 +119,19 @@ def _remove(infos: Mapping[str, GraphInfo], files: Mapping[str, bytes], size: in
     place_of = sampled.clip(0.0, 1.0)
     answer = graph.network(files["removal"], "removal", {"image": image, "mask": place_of})
     before = square.picture / 127.5 - 1.0
-    change = steadied(graph, answer["image_out"] - before, dt, (3, size, size))
+    change, lasting = steadied(graph, answer["image_out"] - before, dt, (3, size, size))
     maps = graph.joined(
         change, _changed(graph, change) * _around(graph, place_of, size) * pieces.open_share(square, size)
     )
     here = pieces.at(graph, maps, pieces.placed(frame), size)
     top = frame.levels + 127.5 * here.channels(0, 3)
-    answers = (layer["flow"], layer["mask"], answer["image_out"])
+    answers = (layer["flow"], layer["mask"], answer["image_out"], lasting)
     pieces.finish(graph, frame, top, here.channels(3, 4), answers)
     return finished(graph, "frame_removal")
 
 
 def _changed(graph: Nodes, change: Value) -> Value:
-    """How far a pixel is changed enough to be shown, (1, 1, S, S)."""
+    """How far a pixel is changed enough to be shown, (B, 1, S, S)."""
     apart = graph.op("Abs", change)
     most = graph.op("Max", *(apart.channels(channel, channel + 1) for channel in range(3)))
     moved = _blurred(graph, most, 3)
@@ -135,7 +139,7 @@ def _changed(graph: Nodes, change: Value) -> Value:
 
 
 def _around(graph: Nodes, mask: Value, size: int) -> Value:
-    """The attribute's place and what lies next to it, (1, 1, S, S)."""
+    """The attribute's place and what lies next to it, (B, 1, S, S)."""
     near, soft = live.reach_of_place(size)
     wide = graph.op("MaxPool", mask, kernel_shape=[near, near], pads=[near // 2] * 4, strides=[1, 1])
     return (_blurred(graph, wide, soft) / live.SURE).clip(0.0, 1.0)

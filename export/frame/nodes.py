@@ -15,12 +15,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engine.bundle import PortInfo
 from engine.errors import BundleError
-from export.tidy import IR_VERSION
-
-OWN = "frame_"
-"""What the names of all nodes begin with that were written here, and those of a network do not."""
+from engine.free_batch import FREE as BATCH
+from engine.free_batch import is_free
+from export.batch import batched
+from export.frame import OWN
+from export.tidy import IR_VERSION, needed
 
 _TYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+_AXES_READ = 18
+"""The first opset in which ReduceMax and ReduceMean read their axes; before, they state them."""
 
 
 class Value:
@@ -61,7 +64,7 @@ class Value:
         return (self + 0.5).floor()
 
     def channels(self, first: int, end: int) -> Value:
-        """Of (1, C, ...), those from `first` to before `end`."""
+        """Of (B, C, ...), those from `first` to before `end`."""
         return self.graph.op("Slice", self, _ints(first), _ints(end), _ints(1))
 
     def shaped(self, *shape: int) -> Value:
@@ -71,9 +74,14 @@ class Value:
         return self.graph.op("Transpose", self, perm=list(order))
 
     def total(self, *axes: int, keep: bool = True) -> Value:
-        """The sum over some axes, over all of them where none is named."""
-        given = (_ints(*axes),) if axes else ()
-        return self.graph.op("ReduceSum", self, *given, keepdims=int(keep))
+        """The sum over some axes."""
+        return self.graph.op("ReduceSum", self, _ints(*axes), keepdims=int(keep))
+
+    def mean(self, *axes: int, keep: bool = True) -> Value:
+        return self.graph.over("ReduceMean", self, axes, keep)
+
+    def largest(self, *axes: int, keep: bool = True) -> Value:
+        return self.graph.over("ReduceMax", self, axes, keep)
 
     def cast(self, dtype: str) -> Value:
         return self.graph.op("Cast", self, to=_TYPES[dtype])
@@ -121,6 +129,14 @@ class Nodes:
             self._constants[key] = numpy_helper.from_array(array, f"{OWN}constant_{len(self._constants)}")
         return Value(self, str(self._constants[key].name))
 
+    def over(self, kind: str, value: Value, axes: Sequence[int], keep: bool) -> Value:
+        """A reduction, once a network has settled which opset it is written in."""
+        if self._opset is None:
+            raise ValueError(f"{kind}: put a network in first")
+        if self._opset >= _AXES_READ:
+            return self.op(kind, value, _ints(*axes), keepdims=int(keep))
+        return self.op(kind, value, axes=list(axes), keepdims=int(keep))
+
     def where(self, test: Value, one: Value | ArrayLike, other: Value | ArrayLike) -> Value:
         return self.op("Where", test, one, other)
 
@@ -132,12 +148,14 @@ class Nodes:
         return self.op("GridSample", picture, grid, mode="bilinear", padding_mode=padding, align_corners=1)
 
     def network(self, data: bytes, prefix: str, given: Mapping[str, Value]) -> dict[str, Value]:
-        """Put a bundle's graph in; its outputs by port.
+        """Put a bundle's graph in, for any number of entries; its outputs by port.
 
         prefix: of the names of its nodes and weights. given: a value per input. A picture's port is given as float32
-        levels (1, S, S, 3): TensorRT has uint8 in ports alone, so that the Cast behind that port falls away.
+        levels (B, S, S, 3): TensorRT has uint8 in ports alone, so that the Cast behind that port falls away.
         """
         model = onnx.load_from_string(data)
+        if not is_free(data):
+            model = batched(model, None)
         opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
         if self._opset not in (None, opset):
             raise BundleError(f"{prefix}: its opset is {opset}, and another graph's is {self._opset}")
@@ -159,13 +177,16 @@ class Nodes:
         return {port.name: Value(self, names[port.name]) for port in model.graph.output}
 
     def data(self, title: str) -> bytes:
-        """The ONNX file; the same bytes every time. Raises BundleError where it is none."""
+        """The ONNX file, without what no output needs; the same bytes every time. Raises BundleError for no file."""
+        nodes = needed(self._nodes, [port.name for port in self._outputs])
+        read = {name for node in nodes for name in node.input}
+        stored = (*self._weights.values(), *self._constants.values())
         graph = helper.make_graph(
-            self._nodes,
+            nodes,
             title,
             [_value_info(port) for port in self._inputs],
             [_value_info(port) for port in self._outputs],
-            initializer=[*self._weights.values(), *self._constants.values()],
+            initializer=[tensor for tensor in stored if tensor.name in read],
         )
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", self._opset or 18)], producer_name="marotte"
@@ -208,9 +229,12 @@ def _moved(node: onnx.NodeProto, prefix: str, names: dict[str, str]) -> onnx.Nod
 
 
 FREE: Mapping[int, str] = {1: "height", 2: "width"}
-"""Names of a frame port's free sizes, by axis."""
+"""Names of a frame port's free sizes, by axis, beside the batch that every port begins with."""
 
 
 def _value_info(port: PortInfo) -> onnx.ValueInfoProto:
-    shape: Sequence[int | str] = [size or FREE[axis] for axis, size in enumerate(port.shape)]
+    shape: Sequence[int | str] = [
+        BATCH,
+        *(size or FREE[axis] for axis, size in enumerate(port.shape) if axis),
+    ]
     return helper.make_tensor_value_info(port.name, _TYPES[port.dtype], shape)

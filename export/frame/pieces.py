@@ -2,7 +2,8 @@
 
 Each piece gives the numbers of the engine's own code, which it names, to float32's rounding. Pixel centres are
 integers; a grid for GridSample with align_corners runs from -1 to 1 between the centres of the outermost pixels, and
-beyond them the border goes on, as in `cut` and in the kernels.
+beyond them the border goes on, as in `cut` and in the kernels. B entries have frames of
+one size.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from export.frame.nodes import Nodes, Value
 
 
 class Frame(NamedTuple):
-    """The picture that is painted on. levels: (1, 3, H, W). covered: (1, 1, H, W), levels of what stands in front.
-    rows: (1, H, 1, 1) and columns: (1, 1, W, 1), pixels. last_row, last_column: (1,). matrix: its six numbers, (1,)
-    each, frame pixels to those of the square."""
+    """The picture that is painted on. levels: (B, 3, H, W). covered: (B, 1, H, W), levels of what stands in front.
+    rows: (1, H, 1, 1) and columns: (1, 1, W, 1), pixels. last_row, last_column: (1,). matrix: its six numbers,
+    (B, 1, 1, 1) each, frame pixels to those of the square."""
 
     levels: Value
     covered: Value
@@ -32,13 +33,13 @@ class Frame(NamedTuple):
 
 
 class Square(NamedTuple):
-    """What the network sees, whole levels. picture: (1, 3, S, S). covered: (1, 1, S, S)."""
+    """What the network sees, whole levels. picture: (B, 3, S, S). covered: (B, 1, S, S)."""
 
     picture: Value
     covered: Value
 
     def as_port(self) -> Value:
-        """(1, S, S, 3), as a network's port has it."""
+        """(B, S, S, 3), as a network's port has it."""
         return self.picture.turned(0, 2, 3, 1)
 
 
@@ -51,8 +52,8 @@ def begin(graph: Nodes) -> Frame:
     size = graph.op("Shape", levels)
     rows, last_row = _counted(graph, size, 1)
     columns, last_column = _counted(graph, size, 2)
-    flat = matrix.shaped(6)
-    numbers = tuple(graph.op("Gather", flat, np.array([index], np.int64), axis=0) for index in range(6))
+    flat = matrix.shaped(-1, 6, 1, 1)
+    numbers = tuple(flat.channels(index, index + 1) for index in range(6))
     return Frame(
         levels.turned(0, 3, 1, 2),
         hidden.cast("float32").turned(0, 3, 1, 2),
@@ -86,7 +87,7 @@ def cut(graph: Nodes, frame: Frame, size: int) -> Square:
     pixel = np.repeat(np.arange(size, dtype=np.float32), most)
     part = np.tile(np.arange(most, dtype=np.float32), size)
     place = (graph.op("Min", part, times - 1.0) + 0.5) / times + (pixel - 0.5)
-    x, y = place.shaped(1, 1, -1, 1) - c, place.shaped(1, -1, 1, 1) - f
+    x, y = place.turned(0, 1, 3, 2) - c, place.turned(0, 3, 1, 2) - f  # along the grid's columns and rows
     across = (e * x - b * y) / area
     down = (a * y - d * x) / area
     grid = graph.joined(
@@ -94,9 +95,9 @@ def cut(graph: Nodes, frame: Frame, size: int) -> Square:
     )
     both = graph.joined(frame.levels, frame.covered)
     fine = graph.sampled(both, grid).level()
-    counts = graph.op("Less", np.arange(most, dtype=np.float32), times).cast("float32")
-    apart = fine.shaped(4, size, most, size, most) * counts.shaped(1, 1, most, 1, 1) * counts
-    mean = (apart.total(2, 4, keep=False) / (times * times)).shaped(1, 4, size, size)
+    counts = graph.op("Less", part, times).cast("float32")
+    apart = (fine * counts.turned(0, 1, 3, 2) * counts).shaped(-1, size, most, size, most)
+    mean = apart.total(2, 4, keep=False).shaped(-1, 4, size, size) / (times * times)
     # OpenCV averages fours with halves going up, and all else with halves going to even levels.
     fours = graph.op("Equal", times, 2.0)
     whole = graph.where(fours, mean.level(), graph.op("Round", mean))
@@ -109,12 +110,12 @@ def _between(graph: Nodes, pixels: Value, last: Value) -> Value:
 
 
 def open_share(square: Square, size: int) -> Value:
-    """What a mask is multiplied by, (1, 1, S, S): the square's edge, and what stands in front of the face."""
+    """What a mask is multiplied by, (B, 1, S, S): the square's edge, and what stands in front of the face."""
     return (1.0 - square.covered / 255.0) * feather(size)[None, None]
 
 
 class Place(NamedTuple):
-    """Where the frame's pixels lie in the square: u and v (1, H, W, 1), its pixels."""
+    """Where the frame's pixels lie in the square: u and v (B, H, W, 1), its pixels."""
 
     u: Value
     v: Value
@@ -130,20 +131,21 @@ def placed(frame: Frame) -> Place:
 
 
 def at(graph: Nodes, maps: Value, place: Place, size: int) -> Value:
-    """Maps (1, C, S, S) at the frame's pixels, (1, C, H, W): engine.generators.square.all_between."""
+    """Maps (B, C, S, S) at the frame's pixels, (B, C, H, W): engine.generators.square.all_between."""
     step = 2.0 / (size - 1)
     grid = graph.joined(place.u * step - 1.0, place.v * step - 1.0, axis=3)
     return graph.sampled(maps, grid)
 
 
 def finish(graph: Nodes, frame: Frame, top: Value, share: Value, answers: tuple[Value, ...]) -> None:
-    """The ports `frame_out` and `answer_mean`: engine.blend.paste of levels `top` (1, 3, H, W) by `share` (1, 1, H, W),
-    both brought to 8 bits first, as a patch is; and the mean of all that the network answered, which is not finite
-    where any of it is not. No mask reaches the square's edge: the feather is 0 there."""
+    """The ports `frame_out` and `answer_mean`: engine.blend.paste of levels `top` (B, 3, H, W) by `share` (B, 1, H, W),
+    both brought to 8 bits first, as a patch is; and the mean of all that the network answered and of what lasts, (B,
+    C, S, S) each, which is not finite where any of it is not. No mask reaches the square's edge: the feather is 0
+    there."""
     above, weight = top.clip(0.0, 255.0).level(), (255.0 * share).clip(0.0, 255.0).level()
     mixed = ((weight * above + (255.0 - weight) * frame.levels + 127.5) / 255.0).floor()
     graph.output(PortInfo("frame_out", (1, 0, 0, 3), "uint8", (0.0, 255.0)), mixed.turned(0, 2, 3, 1))
-    means = [graph.op("ReduceMean", answer, keepdims=0).shaped(1) for answer in answers]
+    means = [answer.mean(1, 2, 3, keep=False) for answer in answers]
     together = means[0]
     for mean in means[1:]:
         together = together + mean
