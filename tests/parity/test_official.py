@@ -31,6 +31,9 @@ ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
 }
 NOT_BUILT = ("liquid_warping", "live_portrait")
 """Expected gaps: systems of the fixtures that have no room under trainers/ yet."""
+LAYOUT: Mapping[str, Any] = {"name": "layout", "inputs": {}, "outputs": {}}
+"""The one case of a fixture that holds files and no arrays: its adapter compares by itself, gives what is wrong by name,
+and raises where there is nothing to compare."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,7 +48,10 @@ def test_a_fixture_gives_the_official_numbers(fixture: Fixture) -> None:
         pytest.xfail(f"{fixture.triple[0]} is not built yet")
     assert fixture.case["format"] == 1
     assert fixture.triple in ADAPTERS, f"no adapter for {fixture.triple}"
-    assert fixture.case["cases"], f"{fixture.title}: nothing to compare"
+    if not fixture.case["cases"]:
+        complaints = list(ADAPTERS[fixture.triple](call_of(fixture, LAYOUT)).values())
+        assert not complaints, "\n".join(complaints)
+        return
     complaints = []
     for case in fixture.case["cases"]:
         results = ADAPTERS[fixture.triple](call_of(fixture, case))
