@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Fixture:
 
     def _state_dict(self, entry: Mapping[str, Any]) -> Weights:
         if "recipe" in entry:
-            return filled(entry["recipe"], self.folder)
+            return dict(_filled(json.dumps(entry["recipe"]), self.folder))
         stored = torch.load(self.folder / entry["file"], weights_only=True, map_location="cpu")
         containers = {
             "state_dict": lambda: stored,
@@ -91,6 +91,12 @@ class Fixture:
     def _arrays(self, file: str) -> dict[str, Array]:
         with np.load(self.folder / file) as arrays:
             return dict(arrays)
+
+
+@lru_cache(maxsize=1)
+def _filled(recipe: str, folder: Path) -> Weights:
+    """The last recipe's weights are kept, because a fixture asks for the same ones in each of its cases."""
+    return filled(json.loads(recipe), folder)
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ def call_of(fixture: Fixture, case: Mapping[str, Any]) -> Call:
     network = case.get("network", "")
     arguments = fixture.case["arguments"]
     return Call(
-        arguments=arguments[network] if network else arguments,
+        arguments=arguments.get(network, {}) if network else arguments,
         mode=fixture.case["mode"],
         name=case["name"],
         network=network,

@@ -1,0 +1,166 @@
+"""Official MaskGAN files: `latest_net_G.pth` of the release, and files under the official names of its other networks.
+
+Bare state dicts as torch 0.4 wrote them. The constructors' arguments follow from the shapes. Every key has to fit: the
+official loader skips those that do not and only prints them, which leaves a network half at random.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainers.containers import Account, read_state_dict
+from trainers.errors import CheckpointError
+from trainers.maskgan.blender import AlphaBlender
+from trainers.maskgan.critic import MultiscaleCritic
+from trainers.maskgan.mask_vae import SMALLEST, MaskVAE
+from trainers.maskgan.networks import DenseMappingNetwork
+
+Network = Literal["generator", "blender", "critic", "mask_vae"]
+ORIGIN = "official"
+
+KINDS: Mapping[str, type[nn.Module]] = {
+    "generator": DenseMappingNetwork,
+    "blender": AlphaBlender,
+    "critic": MultiscaleCritic,
+    "mask_vae": MaskVAE,
+}
+"""By the name that checkpoints give it."""
+
+_DUMMIES = re.compile(r"\.norm\.running_(mean|var)$")
+_FIXED_BEFORE = 4  # padding, convolution, norm, ReLU
+_PER_HALVING = 3
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Weights under the official names, and the constructor's arguments."""
+
+    arguments: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    account: Account
+
+    def build(self) -> nn.Module:
+        """The network with these weights, in eval mode. They are not copied."""
+        network = _unfilled(self.account.network, self.arguments)
+        network.load_state_dict(dict(self.weights), strict=True, assign=True)
+        return network.eval()
+
+
+def read(path: Path) -> Cleaned:
+    """One official file. Raises CheckpointError for what is no whole MaskGAN network."""
+    return clean(read_state_dict(path))
+
+
+def clean(stored: Mapping[str, Tensor]) -> Cleaned:
+    """A state dict under the names that our networks have, float32, checked key by key.
+
+    Raises CheckpointError; the message is the account.
+    """
+    plain = {name.removeprefix("module."): value for name, value in stored.items()}
+    network = recognised(plain)
+    account = Account(ORIGIN, network)
+    account.renamed.update({name: name[7:] for name in stored if name.startswith("module.")})
+    kept = {}
+    for name, value in plain.items():
+        if network == "generator" and _DUMMIES.search(name):
+            account.dropped[name] = "statistics that AdaIN registers and never reads"
+        else:
+            kept[name] = value
+    arguments = _ARGUMENTS[network](kept)
+    weights = account.fit(kept, _shapes(network, arguments))
+    if not account.whole:
+        raise CheckpointError(account.refusal())
+    return Cleaned(arguments, weights, account)
+
+
+def recognised(plain: Mapping[str, Tensor]) -> Network:
+    """Which network a state dict's names are those of. Raises CheckpointError where it is none."""
+    if any(name.startswith(("enc_style.", "enc_label.")) for name in plain):
+        return "generator"
+    if any(re.match(r"scale\d+_layer\d+\.", name) for name in plain):
+        return "critic"
+    if "fc1.weight" in plain and "e1.weight" in plain:
+        return "mask_vae"
+    if any(re.match(r"model\.\d+\.conv_block\.", name) for name in plain):
+        return "blender"
+    few = ", ".join(list(plain)[:3]) + (" ..." if len(plain) > 3 else "")
+    raise CheckpointError(
+        f"no MaskGAN network: enc_style., scale0_layer0., fc1, model.N.conv_block.: none is in the file, only {few}"
+    )
+
+
+def _generator(kept: Mapping[str, Tensor]) -> dict[str, Any]:
+    first = _convolution(kept, "model.1.weight")
+    return {"classes": first.shape[1], **_backbone(kept, first)}
+
+
+def _blender(kept: Mapping[str, Tensor]) -> dict[str, Any]:
+    return _backbone(kept, _convolution(kept, "model.1.weight"))
+
+
+def _backbone(kept: Mapping[str, Tensor], first: Tensor) -> dict[str, Any]:
+    places = _numbers(kept, r"model\.(\d+)\.conv_block\.0\.conv\.weight")
+    if not places or (min(places) - _FIXED_BEFORE) % _PER_HALVING:
+        raise CheckpointError("its residual blocks model.N.conv_block. are missing, or not where they belong")
+    return {
+        "width": first.shape[0],
+        "downsamples": (min(places) - _FIXED_BEFORE) // _PER_HALVING,
+        "blocks": len(places),
+    }
+
+
+def _critic(kept: Mapping[str, Tensor]) -> dict[str, Any]:
+    first = _convolution(kept, "scale0_layer0.0.weight")
+    return {
+        "inputs": first.shape[1],
+        "width": first.shape[0],
+        "layers": len(_numbers(kept, r"scale0_layer(\d+)\.0\.weight")) - 2,
+        "scales": len(_numbers(kept, r"scale(\d+)_layer0\.0\.weight")),
+    }
+
+
+def _mask_vae(kept: Mapping[str, Tensor]) -> dict[str, Any]:
+    first = _convolution(kept, "e1.weight")
+    halvings = len(_numbers(kept, r"e(\d+)\.weight"))
+    last = _convolution(kept, f"d{halvings + 1}.weight")
+    return {
+        "classes": first.shape[1],
+        "width": first.shape[0],
+        "latent": kept["fc1.weight"].shape[0] if kept["fc1.weight"].ndim else 0,
+        "size": SMALLEST * 2**halvings,
+        "decoder_width": last.shape[1],
+    }
+
+
+_ARGUMENTS = {"generator": _generator, "blender": _blender, "critic": _critic, "mask_vae": _mask_vae}
+
+
+def _convolution(kept: Mapping[str, Tensor], name: str) -> Tensor:
+    value = kept.get(name)
+    if value is None or value.ndim != 4:
+        raise CheckpointError(f"{name} is missing or no convolution; expected a whole official network")
+    return value
+
+
+def _numbers(kept: Mapping[str, Tensor], pattern: str) -> set[int]:
+    return {int(found[1]) for name in kept if (found := re.fullmatch(pattern, name))}
+
+
+def _shapes(network: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    try:
+        return _unfilled(network, arguments).state_dict()
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{network}: the file gives {dict(arguments)}, no network: {error}") from error
+
+
+def _unfilled(network: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return KINDS[network](**arguments)
