@@ -5,6 +5,205 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.parity.fixtures import Call
+import torch
+from torch import Tensor
 
-ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {}
+from tests.parity.fixtures import Call
+from trainers.stit import primitives
+from trainers.stit.bisenet import BiSeNet
+from trainers.stit.critic import Critic
+from trainers.stit.e4e import Encoder4Editing, GradualStyleBlock, upsample_add
+from trainers.stit.generator import Generator, widths_of
+from trainers.stit.irse import BottleneckIRSE
+from trainers.stit.latent_critic import LatentCodesDiscriminator
+from trainers.stit.rosinality import RosinalityGenerator
+
+Results = Mapping[str, Any]
+
+
+def _loaded(build: Callable[[], Any], state: Mapping[str, Tensor]) -> Any:
+    """A network that draws no weights of its own first, which takes seconds at full width."""
+    with torch.device("meta"):
+        network = build()
+    network.load_state_dict(dict(state), strict=True, assign=True)
+    return network.eval()
+
+
+# --- primitives ------------------------------------------------------------------------------------
+
+
+def _resampled(call: Call) -> Tensor:
+    options, x = call.options, call.tensor("x")
+    if call.call == "rosinality upfirdn2d":
+        pad = tuple(options["pad"])
+        steps = {"up": options["up"], "down": options["down"]}
+        return primitives.upfirdn2d(x, call.tensor("kernel"), padding=(*pad, *pad), **steps)
+    kernel = call.tensor("f")
+    if call.call == "ada upfirdn2d":
+        padding = tuple(options["padding"])
+        rest = {name: value for name, value in options.items() if name != "padding"}
+        return primitives.upfirdn2d(x, kernel, padding=padding, **rest)
+    named = {
+        "ada upsample2d": primitives.upsample2d,
+        "ada downsample2d": primitives.downsample2d,
+        "ada filter2d": primitives.filter2d,
+    }
+    return named[call.call](x, kernel)
+
+
+@torch.no_grad()
+def primitive(call: Call) -> Results:
+    if call.network == "equal_linear":
+        return {
+            "y": _loaded(lambda: primitives.EqualLinear(**call.arguments), call.state())(call.tensor("input"))
+        }
+    if call.network:
+        layer = _loaded(lambda: primitives.ModulatedConv2d(**call.arguments), call.state())
+        return {"y": layer(call.tensor("input"), call.tensor("style"))}
+    if call.call == "setup_filter":
+        return {"filter": primitives.setup_filter(call.tensor("f"))}
+    if call.call == "ada modulated_conv2d":
+        arrays = {name: call.tensor(name) for name in call.inputs}
+        return {"y": primitives.modulated_conv2d(**arrays, **call.options)}
+    return {"y": _resampled(call)}
+
+
+# --- StyleGAN2 -------------------------------------------------------------------------------------
+
+
+def _widths(arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    stated = arguments.get("synthesis_kwargs", arguments)
+    return widths_of(
+        arguments["img_resolution"], stated.get("channel_base", 32768), stated.get("channel_max", 512)
+    )
+
+
+def generator_of(arguments: Mapping[str, Any]) -> Generator:
+    """Ours of the official constructor's arguments."""
+    assert arguments["c_dim"] == 0
+    return Generator(
+        _widths(arguments),
+        z_dim=arguments["z_dim"],
+        w_dim=arguments["w_dim"],
+        mapping_layers=arguments["mapping_kwargs"]["num_layers"],
+        colours=arguments["img_channels"],
+        conv_clamp=arguments["synthesis_kwargs"].get("conv_clamp"),
+    )
+
+
+@torch.no_grad()
+def generator(call: Call) -> Results:
+    made: Generator = _loaded(lambda: generator_of(call.arguments), call.state())
+    options = call.options
+    if call.call == "mapping":
+        psi, cutoff = options.get("truncation_psi", 1.0), options.get("truncation_cutoff")
+        return {"ws": made.map(call.tensor("z"), psi, cutoff)}
+    if call.call == "w_to_styles":
+        styles = made.synthesis.styles(call.tensor("ws"))
+        return {f"style_{index:02}": style for index, style in enumerate(styles)}
+    made.train(options.get("train_mode", False))
+    if options.get("style_input"):
+        styles = [torch.from_numpy(array) for array in call.inputs["styles"]]
+        return {"image": made.synthesis.from_styles(styles, options["noise_mode"])}
+    done = made.synthesis.made(made.synthesis.styles(call.tensor("ws")), options["noise_mode"])
+    features = {f"b{size}_features": feature for size, feature in done.features.items()}
+    return {"image": done.image, **features}
+
+
+@torch.no_grad()
+def discriminator(call: Call) -> Results:
+    arguments = call.arguments
+
+    def build() -> Critic:
+        return Critic(
+            _widths(arguments),
+            colours=arguments["img_channels"],
+            conv_clamp=arguments["conv_clamp"],
+            group=arguments["epilogue_kwargs"]["mbstd_group_size"],
+        )
+
+    return {"logits": _loaded(build, call.state())(call.tensor("img"))}
+
+
+@torch.no_grad()
+def rosinality(call: Call) -> Results:
+    made: RosinalityGenerator = _loaded(lambda: RosinalityGenerator(**call.arguments), call.state())
+    options = call.options
+    if call.call == "style":
+        return {"w": made.style(call.tensor("z"))}
+    if "w" in call.inputs:
+        w = call.tensor("w")
+        latents = made.rows([w[0:1], w[1:2]], options["inject_index"])
+        second = (latents[0] == w[1]).all(1).numpy()
+        return {"image": made(latents).image, "row_is_second": second}
+    styles = [torch.from_numpy(array) for array in call.inputs["styles"]]
+    if not options.get("input_is_latent"):
+        styles = [made.style(z) for z in styles]
+    pull = call.tensor("truncation_latent") if "truncation_latent" in call.inputs else None
+    done = made(made.rows(styles, truncation=options.get("truncation", 1.0), truncation_latent=pull))
+    return {"image": done.image, "latent": done.latents}
+
+
+# --- inversion and parsing -------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def blocks(call: Call) -> Results:
+    if call.call == "_upsample_add":
+        return {"y": upsample_add(call.tensor("x"), call.tensor("y"))}
+    block = GradualStyleBlock if "spatial" in call.arguments else BottleneckIRSE
+    return {"y": _loaded(lambda: block(**call.arguments), call.state())(call.tensor("x"))}
+
+
+def _part(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(name): value for key, value in state.items() if key.startswith(name)}
+
+
+@torch.no_grad()
+def encoder(call: Call) -> Results:
+    """pSp: the encoder with the mean latent, and the decoder, which only looks."""
+    arguments, state, options = call.arguments, call.state(), call.options
+    decoder: RosinalityGenerator = _loaded(
+        lambda: RosinalityGenerator(**arguments["decoder"]), _part(state, "decoder.")
+    )
+    made: Encoder4Editing = _loaded(
+        lambda: Encoder4Editing(decoder.n_latent, arguments["decoder"]["style_dim"]), _part(state, "encoder.")
+    )
+    out = made(call.tensor("x"))
+    if call.call == "encoder":
+        return {"encoder_out": out}
+    codes = out + call.tensor("latent_avg")
+    image = decoder(codes).image
+    if options["resize"]:
+        image = torch.nn.functional.adaptive_avg_pool2d(image, (256, 256))
+    return {"codes": codes, "image": image}
+
+
+@torch.no_grad()
+def latent_critic(call: Call) -> Results:
+    return {
+        "logits": _loaded(lambda: LatentCodesDiscriminator(**call.arguments), call.state())(call.tensor("w"))
+    }
+
+
+@torch.no_grad()
+def bisenet(call: Call) -> Results:
+    done = _loaded(lambda: BiSeNet(**call.arguments), call.state()).all_heads(call.tensor("x"))
+    return {
+        "out": done.main,
+        "out16": done.sixteenth,
+        "out32": done.thirtysecond,
+        "label": done.main.argmax(1),
+    }
+
+
+ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
+    ("stit", "function", "stylegan2_primitives"): primitive,
+    ("stit", "network", "stylegan2_ada_generator"): generator,
+    ("stit", "network", "stylegan2_ada_discriminator"): discriminator,
+    ("stit", "network", "stylegan2_rosinality_generator"): rosinality,
+    ("stit", "network", "e4e_blocks"): blocks,
+    ("stit", "network", "e4e_encoder"): encoder,
+    ("stit", "network", "latent_codes_discriminator"): latent_critic,
+    ("stit", "network", "bisenet"): bisenet,
+}
