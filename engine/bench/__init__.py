@@ -8,10 +8,10 @@ backends or bundles by turns.
 from engine.bench.clocks import REFERENCE_REMAP_MS, cpu_clock, remap_seconds, resident_mb
 from engine.bench.files import compare
 from engine.bench.run import EVERY, FRAMES, Bench, run_bench
-from engine.bench.session import STAGES
+from engine.bench.session import STAGES, Request
 from engine.bench.versus import Versus, live_pair, run_versus
 
 __all__ = [
-    "EVERY", "FRAMES", "REFERENCE_REMAP_MS", "STAGES", "Bench", "Versus", "compare", "cpu_clock", "live_pair",
-    "remap_seconds", "resident_mb", "run_bench", "run_versus",
+    "EVERY", "FRAMES", "REFERENCE_REMAP_MS", "STAGES", "Bench", "Request", "Versus", "compare", "cpu_clock",
+    "live_pair", "remap_seconds", "resident_mb", "run_bench", "run_versus",
 ]  # fmt: skip

@@ -10,6 +10,8 @@ from engine.bench.session import STAGES
 from engine.errors import ConfigError
 from engine.evaluate.soundness import is_number
 
+RESULT: Final = "bench.json"
+"""The file of a run, in its folder."""
 _LATER: Final = ("occlusion",)
 """Stages that older files do not have: nothing was spent on them."""
 
@@ -30,7 +32,7 @@ def compare(a: Path, b: Path) -> str:
 
 def _load(path: Path) -> dict[str, float]:
     """The scaled median per stage."""
-    path = path / "bench.json" if path.is_dir() else path
+    path = path / RESULT if path.is_dir() else path
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         stages = {stage: {"median_scaled_ms": 0.0} for stage in _LATER} | content["stages"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from engine.backends.driver import driver
 from engine.bench import graphs
 from engine.bench.chart import chart
 from engine.bench.clocks import REFERENCE_REMAP_MS, percentiles_ms, resident_mb
+from engine.bench.files import RESULT
 from engine.bench.peak import Peak
 from engine.bench.peak import measure as measure_peak
 from engine.bench.session import BLOCK, SIDE, STAGES, WARM, Request, Rows, Stepped
@@ -25,8 +26,7 @@ from engine.errors import BackendError, BundleError, ConfigError
 from engine.evaluate.parts import write_json
 from engine.media.picture import write_picture
 from engine.plans import policy
-from engine.puppet import mode_of
-from engine.types import Frame, Mode
+from engine.types import Frame
 from engine.versions import versions
 
 Progress = Callable[[int, int | None], None]
@@ -102,31 +102,23 @@ def _peak_lines(peak: dict[str, Any] | None) -> Iterator[str]:
 
 def run_bench(
     out: Path,
+    request: Request | None = None,
     *,
     driver: Path | None = None,
-    bundle: str = "mesh_flow",
-    mode: Mode | str = Mode.PUPPET,
-    accept: Iterable[str] = (),
-    remove: bool = False,
-    backend: str = "auto",
-    cache: Path | None = None,
     frames: int = FRAMES,
     progress: Progress | None = None,
 ) -> Bench:
-    """Measure, and write `out`/bench.json and bench.png. driver: a clip with a face; default the moving sample. mode,
-    accept: as of engine.puppet.open_puppet. remove: the edit takes its attribute away. backend: a name, auto, or EVERY:
-    their sessions take turns by blocks of frames, so that what else the machine does falls on all alike.
+    """Measure, and write `out`/bench.json and bench.png. request: its backend is a name, auto, or EVERY: their sessions
+    take turns by blocks of frames, so that what else the machine does falls on all alike. driver: a clip with a face;
+    default the moving sample.
 
     Raises ConfigError (frames), InputError (a driver without a face) and what opening models and bundle
     raises.
     """
+    request = request or Request()
     check_frames(frames)
-    request = Request(bundle, mode_of(mode), frozenset(accept), remove, cache=cache)
-    names = names_of(backend)
-    with one_thread(), ExitStack() as stack:
-        sessions = [stack.enter_context(Stepped(request.on(name))) for name in names]
-        pictures = sessions[0].driver_frames(driver, frames + WARM)
-        play_by_turns(sessions, pictures, progress)
+    names = names_of(request.backend)
+    with by_turns([request.on(name) for name in names], driver, frames, progress) as sessions:
         runs = max(5, min(graphs.RUNS, frames // 15))
         batches = batches_by_turns(sessions, runs)
         of_graphs = [_graphs_on(request, name, runs) for name in names]
@@ -144,7 +136,7 @@ def run_bench(
     if peak is not None:
         content["peak"] = peak.content()
     bench = Bench(content)
-    write_json(out / "bench.json", bench.content)
+    write_json(out / RESULT, bench.content)
     write_picture(out / "bench.png", chart(bench.content))
     return bench
 
@@ -178,6 +170,17 @@ def _of_gpus() -> tuple[str, ...]:
     except BackendError:
         return ()
     return backends.GPU_BACKENDS
+
+
+@contextmanager
+def by_turns(
+    requests: Sequence[Request], driver: Path | None, frames: int, progress: Progress | None = None
+) -> Iterator[list[Stepped]]:
+    """A session for each request, which have played the same frames by turns; open until the end of the `with`."""
+    with one_thread(), ExitStack() as stack:
+        sessions = [stack.enter_context(Stepped(request)) for request in requests]
+        play_by_turns(sessions, sessions[0].driver_frames(driver, frames + WARM), progress)
+        yield sessions
 
 
 @contextmanager

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from engine import backends
+from engine.bench.files import RESULT
 from engine.bench.run import (
     FRAMES,
     Progress,
     batches_by_turns,
+    by_turns,
     check_frames,
     figures,
-    one_thread,
-    play_by_turns,
 )
-from engine.bench.session import BLOCK, STAGES, WARM, Request, Stepped
+from engine.bench.session import BLOCK, STAGES, Request
 from engine.bundle import MANIFEST
 from engine.errors import ConfigError
 from engine.evaluate.parts import write_json
 from engine.generators import names as generator_names
-from engine.puppet import mode_of
-from engine.types import Mode
 from engine.versions import versions
+
+_BACKEND, _BUNDLE, _RESULT = "backend", "bundle", "result"
+_ARTICLES: Final = {_BACKEND: "a backend", _BUNDLE: "a bundle", _RESULT: "the result of an earlier run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,53 +56,62 @@ class Versus:
         return "\n".join(lines)
 
 
+_EXPECTED: Final = "two backends, two bundles, or two folders or files that `marotte bench` wrote"
+
+
 def live_pair(a: str, b: str) -> tuple[str, str] | None:
-    """("backend", "backend") or ("bundle", "bundle") where both words are such; None where they are files of earlier
-    runs, or nothing that is known. Raises ConfigError where one is a backend and the other a bundle."""
+    """("backend", "backend") or ("bundle", "bundle") where both words are such, None where both are results of earlier
+    runs. Raises ConfigError that says of each what it is where they are of two kinds, or where nothing is known of it.
+    """
     kinds = _kind(a), _kind(b)
-    if None in kinds:
-        return None
-    if kinds[0] != kinds[1]:
-        raise ConfigError(f"compare: {a} is a {kinds[0]} and {b} a {kinds[1]}; name two of a kind")
-    return str(kinds[0]), str(kinds[1])
+    if kinds[0] is not kinds[1]:
+        told = " and ".join(f"{word} is {_ARTICLES[kind]}" for word, kind in zip((a, b), kinds))
+        instead = "; measure the other one too, by marotte bench --out DIR" if _RESULT in kinds else ""
+        raise ConfigError(f"compare: {told}; expected {_EXPECTED}{instead}")
+    return None if kinds[0] is _RESULT else (kinds[0], kinds[1])
 
 
-def _kind(word: str) -> str | None:
-    if word in (*backends.GPU_BACKENDS, *backends.BACKENDS):
-        return "backend"
+def _kind(word: str) -> str:
+    if word in _backends():
+        return _BACKEND
     if word in generator_names() or (Path(word) / MANIFEST).is_file():
-        return "bundle"
-    return None
+        return _BUNDLE
+    if Path(word).is_file() or (Path(word) / RESULT).is_file():
+        return _RESULT
+    if Path(word).is_dir():
+        raise ConfigError(
+            f"compare: the folder {word} has neither {MANIFEST}, as a bundle has, nor {RESULT}, as `marotte bench` "
+            f"writes it; expected {_EXPECTED}"
+        )
+    near = difflib.get_close_matches(word, [*_backends(), *generator_names()], n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(f"compare: {word!r} is no backend, bundle, folder or file; expected {_EXPECTED}{hint}")
+
+
+def _backends() -> tuple[str, ...]:
+    return (*backends.GPU_BACKENDS, *backends.BACKENDS)
 
 
 def run_versus(
     a: str,
     b: str,
     out: Path,
+    request: Request | None = None,
     *,
     driver: Path | None = None,
-    bundle: str = "mesh_flow",
-    mode: Mode | str = Mode.PUPPET,
-    accept: Iterable[str] = (),
-    remove: bool = False,
-    backend: str = "auto",
-    cache: Path | None = None,
     frames: int = FRAMES,
     progress: Progress | None = None,
 ) -> Versus:
-    """Measure two backends with one bundle, or two bundles with one backend, and write `out`/compare.json. Options as
-    of run_bench. Raises as run_bench does, and ConfigError for words that live_pair does not take."""
+    """Measure two backends with one bundle, or two bundles with one backend, and write `out`/compare.json. request:
+    all else that both have in common; the rest as of run_bench. Raises as run_bench does, and ConfigError for words
+    that live_pair does not take."""
     check_frames(frames)
     pair = live_pair(a, b)
     if pair is None:
-        raise ConfigError(f"compare: expected two backends or two bundles, got {a} and {b}")
-    base = Request(bundle, mode_of(mode), frozenset(accept), remove, backend, cache)
-    field = pair[0]
-    asked = [replace(base, **{field: word}) for word in (a, b)]  # type: ignore[arg-type]
-    with one_thread(), ExitStack() as stack:
-        sessions = [stack.enter_context(Stepped(request)) for request in asked]
-        pictures = sessions[0].driver_frames(driver, frames + WARM)
-        play_by_turns(sessions, pictures, progress)
+        raise ConfigError(f"compare: expected two backends or two bundles to measure, got {a} and {b}")
+    base = request or Request()
+    asked = [base.on(word) if pair[0] is _BACKEND else replace(base, bundle=word) for word in (a, b)]
+    with by_turns(asked, driver, frames, progress) as sessions:
         batches = batches_by_turns(sessions)
     sides = [
         {

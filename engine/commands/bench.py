@@ -39,27 +39,27 @@ def add(commands: Any) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from engine.bench import EVERY, compare, live_pair, run_bench, run_versus
+    from engine.bench import EVERY, Request, compare, live_pair, run_bench, run_versus
+    from engine.puppet import mode_of
 
-    shared = {
-        "driver": options.driver,
-        "bundle": options.bundle,
-        "mode": options.mode,
-        "accept": options.accept,
-        "remove": options.remove,
-        "cache": options.cache,
-        "frames": options.frames,
-    }
     if options.compare and live_pair(*options.compare) is None:
         print(compare(*map(Path, options.compare)))
         return
+    request = Request(
+        options.bundle,
+        mode_of(options.mode),
+        frozenset(options.accept),
+        options.remove,
+        options.backend or ("auto" if options.compare else EVERY),
+        options.cache,
+    )
+    shared = {"driver": options.driver, "frames": options.frames}
     with progress_bar("bench") as progress:
         if options.compare:
-            backend = options.backend or "auto"
             a, b = options.compare
-            print(run_versus(a, b, options.out, backend=backend, progress=progress, **shared))
+            print(run_versus(a, b, options.out, request, progress=progress, **shared))
             print(f"{options.out / 'compare.json'} is written")
             return
-        bench = run_bench(options.out, backend=options.backend or EVERY, progress=progress, **shared)
+        bench = run_bench(options.out, request, progress=progress, **shared)
     print(bench)
     print(f"{options.out / 'bench.json'} and {options.out / 'bench.png'} are written")

@@ -23,6 +23,7 @@ from engine.bench.session import BLOCK, Rows
 from engine.errors import BackendError, ConfigError
 from engine.media import read_picture
 from engine.plans import policy
+from engine.types import Mode
 from tests.engine.bundle_files import write_ganimation
 
 
@@ -57,7 +58,7 @@ def test_a_bundle_is_measured_in_both_of_its_modes(mode: str, tmp_path: Path) ->
     """The same stages for a network's portrait and for the driver's own face, with what stands in front of it as live;
     what was measured stands in the file."""
     folder = str(write_ganimation(tmp_path / "closed_form"))
-    content = bench.run_bench(tmp_path, bundle=folder, mode=mode, frames=25).content
+    content = bench.run_bench(tmp_path, bench.Request(folder, Mode(mode)), frames=25).content
     assert (content["bundle"], content["mode"], content["frames"]) == ("closed_form", mode, 25)
     assert content["stages"]["run"]["median_ms"] > 0
     assert content["stages"]["occlusion"]["median_ms"] > 0
@@ -68,7 +69,7 @@ def test_a_bench_of_what_a_bundle_cannot_do_is_refused(tmp_path: Path) -> None:
     """Before anything is measured."""
     folder = str(write_ganimation(tmp_path / "closed_form"))
     with pytest.raises(ConfigError, match="cannot take an attribute away"):
-        bench.run_bench(tmp_path, bundle=folder, mode="edit", remove=True)
+        bench.run_bench(tmp_path, bench.Request(folder, Mode.EDIT, remove=True))
 
 
 def test_the_calibration_is_a_few_positive_milliseconds() -> None:
@@ -183,12 +184,27 @@ def test_what_is_compared_is_told_by_its_words(tmp_path: Path) -> None:
     folder = str(write_ganimation(tmp_path / "closed_form"))
     assert bench.live_pair("openvino", "onnxruntime") == ("backend", "backend")
     assert bench.live_pair("mesh_flow", folder) == ("bundle", "bundle")
-    assert bench.live_pair("openvino", str(tmp_path)) is None
-    assert bench.live_pair("a.json", "b.json") is None
-    with pytest.raises(ConfigError, match="openvino is a backend and mesh_flow a bundle"):
+    results = [str(written(tmp_path / name, 4.0)) for name in ("a.json", "b.json")]
+    assert bench.live_pair(*results) is None
+    with pytest.raises(ConfigError, match="two backends or two bundles to measure"):
+        bench.run_versus(*results, tmp_path)
+    with pytest.raises(ConfigError, match="openvino is a backend and mesh_flow is a bundle; expected two"):
         bench.live_pair("openvino", "mesh_flow")
-    with pytest.raises(ConfigError, match="two backends or two bundles, got a and b"):
-        bench.run_versus("a", "b", tmp_path)
+
+
+def test_what_cannot_be_compared_is_told_for_what_it_is(tmp_path: Path) -> None:
+    """A bundle beside a result, a folder with nothing in it and a slip are each told, with what is expected."""
+    result, empty = str(written(tmp_path / "a.json", 4.0).parent), tmp_path / "empty"
+    (tmp_path / "a.json").rename(tmp_path / "bench.json")
+    empty.mkdir()
+    with pytest.raises(
+        ConfigError, match=r"mesh_flow is a bundle and .* is the result of an earlier run; .*--out"
+    ):
+        bench.live_pair("mesh_flow", result)
+    with pytest.raises(ConfigError, match=r"folder .*empty has neither manifest.json, .* nor bench.json"):
+        bench.live_pair("mesh_flow", str(empty))
+    with pytest.raises(ConfigError, match=r"'geogan_smal' is no backend, .*did you mean geogan_small"):
+        bench.live_pair("mesh_flow", "geogan_smal")
 
 
 @pytest.mark.full
