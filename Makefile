@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Tests start dozens of processes: what one has compiled, the next need not.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-full check bench bench-live clean
 
 run: $(VENV)/.installed

@@ -20,6 +20,23 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure() -> None:
+    """A worker of pytest-xdist keeps to one thread: the other cores have workers of their own. NumPy and PyTorch,
+    which look at this when they are imported, are not there yet."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(variable, "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One more than there are cores: a good part of their time goes into waiting for calls, pages and processes."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    affinity = getattr(os, "sched_getaffinity", None)
+    return 1 + (len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
 def pytest_collection_finish() -> None:
     """What the imports left stays for good: a test that collects garbage, and the collector itself, then walk what
     the tests made and not a million objects more."""
