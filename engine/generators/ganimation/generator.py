@@ -8,6 +8,7 @@ pose, gaze and identity stay the picture's.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from engine.generators.ganimation.paint import PLANES, paint, plan, warm_up
 from engine.generators.ganimation.units import (
     driver_aus,
     edit_change,
+    learnt_aus,
     own_aus,
     puppet_change,
     shape_of,
@@ -36,9 +38,11 @@ from engine.generators.ports import check_ports
 from engine.generators.square import PatchMemory, box_around
 from engine.generators.steady_crop import SteadyCrop
 from engine.plug import Ports
-from engine.types import AU_NAMES, F32, U8, Crop, Drive, Mode, Patch, Signal, Source
+from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Mode, Patch, Signal, Source
 
 GRAPH = "generator"
+
+_log = logging.getLogger("marotte.ganimation")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +97,8 @@ class Ganimation:
         if unknown := [au for au in parameters.aus if au not in AU_NAMES]:
             raise ManifestError(f"bundle {name}: no such action unit as {unknown[0]}; export it again")
         self._columns = np.array([AU_NAMES.index(au) for au in parameters.aus], np.intp)
+        learnt = learnt_aus(parameters)
+        self._learnt, self._told = np.array([au in learnt for au in AU_NAMES]), False
         self._relative = _relative(name, parameters)
         self._low, self._high = parameters.au_range or (-1.0 if self._relative else 0.0, 1.0)
         if self._relative and not self._low <= 0.0 <= self._high:
@@ -158,7 +164,8 @@ class Ganimation:
         return state.steady.follow(shape_of(drive)) if crop is None else crop
 
     def wanted(self, state: FaceState, drive: Drive) -> F32:
-        """The port `aus`, float32 (1, n), in memory of the state. Raises InputError where they are not finite."""
+        """The port `aus`, float32 (1, n), in memory of the state; those that the training never showed are 0, as they
+        were in it. Raises InputError where they are not finite."""
         if state.prepared.aus is not None:
             own, change = state.prepared.aus, puppet_change(_as_last_seen(state, drive), drive.controls)
         else:
@@ -169,8 +176,18 @@ class Ganimation:
             raise InputError(
                 f"{self.name}: the driver's action units are not finite; expected a tracked face"
             )
-        state.aus[0] = wanted[self._columns]
+        self._tell(drive.controls)
+        state.aus[0] = np.where(self._learnt, wanted, 0.0)[self._columns]
         return np.clip(state.aus, self._low, self._high, out=state.aus)
+
+    def _tell(self, controls: Controls) -> None:
+        """Once, where somebody asks for what the training never showed: an expression, say."""
+        if self._told or not controls.au_offsets:
+            return
+        asked = (au for au, offset in controls.au_offsets.items() if offset)
+        if strange := [au for au in asked if not self._learnt[AU_NAMES.index(au)]]:
+            self._told = True
+            _log.warning("%s: its training never showed %s: left out", self.name, " and ".join(strange))
 
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         size = self._size

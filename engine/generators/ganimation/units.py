@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bundle import Extractor
+from engine.annotate.labels import EXTRACTOR
+from engine.bundle import Extractor, Parameters
 from engine.errors import InputError
+from engine.features.action_units import OBSERVABLE
 from engine.features.hidden import hidden_aus
 from engine.features.still import static_aus
 from engine.types import AU_NAMES, F32, Controls, Drive, FaceShape
@@ -17,6 +19,14 @@ EYES = ("AU05", "AU06", "AU07", "AU45")
 
 _BROWS = np.array([name in BROWS for name in AU_NAMES])
 _EYES = np.array([name in EYES for name in AU_NAMES])
+
+
+def learnt_aus(parameters: Parameters) -> frozenset[str]:
+    """AUs that the training can have shown a bundle: those of its port, but for those that Marotte's own measure, where
+    it is by that, reads as 0 on every face."""
+    extractor = parameters.extractor
+    measured = OBSERVABLE if extractor is not None and extractor.name == EXTRACTOR else AU_NAMES
+    return frozenset(parameters.aus) & frozenset(measured)
 
 
 def gains(controls: Controls) -> F32:
