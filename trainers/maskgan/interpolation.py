@@ -20,7 +20,7 @@ from trainers.errors import DataError, StorageError
 from trainers.faces import Faces
 from trainers.layouts.celebamask import INTER, OUTER
 from trainers.maskgan.labels import one_hot
-from trainers.maskgan.mask_vae import MaskVAE, between
+from trainers.maskgan.mask_vae import MaskVAE
 from trainers.order import seed_of
 
 Sign = Literal["inter", "outer"]
@@ -48,11 +48,17 @@ def interpolate(
         raise ValueError(
             f"labels: got {tuple(target_labels.shape)} and {tuple(reference_labels.shape)}, expected two alike"
         )
-    if sign not in FOLDERS or not strength >= 1.0:
-        raise ValueError(f"sign {sign!r}, strength {strength}: expected inter or outer, and 1 or more")
     target, _ = vae.encode(one_hot(target_labels, vae.classes))
     reference, _ = vae.encode(one_hot(reference_labels, vae.classes))
     return decoded(vae, between(target, reference, sign=sign, strength=strength))
+
+
+def between(target: Tensor, reference: Tensor, *, sign: Sign, strength: float = STRENGTH) -> Tensor:
+    """The vector on the way from the target's to the reference's, or beyond the target's. Raises ValueError."""
+    if sign not in FOLDERS or not strength >= 1.0:
+        raise ValueError(f"sign {sign!r}, strength {strength}: expected inter or outer, and 1 or more")
+    step = (reference - target) / strength
+    return target + step if sign == "inter" else target - step
 
 
 @torch.no_grad()
