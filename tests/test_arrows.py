@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,19 @@ ONE_FILE_ONLY = {
 }
 
 
+@cache
+def _statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """A file's imports, wherever they stand in it; each file is read once for all tests."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def _imports(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(path):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif node.level == 0:
             names.add((node.module or "").split(".")[0])
     return names
 
@@ -64,16 +72,10 @@ def test_a_runtime_is_imported_in_one_file_of_the_engine(runtime: str) -> None:
 
 def _unpicklers(path: Path) -> bool:
     """Whether a file imports anything that can read a pickle; the error that torch.load raises cannot."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    harmless = {
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and [alias.name for alias in node.names] == ["UnpicklingError"]
-    }
     named = {
         name.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in harmless
+        for node in _statements(path)
+        if isinstance(node, ast.Import) or [alias.name for alias in node.names] != ["UnpicklingError"]
         for name in (
             [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
         )

@@ -140,6 +140,19 @@ def perfect(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     return evaluate(*folders, out, stage=FlatStage()), out
 
 
+@pytest.fixture(scope="module")
+def few(
+    folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict, Path, tuple[Path, Path]]:
+    """One result of each kind: a clip and a pair; with the folders that they were measured from."""
+    root = tmp_path_factory.mktemp("few")
+    chosen = root / "drivers", root / "portraits"
+    for given, folder, name in zip(folders, chosen, ("talks.mp4", "first.png")):
+        folder.mkdir()
+        shutil.copy(given / name, folder)
+    return evaluate(*chosen, root / "out", stage=FlatStage()), root / "out", chosen
+
+
 def test_a_perfect_generator_gets_perfect_figures(perfect: tuple[dict, Path]) -> None:
     """Giving back the truth: no error, full correlation, the truth's own jitter, found in every frame."""
     clip = perfect[0]["self"]["clips"]["talks"]
@@ -222,15 +235,15 @@ def test_a_second_run_measures_nothing_again(folders: tuple[Path, Path], tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(*folders, tmp_path, stage=FlatStage(), progress=stop_after_two)
+        evaluate(*folders, tmp_path, pairs=1, stage=FlatStage(), progress=stop_after_two)
     assert not (tmp_path / "metrics.json").exists()
     resumed = FlatStage()
-    metrics = evaluate(*folders, tmp_path, stage=resumed)
+    metrics = evaluate(*folders, tmp_path, pairs=1, stage=resumed)
     total = counts[0][1] or 0
     first = (tmp_path / "metrics.json").read_bytes()
     assert 0 < resumed.reenactor.played <= 2 * (total - 2)
     again = FlatStage()
-    assert evaluate(*folders, tmp_path, stage=again) == metrics
+    assert evaluate(*folders, tmp_path, pairs=1, stage=again) == metrics
     assert again.reenactor.played == 0
     assert (tmp_path / "metrics.json").read_bytes() == first
 
@@ -253,14 +266,15 @@ EVERY_TIME = ("cut off", "no picture")
     "damage", [pytest.param(one, marks=() if one in EVERY_TIME else pytest.mark.full) for one in DAMAGE]
 )
 def test_damaged_results_are_measured_again(
-    damage: str, perfect: tuple[dict, Path], folders: tuple[Path, Path], tmp_path: Path
+    damage: str, few: tuple[dict, Path, tuple[Path, Path]], tmp_path: Path
 ) -> None:
     """A result on disk that is not whole is made anew, and the figures are those of an undamaged run."""
-    shutil.copytree(perfect[1], tmp_path, dirs_exist_ok=True)
+    whole, out, folders = few
+    shutil.copytree(out, tmp_path, dirs_exist_ok=True)
     for part in (tmp_path / "parts").glob("*.json"):
         DAMAGE[damage](part)
     stage = FlatStage()
-    assert evaluate(*folders, tmp_path, stage=stage) == perfect[0]
+    assert evaluate(*folders, tmp_path, stage=stage) == whole
     assert stage.reenactor.played > 0
 
 

@@ -172,10 +172,11 @@ def test_records_that_cannot_be_written_are_told_once(tiny, tmp_path, monkeypatc
 
 def test_a_picture_that_cannot_be_read_is_told_and_another_taken(tiny, tmp_path) -> None:
     """One broken file costs no night, and the order stays the same with any number of processes."""
-    tiny("alone", "data.broken=[2, 5]")
+    stage = 'stages=[{name="warm",steps=6,batch=4}]'  # one: each starts processes of its own
+    tiny("alone", "data.broken=[2, 5]", stage)
     assert "picture 5: cannot be read; another picture is taken" in (tmp_path / "alone/notes.txt").read_text()
-    tiny("several", "data.broken=[2, 5]", "run.workers=2")
-    last = "checkpoints/step_00000012"
+    tiny("several", "data.broken=[2, 5]", stage, "run.workers=2")
+    last = "checkpoints/step_00000006"
     assert kept(tmp_path / "several" / last) == kept(tmp_path / "alone" / last)
 
 
