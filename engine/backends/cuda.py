@@ -83,13 +83,17 @@ class Stream:
         """As TensorRT takes it."""
         return int(self._stream)
 
-    def upload(self, memory: Memory, size: int) -> None:
-        """The first bytes of the host's half to the device's; begun, not done."""
-        self._copy(memory.device, memory.host, size, "cudaMemcpyHostToDevice")
+    def upload(self, memory: Memory, size: int, at: int = 0) -> None:
+        """So many bytes of the host's half, from the byte `at` on, to the device's; begun, not done."""
+        self._copy(memory.device + at, memory.host + at, size, "cudaMemcpyHostToDevice")
 
     def download(self, memory: Memory, size: int) -> None:
-        """The other way round."""
+        """The first bytes the other way round."""
         self._copy(memory.host, memory.device, size, "cudaMemcpyDeviceToHost")
+
+    def move(self, target: int, source: int, size: int) -> None:
+        """From one place of the device to another; begun, not done."""
+        self._copy(target, source, size, "cudaMemcpyDeviceToDevice")
 
     def wait(self) -> None:
         """Until everything is done. Raises BackendError where any of it failed."""
@@ -159,15 +163,18 @@ class Captured:
 class Memory:
     """So many bytes on the device, and as many on the host, pinned, so that copies between them need no third place.
 
-    The host's half outlasts `close` as long as an array of it is in somebody's hands.
+    The host's half outlasts `close` as long as an array of it is in somebody's hands. pinned: False for the device's
+    alone.
     """
 
-    def __init__(self, cuda: Cuda, size: int) -> None:
+    def __init__(self, cuda: Cuda, size: int, *, pinned: bool = True) -> None:
         self._cuda, self.size = cuda, size
         self.device, self.host = 0, 0
         self._bytes: Any = None
         try:
             self.device = int(cuda.call("cudaMalloc", size))
+            if not pinned:
+                return
             self.host = int(cuda.call("cudaHostAlloc", size, cuda.constant("cudaHostAllocDefault")))
         except BackendError as error:
             self.close()

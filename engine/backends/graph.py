@@ -33,7 +33,11 @@ class Port:
 
 
 class Graph(Protocol):
-    """An opened graph. One thread at a time may use it; several graphs may run in several threads."""
+    """An opened graph. One thread at a time may use it; several graphs may run in several threads.
+
+    What one of a device may state of itself beside: `carries`, that numbers stay there which go from one run into the
+    next (engine/backends/carried.py), and `run_rows`, which lays entries beside each other there (TensorRtGraph).
+    """
 
     @property
     def backend(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from engine.backends.carried import Carried, Kept, state_ports
 from engine.backends.graph import Arrays, Port, check_arrays, lasting, pick_outputs
 from engine.errors import BackendError
 
@@ -29,6 +31,9 @@ _DTYPES: Final = {
 _ERRORS_ONLY: Final = 3
 _MOST_BOUND: Final = 8
 """Most sets of input shapes whose memory on a device is kept at once."""
+
+_MOST_RESIDENT: Final = 256
+"""Most arrays that nobody can write to, of all sources together, that stay on a device."""
 
 _log = logging.getLogger("marotte.onnxruntime")
 
@@ -122,7 +127,8 @@ class DeviceGraph:
 
     session: every operator of it that can be runs on `place`. captured: the provider records the first run and launches
     it from then on, so that addresses and shapes must not change: only where every size is fixed. An input that nobody
-    can write to is uploaded once, as in TensorRtGraph.
+    can write to is uploaded once; of several by turns each is, where nothing is recorded. carries: whether a Carried
+    one stays, with what becomes of it: where nothing is recorded and its size is fixed.
     """
 
     def __init__(
@@ -133,8 +139,16 @@ class DeviceGraph:
         self.inputs = tuple(_port(port) for port in session.get_inputs())
         self.outputs = tuple(_port(ports[name]) for name in pick_outputs(tuple(ports), wanted))
         self._all = tuple(_port(port) for port in ports.values())
+        self.states = {
+            name: out
+            for name, out in state_ports(self.inputs, self._all).items()
+            if not captured and None not in next(port.shape for port in self.inputs if port.name == name)
+        }
+        self.carries = bool(self.states)
         self._session: Any = session
         self._bound: OrderedDict[Shapes, _Binding] = OrderedDict()
+        self._carrying: weakref.WeakSet[_Kept] = weakref.WeakSet()
+        self._residents: OrderedDict[int, tuple[weakref.ref[NDArray[Any]], Any]] = OrderedDict()
         if all(None not in port.shape for port in self.inputs):  # before the first frame, not in it
             nothing = {
                 port.name: np.zeros([size or 1 for size in port.shape], port.dtype) for port in self.inputs
@@ -157,8 +171,30 @@ class DeviceGraph:
 
     def close(self) -> None:
         """See Graph.close."""
+        for kept in list(self._carrying):
+            kept.hand_back()
         self._bound.clear()  # their memory is the session's
+        self._residents.clear()
         self._session = None
+
+    def keep(self, array: Carried) -> _Kept:
+        """Room for what a face carries, and its numbers in it."""
+        kept = _Kept(self, array, self._place)
+        self._carrying.add(kept)
+        return kept
+
+    def resident(self, array: NDArray[Any]) -> Any:
+        """An array that nobody can write to, on the device."""
+        found = self._residents.get(id(array))
+        if found is None or found[0]() is not array:
+            for key, (of, _) in list(self._residents.items()):
+                if of() is None or len(self._residents) >= _MOST_RESIDENT:
+                    del self._residents[key]
+            value = self._place.empty(array.shape, array.dtype)
+            value.update_inplace(np.ascontiguousarray(array))
+            found = self._residents[id(array)] = weakref.ref(array), value
+        self._residents.move_to_end(id(array))
+        return found[1]
 
     def _binding(self, shapes: Shapes) -> _Binding:
         found = self._bound.get(shapes)
@@ -167,10 +203,23 @@ class DeviceGraph:
                 self._bound.popitem(last=False)
             given = {port.name: shape for port, shape in zip(self.inputs, shapes, strict=True)}
             wanted = tuple(port.name for port in self.outputs)
-            found = _Binding(self._session, self._place, self.inputs, self._all, given, wanted)
+            found = _Binding(self, self._session, self._place, self.inputs, self._all, given, wanted)
             self._bound[shapes] = found
         self._bound.move_to_end(shapes)
         return found
+
+
+class _Kept(Kept):
+    """Two places on the device for what a face carries."""
+
+    def __init__(self, graph: DeviceGraph, array: Carried, place: Place) -> None:
+        super().__init__(graph, array)
+        self.both = [place.empty(array.shape, array.dtype) for _ in range(2)]
+        self.both[0].update_inplace(np.asarray(array))
+
+    def fetch(self, into: Carried) -> None:
+        """See Kept."""
+        np.copyto(into, self.both[self.at].numpy())
 
 
 class _Binding:
@@ -178,6 +227,7 @@ class _Binding:
 
     def __init__(
         self,
+        graph: DeviceGraph,
         session: Any,
         place: Place,
         inputs: Sequence[Port],
@@ -185,13 +235,17 @@ class _Binding:
         shapes: Mapping[str, tuple[int, ...]],
         wanted: tuple[str, ...],
     ) -> None:
-        self._session, self._binding = session, session.io_binding()
+        self._graph, self._session, self._binding = graph, session, session.io_binding()
         self._names, self._wanted = [port.name for port in outputs], wanted
-        self._given = {port.name: place.empty(shapes[port.name], port.dtype) for port in inputs}
+        self._states = graph.states
+        self._place, self._kinds = place, {port.name: port.dtype for port in inputs}
+        self._shapes = shapes
+        self._given: dict[str, Any] = {}
+        self._bound: dict[str, Any] = {}
         self._uploaded: dict[str, NDArray[Any]] = {}
         self._found: dict[str, Any] = {}
-        for name, value in self._given.items():
-            self._binding.bind_ortvalue_input(name, value)
+        for name in shapes:
+            self._bind(name, self._own(name))
         for port in outputs:
             if None in port.shape:  # its size is known when it was computed
                 self._binding.bind_output(port.name, "cpu")
@@ -201,18 +255,56 @@ class _Binding:
                 self._binding.bind_ortvalue_output(port.name, value)
 
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
-        for name, array in arrays.items():
-            if self._uploaded.get(name) is array:
-                continue
-            self._uploaded.pop(name, None)
-            self._given[name].update_inplace(np.ascontiguousarray(array))
-            if lasting(array):
-                self._uploaded[name] = array
+        carried = self._bring(arrays)
+        for name, out in self._states.items():
+            kept = carried.get(name)
+            self._binding.bind_ortvalue_output(
+                out, self._found[out] if kept is None else kept.both[1 - kept.at]
+            )
         self._session.run_with_iobinding(self._binding)
+        for kept in carried.values():
+            kept.came()
         values = self._found
         if len(values) < len(self._names):
             values = dict(zip(self._names, self._binding.get_outputs(), strict=True))
-        return {name: values[name].numpy() for name in self._wanted}
+        stay = {self._states[name] for name in carried}
+        return {name: values[name].numpy() for name in self._wanted if name not in stay}
+
+    def _bring(self, arrays: Arrays) -> dict[str, _Kept]:
+        """Everything to its place, and what is carried."""
+        carried = {}
+        for name, array in arrays.items():
+            if isinstance(array, Carried) and name in self._states:
+                kept = array.kept_by(self._graph, self._graph.keep)
+                assert isinstance(kept, _Kept)
+                self._bind(name, kept.both[kept.at])
+                carried[name] = kept
+            elif lasting(array) and not self._graph.captured:
+                self._bind(name, self._graph.resident(array))
+            else:
+                self._upload(name, array)
+        return carried
+
+    def _upload(self, name: str, array: NDArray[Any]) -> None:
+        own = self._own(name)
+        self._bind(name, own)
+        if self._uploaded.get(name) is array:
+            return
+        self._uploaded.pop(name, None)
+        own.update_inplace(np.ascontiguousarray(array))
+        if lasting(array):
+            self._uploaded[name] = array
+
+    def _own(self, name: str) -> Any:
+        """Memory for what is uploaded with every run."""
+        if name not in self._given:
+            self._given[name] = self._place.empty(self._shapes[name], self._kinds[name])
+        return self._given[name]
+
+    def _bind(self, name: str, value: Any) -> None:
+        if self._bound.get(name) is not value:
+            self._binding.bind_ortvalue_input(name, value)
+            self._bound[name] = value
 
 
 def device_session(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import weakref
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.backends.carried import Carried, Kept, state_ports
 from engine.backends.cuda import Captured, Cuda, Memory, Stream, allocating, open_runtime
 from engine.backends.driver import driver
 from engine.backends.graph import Arrays, Port, check_arrays, lasting, pick_outputs
@@ -34,6 +36,8 @@ _DTYPES: Final = {
 }
 _MOST_BOUND: Final = 8
 """Most sets of input shapes that are kept ready at once; each has memory and captured work of its own."""
+_MOST_RESIDENT: Final = 256
+"""Most arrays that nobody can write to, of all sources together, that stay on the device."""
 _MOST_LINES: Final = 64
 _SHOWN: Final = 3
 
@@ -110,8 +114,8 @@ class TensorRtGraph:
     the sizes of the first dimension that a profile was made for. timed: measure what the device itself takes.
     device_ms: the same of the last run, None where it was not measured.
 
-    An input that nobody can write to any more is uploaded once, and stays on the device as long as the very same array
-    is given. Raises BackendError where there is no driver or runtime, PlanError where TensorRT refuses the plan.
+    An input that nobody can write to any more is uploaded once, and stays on the device; so do a Carried one and what
+    becomes of it. Raises BackendError where there is no driver or runtime, PlanError where TensorRT refuses the plan.
     """
 
     backend = "tensorrt"
@@ -142,6 +146,11 @@ class TensorRtGraph:
             outputs = {port.name: port for port, input_ in zip(ports, given, strict=True) if not input_}
             self._all = tuple(outputs)
             self.outputs = tuple(outputs[one] for one in pick_outputs(self._all, wanted))
+            self._states = state_ports(self.inputs, tuple(outputs.values()))
+            self.carries = bool(self._states)
+            self._carrying: weakref.WeakSet[_Kept] = weakref.WeakSet()
+            self._residents: OrderedDict[int, tuple[weakref.ref[NDArray[Any]], Memory]] = OrderedDict()
+            stack.callback(self._close_residents)
             self._profiles = {
                 at: _profile(engine, self.inputs, at) for at in range(engine.num_optimization_profiles)
             }
@@ -156,14 +165,27 @@ class TensorRtGraph:
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """See Graph.run."""
         check_arrays(self.inputs, arrays)
-        if self._engine is None:
-            raise BackendError("the graph was closed; open it again before running it")
         bound = self._bound(tuple(arrays[port.name].shape for port in self.inputs))
-        try:
-            found, self.device_ms = bound.run(arrays, timed=self.timed)
-        except BackendError as error:
-            raise BackendError(f"TensorRT failed while running: {error}") from error
-        return {port.name: found[port.name] for port in self.outputs}
+        found = self._ran(bound, {_WHOLE: arrays})
+        return {port.name: found[port.name] for port in self.outputs if port.name in found}
+
+    def run_rows(self, entries: Sequence[Arrays], size: int) -> list[dict[str, NDArray[Any]]]:
+        """Entries of one, all of the same shapes, as a batch of `size`; an answer each, as of `run`.
+
+        Each goes into a row of its own, where what stays with its source may lie from the last time.
+        """
+        shapes = {tuple(entry[port.name].shape for port in self.inputs) for entry in entries}
+        for entry in entries:
+            check_arrays(self.inputs, entry)
+        if len(shapes) != 1 or not 1 <= len(entries) <= size:
+            raise PortError(
+                f"{len(entries)} entries of {len(shapes)} shapes, expected up to {size} of one shape"
+            )
+        bound = self._bound(tuple((size, *shape[1:]) for shape in shapes.pop()))
+        rows = bound.rows_for(entries, size)
+        found = self._ran(bound, dict(zip(rows, entries, strict=True)))
+        names = [port.name for port in self.outputs if port.name in found]
+        return [{name: found[name][row : row + 1] for name in names} for row in rows]
 
     @property
     def captured(self) -> bool:
@@ -172,9 +194,54 @@ class TensorRtGraph:
 
     def close(self) -> None:
         """See Graph.close."""
+        for kept in list(self._carrying):
+            with suppress(BackendError):  # its face goes on with what it had when it came here
+                kept.hand_back()
         self._closing.close()
         self._engine = None
         self._runtime = None
+
+    def keep(self, array: Carried) -> _Kept:
+        """Room for what a face carries, and its numbers in it."""
+        with allocating:
+            kept = _Kept(self, array)
+        self._carrying.add(kept)
+        return kept
+
+    def resident(self, array: NDArray[Any], fill: Callable[[int], None]) -> int | None:
+        """Where on the device an array lies that nobody can write to; None where `fill` had to bring it there just now,
+        to the address that it is told."""
+        found = self._residents.get(id(array))
+        if found is not None and found[0]() is array:
+            self._residents.move_to_end(id(array))
+            return found[1].device
+        for key, (of, memory) in list(self._residents.items()):
+            if of() is None or len(self._residents) >= _MOST_RESIDENT:
+                self._residents.pop(key)
+                memory.close()
+        with allocating:
+            memory = Memory(self._cuda, max(1, array.nbytes), pinned=False)
+        try:
+            fill(memory.device)
+        except BackendError:
+            memory.close()
+            raise
+        self._residents[id(array)] = weakref.ref(array), memory
+        return None
+
+    def _ran(self, bound: _Bound, rows: Mapping[int, Arrays]) -> Mapping[str, NDArray[Any]]:
+        try:
+            found, self.device_ms = bound.run(rows, timed=self.timed)
+        except BackendError as error:
+            bound.forget()  # nothing counts as brought that may not have come
+            self._close_residents()
+            raise BackendError(f"TensorRT failed while running: {error}") from error
+        return found
+
+    def _close_residents(self) -> None:
+        for _, memory in self._residents.values():
+            memory.close()
+        self._residents.clear()
 
     def _make_ready(self, name: str) -> None:
         """Every profile at its best shapes, before the first frame and not in it. One that does not fit into the GPU's
@@ -219,16 +286,59 @@ class TensorRtGraph:
         self._ready.clear()
 
 
+class _Kept(Kept):
+    """Two places on the device for what a face carries."""
+
+    def __init__(self, graph: TensorRtGraph, array: Carried) -> None:
+        super().__init__(graph, array)
+        self._stream, self._size = graph._stream, array.nbytes
+        both = [Memory(graph._cuda, array.nbytes)]
+        weakref.finalize(self, _close_all, both).atexit = False
+        both.append(Memory(graph._cuda, array.nbytes, pinned=False))
+        self._first, self._both = both[0], both
+        np.copyto(self._first.array(array.shape, array.dtype), array)
+        self._stream.upload(self._first, self._size)
+
+    def goes_in(self) -> int:
+        return self._both[self.at].device
+
+    def comes_out(self) -> int:
+        return self._both[1 - self.at].device
+
+    def fetch(self, into: Carried) -> None:
+        """See Kept."""
+        if self.at:
+            self._stream.move(self._first.device, self.goes_in(), self._size)
+        self._stream.download(self._first, self._size)
+        self._stream.wait()
+        np.copyto(into, self._first.array(into.shape, into.dtype))
+
+
+def _close_all(memories: Sequence[Memory]) -> None:
+    for memory in memories:
+        memory.close()
+
+
+_WHOLE: Final = -1
+"""In place of a row's number: the arrays of all rows."""
+
+
 class _Bound:
     """A plan made ready for one set of input shapes: context, memory and captured work."""
 
     def __init__(
         self, graph: TensorRtGraph, engine: tensorrt.ICudaEngine, profile: int, shapes: Shapes
     ) -> None:
-        self._stream, self._lines = graph._stream, graph._lines
-        self._wanted = {port.name for port in graph.outputs}
+        self._graph, self._stream, self._lines = graph, graph._stream, graph._lines
+        wanted = {port.name for port in graph.outputs}
+        leaving = set(graph._states.values())
+        # What may stay on the device comes back only when it does not.
+        self._wanted, self._states = (
+            wanted - leaving,
+            {name: out for name, out in graph._states.items() if out in wanted},
+        )
         self._captured: Captured | None = None
-        self._uploaded: dict[str, NDArray[Any]] = {}
+        self._lying: dict[tuple[str, int], NDArray[Any]] = {}
         with ExitStack() as stack:
             context = engine.create_execution_context()
             if context is None:
@@ -255,9 +365,20 @@ class _Bound:
     def captured(self) -> bool:
         return self._captured is not None
 
-    def run(self, arrays: Arrays, *, timed: bool) -> tuple[Mapping[str, NDArray[Any]], float | None]:
-        for name, array in arrays.items():
-            self._upload(name, array)
+    def rows_for(self, entries: Sequence[Arrays], size: int) -> list[int]:
+        """A row for each entry: the one where its own constants lie, as far as there is one."""
+        free, rows = list(range(size)), dict[int, int]()
+        for number, entry in enumerate(entries):
+            lie = [row for row in free if any(self._lying.get((name, row)) is entry[name] for name in entry)]
+            if lie:
+                rows[number] = lie[0]
+                free.remove(lie[0])
+        return [rows[number] if number in rows else free.pop(0) for number in range(len(entries))]
+
+    def run(self, rows: Mapping[int, Arrays], *, timed: bool) -> tuple[dict[str, NDArray[Any]], float | None]:
+        carried = [
+            (row, name, kept) for row, arrays in rows.items() for name, kept in self._bring(row, arrays)
+        ]
         with ExitStack() as stack:
             events = []
             if timed:
@@ -270,22 +391,82 @@ class _Bound:
             if timed:
                 events.append(self._stream.event())
                 stack.callback(events[1].close)
+            found = {name: self._arrays[name] for name in self._wanted} | self._leave(carried)
             self._stream.wait()
-            return self._arrays, events[0].ms_until(events[1]) if timed else None
+            for _, _, kept in carried:
+                kept.came()
+            return found, events[0].ms_until(events[1]) if timed else None
+
+    def forget(self) -> None:
+        """No constant lies here."""
+        self._stream.wait_quietly()
+        self._lying.clear()
 
     def close(self) -> None:
         self._stream.wait_quietly()
         self._closing.close()
         self._context = None
 
-    def _upload(self, name: str, array: NDArray[Any]) -> None:
-        if self._uploaded.get(name) is array:
+    def _bring(self, row: int, arrays: Arrays) -> list[tuple[str, _Kept]]:
+        """Everything to its place, and what is carried."""
+        carried = []
+        for name, array in arrays.items():
+            if isinstance(array, Carried) and name in self._states:
+                kept = array.kept_by(self._graph, self._graph.keep)
+                assert isinstance(kept, _Kept)
+                self._lying.pop((name, row), None)
+                address, size = self._at(name, row)
+                self._stream.move(address, kept.goes_in(), size)
+                carried.append((name, kept))
+            else:
+                self._upload(name, row, array)
+        return carried
+
+    def _leave(self, carried: Sequence[tuple[int, str, _Kept]]) -> dict[str, NDArray[Any]]:
+        """Where each face's numbers go, and those that are answered as any output."""
+        for row, name, kept in carried:
+            address, size = self._at(self._states[name], row)
+            self._stream.move(kept.comes_out(), address, size)
+        kept_here = {name for _, name, _ in carried}
+        answered = [out for name, out in self._states.items() if name not in kept_here]
+        for name in answered:
+            self._stream.download(self._memory[name], self._arrays[name].nbytes)
+        return {name: self._arrays[name] for name in answered}
+
+    def _upload(self, name: str, row: int, array: NDArray[Any]) -> None:
+        if self._lying.get((name, row)) is array:
             return
-        self._uploaded.pop(name, None)
-        np.copyto(self._arrays[name], array)
-        self._stream.upload(self._memory[name], self._arrays[name].nbytes)
-        if lasting(array):
-            self._uploaded[name] = array
+        for key in [
+            key for key in self._lying if key[0] == name and (row == _WHOLE or key[1] in (row, _WHOLE))
+        ]:
+            del self._lying[key]
+        address, size = self._at(name, row)
+        if not lasting(array):
+            self._fill(name, row, array)
+            return
+
+        def fill(target: int) -> None:
+            self._fill(name, row, array)
+            self._stream.move(target, address, size)
+
+        lies_at = self._graph.resident(array, fill)
+        if lies_at is not None:
+            self._stream.move(address, lies_at, size)
+        self._lying[name, row] = array
+
+    def _fill(self, name: str, row: int, array: NDArray[Any]) -> None:
+        room = self._arrays[name]
+        np.copyto(room if row == _WHOLE else room[row : row + 1], array)
+        address, size = self._at(name, row)
+        self._stream.upload(self._memory[name], size, address - self._memory[name].device)
+
+    def _at(self, name: str, row: int) -> tuple[int, int]:
+        """Address and bytes of a row."""
+        whole, device = self._arrays[name].nbytes, self._memory[name].device
+        if row == _WHOLE:
+            return device, whole
+        size = whole // len(self._arrays[name])
+        return device + row * size, size
 
     def _work(self) -> None:
         """One run and the way back of what is wanted: begun, not done."""

@@ -7,15 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine import bundles
-from engine.bundle import Bundle, open_bundle
+from engine.bundle import Bundle, open_bundle, read_manifest
 from engine.config import file_path, known
 from engine.errors import ConfigError
 from engine.generators.frame_opening import takes_frames, with_frames
+from engine.modes import check_mode, check_no_source
 from engine.plug import Generator, Runner
+from engine.types import Mode
 
 MOST_THREADS = 4
 
 BUILT_IN = ("mesh_flow",)
+
+TAKE_DONORS = frozenset({"geogan"})
+"""Systems whose edit takes its attribute from a donor."""
 
 
 def names() -> tuple[str, ...]:
@@ -50,7 +55,9 @@ def open_generator(
     threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
     whole = takes_frames(opened, backend, frames)
     generator, runner = _SYSTEMS[opened.manifest.system](opened, backend, threads, batches)
-    return with_frames(opened, generator, runner, backend, threads) if whole else (generator, runner)
+    if not whole:
+        return generator, runner
+    return with_frames(opened, generator, runner, backend, threads, batches)
 
 
 def check_bundle(bundle: str | Path, accept: frozenset[str] = frozenset()) -> Bundle | None:
@@ -64,6 +71,18 @@ def check_bundle(bundle: str | Path, accept: frozenset[str] = frozenset()) -> Bu
     opened = open_bundle(folder, accept)
     known(opened.manifest.system, _SYSTEMS, f"bundle {opened.name}: system")
     return opened
+
+
+def check_asked(bundle: str | Path, mode: Mode, *, donors: bool) -> None:
+    """Raises ConfigError where a bundle has not this mode, or takes none of the donors that are given, by what its
+    manifest says: before anything is opened, or a face looked for. BundleError for a manifest that cannot be used."""
+    folder = find_bundle(bundle)
+    if folder is None:
+        check_mode(str(bundle), {Mode.PUPPET}, mode)
+        return
+    manifest, name = read_manifest(folder), folder.name
+    check_mode(name, manifest.parameters.modes, mode)
+    check_no_source(name, mode, given=donors, takes=manifest.system in TAKE_DONORS)
 
 
 def find_bundle(bundle: str | Path) -> Path | None:

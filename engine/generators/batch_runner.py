@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import BACKENDS, Graph, Port
+from engine.backends.carried import for_graph
 from engine.backends.graph import check_arrays
 from engine.bundle import Bundle
 from engine.errors import PortError
@@ -23,35 +25,49 @@ _log = logging.getLogger("marotte.worker")
 
 _ON_CPU: Final = frozenset(BACKENDS)
 
+_MOST_ROOMS: Final = 8
+"""Most batches, of a size and of entries' shapes, whose memory is kept."""
+
 Rooms = Mapping[str, NDArray[Any]]
+Shapes = tuple[tuple[int, ...], ...]
+Example = Callable[[Sequence[Port], int], Ports]
+"""An entry for these ports, another one for each seed, finite and as far from the others as pictures are."""
 
 
 class BatchRunner:
     """Runs a graph on as many entries at once as fit; the answers are those that each entry has alone.
 
     graphs: by batch size, 1 among them, the graph that takes it; several sizes may share one, whose first size is free.
-    Entries go into the smallest size that holds them, and what is left of it is computed for nothing. As with
-    GraphRunner an answer holds finite outputs by name, which last until the next run, and an entry that fails does not
-    touch the others.
+    Entries go into the smallest size that holds them, and what is left of it is computed for nothing; only those whose
+    arrays have the same shapes share one. example: what the sizes are tried on. As with GraphRunner an answer holds
+    finite outputs by name, which last until the next run, and an entry that fails does not touch the others.
     """
 
-    def __init__(self, graphs: Mapping[int, Graph]) -> None:
+    def __init__(self, graphs: Mapping[int, Graph], example: Example | None = None) -> None:
         self.batches = tuple(sorted(graphs))
-        self._graphs = dict(graphs)
+        self._graphs, self._example = dict(graphs), example or example_of
         self._ports = tuple(
             Port(port.name, (1, *port.shape[1:]), port.dtype) for port in self._graphs[1].inputs
         )
-        self._rooms: dict[int, Rooms] = {}
+        self._rooms: OrderedDict[tuple[int, Shapes], Rooms] = OrderedDict()
+
+    @property
+    def ports(self) -> frozenset[str]:
+        """Names of what an entry has."""
+        return frozenset(port.name for port in self._ports)
 
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
         answers = [self._refusal(ports) for ports in batch]
-        sound = [index for index, refusal in enumerate(answers) if refusal is None]
+        alike: dict[Shapes, list[int]] = {}
+        for index, refusal in enumerate(answers):
+            if refusal is None:
+                alike.setdefault(self._shapes(batch[index]), []).append(index)
         most, found = self.batches[-1], dict[int, Ports | Exception]()
-        for start in range(0, len(sound), most):
-            part = sound[start : start + most]
+        parts = [same[start : start + most] for same in alike.values() for start in range(0, len(same), most)]
+        for number, part in enumerate(parts):
             ran = self._together([batch[index] for index in part])
-            if start + most < len(sound):  # the next part overwrites what belongs to the graph
-                ran = [_copied(answer) for answer in ran]
+            if number + 1 < len(parts):  # the next part overwrites what belongs to the graph
+                ran = [copied(answer) for answer in ran]
             found |= zip(part, ran)
         return [refusal or found[index] for index, refusal in enumerate(answers)]
 
@@ -61,11 +77,11 @@ class BatchRunner:
         Entries that differ have to be answered as they are alone: a size at which a graph mixes them would show one
         session's face in another's picture, and is not run.
         """
-        entries = [_example(self._ports, seed) for seed in range(self.batches[-1])]
-        alone = [_rows(self._run([entry]), 1)[0] for entry in entries]
+        entries = [self._example(self._ports, seed) for seed in range(self.batches[-1])]
+        alone = [_copies(self._run([entry]))[0] for entry in entries]
         sound = [1]
         for size in self.batches[1:]:
-            ratio = _likeness(alone, _rows(self._run(entries[:size]), size))
+            ratio = _likeness(alone, self._run(entries[:size]))
             if not ratio >= LEAST_DB:
                 _log.warning("in batches of %d entries change each other (%.1f dB): not run", size, ratio)
             else:
@@ -84,39 +100,54 @@ class BatchRunner:
             return error
         return None
 
+    def _shapes(self, entry: Ports) -> Shapes:
+        return tuple(entry[port.name].shape for port in self._ports)
+
     def _together(self, entries: Sequence[Ports]) -> list[Ports | Exception]:
         try:
-            outputs = self._run(entries)
+            return [_sound(answer) for answer in self._run(entries)]
         except Exception as error:  # the frame loop decides; one session's fault must not reach another
             if len(entries) == 1:
                 return [error]
-            return [_copied(self._together([entry])[0]) for entry in entries]
-        return [_row(outputs, row) for row in range(len(entries))]
+            return [copied(self._together([entry])[0]) for entry in entries]
 
-    def _run(self, entries: Sequence[Ports]) -> Mapping[str, NDArray[Any]]:
+    def _run(self, entries: Sequence[Ports]) -> list[Ports]:
         size = next(size for size in self.batches if size >= len(entries))
         graph = self._graphs[size]
         if size == 1:
-            return graph.run(entries[0])
-        rooms = self._room(size)
+            return [graph.run(for_graph(graph, entries[0]))]
+        if takes_rows(graph):
+            found: list[Ports] = getattr(graph, "run_rows")(entries, size)  # noqa: B009 - not of every graph
+            return found
+        rooms = self._room(size, entries[0])
         for row, ports in enumerate(entries):
-            for name, room in rooms.items():
-                room[row] = ports[name][0]
+            for name, array in for_graph(None, ports).items():
+                rooms[name][row] = array[0]
         outputs = graph.run(rooms)
         for name, array in outputs.items():
             if array.shape[:1] != (size,):
                 raise PortError(
                     f"port {name!r}: expected {size} entries, got {array.shape}; export the bundle again"
                 )
-        return outputs
+        return [
+            {name: array[row : row + 1] for name, array in outputs.items()} for row in range(len(entries))
+        ]
 
-    def _room(self, size: int) -> Rooms:
-        """What a batch is gathered in: made once per size. Rows beyond a batch hold what lay there before."""
-        if size not in self._rooms:
-            self._rooms[size] = {
-                port.name: np.zeros((size, *_sizes(port)[1:]), port.dtype) for port in self._ports
-            }
-        return self._rooms[size]
+    def _room(self, size: int, entry: Ports) -> Rooms:
+        """What a batch of entries like this one is gathered in. Rows beyond a batch hold what lay there before."""
+        key = size, self._shapes(entry)
+        if key not in self._rooms:
+            while len(self._rooms) >= _MOST_ROOMS:
+                self._rooms.popitem(last=False)
+            # No zeros: where they mean nothing, a graph may take long over them.
+            self._rooms[key] = {port.name: np.repeat(entry[port.name], size, 0) for port in self._ports}
+        self._rooms.move_to_end(key)
+        return self._rooms[key]
+
+
+def takes_rows(graph: Graph) -> bool:
+    """Whether a graph lays entries beside each other by itself, where it computes."""
+    return bool(getattr(graph, "rows", hasattr(graph, "run_rows")))
 
 
 def open_runner(
@@ -126,24 +157,29 @@ def open_runner(
     threads: int,
     outputs: Sequence[str] | None = None,
     batches: Sequence[int] = (1,),
+    example: Example | None = None,
 ) -> GraphRunner | BatchRunner:
     """A runner of one of the bundle's graphs; options as of Bundle.graph. batches: sizes, 1 among them; a bundle whose
-    graph takes one entry at a time gets a GraphRunner all the same."""
+    graph takes one entry at a time gets a GraphRunner all the same. example: as of BatchRunner."""
     graph = bundle.graph(name, backend, threads, outputs)
     graphs = further_graphs(bundle, name, graph, threads, batches)
-    return BatchRunner(graphs) if len(graphs) > 1 else GraphRunner(graph)
+    return BatchRunner(graphs, example) if len(graphs) > 1 else GraphRunner(graph)
 
 
 def further_graphs(
     bundle: Bundle, name: str, graph: Graph, threads: int, batches: Sequence[int]
 ) -> dict[int, Graph]:
     """By batch size the graph that takes it. graph: that for one entry. On a CPU each size is a graph of its own, as
-    fixed sizes are faster; elsewhere one whose size is free serves all, as weights on a device are dear."""
+    fixed sizes are faster; elsewhere one whose size is free serves all, as weights on a device are dear. One that
+    keeps on its device what a face carries, and cannot lay several there side by side, goes on with one entry: by way
+    of the host a batch would cost more than it saves."""
     graphs, backend = (
         {1: graph},
         getattr(graph, "target", graph.backend),
     )  # of one whose plan is still being built
     if name not in bundle.batched or max(batches) == 1:
+        return graphs
+    if getattr(graph, "carries", False) and not takes_rows(graph):
         return graphs
     outputs = [port.name for port in graph.outputs]
     if backend in _ON_CPU:
@@ -165,8 +201,8 @@ def batches_for(backend: str, most: int) -> tuple[int, ...]:
     return tuple(sorted({*(size for size in BATCHES if size < most), most or 1}))
 
 
-def _example(ports: Sequence[Port], seed: int) -> Ports:
-    """An entry of noise about a level of its own, as far from the others' as pictures are from each other."""
+def example_of(ports: Sequence[Port], seed: int) -> Ports:
+    """An entry of noise about a level of its own. Raises PortError where a size is free."""
     numbers = np.random.default_rng(seed)
     ports_of = dict[str, NDArray[Any]]()
     for port in ports:
@@ -176,8 +212,8 @@ def _example(ports: Sequence[Port], seed: int) -> Ports:
     return ports_of
 
 
-def _rows(outputs: Mapping[str, NDArray[Any]], size: int) -> list[Ports]:
-    return [{name: array[row : row + 1].copy() for name, array in outputs.items()} for row in range(size)]
+def _copies(answers: Sequence[Ports]) -> list[Ports]:
+    return [{name: array.copy() for name, array in answer.items()} for answer in answers]
 
 
 def _likeness(alone: Sequence[Ports], together: Sequence[Ports]) -> float:
@@ -200,17 +236,16 @@ def _sizes(port: Port) -> tuple[int, ...]:
     return tuple(size for size in port.shape if size is not None)
 
 
-def _row(outputs: Mapping[str, NDArray[Any]], row: int) -> Ports | Exception:
-    """One entry's answer."""
-    ports = {name: array[row : row + 1] for name, array in outputs.items()}
+def _sound(answer: Ports) -> Ports | Exception:
     try:
-        check_finite(ports)
+        check_finite(answer)
     except PortError as error:
         return error
-    return ports
+    return answer
 
 
-def _copied(answer: Ports | Exception) -> Ports | Exception:
+def copied(answer: Ports | Exception) -> Ports | Exception:
+    """An answer that the next run leaves alone."""
     if isinstance(answer, Exception):
         return answer
     return {name: array.copy() for name, array in answer.items()}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from engine import backends
 from engine.bundle import FRAME, Bundle, PortInfo
 from engine.errors import ConfigError, ManifestError
-from engine.generators.frame_runner import FrameGenerator, FrameRunner, System
+from engine.generators.batch_runner import open_runner
+from engine.generators.frame_runner import FrameGenerator, FrameRunner, System, example_frame
 from engine.plug import Generator, Runner
 
 SHRINK: Final = "frame_shrink"
 """The fact that says how many frame pixels a pixel of the square stands for, at most, in a bundle's frame graphs."""
+
+_TRIED: Final = (720, 1280)
+"""Height and width of the frames that batches are tried on: what plans are tuned for, so that they are ready for it."""
+_TRIED_ON_CPU: Final = (96, 128)
 
 
 def has_frames(bundle: Bundle) -> bool:
@@ -36,9 +42,15 @@ def takes_frames(bundle: Bundle, backend: str, asked: bool | None) -> bool:
 
 
 def with_frames(
-    bundle: Bundle, generator: Generator, runner: Runner, backend: str, threads: int
+    bundle: Bundle,
+    generator: Generator,
+    runner: Runner,
+    backend: str,
+    threads: int,
+    batches: tuple[int, ...] = (1,),
 ) -> tuple[FrameGenerator, FrameRunner]:
-    """The generator and its runner behind the bundle's frame graphs. Raises BundleError or BackendError."""
+    """The generator and its runner behind the bundle's frame graphs. batches: as of open_generator. Raises BundleError
+    or BackendError."""
     shrink = bundle.manifest.parameters.facts.get(SHRINK)
     if isinstance(shrink, bool) or not isinstance(shrink, (int, float)) or shrink < 1:
         raise ManifestError(
@@ -48,8 +60,11 @@ def with_frames(
     for name in names:
         _check(bundle, name)
     system = _SYSTEMS[bundle.manifest.system](generator, bundle.manifest.parameters.crop.size)
-    graphs = [bundle.graph(name, backend, threads) for name in names]
-    return FrameGenerator(generator, system, float(shrink)), FrameRunner(runner, graphs)
+    on_gpu = backends.choose(backend).name in backends.GPU_BACKENDS
+    height, width = _TRIED if on_gpu else _TRIED_ON_CPU
+    example = partial(example_frame, height=height, width=width)
+    runners = [open_runner(bundle, name, backend, threads, None, batches, example) for name in names]
+    return FrameGenerator(generator, system, float(shrink)), FrameRunner(runner, runners)
 
 
 def _check(bundle: Bundle, name: str) -> None:

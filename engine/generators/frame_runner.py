@@ -15,10 +15,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends import Graph
+from engine.backends import Port
 from engine.errors import InputError, PortError
+from engine.generators.batch_runner import BatchRunner, example_of
 from engine.generators.frame_limits import fits
-from engine.generators.graph_runner import run_graph
+from engine.generators.graph_runner import GraphRunner
 from engine.plug import Generator, Ports, Runner
 from engine.types import F32, U8, Crop, Drive, Mode, Patch, Source
 
@@ -142,36 +143,54 @@ def _nothing(height: int, width: int) -> U8:
 class FrameRunner:
     """Runs entries with a `frame` on the frame graph whose ports they are, all others as the generator's own runner.
 
-    An entry that fails does not touch the others; answers as of GraphRunner.
+    An entry that fails does not touch the others; answers as of GraphRunner. batches: sizes that the frame graphs take,
+    whose frames are of one size; frames of other sizes make a batch of their own.
     """
 
-    batches = (1,)
-
-    def __init__(self, inner: Runner, graphs: Sequence[Graph]) -> None:
+    def __init__(self, inner: Runner, runners: Sequence[GraphRunner | BatchRunner]) -> None:
         self._inner = inner
-        self._graphs: Mapping[frozenset[str], Graph] = {
-            frozenset(port.name for port in graph.inputs): graph for graph in graphs
+        self._runners: Mapping[frozenset[str], GraphRunner | BatchRunner] = {
+            runner.ports: runner for runner in runners
         }
+        self.batches: tuple[int, ...] = min((_sizes(runner) for runner in runners), key=len)
 
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
-        last = len(batch) - 1
-        return [self._one(ports, keep=number < last) for number, ports in enumerate(batch)]
+        found, by_runner = dict[int, Ports | Exception](), dict[int, tuple[Runner, list[int]]]()
+        for index, ports in enumerate(batch):
+            runner = self._runners.get(frozenset(ports)) if "frame" in ports else self._inner
+            if runner is None:
+                names = ", ".join(sorted(ports))
+                found[index] = PortError(f"ports {names}: no frame graph of this bundle has them")
+            else:
+                by_runner.setdefault(id(runner), (runner, []))[1].append(index)
+        for runner, indexes in by_runner.values():
+            found |= zip(indexes, runner.run([batch[index] for index in indexes]), strict=True)
+        return [found[index] for index in range(len(batch))]
+
+    def warm_up(self) -> None:
+        """See engine.batching.BatchingRunner."""
+        for runner in (self._inner, *self._runners.values()):
+            warm_up = getattr(runner, "warm_up", None)
+            if warm_up is not None:
+                warm_up()
 
     def close(self) -> None:
-        for graph in self._graphs.values():
-            graph.close()
+        for runner in self._runners.values():
+            runner.close()
         self._inner.close()
 
-    def _one(self, ports: Ports, *, keep: bool) -> Ports | Exception:
-        if "frame" not in ports:
-            answer = self._inner.run([ports])[0]
-            if keep and not isinstance(answer, Exception):
-                return {name: array.copy() for name, array in answer.items()}
-            return answer
-        try:
-            graph = self._graphs.get(frozenset(ports))
-            if graph is None:
-                raise PortError(f"ports {', '.join(sorted(ports))}: no frame graph of this bundle has them")
-            return run_graph(graph, ports, keep=keep)
-        except Exception as error:  # the frame loop decides; one session's fault must not reach another
-            return error
+
+def _sizes(runner: GraphRunner | BatchRunner) -> tuple[int, ...]:
+    return runner.batches if isinstance(runner, BatchRunner) else (1,)
+
+
+def example_frame(ports: Sequence[Port], seed: int, height: int, width: int) -> Ports:
+    """An entry for a frame graph: a face in the middle of noise, whatever the other ports say."""
+    free = {1: height, 2: width}
+    fixed = [
+        Port(port.name, tuple(size or free[axis] for axis, size in enumerate(port.shape)), port.dtype)
+        for port in ports
+    ]
+    scale = 16.0 / height + 0.01 * seed
+    matrix = np.array([[[scale, 0.0, 0.0], [0.0, scale, 0.0]]], np.float32)
+    return {**example_of(fixed, seed), "matrix": matrix}

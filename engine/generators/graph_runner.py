@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.backends import Graph
+from engine.backends.carried import for_graph
 from engine.errors import PortError
 from engine.plug import Ports
 
@@ -21,6 +22,11 @@ class GraphRunner:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+
+    @property
+    def ports(self) -> frozenset[str]:
+        """Names of what an entry has."""
+        return frozenset(port.name for port in self._graph.inputs)
 
     def run(self, batch: Sequence[Ports]) -> list[Ports | Exception]:
         last = len(batch) - 1
@@ -41,7 +47,7 @@ def run_graph(graph: Graph, ports: Ports, *, keep: bool = False) -> Ports:
 
     Raises PortError when an array does not fit or an output is not finite, BackendError when the runtime fails.
     """
-    outputs = graph.run(ports)
+    outputs = graph.run(for_graph(graph, ports))
     check_finite(outputs)
     return {name: array.copy() for name, array in outputs.items()} if keep else outputs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.backends.carried import for_graph
 from engine.backends.graph import Arrays, Graph, Port
 from engine.errors import BackendError, MarotteError, PlanCancelled, PlanError
 
@@ -108,25 +109,55 @@ class SwapGraph:
     def status(self) -> Status:
         return self._status
 
+    @property
+    def carries(self) -> bool:
+        """Not while a plan is tried: what it is tried on has to be seen."""
+        told = self._status.stage in (Stage.SERVING, Stage.FAILED)
+        return told and bool(getattr(self._graph, "carries", False))
+
+    @property
+    def rows(self) -> bool:
+        """Whether `run_rows` is there at this moment."""
+        return self._status.stage is Stage.SERVING and hasattr(self._graph, "run_rows")
+
+    def run_rows(self, entries: Sequence[Arrays], size: int) -> list[dict[str, NDArray[Any]]]:
+        """See TensorRtGraph.run_rows. Raises BackendError where what serves has no such thing."""
+        self._follow_on()
+        run_rows = getattr(self._graph, "run_rows", None)
+        if run_rows is None:
+            raise BackendError(f"{self.backend} takes no rows; run the entries one by one")
+        found: list[dict[str, NDArray[Any]]] = self._trusted(lambda: run_rows(entries, size))
+        return found
+
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """See Graph.run."""
+        self._follow_on()
+        found: dict[str, NDArray[Any]] = self._trusted(
+            lambda: self._graph.run(for_graph(self._graph, arrays))
+        )
+        if self._wanted.is_set() and any(array.any() for array in arrays.values()):  # zeros prove little
+            self._wanted.clear()
+            self._sample = _copied(arrays), _copied(found)
+            self._sampled.set()
+        return found
+
+    def _follow_on(self) -> None:
+        """To what serves from this run on. Raises BackendError where nothing does."""
         if self._next is not None:
             self._swap()
         if self._status.stage is Stage.CLOSED:
             raise BackendError("the graph was closed; open it again before running it")
         if self._broken:
             raise BackendError(f"{self._status.reason}; another backend is being opened in its place")
+
+    def _trusted(self, run: Callable[[], Any]) -> Any:
+        """What a run gives; a plan that fails is left."""
         try:
-            found = self._graph.run(arrays)
+            return run()
         except BackendError as error:
             if self._status.stage is Stage.SERVING:
                 self._retreat(error)
             raise
-        if self._wanted.is_set() and any(array.any() for array in arrays.values()):  # zeros prove little
-            self._wanted.clear()
-            self._sample = _copied(arrays), _copied(found)
-            self._sampled.set()
-        return found
 
     def wait(self, timeout_s: float | None = None) -> Status:
         """Until the build ended, well or badly; a plan then still waits for frames to be tried on."""

@@ -67,12 +67,15 @@ class Stream(Handle):
 
 
 class Gpu:
-    """What cuda.bindings.runtime offers, as a module's names. fail: calls that answer an error, by name."""
+    """What cuda.bindings.runtime offers, as a module's names. fail: calls that answer an error, by name. copies:
+    that were done, up to the device, down from it, and on it."""
 
     cudaError_t = CudaError  # noqa: N815
     cudaStreamNonBlocking = 1  # noqa: N815
     cudaHostAllocDefault = 0  # noqa: N815
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
+    cudaMemcpyKind = SimpleNamespace(  # noqa: N815
+        cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
+    )
     cudaStreamCaptureMode = SimpleNamespace(  # noqa: N815
         cudaStreamCaptureModeGlobal=0, cudaStreamCaptureModeThreadLocal=1
     )
@@ -85,6 +88,7 @@ class Gpu:
         self.ready: dict[int, list[Callable[[], None]]] = {}
         self.events: dict[int, float] = {}
         self.calls: list[str] = []
+        self.copies = {"up": 0, "down": 0, "beside": 0}
         self.fail: dict[str, CudaError] = {}
         self.memory = 1 << 30
 
@@ -154,11 +158,17 @@ class Gpu:
     def cudaMemcpyAsync(
         self, target: int, source: int, size: int, kind: int, stream: Stream
     ) -> tuple[CudaError]:
-        sides = (self.device, self.host) if kind == 1 else (self.host, self.device)
-        if target not in sides[0] or source not in sides[1]:
+        sides = {1: (self.device, self.host), 2: (self.host, self.device), 3: (self.device, self.device)}[
+            kind
+        ]
+        if not all(_holds(side, at, size) for side, at in zip(sides, (target, source), strict=True)):
             return (CudaError.cudaErrorInvalidValue,)
-        assert size <= min(len(sides[0][target]), len(sides[1][source]))
-        stream.put(lambda: ctypes.memmove(target, source, size) and None)
+
+        def copy() -> None:
+            ctypes.memmove(target, source, size)
+            self.copies[("up", "down", "beside")[kind - 1]] += 1
+
+        stream.put(copy)
         return (CudaError.cudaSuccess,)
 
     def cudaStreamBeginCapture(self, stream: Stream, mode: int) -> tuple[CudaError]:
@@ -227,6 +237,11 @@ class Gpu:
     def _spoil(self) -> None:
         for stream in self.streams.values():
             stream.spoilt = True
+
+
+def _holds(side: dict[int, Any], at: int, size: int) -> bool:
+    """Whether so many bytes from an address on are of one block."""
+    return any(start <= at and at + size <= start + len(block) for start, block in side.items())
 
 
 def fake_plan(onnx_file: bytes, batches: Sequence[int] = (1,), free: Sequence[str] = ()) -> bytes:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.backends.carried import Carried
 from engine.generators.frame_limits import ANEW, DONOR_SIDE
 from engine.generators.frame_runner import Shot, resident
 from engine.generators.geogan.generator import FaceState, Geogan, squares_of
 from engine.plug import Ports
-from engine.types import F32, U8, Drive
+from engine.types import U8, Drive
 
 
 class Kept:
@@ -27,11 +28,10 @@ class Kept:
         self.about: tuple[int | None, bool] = (None, False)
         self.time_s: float | None = None
         self.next_s = 0.0
-        self.maps: dict[bool, F32] = {
-            removing: np.zeros((1, planes, size, size), np.float32)
-            for removing, planes in ((False, 18), (True, 9))
+        self.maps = {
+            removing: Carried((1, planes, size, size)) for removing, planes in ((False, 18), (True, 9))
         }
-        self.light = np.zeros((1, 4), np.float32)
+        self.light = Carried((1, 4))
         self.constants: Mapping[str, NDArray[Any]] | None = None
         self.reference: U8 | None = None
         self.square: U8 | None = None
@@ -75,9 +75,9 @@ class GeoganFrame:
     def shown(self, kept: Kept, outputs: Ports) -> None:
         """The state that comes out is that of the next frame."""
         kept.time_s = kept.next_s
-        np.copyto(kept.maps[kept.about[1]], outputs["steady_out"])
+        kept.maps[kept.about[1]].settle(outputs.get("steady_out"))
         if not kept.about[1]:
-            np.copyto(kept.light, outputs["light_out"])
+            kept.light.settle(outputs.get("light_out"))
 
     def _reference(self, state: FaceState, kept: Kept) -> dict[str, NDArray[Any]]:
         """A face without the attribute; the face itself where there is none."""
