@@ -227,8 +227,9 @@ def test_an_interruption_leaves_a_playable_clip(name: str, faces_root: Path, tmp
     """Ctrl-C or the end of a session: status 130, the frames so far as a whole file, the report, no more."""
     out, report = tmp_path / "out.mp4", tmp_path / "out.json"
     line = [sys.executable, "-W", "error", "-c", _START, "render", "--out", str(out), "--report", str(report)]
-    line += ["--source", str(faces_root / "training" / "female_01.jpg")]
-    line += ["--driver", str(faces_root / "drivers" / "man_glasses_room.mp4")]
+    # large, so that the first few frames fill what is written at once
+    large = faces_root / "portraits" / "woman_hand_next_to_the_eye.jpg"
+    line += ["--source", str(large), "--driver", str(faces_root / "drivers" / "man_glasses_room.mp4")]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, cwd=PROJECT) as running:
         deadline = time.monotonic() + 120
         while not any(part.stat().st_size > 20_000 for part in tmp_path.glob(".out.mp4.*.part")):
