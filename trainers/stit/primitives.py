@@ -68,10 +68,31 @@ def _padded(x: Tensor, padding: Padding) -> Tensor:
 
 
 def upsample2d(x: Tensor, kernel: Tensor, factor: int = 2) -> Tensor:
-    """Twice the size (`factor` times), brightness kept."""
+    """Twice the size (`factor` times), brightness kept.
+
+    Twice by four taps is done phase by phase: constant convolutions, whose results are interleaved. It sums as the
+    official code does, which inserts zeros, so that training agrees with it to the bit.
+    """
     size = kernel.shape[-1]
+    if size == 4 and factor == 2:
+        return _doubled(x, kernel)
     before, after = (size + factor - 1) // 2, (size - factor) // 2
     return upfirdn2d(x, kernel, up=factor, padding=(before, after, before, after), gain=factor**2)
+
+
+def _doubled(x: Tensor, kernel: Tensor) -> Tensor:
+    _, channels, height, width = x.shape
+    taps = (kernel * 4).to(x.dtype).flip([0, 1])
+    phases = [(row, column) for row in (0, 1) for column in (0, 1)]
+    weight = torch.stack([taps[row::2, column::2] for row, column in phases])[:, None]
+    wide = functional.pad(x, [1, 1, 1, 1])
+    made = functional.conv2d(wide, weight.repeat(channels, 1, 1, 1), groups=channels)
+    made = made.reshape(-1, channels, 4, height + 1, width + 1)
+    placed = [
+        made[:, :, index, row : row + height, column : column + width]
+        for index, (row, column) in enumerate(phases)
+    ]
+    return functional.pixel_shuffle(torch.stack(placed, 2).flatten(1, 2), 2)
 
 
 def downsample2d(x: Tensor, kernel: Tensor, factor: int = 2) -> Tensor:
@@ -182,8 +203,16 @@ def modulated_conv2d(
         x = x * styles.to(x.dtype)[:, :, None, None]
         x = conv_resampled(x, weight.to(x.dtype), kernel, up=up, padding=padding, flip_weight=flip_weight)
         if demodulate:
-            x = x * demodulation(weight, styles).to(x.dtype)[:, :, None, None]
+            back = _demodulation_in_order(weight, styles).to(x.dtype)[:, :, None, None]
+            return x * back if noise is None else torch.addcmul(noise.to(x.dtype), x, back)
     return x if noise is None else x + noise.to(x.dtype)
+
+
+def _demodulation_in_order(weight: Tensor, styles: Tensor) -> Tensor:
+    """`demodulation` summed as the official code sums, to its rounding: a tuning by absolute differences begins at
+    zero, where the sign of every gradient is rounding's."""
+    own = weight[None] * styles[:, None, :, None, None]
+    return (own.square().sum([2, 3, 4]) + _EPSILON).rsqrt()
 
 
 Activation = Literal["linear", "lrelu"]
