@@ -185,7 +185,7 @@ class Bundle:
         if batch is not None:
             data = settled(data, batch)
         path, precision = self.folder / self.info(name).file, policy.current().precision
-        return open_graph(path, backend, threads, outputs, data=data, precision=precision)
+        return open_graph(path, backend, threads, outputs, data=data, precision=precision, refit=True)
 
     def data(self, name: str) -> bytes:
         """A graph's file as it lies there, for what compiles it elsewhere; read and hashed once more, too."""

@@ -156,14 +156,15 @@ def open_graph(
     *,
     data: bytes | None = None,
     precision: Precision = "fp32",
+    refit: bool = False,
 ) -> Graph:
     """Opens an ONNX file and makes it ready to run.
 
     backend: "auto" or a name from BACKENDS or GPU_BACKENDS. threads: cores that one run may use, 1 or more. outputs:
     names of those that are needed, all when None; OpenVINO leaves out what only the others need. data: the file's
     bytes, when they were read already; nothing is read then, and the path is only a name. precision: the lowest that
-    may be used; only on a GPU does anything but float32 come of it. On TensorRT another backend serves until there is a
-    plan (engine/plans/background.py). Raises ModelError when the file is not there, PortError for an unknown output,
+    may be used; only on a GPU does anything but float32 come of it. refit: other files of the same graph may come, with
+    other weights. On TensorRT another backend serves until there is a plan (engine/plans/background.py). Raises ModelError when the file is not there, PortError for an unknown output,
     BackendError when the backend is absent, broken or refuses the graph.
     """
     choice = choose(backend)
@@ -178,9 +179,8 @@ def open_graph(
     wanted = None if outputs is None else tuple(outputs)
     try:
         if choice.name == "tensorrt":
-            return _planned(
-                module, path, threads, wanted, path.read_bytes() if data is None else data, precision
-            )
+            data = path.read_bytes() if data is None else data
+            return _planned(module, path, threads, wanted, data, precision, refit)
         exact = {"exact": precision == "fp32"} if choice.name == "onnxruntime_cuda" else {}
         graph: Graph = getattr(module, _CLASSES[choice.name])(path, threads, wanted, data, **exact)
     except PortError as error:
@@ -189,7 +189,13 @@ def open_graph(
 
 
 def _planned(
-    module: Any, path: Path, threads: int, wanted: tuple[str, ...] | None, data: bytes, precision: Precision
+    module: Any,
+    path: Path,
+    threads: int,
+    wanted: tuple[str, ...] | None,
+    data: bytes,
+    precision: Precision,
+    refit: bool,
 ) -> Graph:
     from engine.plans.opening import open_planned
 
@@ -200,4 +206,5 @@ def _planned(
         serve=lambda: open_graph(path, beside("tensorrt"), threads, wanted, data=data, precision=precision),
         version=module.version(),
         precision=precision,
+        refit=refit,
     )

@@ -13,9 +13,19 @@ if TYPE_CHECKING:
 
 
 def sub_command(commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> Any:
-    """A parser with what every command takes; `run` is what it does, and its answer the exit status."""
+    """A parser with what every command takes; `run` is what it does, and its answer the exit status. Plans are looked
+    for in the cache that is named, beside the models."""
+
+    def run_there(options: argparse.Namespace) -> int | None:
+        if options.cache is None:
+            return run(options)
+        from engine.plans.policy import plans_in
+
+        with plans_in(options.cache):
+            return run(options)
+
     parser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_there)
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="folder of the models (default: the user's cache)"
     )

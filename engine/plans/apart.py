@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -65,15 +66,17 @@ def _talk(
     progress: Progress | None,
     cancel: threading.Event | None,
 ) -> Built:
-    facts = {name: value for name, value in asdict(request).items() if name != "graph"}
+    facts = {name: value for name, value in asdict(request).items() if name not in ("graph", "base")}
+    facts["graph_bytes"] = len(request.graph)
     with contextlib.suppress(OSError):  # it ended before it read everything: what it wrote says why
-        _write(cast(IO[bytes], child.stdin), _REQUEST, facts, request.graph)
+        _write(cast(IO[bytes], child.stdin), _REQUEST, facts, request.graph + request.base)
     while True:
         kind, facts, data = _read(cast(IO[bytes], child.stdout))
         if kind == _TOLD and progress is not None:
             progress(str(facts["phase"]), int(facts["step"]), int(facts["steps"]))
         elif kind == _BUILT:
-            return Built(data, facts["versions"], tuple(facts["log"]))
+            size = facts.pop("plan_bytes")
+            return Built(data[:size], **{**facts, "log": tuple(facts["log"])}, probe=data[size:])
         elif kind == _FAILED:
             raise (PlanCancelled if facts["cancelled"] else PlanError)(facts["message"])
         elif kind == b"":
@@ -119,11 +122,12 @@ def _read(stream: IO[bytes]) -> tuple[bytes, dict[str, Any], bytes]:
 
 def _serve(name: str) -> None:
     """The child's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent hears the interruption, and ends it by a word
     if sys.platform != "win32":
         os.nice(_NICE)  # it has time, the frames have not
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is not to stand between the answers
-    kind, facts, graph = _read(sys.stdin.buffer)
+    kind, facts, data = _read(sys.stdin.buffer)
     if kind != _REQUEST:
         return
     cancel, writing = threading.Event(), threading.Lock()
@@ -134,12 +138,19 @@ def _serve(name: str) -> None:
             _write(answers, _TOLD, {"phase": phase, "step": step, "steps": steps})
 
     try:
-        request = PlanRequest(graph, **{**facts, "batches": tuple(facts["batches"])})
+        size, batches = facts.pop("graph_bytes"), tuple(facts.pop("batches"))
+        request = PlanRequest(data[:size], **facts, batches=batches, base=data[size:])
         built = _builder(name)(request, progress=told, cancel=cancel)
         answer: tuple[bytes, dict[str, Any], bytes] = (
             _BUILT,
-            {"versions": dict(built.versions), "log": list(built.log)},
-            built.plan,
+            {
+                "versions": dict(built.versions),
+                "log": list(built.log),
+                "structure": built.structure,
+                "refitted": built.refitted,
+                "plan_bytes": len(built.plan),
+            },
+            built.plan + built.probe,
         )
     except Exception as error:  # the parent raises it again, as an error of its own kind
         words = str(error) if isinstance(error, MarotteError) else f"{type(error).__name__}: {error}"

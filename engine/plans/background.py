@@ -36,11 +36,7 @@ Make = Callable[[Progress, threading.Event], Graph]
 class Stage(Enum):
     """Where the way to a plan stands."""
 
-    BUILDING = "building"
-    TRYING = "trying"
-    SERVING = "serving"
-    FAILED = "failed"
-    CLOSED = "closed"
+    BUILDING, TRYING, SERVING, FAILED, CLOSED = range(5)
 
 
 @dataclass(frozen=True, slots=True)

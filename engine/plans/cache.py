@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from engine.schema import strict_json
 MOST_BYTES: Final = 8 << 30
 """Of all plans together, unless another bound is given; the least recently used go first."""
 
-_MAGIC: Final = b"marotte plan 1\n"
+_MAGIC: Final = b"marotte plan 2\n"
 _LENGTH: Final = 4  # bytes of the header's length, which follows the magic
 _MOST_HEADER: Final = 1 << 16
 _HMAC: Final = 32
@@ -41,12 +41,14 @@ def plans_folder(cache: Path | None = None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A plan and how it was come by. fresh: built just now, not loaded. fault: why it could not be kept, or ""."""
+    """A plan and how it was come by. fresh: built just now, not loaded. fault: why it could not be kept, or "". probe:
+    as of Built."""
 
     plan: bytes
     versions: Mapping[str, str]
     fresh: bool
     fault: str = ""
+    probe: bytes = b""
 
 
 class PlanCache:
@@ -80,7 +82,7 @@ class PlanCache:
         with self._opened() as folder:
             key_of_folder = secret.read_secret(folder)
             if found := self._load(folder, key_of_folder, key):
-                return Kept(found.plan, found.versions, fresh=False)
+                return Kept(found.plan, found.versions, fresh=False, probe=found.probe)
             with contextlib.ExitStack() as stack:
                 try:
                     stack.enter_context(lock.held(folder, key.name() + _LOCK, cancel))
@@ -97,6 +99,27 @@ class PlanCache:
         """Deletes a plan that its runtime refused."""
         with self._opened() as folder:
             self._discard(folder, key.name() + _SUFFIX, reason)
+
+    def kin(self, key: PlanKey) -> Iterator[Built]:
+        """Plans of the same graph with other weights, for the same everything else, that were built for refit: those
+        that were built first, then those that were refitted themselves; of each the last used one first. One that is
+        damaged or somebody else's is deleted as ever. Raises PlanCacheError where the folder cannot be used."""
+        with self._opened() as folder:
+            key_of_folder = secret.read_secret(folder)
+            found = [
+                (-state.st_mtime_ns, name)
+                for name, state in folder.entries()
+                if name.endswith(_SUFFIX) and key.is_kin(name.removesuffix(_SUFFIX))
+            ]
+            refitted = []
+            for _, name in sorted(found):
+                if (built := self._load_kin(folder, key_of_folder, name, key)) is None:
+                    continue
+                if built.refitted:
+                    refitted.append(built)
+                else:
+                    yield built
+            yield from refitted
 
     def others(self, key: PlanKey) -> int:
         """How many plans of the same graph are there for other keys: another GPU, driver, version or precision."""
@@ -118,20 +141,20 @@ class PlanCache:
         self, folder: PrivateFolder, key_of_folder: bytes, key: PlanKey, build: Callable[[], Built]
     ) -> Kept:
         if found := self._load(folder, key_of_folder, key):  # another one built it while this one waited
-            return Kept(found.plan, found.versions, fresh=False)
+            return Kept(found.plan, found.versions, fresh=False, probe=found.probe)
         self._sweep(folder, key.name())
         built = build()
         try:
             self._store(folder, key_of_folder, key, built)
         except PlanCacheError as error:
             _log.warning("%s", error)
-            return Kept(built.plan, built.versions, fresh=True, fault=str(error))
-        return Kept(built.plan, built.versions, fresh=True)
+            return Kept(built.plan, built.versions, fresh=True, fault=str(error), probe=built.probe)
+        return Kept(built.plan, built.versions, fresh=True, probe=built.probe)
 
     def _load(self, folder: PrivateFolder, key_of_folder: bytes, key: PlanKey) -> Built | None:
         name = key.name() + _SUFFIX
         try:
-            built = _parsed(folder.read(name, self.most_bytes), key_of_folder, key)
+            built = _parsed(folder.read(name, self.most_bytes), key_of_folder, key.fits)
         except FileNotFoundError:
             return None
         except (Untrusted, OSError) as error:
@@ -140,19 +163,33 @@ class PlanCache:
         folder.touch(name)
         return built
 
+    def _load_kin(self, folder: PrivateFolder, key_of_folder: bytes, name: str, key: PlanKey) -> Built | None:
+        try:
+            data = folder.read(name, self.most_bytes)
+            return _parsed(data, key_of_folder, key.differs_in_weights)
+        except FileNotFoundError:
+            return None
+        except _AnotherKeyError:  # its name begins alike, and it is another driver's, say
+            return None
+        except (Untrusted, OSError) as error:
+            self._discard(folder, name, str(error))
+            return None
+
     def _discard(self, folder: PrivateFolder, name: str, reason: str) -> None:
         _log.warning("plan %s is deleted and built again: %s", folder.path / name, reason)
         folder.remove(name)
 
     def _store(self, folder: PrivateFolder, key_of_folder: bytes, key: PlanKey, built: Built) -> None:
         header = json.dumps({
-            "key": key.facts(), "bytes": len(built.plan), "versions": dict(built.versions), "built": int(time.time()),
+            "key": key.facts(), "bytes": len(built.plan), "probe": len(built.probe), "versions": dict(built.versions),
+            "structure": built.structure, "refitted": built.refitted, "built": int(time.time()),
         }).encode()  # fmt: skip
         parts: list[bytes | memoryview] = [
             _MAGIC,
             len(header).to_bytes(_LENGTH, "big"),
             header,
             memoryview(built.plan),
+            built.probe,
         ]
         whole = sum(map(len, parts)) + _HMAC
         if len(header) > _MOST_HEADER or whole > self.most_bytes:
@@ -199,8 +236,13 @@ def _idle(folder: PrivateFolder, name: str) -> bool:
         return False
 
 
-def _parsed(data: bytes, key_of_folder: bytes, key: PlanKey) -> Built:
-    """Raises Untrusted. Nothing of the file is looked into before its HMAC was found right."""
+class _AnotherKeyError(Untrusted):
+    """A whole file, of another key than the one that is asked for."""
+
+
+def _parsed(data: bytes, key_of_folder: bytes, fits: Callable[[Any], bool]) -> Built:
+    """fits: whether the facts of its key are those that are asked for. Raises Untrusted. Nothing of the file is looked
+    into before its HMAC was found right."""
     view = memoryview(data)
     body, code = view[:-_HMAC], bytes(view[-_HMAC:])
     if not hmac.compare_digest(secret.sign(key_of_folder, [body]), code):
@@ -210,12 +252,20 @@ def _parsed(data: bytes, key_of_folder: bytes, key: PlanKey) -> Built:
     header = _header(bytes(body[start : start + length])) if bytes(body[: len(_MAGIC)]) == _MAGIC else None
     if header is None:
         raise Untrusted("it is of another version of Marotte")
-    if not key.fits(header["key"]):
-        raise Untrusted("it was built for another graph, GPU, driver or version, and bears this one's name")
-    plan = bytes(body[start + length :])
-    if len(plan) != header["bytes"]:
-        raise Untrusted(f"its plan has {len(plan)} bytes, expected {header['bytes']}")
-    return Built(plan, header["versions"])
+    if not fits(header["key"]):
+        raise _AnotherKeyError(
+            "it was built for another graph, GPU, driver or version, and bears this one's name"
+        )
+    rest, size, asked = body[start + length :], header["bytes"], header["probe"]
+    if len(rest) != size + asked:
+        raise Untrusted(f"its plan has {len(rest) - asked} bytes, expected {size}")
+    return Built(
+        bytes(rest[:size]),
+        header["versions"],
+        structure=header["structure"],
+        refitted=header["refitted"],
+        probe=bytes(rest[size:]),
+    )
 
 
 def _header(text: bytes) -> Mapping[str, Any] | None:
@@ -224,4 +274,4 @@ def _header(text: bytes) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     known = isinstance(header, dict) and isinstance(header.get("versions"), dict)
-    return header if known and {"key", "bytes"} <= header.keys() else None
+    return header if known and {"key", "bytes", "probe", "structure", "refitted"} <= header.keys() else None

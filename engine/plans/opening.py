@@ -1,29 +1,32 @@
-"""A graph on TensorRT: by the plan that is there, or by one that is built while another backend serves."""
+"""A graph on TensorRT: by the plan that is there, or by one that comes about while another backend serves."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from engine.backends.driver import driver
 from engine.backends.graph import Graph
-from engine.errors import PlanCacheError, PlanError
+from engine.errors import PlanError
 from engine.free_batch import is_free
-from engine.plans.apart import build_apart
 from engine.plans.background import Progress, SwapGraph
 from engine.plans.cache import PlanCache, plans_folder
-from engine.plans.key import PlanKey, Target, key_of
+from engine.plans.key import Target, key_of
+from engine.plans.making import Load, Making
 from engine.plans.policy import PlanPolicy, current
-from engine.plans.request import Built, Flavour, PlanRequest, Precision
+from engine.plans.refit import REFITTED, no_refit
+from engine.plans.request import Flavour, PlanRequest, Precision
 
 _ONE: Final = (1,)
 _log = logging.getLogger("marotte.plans")
 
-Load = Callable[[bytes], Graph]
-"""Opens a plan. Raises PlanError when the runtime refuses it, BackendError."""
+Listen = Callable[[str], Progress]
+"""Gives what is told of the build of the graph of that name."""
+
+_listening: Listen | None = None
 
 
 def open_planned(
@@ -35,33 +38,38 @@ def open_planned(
     version: str,
     precision: Precision,
     flavour: Flavour = "tensorrt",
+    refit: bool = False,
     policy: PlanPolicy | None = None,
 ) -> Graph:
     """A graph that runs by its plan, now or as soon as there is one.
 
     graph: an ONNX file as bundles hold them. serve: opens it on another backend, for the time until then. version: of
-    TensorRT. policy: the process's own when None. Raises PlanError where there is neither a plan nor a builder,
-    BackendError as `serve` does.
+    TensorRT. refit: other files of the same graph may come, with other weights. policy: the process's own when None.
+    Raises PlanError where there is neither a plan nor a builder, BackendError as `serve` does.
     """
     policy = policy or current()
     try:
         batches = policy.batches if is_free(graph) else _ONE
     except ValueError as error:
         raise PlanError(f"{name} is no ONNX file ({error}); export it again") from error
-    request = PlanRequest(graph, name, precision, batches, policy.workspace_bytes, False, flavour)
-    key = key_of(request, target(version))
-    cache = PlanCache(policy.folder or plans_folder(), policy.most_bytes)
-    if (found := _kept(cache, key, load)) is not None:
+    refit = refit and policy.refit and _can_refit(name, version, precision)
+    request = PlanRequest(graph, name, precision, batches, policy.workspace_bytes, refit, flavour)
+    making = Making(
+        PlanCache(policy.folder or plans_folder(), policy.most_bytes),
+        key_of(request, target(version)),
+        request,
+        policy.builder,
+        load,
+    )
+    if (found := making.kept()) is not None:
         return found
+    gpu = making.key.target.gpu
     if policy.builder is None:
-        raise PlanError(
-            f"{name} has no plan for {key.target.gpu}, and no builder is named; take another --backend"
-        )
-    _log.info("%s has no plan for %s yet%s: it is built now", name, key.target.gpu, _others(cache, key))
-    make = partial(_make, cache, key, request, policy.builder, load)
+        raise PlanError(f"{name} has no plan for {gpu}, and no builder is named; take another --backend")
+    _log.info("%s has no plan for %s yet%s: it is made now", name, gpu, making.others())
     if policy.wait:
-        return make(lambda *_: None, threading.Event())
-    return SwapGraph(serve(), make, reopen=serve)
+        return making(_progress(name), threading.Event())
+    return SwapGraph(serve(), making, reopen=serve)
 
 
 def target(version: str) -> Target:
@@ -71,45 +79,23 @@ def target(version: str) -> Target:
     return Target(device.name, device.capability, found.release, version)
 
 
-def _kept(cache: PlanCache, key: PlanKey, load: Load) -> Graph | None:
-    """By the plan that is there, None where there is none that can be used."""
+@contextlib.contextmanager
+def told(listen: Listen) -> Iterator[None]:
+    """Within it, of builds that are waited for."""
+    global _listening
+    before, _listening = _listening, listen
     try:
-        built = cache.load(key)
-    except PlanCacheError as error:
-        _log.warning("%s", str(error))
-        return None
-    if built is None:
-        return None
-    try:
-        return load(built.plan)
-    except PlanError as error:  # the right key and HMAC, and still not for this runtime
-        cache.remove(key, str(error))
-        return None
+        yield
+    finally:
+        _listening = before
 
 
-def _make(
-    cache: PlanCache,
-    key: PlanKey,
-    request: PlanRequest,
-    builder: str,
-    load: Load,
-    progress: Progress,
-    cancel: threading.Event,
-) -> Graph:
-    def build() -> Built:
-        return build_apart(builder, request, progress=progress, cancel=cancel)
-
-    try:
-        kept = cache.obtain(key, build, cancel)
-    except PlanCacheError as error:
-        _log.warning("%s; the plan is built again at the next start", str(error))
-        return load(build().plan)
-    return load(kept.plan)
+def _progress(name: str) -> Progress:
+    return (lambda *_: None) if _listening is None else _listening(name)
 
 
-def _others(cache: PlanCache, key: PlanKey) -> str:
-    try:
-        count = cache.others(key)
-    except PlanCacheError:
-        return ""
-    return f" ({count} for another GPU, driver, version or precision)" if count else ""
+def _can_refit(name: str, version: str, precision: Precision) -> bool:
+    if reason := no_refit(version):
+        _log.warning("TensorRT %s is not trusted to refit %s: %s", version, name, reason)
+        return False
+    return precision in REFITTED

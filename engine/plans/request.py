@@ -35,8 +35,9 @@ class PlanRequest:
 
     graph: an ONNX file, lowered to `precision` beforehand; its first dimension is free where `batches` has more than
     (1,). name: for messages. batches: sizes that get an optimisation profile each, rising. workspace_bytes: most GPU
-    memory that a layer may use while it runs. refit: its weights can be exchanged later. Raises PlanError for values
-    that mean nothing.
+    memory that a layer may use while it runs. refit: its weights can be exchanged later. base: the plan of another file
+    of the same structure, built for refit: a builder that can may give it this graph's weights instead of building.
+    base_structure: Built.structure of that plan. Raises PlanError for values that mean nothing.
     """
 
     graph: bytes = field(repr=False)
@@ -46,6 +47,8 @@ class PlanRequest:
     workspace_bytes: int = WORKSPACE_BYTES
     refit: bool = False
     flavour: Flavour = "tensorrt"
+    base: bytes = field(default=b"", repr=False)
+    base_structure: str = ""
 
     def __post_init__(self) -> None:
         if not self.graph:
@@ -68,11 +71,16 @@ class PlanRequest:
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
     """A finished plan. plan: the bytes that the runtime loads. versions: of what built it, by name ("tensorrt", say).
-    log: the builder's warnings, a line each."""
+    log: the builder's warnings, a line each. structure: of the graph as it was compiled, where the plan can be refitted
+    (engine.plans.structure). refitted: it is the request's base with other weights. probe: a question and its answer,
+    as of engine.plans.probe, b"" where there is none."""
 
     plan: bytes = field(repr=False)
     versions: Mapping[str, str]
     log: tuple[str, ...] = ()
+    structure: str = ""
+    refitted: bool = False
+    probe: bytes = field(default=b"", repr=False)
 
 
 class Builder(Protocol):

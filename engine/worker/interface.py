@@ -20,6 +20,8 @@ from engine.batching import check_batching
 from engine.config import file_path
 from engine.errors import ConfigError
 from engine.fallback import FallbackConfig
+from engine.plans import policy
+from engine.plans.policy import PlanPolicy
 from engine.types import U8, FrameReport, Mode
 
 TICKS = 90_000
@@ -153,7 +155,8 @@ class WorkerConfig:
     longest that a source may take. driver_pixels: the operator asked by name for the driver's inner mouth and
     shading. batch: most faces, of all sessions together, that go through a bundle's graph at once; 0 is as many as the
     backend gains from, which on a CPU is one. batch_wait_s: longest that a frame waits for those of other sessions; it
-    waits only for one that is expected by then, and only while it stays in time itself (docs/batching.md)."""
+    waits only for one that is expected by then, and only while it stays in time itself (docs/batching.md). plans: how
+    they are come by, in whichever process the work is done: this one's own policy unless another is given."""
 
     bundles: tuple[str, ...] = ("mesh_flow",)
     accept: frozenset[str] = frozenset()
@@ -169,6 +172,7 @@ class WorkerConfig:
     driver_pixels: bool = False
     batch: int = 0
     batch_wait_s: float = 0.004
+    plans: PlanPolicy = field(default_factory=policy.current)
 
     def __post_init__(self) -> None:
         for name, kind in (("bundles", tuple), ("accept", frozenset)):
@@ -183,6 +187,7 @@ class WorkerConfig:
         if not 1 <= self.sessions <= 64:
             raise ConfigError(f"sessions: got {self.sessions}, expected 1 .. 64")
         check_batching(self.batch, self.batch_wait_s)
+        object.__setattr__(self, "plans", policy.beside_models(self.plans, self.cache))
 
 
 def bundle_name(bundle: str | Path) -> str:

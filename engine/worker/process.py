@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 
 from engine.errors import MarotteError, WorkerError
+from engine.plans import policy
 from engine.worker import messages
 from engine.worker.interface import Delivery, SourceInfo, State, Worker, WorkerConfig, WorkerStatus
 from engine.worker.mailbox import Mailbox, attach_segment, close_segment, memory
@@ -138,6 +139,7 @@ class _Process:
 
     def serve(self, config: WorkerConfig, tools: Tools | None, make: Make) -> None:
         self._thread(self._beat)
+        policy.use(config.plans)
         self._worker = make(config, tools)
         self._worker.on_status(self._status)
         self._worker.start()

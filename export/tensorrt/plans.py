@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from engine.bundle import FRAME, Bundle, GraphInfo
 from engine.errors import BundleError
 from engine.free_batch import settled
+from engine.plans.probe import make_probe
 from engine.plans.request import BATCHES, WORKSPACE_BYTES, Built, Flavour, PlanRequest, Precision, Progress
+from engine.plans.structure import structure
 from export.batch import batched
 from export.place import check_place, placed, write
 from export.precision import lower
@@ -25,9 +27,7 @@ from export.quantise import Calibration
 from export.tensorrt.api import Toolkit, load
 from export.tensorrt.build import build
 from export.tensorrt.calibration import cases
-from export.tensorrt.probe import make_probe
 from export.tensorrt.timing import TimingCache
-from export.tensorrt.weights import structure
 
 LIST: Final = "plans.json"
 """What a folder of plans holds: per file the graph, its hashes, precision, batches and versions."""

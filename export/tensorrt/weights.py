@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,21 +12,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from engine.errors import PlanError
+from engine.plans.structure import FLOATS, structure
 
 Weights = Mapping[str, NDArray[Any]]
-_FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 
-def structure(graph: bytes) -> str:
-    """SHA-256, hex, of all but the weights: nodes, ports, and the names, shapes and types of the weights.
-
-    Whole numbers among the constants are sizes and places, and belong to the structure.
-    """
-    model = _read(graph, "structure")
-    for weight in model.graph.initializer:
-        if weight.data_type in _FLOATS:
-            weight.CopyFrom(TensorProto(name=weight.name, dims=weight.dims, data_type=weight.data_type))
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+def check_finite(graph: bytes, name: str) -> None:
+    """Raises PlanError for a weight that is no number: it would spoil every picture."""
+    for key, weight in _floats(_read(graph, name)).items():
+        if not np.isfinite(numpy_helper.to_array(weight).astype(np.float32)).all():
+            raise PlanError(f"{name}: weight {key!r} is not finite; take an earlier checkpoint")
 
 
 def weight_map(base: bytes, other: bytes, name: str = "graph") -> Weights:
@@ -75,7 +69,7 @@ def _read(graph: bytes, name: str) -> onnx.ModelProto:
 
 
 def _floats(model: onnx.ModelProto) -> dict[str, TensorProto]:
-    return {weight.name: weight for weight in model.graph.initializer if weight.data_type in _FLOATS}
+    return {weight.name: weight for weight in model.graph.initializer if weight.data_type in FLOATS}
 
 
 def _difference(first: onnx.ModelProto, second: onnx.ModelProto) -> str:

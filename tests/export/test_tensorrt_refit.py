@@ -22,11 +22,12 @@ from engine.backends import open_graph
 from engine.errors import PlanError
 from export.tensorrt import refit as refitting
 from export.tensorrt.api import Lines, Toolkit
-from export.tensorrt.probe import Arrays, Probe, go_live, make_probe, stored
+from engine.plans.probe import Arrays, Probe, go_live, make_probe, stored
 from export.tensorrt.refit import refit_engine, refit_graph, refitted
 from export.tensorrt.timing import TimingCache
 from export.tensorrt.versions import check_refit, keeps_refit, recorded
-from export.tensorrt.weights import structure, weight_map, with_weights
+from engine.plans.structure import structure
+from export.tensorrt.weights import weight_map, with_weights
 from tests.export.tensorrt_graphs import tiny
 
 

@@ -1,6 +1,6 @@
 """A stored question and its answer: what a plan has to give back before anybody sees it.
 
-The answer comes from the ONNX file itself, on a CPU runtime.
+The answer comes from the ONNX file itself, on a CPU runtime. It is kept with the plan, under the same HMAC.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends import Port, open_graph
-from engine.errors import PlanError
+from engine.backends.graph import Graph, Port
+from engine.errors import BackendError, PlanError
+from engine.plans.background import LEAST_DB, check_outputs
 from engine.plans.request import Precision
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -26,6 +27,10 @@ LIMITS: Final[Mapping[str, float]] = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 4e-2}
 """Largest error of a plan, as a share of the answer's own spread (both as root of the mean square), by precision."""
 
 _LEAST_SPREAD: Final = 1e-3
+_SIDE: Final = 96
+"""Of a frame, where its size is free: small, and within what plans are made for."""
+_MATRIX: Final = "matrix"
+"""The port of a frame graph that places its square (docs/frame_graph.md)."""
 _SEED: Final = 20260101
 
 
@@ -54,6 +59,11 @@ class Probe:
                     f"{limit:g} at most; it does not go live: build it anew"
                 )
 
+    def check_kept(self, found: Arrays) -> None:
+        """Of a plan that was right when it was built: raises PlanError where it is not any more. As wide as what is
+        asked of a plan beside another backend, for noise is harder on lower precision than pictures are."""
+        check_outputs(self.expected, found, LEAST_DB)
+
     def store(self) -> bytes:
         """As bytes for a file."""
         arrays = {f"in.{name}": array for name, array in self.inputs.items()}
@@ -81,22 +91,33 @@ def stored(data: bytes, name: str = "probe") -> Probe:
 
 
 def make_probe(
-    graph: bytes, name: str, precision: Precision, ranges: Mapping[str, tuple[float, float]]
+    graph: bytes, name: str, precision: Precision, ranges: Mapping[str, tuple[float, float]] | None = None
 ) -> Probe:
-    """Noise for every port, and what the ONNX file makes of it.
+    """Noise for every port, and what the ONNX file makes of it on the CPU.
 
-    graph: with fixed sizes, in float32, whatever the plan's precision. ranges: of ports that have one. Raises PlanError
-    for int8 and fp8, which are not refitted, and for free sizes; BackendError where ONNX Runtime refuses the graph.
+    graph: of one entry, in float32, whatever the plan's precision; a frame's free sides are small. ranges: of ports
+    that have one. Raises PlanError for int8 and fp8, which are not refitted; BackendError where no CPU runtime takes
+    the graph.
     """
     if precision not in LIMITS:
         raise PlanError(f"plan {name}: there is no probe in {precision}, expected one of {', '.join(LIMITS)}")
-    opened = open_graph(Path(name), "onnxruntime", data=graph)
+    opened = _reference(graph, name)
     try:
-        inputs = _drawn(opened.inputs, ranges, name)
+        inputs = _drawn(opened.inputs, ranges or {})
         expected = {port: np.array(array) for port, array in opened.run(inputs).items()}
     finally:
         opened.close()
     return Probe(inputs, expected, precision)
+
+
+def _reference(graph: bytes, name: str) -> Graph:
+    """Of ONNX Runtime, which computes as the file says; of OpenVINO where that is not installed."""
+    from engine.backends import open_graph
+
+    try:
+        return open_graph(Path(name), "onnxruntime", data=graph)
+    except BackendError:
+        return open_graph(Path(name), "openvino", data=graph)
 
 
 def go_live(probe: Probe, run: Run, name: str) -> None:
@@ -104,17 +125,16 @@ def go_live(probe: Probe, run: Run, name: str) -> None:
     probe.check(run(probe.inputs), name)
 
 
-def _drawn(
-    ports: Sequence[Port], ranges: Mapping[str, tuple[float, float]], name: str
-) -> dict[str, NDArray[Any]]:
+def _drawn(ports: Sequence[Port], ranges: Mapping[str, tuple[float, float]]) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(_SEED)
     drawn: dict[str, NDArray[Any]] = {}
     for port in ports:
-        sizes = [size for size in port.shape if size is not None]
-        if len(sizes) < len(port.shape):
-            raise PlanError(f"plan {name}: port {port.name!r} has a free size; give the graph of batch 1")
+        sizes = [(1 if at == 0 else _SIDE) if size is None else size for at, size in enumerate(port.shape)]
         low, high = ranges.get(port.name, (-1.0, 1.0))
-        if np.issubdtype(port.dtype, np.integer):
+        if port.name == _MATRIX and sizes[-2:] == [2, 3]:
+            # noise would place the square where nobody sees it
+            drawn[port.name] = np.broadcast_to(np.eye(2, 3, dtype=port.dtype), sizes).copy()
+        elif np.issubdtype(port.dtype, np.integer):
             low, high = ranges.get(port.name, (0.0, 255.0 if port.dtype == np.uint8 else 18.0))
             drawn[port.name] = rng.integers(int(low), int(high), sizes, endpoint=True).astype(port.dtype)
         else:
