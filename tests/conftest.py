@@ -21,11 +21,12 @@ if (
 
 
 def pytest_configure() -> None:
-    """A worker of pytest-xdist keeps to one thread: the other cores have workers of their own. NumPy and PyTorch,
-    which look at this when they are imported, are not there yet."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(variable, "1")
+    """Threads of BLAS that wait for each other on cores which others need cost many times the work itself, here and
+    in every process that a test starts. A worker of pytest-xdist keeps to one thread altogether: the other cores have
+    workers of their own. NumPy and PyTorch, which look at this when they are imported, are not there yet."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    for variable in ("OPENBLAS_NUM_THREADS",) if alone else ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 
 @pytest.hookimpl(optionalhook=True)
