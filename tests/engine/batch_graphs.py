@@ -38,6 +38,17 @@ def value_graph() -> bytes:
     return _file(nodes, {"given": (_FLOAT, ["batch"])}, {"value": ["batch"]}, one=1.0)
 
 
+def growing_graph(first: Size = "batch") -> bytes:
+    """grown_out = grown + gain, sum = grown_out + donor, float32 (n, 3): what leaves by grown_out enters by grown."""
+    nodes = [
+        helper.make_node("Add", ["grown", "gain"], ["grown_out"]),
+        helper.make_node("Add", ["grown_out", "donor"], ["sum"]),
+    ]
+    shape = [first, 3]
+    inputs = dict.fromkeys(("grown", "gain", "donor"), (_FLOAT, shape))
+    return _file(nodes, inputs, {"grown_out": shape, "sum": shape})
+
+
 def turned_graph(mean: bool = False) -> bytes:
     """Of n entries the k-th is answered by what belongs to the one that stands as far from the end, or by the mean of
     all; of one entry it is right. Ports: image uint8 (n, 4, 4, 3), sum float32 (n, 1)."""
