@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,6 +100,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Raises CheckpointError for what is no such file, holds anything but tensors, or is cut short.
     """
+    stored = read_plain(path)
+    if not isinstance(stored, Mapping) or not stored:
+        raise CheckpointError(f"{path}: holds {type(stored).__name__}, expected a state dict of tensors")
+    return state_dict(path, stored)
+
+
+def read_plain(path: Path) -> Any:
+    """Whatever a file of torch.save holds, if it is tensors and plain values; no code in it is run.
+
+    Raises CheckpointError for what is no such file, holds objects of another kind, or is cut short.
+    """
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path}: is no file; expected one of torch.save")
     try:
@@ -122,8 +134,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
         raise CheckpointError(f"{path}: damaged, cut short, or no file of torch.save") from error
-    if not isinstance(stored, Mapping) or not stored:
-        raise CheckpointError(f"{path}: holds {type(stored).__name__}, expected a state dict of tensors")
+    return stored
+
+
+def state_dict(path: Path, stored: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """What a file holds, if it is nothing but tensors by name. Raises CheckpointError."""
     if others := [str(name) for name, value in stored.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(
             f"{path}: expected tensors only; {others[0]!r} is none (an optimiser's state, or weights one level deeper?)"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tests.parity.fixtures import Call
-from trainers.stit import primitives
+from trainers.containers import read_plain
+from trainers.stit import containers, primitives
 from trainers.stit.bisenet import BiSeNet
 from trainers.stit.critic import Critic
 from trainers.stit.e4e import Encoder4Editing, GradualStyleBlock, upsample_add
 from trainers.stit.generator import Generator, widths_of
 from trainers.stit.irse import BottleneckIRSE
 from trainers.stit.latent_critic import LatentCodesDiscriminator
+from trainers.stit.lpips import LPIPS, lpips_of
 from trainers.stit.rosinality import RosinalityGenerator
 
 Results = Mapping[str, Any]
@@ -197,6 +199,87 @@ def bisenet(call: Call) -> Results:
     }
 
 
+# --- files -----------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def pickle_container(call: Call) -> Results:
+    """The file itself, by our reader; its embedded text is nowhere executed."""
+    path = call.files["weights"]
+    if call.name == "tuned_run":
+        tuned = containers.read_tuned(path)
+        return {"pivots": tuned.pivots, "quads": tuned.quads}
+    cleaned = containers.read_generator(path)
+    expected = generator_of(call.arguments)
+    made: Generator = cleaned.build()
+    assert list(made.state_dict()) == list(expected.state_dict())
+    if call.name == "state_dict":
+        return {"state_dict": made.state_dict()}
+    return {"image_const": made.synthesis(made.map(call.tensor("z")), call.options["noise_mode"])}
+
+
+def _misplaced(weights: Mapping[str, Tensor], theirs: list[str]) -> Iterator[str]:
+    """Tensors without the constant of a layout's file: its rank among the file's sorted names."""
+    rank = {name: place for place, name in enumerate(sorted(theirs), 1)}
+    assert set(weights) == set(theirs)
+    for name, value in weights.items():
+        if not (value == rank[name]).all():
+            yield f"{name}: {value.flatten()[0].item()}, expected {rank[name]}"
+
+
+@torch.no_grad()
+def layout(call: Call) -> Results:
+    """Each file strictly into the network that its shapes give, which is the one that is named."""
+    wrong: dict[str, str] = {}
+    assert set(call.weights) == set(LAYOUTS)
+    for name, opened in LAYOUTS.items():
+        built, theirs = opened(call)
+        assert set(theirs) == set(call.weights[name])
+        wrong |= {f"{name} {index}": text for index, text in enumerate(_misplaced(built, theirs))}
+    return wrong
+
+
+def _whole_encoder(call: Call) -> tuple[dict[str, Tensor], list[str]]:
+    stored = read_plain(call.files["weights of e4e_encoder"])
+    opened = containers.clean_encoder(stored["state_dict"], stored["latent_avg"], stored["opts"])
+    named = call.arguments["e4e_encoder"]["decoder"]
+    assert {name: opened.decoder.arguments[name] for name in named} == named
+    both = dict(opened.encoder.build().state_dict())
+    latent = both.pop("latent_avg")
+    assert torch.equal(latent, torch.arange(len(latent)).float()[:, None].expand_as(latent))
+    both |= {f"decoder.{name}": value for name, value in opened.decoder.build().state_dict().items()}
+    return both, list(stored["state_dict"])
+
+
+def _whole_parser(call: Call) -> tuple[dict[str, Tensor], list[str]]:
+    cleaned = containers.clean_parser(call.weights["bisenet"])
+    assert cleaned.arguments["n_classes"] == call.arguments["bisenet"]["n_classes"]
+    return dict(cleaned.build().state_dict()), list(call.weights["bisenet"])
+
+
+def _whole_generator(call: Call) -> tuple[dict[str, Tensor], list[str]]:
+    stored = call.weights["stylegan2_ada_generator"]
+    cleaned = containers.clean(stored)
+    assert tuple(cleaned.arguments["widths"]) == _widths(call.arguments["stylegan2_ada_generator"])
+    return dict(cleaned.build().state_dict()), list(stored)
+
+
+def _heads(call: Call) -> tuple[dict[str, Tensor], list[str]]:
+    """The five heads alone; AlexNet's part, which another file holds, is any."""
+    stored = call.weights["lpips_heads"]
+    some = LPIPS()
+    made = lpips_of({**some.state_dict(), **stored}, some, "heads").state_dict()
+    return {name: value for name, value in made.items() if name.startswith("lin")}, list(stored)
+
+
+LAYOUTS: Mapping[str, Callable[[Call], tuple[dict[str, Tensor], list[str]]]] = {
+    "e4e_encoder": _whole_encoder,
+    "bisenet": _whole_parser,
+    "stylegan2_ada_generator": _whole_generator,
+    "lpips_heads": _heads,
+}
+
+
 ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
     ("stit", "function", "stylegan2_primitives"): primitive,
     ("stit", "network", "stylegan2_ada_generator"): generator,
@@ -206,4 +289,6 @@ ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
     ("stit", "network", "e4e_encoder"): encoder,
     ("stit", "network", "latent_codes_discriminator"): latent_critic,
     ("stit", "network", "bisenet"): bisenet,
+    ("stit", "container", "stylegan2_ada_pickle"): pickle_container,
+    ("stit", "container", "full_size_layout"): layout,
 }

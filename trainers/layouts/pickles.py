@@ -8,7 +8,7 @@ that it names is ever imported.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,12 @@ _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, 
 _SILENT = {"PROTO", "FRAME"}
 _MARK = object()
 
+Step = Callable[[list[Any], dict[int, Any], Any], None]
+"""What an opcode does: to the stack and the memory, with its argument."""
+
 
 @dataclass(frozen=True)
-class _Name:
+class Name:
     """Something a pickle refers to by name: only compared, never looked up."""
 
     module: str
@@ -54,13 +57,13 @@ class _Dtype:
 
     def __init__(self, code: Any) -> None:
         if code not in _DTYPES:
-            raise _Refused(f"an array of type {code!r}")
+            raise Refused(f"an array of type {code!r}")
         self.dtype = np.dtype(code)
 
     def build(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if order not in ("<", ">", "|", "=") or any(part not in (None, -1, 0) for part in state[2:8]):
-            raise _Refused("a structured array")
+            raise Refused("a structured array")
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -72,13 +75,13 @@ class _Array:
 
     def build(self, state: Any) -> None:
         if not (isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], _Dtype)):
-            raise _Refused("an array of unknown make")
+            raise Refused("an array of unknown make")
         _, shape, dtype, by_columns, data = state
         self.array = _numbers(data, dtype, shape, bool(by_columns))
 
 
-class _Refused(Exception):  # noqa: N818 - carries what stands in the pickle
-    pass
+class Refused(Exception):  # noqa: N818 - carries what stands in the pickle
+    """What a pickle holds and a reader does not know."""
 
 
 def read_pickle(path: Path) -> Any:
@@ -93,28 +96,29 @@ def read_pickle(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     try:
-        return _plain(_run(pickletools.genops(data)))
-    except _Refused as refused:
+        return plain(run(data))
+    except Refused as refused:
         raise DataError(
             f"{path}: holds {refused}, expected plain data and arrays of numbers; nothing of it was run: "
             "convert the file where you trust it"
         ) from refused
-    except (
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: is a damaged pickle, or none ({error}); get the file again") from error
 
 
-def _run(opcodes: Iterator[tuple[Any, Any, int | None]]) -> Any:
+DAMAGE = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What `run` raises for a pickle that is damaged, beside Refused for one that holds more than is known."""
+
+
+def run(data: bytes, steps: Mapping[str, Step] | None = None) -> Any:
+    """What a pickle's opcodes build. steps: how to take further opcodes, or the same ones in another way.
+
+    Arrays are still in the making: `plain` takes them out. Raises Refused, and one of DAMAGE.
+    """
+    known = STEPS if steps is None else {**STEPS, **steps}
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for opcode, argument, _ in opcodes:
+    for opcode, argument, _ in pickletools.genops(data):
         name = opcode.name
         if name in _VALUES:
             stack.append(argument)
@@ -125,14 +129,14 @@ def _run(opcodes: Iterator[tuple[Any, Any, int | None]]) -> Any:
         elif name == "STOP":
             return stack.pop()
         elif name not in _SILENT:
-            step = _STEPS.get(name)
+            step = known.get(name)
             if step is None:
-                raise _Refused(f"the opcode {name}")
+                raise Refused(f"the opcode {name}")
             step(stack, memo, argument)
     raise ValueError("it ends before its end")
 
 
-def _marked(stack: list[Any]) -> list[Any]:
+def marked(stack: list[Any]) -> list[Any]:
     """What lies above the topmost mark; both are taken away."""
     for place in range(len(stack) - 1, -1, -1):
         if stack[place] is _MARK:
@@ -142,7 +146,7 @@ def _marked(stack: list[Any]) -> list[Any]:
     raise ValueError("it has no mark")
 
 
-def _tuple(count: int) -> Callable[[list[Any], dict[int, Any], Any], None]:
+def _tuple(count: int) -> Step:
     def make(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
         parts = tuple(stack[-count:])
         del stack[-count:]
@@ -153,14 +157,14 @@ def _tuple(count: int) -> Callable[[list[Any], dict[int, Any], Any], None]:
 
 def _set(target: Any, flat: list[Any]) -> None:
     if not isinstance(target, dict) or len(flat) % 2:
-        raise _Refused("entries of something that is no dictionary")
+        raise Refused("entries of something that is no dictionary")
     for key, value in zip(flat[::2], flat[1::2]):
-        target[_plain(key)] = value
+        target[plain(key)] = value
 
 
 def _append(target: Any, values: list[Any]) -> None:
     if not isinstance(target, list):
-        raise _Refused("items of something that is no list")
+        raise Refused("items of something that is no list")
     target.extend(values)
 
 
@@ -170,7 +174,7 @@ def _set_one(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 
 def _set_all(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    flat = _marked(stack)
+    flat = marked(stack)
     _set(stack[-1], flat)
 
 
@@ -180,13 +184,13 @@ def _append_one(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 
 def _append_all(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    values = _marked(stack)
+    values = marked(stack)
     _append(stack[-1], values)
 
 
 def _dict(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     made: dict[Any, Any] = {}
-    _set(made, _marked(stack))
+    _set(made, marked(stack))
     stack.append(made)
 
 
@@ -195,7 +199,7 @@ def _pop(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 
 def _pop_mark(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    _marked(stack)
+    marked(stack)
 
 
 def _put(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
@@ -208,37 +212,38 @@ def _get(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 def _global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     module, _, name = str(argument).partition(" ")
-    stack.append(_known(_Name(module, name)))
+    stack.append(known_name(Name(module, name)))
 
 
 def _stack_global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     name, module = stack.pop(), stack.pop()
-    stack.append(_known(_Name(str(module), str(name))))
+    stack.append(known_name(Name(str(module), str(name))))
 
 
-def _known(name: _Name) -> _Name:
+def known_name(name: Name) -> Name:
+    """A name of plain data, itself. Raises Refused."""
     if name.module in _CORE and name.name in ("_reconstruct", "scalar"):
         return name
     if name.module in _BUFFER and name.name == "_frombuffer":
         return name
     if name in _PLAIN_NAMES:
         return name
-    raise _Refused(f"a reference to {name}")
+    raise Refused(f"a reference to {name}")
 
 
 _PLAIN_NAMES = {
-    _Name("numpy", "ndarray"),
-    _Name("numpy", "dtype"),
-    _Name("_codecs", "encode"),
-    _Name("collections", "OrderedDict"),
+    Name("numpy", "ndarray"),
+    Name("numpy", "dtype"),
+    Name("_codecs", "encode"),
+    Name("collections", "OrderedDict"),
 }
 
 
 def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     arguments, what = stack.pop(), stack.pop()
-    if not isinstance(what, _Name) or not isinstance(arguments, tuple):
-        raise _Refused("a call")
-    stack.append(_CALLS[what.name](arguments))
+    if not isinstance(what, Name) or not isinstance(arguments, tuple):
+        raise Refused("a call")
+    stack.append(CALLS[what.name](arguments))
 
 
 def _dtype(arguments: tuple[Any, ...]) -> _Dtype:
@@ -261,7 +266,7 @@ def _encode(arguments: tuple[Any, ...]) -> bytes:
     """How protocol 2 writes bytes: text, in latin-1."""
     text, codec = arguments
     if codec not in ("latin1", "latin-1"):
-        raise _Refused(f"text in {codec!r}")
+        raise Refused(f"text in {codec!r}")
     return str(text).encode("latin-1")
 
 
@@ -272,7 +277,7 @@ def _ordered(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     return made
 
 
-_CALLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+CALLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "_reconstruct": lambda arguments: _Array(),
     "dtype": _dtype,
     "scalar": _scalar,
@@ -285,45 +290,45 @@ _CALLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
 def _build(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     state = stack.pop()
     if not isinstance(stack[-1], (_Array, _Dtype)):
-        raise _Refused("an object with a state")
+        raise Refused("an object with a state")
     stack[-1].build(state)
 
 
 def _numbers(data: Any, dtype: Any, shape: Any, by_columns: bool) -> np.ndarray[Any, Any]:
     if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
-        raise _Refused("an array of unknown make")
+        raise Refused("an array of unknown make")
     raw = data.encode("latin-1") if isinstance(data, str) else bytes(data)
     flat = np.frombuffer(raw, dtype.dtype)
     return flat.reshape(shape, order="F" if by_columns else "C").astype(dtype.dtype.newbyteorder("="))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Without what was only needed on the way."""
     if isinstance(value, _Array):
         if value.array is None:
             raise ValueError("an array has no content")
         return value.array
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, tuple):
-        return tuple(_plain(one) for one in value)
-    if isinstance(value, (_Name, _Dtype)):
-        raise _Refused("a name in place of a value")
+        return tuple(plain(one) for one in value)
+    if isinstance(value, (Name, _Dtype)):
+        raise Refused("a name in place of a value")
     return value
 
 
-_STEPS: dict[str, Callable[[list[Any], dict[int, Any], Any], None]] = {
+STEPS: dict[str, Step] = {
     "MARK": lambda stack, memo, argument: stack.append(_MARK),
     "POP": _pop,
     "POP_MARK": _pop_mark,
     "DUP": lambda stack, memo, argument: stack.append(stack[-1]),
-    "TUPLE": lambda stack, memo, argument: stack.append(tuple(_marked(stack))),
+    "TUPLE": lambda stack, memo, argument: stack.append(tuple(marked(stack))),
     "TUPLE1": _tuple(1),
     "TUPLE2": _tuple(2),
     "TUPLE3": _tuple(3),
-    "LIST": lambda stack, memo, argument: stack.append(_marked(stack)),
+    "LIST": lambda stack, memo, argument: stack.append(marked(stack)),
     "DICT": _dict,
     "SETITEM": _set_one,
     "SETITEMS": _set_all,

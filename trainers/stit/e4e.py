@@ -7,7 +7,7 @@ The official names of the pSp wrapper's `encoder.*`. A picture is RGB (B, 3, S, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,11 @@ COARSE, MIDDLE = 3, 7
 finest."""
 
 _SLOPE = 0.01
+
+
+def share_of(row: int) -> int:
+    """How often the features that a row is read from are smaller than the picture."""
+    return 16 if row < COARSE else 8 if row < MIDDLE else 4
 
 
 class GradualStyleBlock(nn.Module):
@@ -101,6 +106,23 @@ class Encoder4Editing(nn.Module):
             made.append(first + self.styles[row](features))
         made += [first] * (self.rows - moved)
         return torch.stack(made, 1)
+
+
+class Inversion(nn.Module):
+    """The encoder with the mean latent that its rows are counted from: forward(image, stage) -> ws.
+
+    The official pSp without its decoder, whose picture inversion throws away. Arguments as the encoder's.
+    """
+
+    latent_avg: Tensor
+
+    def __init__(self, rows: int = 18, style_dim: int = 512, **shape: Any) -> None:
+        super().__init__()
+        self.encoder = Encoder4Editing(rows, style_dim, **shape)
+        self.register_buffer("latent_avg", torch.zeros(rows, style_dim))
+
+    def forward(self, image: Tensor, stage: int | None = None) -> Tensor:
+        return cast(Tensor, self.encoder(image, stage) + self.latent_avg)
 
 
 def resized(image: Tensor, size: int = 256) -> Tensor:
