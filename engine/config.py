@@ -30,6 +30,8 @@ def file_path(role: str, name: object) -> Path:
     if not isinstance(name, (str, Path)):
         raise ConfigError(f"{role}: got {name!r}, expected the name of a file")
     text = str(name)
+    if not text:  # a path would read it as the folder where one stands
+        raise ConfigError(f"{role}: got an empty name, expected one")
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConfigError(f"{role}: {text!a} is no name of a file; expected one in UTF-8, without NUL")
     return Path(name)

@@ -27,6 +27,7 @@ from engine.fallback import Fallback, FallbackConfig
 from engine.features import extract
 from engine.features.action_units import with_blendshapes
 from engine.measuring import BodyTracker, Expressions, Occlusion, Segmenter, Tracker
+from engine.modes import check_mode, check_no_source
 from engine.plug import Generator, Ports, Prepared, Runner
 from engine.scene import Drawn, Scene, Slot
 from engine.smooth import MaskSmoother, SmoothingConfig
@@ -120,11 +121,7 @@ class Session:
     ) -> None:
         self._tracker, self._generator, self._runner = tracker, generator, runner
         self._config = config or PipelineConfig()
-        if self._config.mode not in generator.modes:
-            offered = ", ".join(sorted(mode.value for mode in generator.modes))
-            told = f"{generator.name}: got mode {self._config.mode.value!r}, expected one of {offered}"
-            asking = "; ask for it by --mode edit" if generator.modes == {Mode.EDIT} else ""
-            raise ConfigError(told + asking)
+        check_mode(generator.name, generator.modes, self._config.mode)
         for signal, server in ((Signal.BODY, body), (Signal.PARSING, segmenter)):
             if signal in generator.needs and server is None:
                 raise ConfigError(
@@ -147,10 +144,8 @@ class Session:
     def swap(self, sources: Sequence[Source]) -> None:
         """Other sources from the next frame on. When they cannot be used this raises, and the old ones go on."""
         mode = self._config.mode
-        if mode is Mode.EDIT and sources and not self._generator.takes_source(mode):
-            raise ConfigError(
-                f"{self._generator.name}: got a source, expected none: it edits the driver's face"
-            )
+        takes = self._generator.takes_source(mode)
+        check_no_source(self._generator.name, mode, given=bool(sources), takes=takes)
         wanted = sources or ((None,) if mode is Mode.EDIT else ())
         self.use([self._generator.prepare(source, mode) for source in wanted])
 

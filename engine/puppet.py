@@ -20,7 +20,7 @@ from engine.config import file_path, from_mapping, known
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
-from engine.generators import find_bundle, open_generator
+from engine.generators import check_asked, open_generator
 from engine.measuring import Measurers, Tracker
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
@@ -175,7 +175,7 @@ def load(
     """
     opening = opening or Opening()
     choice = backends.choose(opening.backend)
-    find_bundle(bundle)
+    check_asked(bundle, mode, donors=bool(pictures_of(source)))
     sources = find_given(source, opening, mode)
     generator, runner = open_generator(
         bundle, backend=opening.backend, accept=frozenset(accept), frames=opening.frames

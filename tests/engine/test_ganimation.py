@@ -406,7 +406,7 @@ def test_memory_is_used_again_and_what_is_held_stays_whole(covering: Opened) -> 
 def test_what_cannot_be_used_is_refused(opened: Opened, tmp_path: Path) -> None:
     """A source for an edit, a puppet without one, a mode that the bundle was not made for, an unknown bundle."""
     generator = opened[0]
-    with pytest.raises(ConfigError, match="got a source, expected none: it edits the driver's face"):
+    with pytest.raises(ConfigError, match="got a donor, expected none: it edits the driver's face"):
         edit_session(opened, Scripted(()), [donor_source()])
     with pytest.raises(InputError, match="got no source"):
         generator.prepare(None, Mode.PUPPET)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import marotte
+from engine import puppet
 from engine.errors import ConfigError, InputError, NoFaceError
+from engine.generators import TAKE_DONORS, open_generator
 from engine.media import open_media, read_picture
 from engine.render import render
-from engine.types import Outcome
+from engine.types import Mode, Outcome
 from tests.engine.bundle_files import write_ganimation, write_geogan
 
 pytestmark = pytest.mark.usefixtures("opened_once")
@@ -165,6 +167,7 @@ def test_the_command_edits(bundles: dict[str, str], face: Path, donor: Path, tmp
         (["--mode", "edit", "--expression", "feer"], "did you mean 'fear'"),
         (["--mode", "edit", "--swap-out", "o.png"], "expected one --donor"),
         (["--mode", "edit"], "mesh_flow: got mode 'edit', expected one of puppet"),
+        (["--mode", "edit", "--bundle", ""], "bundle: got an empty name"),
     ],
 )
 def test_a_wrong_line_is_one_line(
@@ -202,6 +205,31 @@ def test_an_edit_without_a_donor_is_refused_before_it_begins(
     assert marotte.main([*line, "--mode", "edit", "--remove"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("bundle", "told"), [("ganimation", "got a donor, expected none"), ("mesh_flow", "got mode 'edit'")]
+)
+def test_a_donor_for_whom_there_is_no_use_is_refused_before_it_is_looked_at(
+    bundles: dict[str, str], bundle: str, told: str, face: Path, donor: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """No network is opened and no face looked for: the manifest tells."""
+    looked: list[str] = []
+    monkeypatch.setattr(puppet, "find_given", lambda *_: looked.append("for a face"))
+    line = ["render", "--driver", str(face), "--out", str(tmp_path / "o.png"), "--donor", str(donor)]
+    assert marotte.main([*line, "--mode", "edit", "--bundle", bundles.get(bundle, bundle)]) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert not looked
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_system_takes_is_told_alike_before_it_is_opened(bundles: dict[str, str]) -> None:
+    """The manifest's answer about donors is the generator's own."""
+    for system in ("ganimation", "geogan"):
+        generator, runner = open_generator(bundles[system])
+        runner.close()
+        assert generator.takes_source(Mode.EDIT) == (system in TAKE_DONORS)
+
+
 def test_a_mode_that_a_bundle_has_not_is_told_with_the_option(
     bundles: dict[str, str], face: Path, donor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +247,7 @@ def test_the_api_edits_frame_by_frame(bundles: dict[str, str], faces_root: Path,
         edit.set(au_offsets={"AU12": 0.7})
         shown = [edit(frame.rgb, frame.time_s) for frame in frames]
         assert all(np.abs(one.astype(int) - frame.rgb).max() > 40 for one, frame in zip(shown, frames))
-        with pytest.raises(ConfigError, match="got a source, expected none"):
+        with pytest.raises(ConfigError, match="got a donor, expected none"):
             edit.swap(donor)
     with marotte.puppet(donor, bundle=bundles["geogan"], mode="edit") as edit:
         first = edit(frames[0].rgb, 0.0).copy()
