@@ -24,6 +24,7 @@ from streaming.health import SIGN, Health, healthz, readyz
 from streaming.measured import Recorder
 from streaming.metrics import CONTENT_TYPE
 from streaming.offer import ice_server
+from streaming.once import OneTimeCode
 from streaming.pages import Pages
 from streaming.peer import Offer, Peer
 from streaming.sources import Sources
@@ -49,12 +50,14 @@ def create_app(
     *,
     render: Callable[[], bytes] | None = None,
     open_peer: OpenPeer = Peer.open,
+    once: OneTimeCode | None = None,
 ) -> web.Application:
-    """One server's application. config.port: the port that is really bound. render: what /metrics gives.
+    """One server's application. config.port: the port that is really bound. render: what /metrics gives. once: see
+    Doors.
 
     Its shutdown ends every session; the worker is the caller's.
     """
-    doors = Doors(token, config.port, recorder, hosts=config.hosts, bound=config.host)
+    doors = Doors(token, config.port, recorder, hosts=config.hosts, bound=config.host, once=once)
     calls = Calls(config, worker, recorder, sources, open_peer)
     sources.in_use = calls.shown
     api = Api(config, worker, sources, calls)

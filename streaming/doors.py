@@ -21,6 +21,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from engine.errors import BackendError, InputError, MarotteError, TooLargeError
 from streaming.measured import Recorder
+from streaming.once import OneTimeCode, is_anothers
 
 _log = logging.getLogger("marotte.doors")
 
@@ -115,7 +116,8 @@ def _plain(address: str) -> str:
 
 class Doors:
     """The checks of one port. token: None lets in without (the metrics' own port). hosts: further names, each alone
-    (on this port, or behind a proxy on the usual ones) or with a port of its own. bound: what the port is bound to."""
+    (on this port, or behind a proxy on the usual ones) or with a port of its own. bound: what the port is bound to.
+    once: the code that a browser of this machine's user may come with instead of the token."""
 
     def __init__(
         self,
@@ -125,10 +127,11 @@ class Doors:
         *,
         hosts: Iterable[str] = (),
         bound: str = LOOPBACK_NAMES[0],
+        once: OneTimeCode | None = None,
     ) -> None:
         self._key = None if token is None else quote(token, safe="").encode()
         self._token = b"" if token is None else token.encode()
-        self._port = port
+        self._port, self._once = port, once
         self._cookie = f"marotte-{port}"
         self._recorder = recorder
         self._wrong = Allowance(20, 1.0)
@@ -194,14 +197,15 @@ class Doors:
             )
 
     def _enter(self, request: web.Request) -> web.Response | None:
-        """None for who may go on; for the printed address a cookie instead of the token in it."""
+        """None for who may go on; for an address with the token, or a code, a cookie instead of it."""
         if self._key is None or request.path in OPEN_PATHS:
             return None
-        if request.path == "/" and request.method == "GET" and "token" in request.query:
+        first = request.path == "/" and request.method == "GET"
+        if first and "token" in request.query:
             self._check_token(request, request.query["token"], self._token)
-            response = web.Response(status=303, headers={hdrs.LOCATION: "/", hdrs.CACHE_CONTROL: "no-store"})
-            response.set_cookie(self._cookie, self._key.decode(), path="/", httponly=True, samesite="Strict")
-            return response
+            return self._let_in(self._key)
+        if first and "code" in request.query and self._takes_code(request):
+            return self._let_in(self._key)
         scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() == "bearer":
             self._check_token(request, given.strip(), self._token)
@@ -210,6 +214,18 @@ class Doors:
         else:
             raise _no_token()
         return None
+
+    def _let_in(self, key: bytes) -> web.Response:
+        response = web.Response(status=303, headers={hdrs.LOCATION: "/", hdrs.CACHE_CONTROL: "no-store"})
+        response.set_cookie(self._cookie, key.decode(), path="/", httponly=True, samesite="Strict")
+        return response
+
+    def _takes_code(self, request: web.Request) -> bool:
+        """Another user of this machine, who has read it from the browser's command line, leaves it as it was."""
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        if self._once is None or not peer or is_anothers(_plain(peer[0]), peer[1], self._port):
+            return False
+        return self._once.take(request.query["code"])
 
     def _check_token(self, request: web.Request, given: str, expected: bytes) -> None:
         # The right one always enters: others at its address (a proxy's, a tunnel's) must not lock its owner out.

@@ -28,6 +28,7 @@ from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
 from streaming.listen import bind, listening
 from streaming.metrics import Metrics
+from streaming.once import OneTimeCode
 from streaming.rtc import check_aiortc
 from streaming.sources import Sources
 
@@ -38,13 +39,15 @@ _LOOPBACK: Final = "127.0.0.1"
 @dataclass(frozen=True, slots=True)
 class Served:
     """A server that can be opened. url: with the token in it. metrics_url: None without a port of its own.
-    stop: ends it, from any thread."""
+    stop: ends it, from any thread. passing: an address for the command line of a browser, with a new code that opens
+    the page once (streaming/once.py)."""
 
     url: str
     token: str
     port: int
     metrics_url: str | None
     stop: Callable[[], None]
+    passing: Callable[[], str]
 
 
 def serve(
@@ -154,7 +157,10 @@ class _Server:
         worker = _worker(config, self._tools)
         opened.push_async_callback(asyncio.to_thread, worker.close)
         sources = Sources(worker, self._metrics, within_s=config.worker.add_s)
-        app = create_app(config, worker, self._metrics, sources, self._token, render=self._metrics.render)
+        once = OneTimeCode()
+        app = create_app(
+            config, worker, self._metrics, sources, self._token, render=self._metrics.render, once=once
+        )
         await opened.enter_async_context(listening(app, opened_socket))
         metrics_url = None
         if metrics_socket is not None:
@@ -165,8 +171,9 @@ class _Server:
         await self._start(worker)
         await _add_first(sources, config, data)
         host = _reachable(config.host)
-        url = f"http://{host}:{config.port}/?token={quote(self._token, safe='')}"
-        return Served(url, self._token, config.port, metrics_url, stop)
+        page = f"http://{host}:{config.port}/"
+        url = f"{page}?token={quote(self._token, safe='')}"
+        return Served(url, self._token, config.port, metrics_url, stop, lambda: f"{page}?code={once.issue()}")
 
     async def _start(self, worker: Worker) -> None:
         """Until it is ready. Raises WorkerError when it cannot be."""

@@ -135,7 +135,8 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         if opens:
             import webbrowser
 
-            threading.Thread(target=webbrowser.open, args=(served.url,), daemon=True).start()
+            # not served.url: other users can read a browser's command line
+            threading.Thread(target=webbrowser.open, args=(served.passing(),), daemon=True).start()
 
     if port is None:
         port = DEFAULT_PORT if options.port is None else options.port

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -448,10 +449,31 @@ def test_the_browser_is_opened_where_it_can_be_seen(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr("webbrowser.open", lambda url: (opened.append(url), there.set()))
     assert marotte.main(line.split()) == 0
-    asked[0][1]["ready"](Served("http://here", "", 1, None, lambda: None))
+    passing = "http://here/?code=once"
+    asked[0][1]["ready"](Served("http://here/?token=t", "t", 1, None, lambda: None, lambda: passing))
     if opens:
         assert there.wait(10)
-    assert opened == ["http://here"] * opens
+    assert opened == [passing] * opens  # other users can read a browser's command line: no token stands there
+
+
+def test_the_address_for_a_browser_opens_the_page_once(quick: type[QuickWorker]) -> None:
+    """It holds no token, and whoever finds it later finds nothing."""
+
+    def asked(address: str) -> tuple[int, bool]:
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=20)
+        connection.request("GET", address[address.index("/?") :])
+        with connection.getresponse() as answer:
+            connection.close()
+            return answer.status, "Set-Cookie" in answer.headers
+
+    with _served() as served:
+        address = served.passing()
+        assert served.token not in address
+        assert asked(address) == (303, True)
+        assert asked(address) == (401, False)
+        old = served.passing()
+        assert asked(served.passing()) == (303, True)
+        assert asked(old) == (401, False)
 
 
 # --- a real one ---
