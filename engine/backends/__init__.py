@@ -164,8 +164,9 @@ def open_graph(
     names of those that are needed, all when None; OpenVINO leaves out what only the others need. data: the file's
     bytes, when they were read already; nothing is read then, and the path is only a name. precision: the lowest that
     may be used; only on a GPU does anything but float32 come of it. refit: other files of the same graph may come, with
-    other weights. On TensorRT another backend serves until there is a plan (engine/plans/background.py). Raises ModelError when the file is not there, PortError for an unknown output,
-    BackendError when the backend is absent, broken or refuses the graph.
+    other weights. On TensorRT another backend serves until there is a plan (engine/plans/background.py). Raises
+    ModelError when the file is not there, PortError for an unknown output, BackendError when the backend is absent,
+    broken or refuses the graph.
     """
     choice = choose(backend)
     if threads < 1:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.backends.cuda import allocating
 from engine.backends.driver import driver
-from engine.backends.onnxruntime import DeviceGraph, Place, Provider, device_session, module
+from engine.backends.gpu_session import Add, GpuGraph
+from engine.backends.onnxruntime import Place, Provider, module
 from engine.backends.trial import INPUT, TRIAL, check_trial
 from engine.errors import BackendError
 
@@ -40,29 +40,23 @@ def check() -> None:
         graph.close()
 
 
-class OnnxRuntimeCudaGraph(DeviceGraph):
-    """A session on the first GPU. exact: float32 all through; else convolutions may round what they read to ten bits
-    (TF32). Raises BackendError as `check` does, and where the graph is refused."""
+class OnnxRuntimeCudaGraph(GpuGraph):
+    """See GpuGraph. Where it need not be exact, convolutions may round what they read to ten bits (TF32)."""
 
-    def __init__(
-        self,
-        path: Path,
-        threads: int,
-        wanted: tuple[str, ...] | None,
-        data: bytes | None = None,
-        *,
-        exact: bool = True,
-        checked: bool = True,
-    ) -> None:
-        if checked:
-            check()
+    name, place = NAME, Place("cuda")
+
+    @staticmethod
+    def check() -> None:
+        """See the function of that name."""
+        check()
+
+    def provider(self, stream: dict[str, str], *, exact: bool) -> tuple[str, Add]:
+        """See GpuGraph."""
 
         def add(options: Any, capture: bool) -> Sequence[Provider]:
-            return [(_PROVIDER, _settings(exact=exact, capture=capture))]
+            return [(_PROVIDER, _settings(exact=exact, capture=capture) | stream)]
 
-        with allocating:
-            session, captured = device_session(path, data, threads, NAME, add, _PROVIDER)
-            super().__init__(NAME, session, Place("cuda"), wanted, captured=captured)
+        return _PROVIDER, add
 
 
 def _settings(*, exact: bool, capture: bool) -> dict[str, str]:

@@ -1,23 +1,27 @@
-"""TensorRT for RTX, for the cards most people own: a plug-in of ONNX Runtime that compiles graphs as it opens them."""
+"""TensorRT for RTX, for the cards most people own: a plug-in of ONNX Runtime that compiles graphs by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from engine.backends.cuda import allocating
 from engine.backends.driver import Device, driver
-from engine.backends.onnxruntime import DeviceGraph, Place, Provider, device_session, module
+from engine.backends.gpu_session import Add, GpuGraph
+from engine.backends.onnxruntime import Place, Provider, module
 from engine.backends.trial import INPUT, TRIAL, check_trial
-from engine.errors import BackendError
+from engine.errors import BackendError, PlanError
+from engine.plans.compiled import KeptCompiled
+from engine.plans.key import Target
 
 NAME: Final = "tensorrt_rtx"
 INSTALL: Final = "python -m pip install 'marotte[rtx]'"
 
+_PLUGIN: Final = "onnxruntime_ep_nv_tensorrt_rtx"
 _LEAST_ORT: Final = (1, 24)
 _NVIDIA: Final = 0x10DE  # PCI's number of the maker
 _CAPABILITIES: Final = ((8, 6), (8, 9))
@@ -46,30 +50,76 @@ def supported(capability: tuple[int, int]) -> bool:
     return capability in _CAPABILITIES or capability >= _FROM
 
 
-class TensorRtRtxGraph(DeviceGraph):
-    """A session on the first card. Raises BackendError as `check` does, and where the graph is refused."""
+class TensorRtRtxGraph(GpuGraph):
+    """See GpuGraph. What it compiles is kept in the cache of plans, and opened from there at the next start."""
 
-    def __init__(
-        self,
-        path: Path,
-        threads: int,
-        wanted: tuple[str, ...] | None,
-        data: bytes | None = None,
-        *,
-        checked: bool = True,
-    ) -> None:
-        if checked:
-            check()
-        provider, devices = _devices()
+    name, place = NAME, Place("gpu", 0, _NVIDIA)
+
+    @staticmethod
+    def check() -> None:
+        """See the function of that name."""
+        check()
+
+    def provider(self, stream: dict[str, str], *, exact: bool) -> tuple[str, Add]:
+        """See GpuGraph; it is exact in any case."""
+        name, devices = _devices()
 
         def add(options: Any, capture: bool) -> Sequence[Provider]:
-            # What it compiles for a card is native code, so it is kept in no folder that it would be loaded from.
-            options.add_provider_for_devices(devices, {"enable_cuda_graph": "1" if capture else "0"})
+            # Its own cache of kernels (nv_runtime_cache_path) stays off: native code that it loads unasked.
+            given = {"enable_cuda_graph": "1" if capture else "0", **stream}
+            options.add_provider_for_devices(devices, given)
             return []
 
-        with allocating:
-            session, captured = device_session(path, data, threads, NAME, add, provider)
-            super().__init__(NAME, session, Place("gpu", 0, _NVIDIA), wanted, captured=captured)
+        return name, add
+
+    def opened(
+        self,
+        session_of: Callable[[bytes | None], tuple[Any, bool]],
+        path: Path,
+        data: bytes | None,
+        *,
+        keep: bool,
+    ) -> tuple[Any, bool]:
+        """See GpuGraph. A kept plan that is refused is deleted and compiled again; where none can be made, the graph is
+        compiled as it opens."""
+        if not keep:
+            return session_of(data)
+        graph = path.read_bytes() if data is None else data
+        kept = KeptCompiled(graph, path.name, _target(), lambda: _compiled(graph))
+        for plan in kept.tries():
+            try:
+                return session_of(plan)
+            except BackendError as error:
+                kept.refuse(str(error))
+        return session_of(graph)
+
+
+def _compiled(graph: bytes) -> bytes:
+    """The graph as one node that holds what the provider compiled. Raises PlanError."""
+    runtime, (_, devices) = module(), _devices()
+    options = runtime.SessionOptions()
+    options.add_provider_for_devices(devices, {})
+    flags = runtime.OrtCompileApiFlags.ERROR_IF_NO_NODES_COMPILED
+    try:
+        compiler = runtime.ModelCompiler(options, graph, embed_compiled_data_into_model=True, flags=flags)
+        return bytes(compiler.compile_to_bytes())
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        raise PlanError(f"{NAME} gives no plan to keep ({_line(error)})") from error
+
+
+def _target() -> Target:
+    """What a kept plan is for: everything that may refuse it elsewhere."""
+    found = driver()
+    card = found.devices[0]
+    made_by = f"{NAME} {_plugin_version()}, ONNX Runtime {module().__version__}"
+    return Target(card.name, card.capability, found.release, made_by)
+
+
+def _plugin_version() -> str:
+    """By its package, whatever that is called for this CUDA; "" where it is not told."""
+    for package in metadata.packages_distributions().get(_PLUGIN, []):
+        return metadata.version(package)
+    return ""
 
 
 @cache

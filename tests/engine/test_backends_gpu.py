@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from collections.abc import Iterator
@@ -315,7 +316,7 @@ class FakeSession:
     made: list[FakeSession]
 
     def __init__(self, source: Any, options: Any, **named: Any) -> None:
-        self.named, self.options = named, options
+        self.named, self.options, self.source = named, options, source
         self.strict = options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
         self.inner = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
         if self.strict and self.refuse:
@@ -354,14 +355,36 @@ def part(provider: str, count: int) -> Any:
     return SimpleNamespace(ep_name=provider, get_nodes=lambda: [None] * count)
 
 
+class Compiler:
+    """As ModelCompiler: what it gives is the graph itself, marked by its producer."""
+
+    asked: list[dict[str, Any]]
+    fails = ""
+
+    def __init__(self, options: Any, graph: bytes, **given: Any) -> None:
+        type(self).asked.append({"devices": options.devices[0], **given})
+        self.graph = graph
+
+    def compile_to_bytes(self) -> bytes:
+        if self.fails:
+            raise RuntimeError(self.fails)
+        compiled = onnx.load_from_string(self.graph)
+        compiled.producer_name = "compiled"
+        return bytes(compiled.SerializeToString())
+
+
 @pytest.fixture
-def gpu_build(monkeypatch: pytest.MonkeyPatch) -> Any:
+def gpu_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """An ONNX Runtime with the CUDA provider, whose memory is the CPU's."""
+    policy.use(PlanPolicy(folder=tmp_path / "plans"))
+    Compiler.asked, Compiler.fails = [], ""
     FakeSession.made, FakeSession.refuse, FakeSession.parts = [], False, (part("CUDAExecutionProvider", 3),)
     fake = SimpleNamespace(
         __version__="1.31.1",
         InferenceSession=FakeSession,
         SessionOptions=Options,
+        ModelCompiler=Compiler,
+        OrtCompileApiFlags=onnxruntime.OrtCompileApiFlags,
         OrtValue=SimpleNamespace(
             ortvalue_from_shape_and_type=lambda shape, dtype, *_: (
                 onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cpu")
@@ -478,6 +501,9 @@ def test_the_calls_that_are_made_exist_in_the_installed_onnx_runtime() -> None:
     for name in ("register_execution_provider_library", "get_ep_devices", "get_available_providers"):
         assert callable(getattr(onnxruntime, name))
     assert callable(onnxruntime.SessionOptions().add_provider_for_devices)
+    assert {"embed_compiled_data_into_model", "flags"} <= set(
+        inspect.signature(onnxruntime.ModelCompiler).parameters
+    )
     for name in ("run_with_iobinding", "io_binding", "get_provider_graph_assignment_info", "get_providers"):
         assert callable(getattr(onnxruntime.InferenceSession, name))
     assert not hasattr(onnxruntime, "preload_dlls") or callable(onnxruntime.preload_dlls)
