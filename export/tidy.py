@@ -152,7 +152,7 @@ class _Tidied:
 
     def _store(self, name: str, value: Array) -> str:
         """The name under which a constant is read; equal ones share an entry."""
-        value = np.ascontiguousarray(value)
+        value = np.asarray(value, order="C")  # ascontiguousarray would give a scalar an axis
         key = (value.dtype.str, value.tobytes(), value.shape)
         if key not in self._shared:
             stem = self.stems.get(name, "constant")
