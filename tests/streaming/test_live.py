@@ -61,7 +61,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1])
 
 
-@pytest.mark.parametrize("codec", ["vp8", "h264"])
+@pytest.mark.parametrize("codec", ["vp8", pytest.param("h264", marks=pytest.mark.full)])
 def test_the_returned_video_is_the_portrait_moved_as_the_driver_moves(
     server, browser, tracker: FaceTracker, codec: str
 ) -> None:
@@ -110,7 +110,7 @@ def _live(browser: Any, server: Any, codec: str = "auto") -> Iterator[Any]:
         page.close()
 
 
-@pytest.mark.parametrize("codec", ["vp8", "h264"])
+@pytest.mark.parametrize("codec", [pytest.param("vp8", marks=pytest.mark.full), "h264"])
 def test_the_page_starts_measures_and_stops(server, browser, codec: str) -> None:
     """A visitor's way by the page's own buttons: the chosen codec, a moving portrait, figures of every stage, and a
     glass-to-glass time that is longer than the server's age and shorter than a second."""
