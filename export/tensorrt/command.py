@@ -10,20 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
+    from engine.bundle import Bundle
     from engine.plans.request import Flavour, Precision, Progress
-    from export.tensorrt.plans import Made
+    from export.tensorrt.plans import Made, Wanted
 
 _MB: Final = 1 << 20
 
 
 def add_plan(commands: Any) -> None:
     """Adds the parser. Nothing of TensorRT, or of ONNX, is imported."""
-    text = "compile a bundle's graphs by TensorRT, for this GPU, or portable for RTX cards without one"
+    text = (
+        "compile a bundle's graphs by TensorRT: for this GPU, into the engine's cache, or into a folder, also portable "
+        "for RTX cards without one"
+    )
     parser = commands.add_parser("plan", help=text, description=text)
     parser.set_defaults(run=run_plan)
     parser.add_argument("bundle", metavar="BUNDLE", help="a name, or the folder of a bundle")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="folder to write (BUNDLE.plans, beside where you are)"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write a folder; without it the engine's own cache is filled, so that the next start waits for nothing",
     )
     parser.add_argument(
         "--precision", default="fp16", metavar="P", help="fp32, fp16 (default), bf16, int8 or fp8"
@@ -49,11 +56,17 @@ def add_plan(commands: Any) -> None:
     parser.add_argument(
         "--workspace", type=int, default=4096, metavar="MB", help="GPU memory of a layer (4096)"
     )
-    parser.add_argument("--refit", action="store_true", help="its weights can be exchanged later")
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="its weights can be exchanged later, as always in the engine's cache",
+    )
     parser.add_argument(
         "--strip", action="store_true", help="for refit, without weights of its own: a small file"
     )
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where timings of kernels are kept")
+    parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="of the models: plans and timings lie in it"
+    )
     parser.add_argument(
         "--accept", action="append", default=[], metavar="NAME", help="terms of a bundle that you accept"
     )
@@ -64,10 +77,10 @@ def run_plan(options: argparse.Namespace) -> None:
     from engine.bundle import open_bundle
     from engine.bundles import find
     from engine.config import known
-    from engine.plans.cache import plans_folder
+    from engine.plans.policy import plans_in
     from engine.plans.request import FLAVOURS, PRECISIONS
-    from export.tensorrt.plans import Wanted, check_out, make_plans, write_plans
-    from export.tensorrt.timing import TimingCache
+    from export.tensorrt.plans import Wanted
+    from export.tensorrt.warm import not_warm
 
     bundle = open_bundle(find(options.bundle), frozenset(options.accept))
     graphs = tuple(dict.fromkeys(options.graph))
@@ -81,9 +94,25 @@ def run_plan(options: argparse.Namespace) -> None:
         calibration=options.calibration,
         graphs=tuple(known(name, bundle.manifest.graphs, "graph") for name in graphs),
     )
-    out = Path(f"{bundle.name}.plans") if options.out is None else options.out
+    with plans_in(options.cache):
+        if options.out is not None:
+            _write(options.out, bundle, wanted, options.cache)
+        elif why := not_warm(wanted):
+            out = Path(f"{bundle.name}.plans")
+            print(f"marotte: {why}; {out} is written instead, where serve does not look", file=sys.stderr)
+            _write(out, bundle, wanted, options.cache)
+        else:
+            _warm(options.bundle, bundle, wanted, frozenset(options.accept))
+
+
+def _write(out: Path, bundle: Bundle, wanted: Wanted, cache: Path | None) -> None:
+    """A folder of plans."""
+    from engine.plans.cache import plans_folder
+    from export.tensorrt.plans import check_out, make_plans, write_plans
+    from export.tensorrt.timing import TimingCache
+
     check_out(out)
-    timing = TimingCache(plans_folder(options.cache) / "timings")
+    timing = TimingCache(plans_folder(cache) / "timings")
     with _bars() as bar:
         made = []
         for one in make_plans(bundle, wanted, progress=bar, timing=timing):
@@ -91,6 +120,20 @@ def run_plan(options: argparse.Namespace) -> None:
             print(_said(one))
     write_plans(out, bundle, wanted, made)
     print(f"{out} is written: {len(made)} plan{'' if len(made) == 1 else 's'} of {bundle.manifest.title}")
+
+
+def _warm(name: str, bundle: Bundle, wanted: Wanted, accept: frozenset[str]) -> None:
+    """The engine's cache."""
+    from export.tensorrt.warm import warm
+
+    with _bars() as bar:
+        done = warm(name, wanted, accept=accept, listen=bar)
+    for graph in done.made:
+        print(f"{graph}: its plan is made")
+    now = f"{len(done.made)} made now" if done.made else "all were there"
+    print(f"{done.folder} has the plans of {bundle.manifest.title} for {done.device}: {now}")
+    if done.noticed:
+        print(f"marotte: {done.noticed}", file=sys.stderr)
 
 
 def _batches(text: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -27,6 +28,39 @@ def wraps(request: PlanRequest, *, progress: Any = None, cancel: Any = None) -> 
     from tests.engine.gpu_fakes import fake_plan
 
     return Built(fake_plan(request.graph, request.batches), {"tensorrt": "11.4.0.106"})
+
+
+def _noted(word: str) -> None:
+    """For the test, which is another process."""
+    if "MAROTTE_TEST_BUILDS" in os.environ:
+        with open(os.environ["MAROTTE_TEST_BUILDS"], "a", encoding="utf-8") as file:
+            file.write(word + "\n")
+
+
+def refits(request: PlanRequest, *, progress: Any = None, cancel: Any = None) -> Built:
+    """As Marotte's own: a base is given the graph's weights."""
+    from tests.engine.gpu_fakes import fake_plan
+
+    if request.base:
+        assert request.base_structure == "as it was compiled"
+    _noted("refitted" if request.base else f"built {request.refit}")
+    plan = fake_plan(request.graph, request.batches)
+    structure = "as it was compiled" if request.refit else ""
+    return Built(plan, {"tensorrt": "11.4.0.106"}, (), structure, bool(request.base))
+
+
+def keeps_old_weights(request: PlanRequest, *, progress: Any = None, cancel: Any = None) -> Built:
+    """A refit that says it was one."""
+    built = refits(request)
+    return dataclasses.replace(built, plan=request.base) if request.base else built
+
+
+def cannot_refit(request: PlanRequest, *, progress: Any = None, cancel: Any = None) -> Built:
+    """As where TensorRT refuses."""
+    built = refits(request)
+    if request.base:
+        raise PlanError("TensorRT refused the weights: another count")
+    return built
 
 
 def refuses(request: PlanRequest, *, progress: Any = None, cancel: Any = None) -> Built:
