@@ -72,3 +72,75 @@ def geogan(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "checkpoint"
 
     return make
+
+
+@pytest.fixture
+def maskgan(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a narrow MaskGAN's checkpoint, likewise, with a MaskVAE and a parser; arguments replace the generator's,
+    but for `size`, the side of the pictures, and `companions`, the arguments of the other two."""
+    import torch
+
+    from trainers import checkpoint
+    from trainers.checkpoint import Checkpoint
+    from trainers.maskgan.containers import KINDS
+    from trainers.maskgan.networks import DenseMappingNetwork, start
+
+    def make(data: Any = None, size: int = 64, companions: Any = None, **arguments: Any) -> Path:
+        torch.manual_seed(7)
+        networks = {"generator": {"width": 4, "downsamples": 2, "blocks": 1} | arguments}
+        networks |= {"mask_vae": {"width": 2, "latent": 8, "size": 32}, "parser": {"width": 2}}
+        for name, replaced in (companions or {}).items():
+            networks[name] |= replaced
+        made = {name: KINDS[name](**given) for name, given in networks.items()}
+        generator = made["generator"]
+        assert isinstance(generator, DenseMappingNetwork)
+        start(generator)
+        stated = {
+            "extractor": None,
+            "crop": {"rule": "celeba-hq", "size": size},
+            "size": size,
+            "classes": "celebamask",
+        }
+        about = Checkpoint("maskgan", networks, data=stated | (data or {}))
+        checkpoint.write(
+            tmp_path / "checkpoint", about, {name: one.state_dict() for name, one in made.items()}
+        )
+        return tmp_path / "checkpoint"
+
+    return make
+
+
+@pytest.fixture
+def stit(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a narrow STIT's checkpoint, likewise, with an encoder and a parser; arguments replace the generator's."""
+    import torch
+
+    from trainers import checkpoint
+    from trainers.checkpoint import Checkpoint
+    from trainers.stit.containers import KINDS
+
+    def make(facts: Any = None, companions: Any = None, **arguments: Any) -> Path:
+        torch.manual_seed(7)
+        shape = {"widths": [8, 8, 8, 8], "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
+        networks: dict[str, Any] = {"generator": shape | arguments}
+        rows, width = 2 * len(networks["generator"]["widths"]), networks["generator"]["w_dim"]
+        narrow = {
+            "rows": rows,
+            "style_dim": width,
+            "size": 32,
+            "widths": [4, 4, 8, 8],
+            "blocks": [1, 1, 1, 1],
+        }
+        networks |= {"encoder": narrow, "parser": {"width": 4}}
+        for name, replaced in (companions or {}).items():
+            networks[name] |= replaced
+        made = {name: KINDS[name](**given) for name, given in networks.items()}
+        side = 4 * 2 ** (len(networks["generator"]["widths"]) - 1)
+        stated = {"extractor": None, "crop": {"rule": "celeba-hq", "size": side}, "size": side}
+        about = Checkpoint("stit", networks, data=stated, facts=facts or {})
+        checkpoint.write(
+            tmp_path / "checkpoint", about, {name: one.state_dict() for name, one in made.items()}
+        )
+        return tmp_path / "checkpoint"
+
+    return make

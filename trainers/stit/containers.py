@@ -6,6 +6,7 @@ Widths and sizes follow from the shapes, and every key has to fit. No code in a 
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,20 @@ class InversionFile:
     options: Mapping[str, Any]
 
 
+def read(path: Path) -> Cleaned:
+    """The network of any of the official files, told apart by what is in it: of a tuned model its generator, of an e4e
+    file the encoder. Raises CheckpointError."""
+    if _is_pickle(path):
+        return read_generator(path)
+    if _holds_objects(path):
+        return read_tuned(path).generator
+    stored = read_plain(path)
+    if isinstance(stored, Mapping) and "opts" in stored:
+        return read_encoder(path).encoder
+    plain = read_state_dict(path)
+    return clean_parser(plain) if any(".resnet." in name for name in plain) else clean(plain)
+
+
 def read_generator(path: Path, entry: str = "G_ema") -> Cleaned:
     """NVIDIA's pickle (`entry`: "G_ema", "G", or "D" for the critic), or a state dict of a generator.
 
@@ -123,6 +138,16 @@ def _is_pickle(path: Path) -> bool:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     return len(start) == 2 and start[0] == 0x80 and start[1] >= 3
+
+
+def _holds_objects(path: Path) -> bool:
+    """Whether a file of torch has a module of NVIDIA's in it, by the names that its pickle states."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            root = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
+            return root is not None and pickled.MODULE.encode() in archive.read(root)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+        return False
 
 
 # --- StyleGAN2 -------------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ from trainers.errors import CheckpointError
 from trainers.layouts.pickles import CALLS, DAMAGE, STEPS, Name, Refused, known_name, marked, plain, run
 
 MOST_BYTES: Final = 4 << 30
-_MODULE: Final = Name("torch_utils.persistence", "_reconstruct_persistent_obj")
+MODULE: Final = "_reconstruct_persistent_obj"
+"""The function that makes every module of such a file."""
+_MODULE: Final = Name("torch_utils.persistence", MODULE)
 _EASY_DICT: Final = Name("dnnlib.util", "EasyDict")
 _SETS: Final = frozenset({Name("__builtin__", "set"), Name("builtins", "set")})
 _TENSOR: Final = Name("torch._utils", "_rebuild_tensor_v2")

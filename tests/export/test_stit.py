@@ -1,0 +1,132 @@
+"""STIT's graphs against torch, in small and at the official size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engine.backends import BACKENDS, open_graph
+from engine.bench.cost import count
+from engine.errors import BundleError
+from engine.free_batch import settled
+from export import stit as exporter
+from export.checkpoints import load
+from export.onnx import run, write_graph
+from export.parity import cases, measure
+from export.plan import GraphPlan
+from export.systems import plan_of
+from trainers.stit.bisenet import BiSeNet
+from trainers.stit.e4e import Inversion
+from trainers.stit.generator import Generator, widths_of
+from trainers.stit.live import LiveSynthesis
+
+MOST, MEAN = 1e-3, 1e-4
+FLOOR = {"e4e": 145.0, "synthesis": 150.8, "synthesis_512": 120.4, "synthesis_256": 90.8, "parsing": 27.5}
+"""GFLOP of the official modules at their size; ours may have half a per cent more, for scales and sums are counted."""
+
+
+def _settled(network: nn.Module) -> nn.Module:
+    """Statistics and strengths that a training would leave, by rule."""
+    torch.manual_seed(11)
+    for name, values in (*network.named_buffers(), *network.named_parameters()):
+        if name.endswith("running_mean"):
+            values.normal_(0, 0.1)
+        elif name.endswith("running_var"):
+            values.uniform_(0.8, 1.4)
+        elif name.endswith("noise_strength"):
+            values.data.fill_(0.1)
+    return network.eval().requires_grad_(False)
+
+
+def _generator(clamp: float | None = None) -> Generator:
+    torch.manual_seed(1)
+    made = Generator((16, 16, 8, 8), z_dim=16, w_dim=12, mapping_layers=2, conv_clamp=clamp)
+    assert isinstance(made, Generator)
+    _settled(made)
+    return made
+
+
+@pytest.mark.parametrize("clamp", [None, 1.5])
+@pytest.mark.parametrize("size", [8, 32])
+def test_the_arrangement_gives_the_generators_numbers(clamp: float | None, size: int) -> None:
+    """Unit weights, one matrix for demodulation, folded gains: the same picture, with the bound on layers, too."""
+    generator = _generator(clamp)
+    live = LiveSynthesis(generator.synthesis, size)
+    ws = 2 * torch.randn(3, generator.num_ws, generator.w_dim)
+    wanted = generator.synthesis.made(generator.synthesis.styles(ws), until=size).image
+    torch.testing.assert_close(live(ws), wanted, rtol=1e-5, atol=2e-5)
+
+
+def test_graphs_give_torchs_numbers_on_every_runtime() -> None:
+    """All graphs of a narrow bundle, several frames at once, too; no weight is computed within a graph."""
+    generator = _generator()
+    inversion = Inversion(generator.num_ws, 12, size=64, widths=(4, 4, 8, 8), blocks=(1, 1, 2, 1))
+    _settled(inversion)
+    parser = BiSeNet(19, width=4)
+    _settled(parser)
+    plans = [
+        exporter._inversion(inversion, generator),
+        exporter._synthesis(generator, 32),
+        exporter._parsing(parser, 64),
+    ]
+    measure(plans, {one.name: write_graph(one) for one in plans})
+
+
+@pytest.mark.parametrize(("resolution", "sizes"), [(1024, [1024, 512, 256]), (512, [512, 256]), (64, [64])])
+def test_a_bundle_offers_sizes_of_256_and_more(resolution: int, sizes: list[int]) -> None:
+    """Beside the finest, which is always there."""
+    with torch.device("meta"):
+        generator = Generator([1] * len(widths_of(resolution)), z_dim=1, w_dim=1)
+    assert exporter.outputs(generator) == sizes
+
+
+def test_an_encoder_of_another_generator_is_refused(stit: Callable[..., Path]) -> None:
+    """Rows and width of its codes have to be the generator's."""
+    with pytest.raises(BundleError, match=r"codes of 6 x 8, expected the generator's 8 x 8"):
+        plan_of(load(stit(companions={"encoder": {"rows": 6}})))
+
+
+# --- official size ---------------------------------------------------------------------------------
+
+
+def _official(name: str) -> GraphPlan:
+    torch.manual_seed(5)
+    generator = Generator(widths_of(1024))
+    _settled(generator)
+    if name == "e4e":
+        inversion = Inversion()
+        _settled(inversion)
+        return exporter._inversion(inversion, generator)
+    if name == "parsing":
+        parser = BiSeNet()
+        _settled(parser)
+        return exporter._parsing(parser, exporter.PARSED)
+    _, _, size = name.partition("_")
+    return exporter._synthesis(generator, int(size or generator.resolution))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", sorted(FLOOR))
+def test_the_official_size_gives_torchs_numbers(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """On every runtime within 1e-3 anywhere and 1e-4 in the mean, for no more arithmetic than the official module's."""
+    plan = _official(name)
+    data = settled(write_graph(plan), 1)
+    case = next(iter(cases(plan)))
+    wanted = run(plan.reference or plan.module, [case[port.name] for port in plan.inputs])[0].numpy()
+    told = [f"{name}: {count(data).flop / 1e9:.1f} GFLOP, largest {np.abs(wanted).max():.2f}"]
+    for backend in BACKENDS:
+        graph = open_graph(Path(f"{name}.onnx"), backend, data=data)
+        found = graph.run({key: value.numpy() for key, value in case.items()})[plan.outputs[0].name]
+        apart = np.abs(found - wanted)
+        graph.close()
+        told.append(f"{backend} {apart.max():.2g} (mean {apart.mean():.1g})")
+        assert apart.max() <= MOST
+        assert apart.mean() <= MEAN
+    with capsys.disabled():
+        print(f"\n{', '.join(told)}")
+    assert count(data).flop <= FLOOR[name] * 1.005e9
