@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.bundle import FORMAT, MANIFEST, Bundle, Parameters, PortInfo, open_bundle, parse_manifest
+from engine.errors import BundleError
+from export.frame.add import complete
+from export.frame.parity import FrameReport
+from export.frame.writers import WRITERS
 from export.onnx import rounded_plan, write_graph
 from export.parity import GATE, Report, measure
 from export.place import check_place, placed, write
@@ -35,20 +39,29 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was written."""
+    """What was written. frames: of its frame graphs, None where there are none."""
 
     bundle: Bundle
     report: Report
+    frames: FrameReport | None = None
 
 
 def pack(
-    plan: Plan, label: Label, out: Path, *, half: bool = False, gate: float = GATE, tell: Tell | None = None
+    plan: Plan,
+    label: Label,
+    out: Path,
+    *,
+    half: bool = False,
+    frames: bool = False,
+    gate: float = GATE,
+    tell: Tell | None = None,
 ) -> Packed:
     """Writes the graphs, holds them against torch, and puts the bundle in its place, whole or not at all.
 
     out: its folder; a bundle that stands there is replaced when the new one is whole, and anything else is refused.
-    half: weights as float16, compared with torch on the same rounded weights. tell: is told of each step. Raises
-    BundleError where a graph cannot be written or differs by more than the gate, or the folder cannot be written.
+    half: weights as float16, compared with torch on the same rounded weights. frames: with graphs of whole frames
+    around them, where the system has a writer of such. tell: is told of each step. Raises BundleError where a graph
+    cannot be written or differs by more than the gate, or the folder cannot be written.
     """
     tell = tell or _silent
     check_place(out, MANIFEST, frozenset({".onnx"}))
@@ -66,8 +79,16 @@ def pack(
         for name, data in files.items():
             write(folder / f"{name}.onnx", data)
         write(folder / MANIFEST, manifest.encode())
+        framed = _framed(folder, accepted, tell) if frames and plan.system in WRITERS else None
         bundle = open_bundle(folder, accepted)
-    return Packed(dataclasses.replace(bundle, folder=out), report)
+    return Packed(dataclasses.replace(bundle, folder=out), report, framed)
+
+
+def _framed(folder: Path, accepted: frozenset[str], tell: Tell) -> FrameReport:
+    try:
+        return complete(folder, accept=accepted, tell=tell)
+    except BundleError as error:
+        raise BundleError(f"{error}; --no-frame-graph leaves the graphs of whole frames out") from error
 
 
 def manifest_text(plan: Plan, label: Label, files: Mapping[str, bytes], report: Report) -> str:
