@@ -91,6 +91,31 @@ def test_a_row_and_two_pictures_per_picture(prepared: Path) -> None:
     assert len(rows) == len(list((prepared / "images").iterdir()))
 
 
+def test_masks_of_synthesised_pictures_follow_the_moved_face(prepared: Path) -> None:
+    """Each part lies on the landmarks of its own picture, as moved, not on those of the still behind it."""
+    rows = {row["image"]: row for row in rows_of(prepared)}
+    parts = {"eyes": (4, 5), "lips": (10, 11, 12), "brows": (6, 7)}
+    at = {"eyes": range(36, 48), "lips": range(48, 60), "brows": range(17, 27)}
+    moved = 0
+    for row in rows.values():
+        mask = cv2.imread(str(prepared / "parsing" / f"{row['image']}.png"), cv2.IMREAD_UNCHANGED)
+        assert mask is not None
+        for name, classes in parts.items():
+            y, x = np.nonzero(np.isin(mask, classes))
+            own, other = (
+                np.array([[float(one[f"{axis}{k}"]) for axis in "xy"] for k in at[name]])
+                for one in (row, rows.get(row["base"], row))
+            )
+            heights = [(y.min(), y.max()), *((ring[:, 1].min(), ring[:, 1].max()) for ring in (own, other))]
+            seen, wanted, still = (np.array(pair, float) for pair in heights)
+            assert np.abs(seen - wanted).max() < 3.0, (row["image"], name)
+            assert np.abs(x.mean() - own[:, 0].mean()) < 2.0, (row["image"], name)
+            if np.abs(wanted - still).max() > 4.0:
+                moved += 1
+                assert np.abs(seen - wanted).max() < np.abs(seen - still).max(), (row["image"], name)
+    assert moved
+
+
 def test_labels_are_numbers_in_their_units(prepared: Path) -> None:
     """AUs in 0..1, asked offsets in -1..1 for synthesised pictures only, landmarks on the face in the crop."""
     for row in rows_of(prepared):
