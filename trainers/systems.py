@@ -14,16 +14,24 @@ if TYPE_CHECKING:
 SYSTEMS = {
     "ganimation": "trainers.ganimation.training:GANimation",
     "geogan": "trainers.geogan.training:GeoGAN",
+    "maskgan": "trainers.maskgan.training:MaskGAN",
 }
 """Name to "module:class"; the module is imported when the system is asked for."""
+
+COMPANIONS = {
+    "maskgan_parser": "trainers.maskgan.parser_training:ParserTraining",
+    "maskgan_vae": "trainers.maskgan.vae_training:MaskVAETraining",
+}
+"""The same for networks that are trained by themselves and are exported with the system that they belong to."""
 
 
 def find_system(name: str) -> type[System]:
     """The class of a system. Raises RecipeError naming the nearest one."""
-    if name not in SYSTEMS:
-        near = difflib.get_close_matches(name, SYSTEMS, n=1, cutoff=0.4)
+    known = SYSTEMS | COMPANIONS
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise RecipeError(f"system: got {name!r}; {hint}expected one of {', '.join(sorted(SYSTEMS))}")
-    module, _, attribute = SYSTEMS[name].partition(":")
+        raise RecipeError(f"system: got {name!r}; {hint}expected one of {', '.join(sorted(known))}")
+    module, _, attribute = known[name].partition(":")
     found: type[System] = getattr(importlib.import_module(module), attribute)
     return found

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from tests.parity.fixtures import Call, Weights
 from trainers.maskgan.containers import clean
+from trainers.maskgan.interpolation import between
 from trainers.maskgan.labels import one_hot
-from trainers.maskgan.mask_vae import between, divergence, reparameterised
+from trainers.maskgan.mask_vae import divergence, reparameterised
 from trainers.maskgan.recipe import Losses
 from trainers.maskgan.step import Pair, critic_terms, generator_terms, made, total
 from trainers.perceptual import VGG19, VGG19_LAYERS, VGGDistance, vgg19_of
@@ -33,6 +34,7 @@ OFFICIAL = {
         "ngf": "decoder_width",
         "latent_variable_size": "latent",
     },
+    "parser": {"n_classes": "classes", "in_channels": "channels", "is_batchnorm": "norm"},
 }
 """Official argument to ours, by our network."""
 FIXED = {
@@ -42,6 +44,7 @@ FIXED = {
     "padding_type": "reflect",
     "use_sigmoid": False,
     "getIntermFeat": True,
+    "is_deconv": True,
 }
 """What ours cannot be otherwise."""
 OURS = {
@@ -57,7 +60,9 @@ def network(state: Weights, arguments: Mapping[str, Any], kind: str, mode: str |
     cleaned = clean(state)
     assert cleaned.account.network == kind
     for theirs, given in arguments.items():
-        if theirs in OFFICIAL[kind]:
+        if theirs == "feature_scale":
+            assert cleaned.arguments["width"] == 64 // given
+        elif theirs in OFFICIAL[kind]:
             assert cleaned.arguments[OFFICIAL[kind][theirs]] == given, theirs
         else:
             assert given == FIXED[theirs], theirs
@@ -174,7 +179,7 @@ def stage_two(call: Call) -> Results:
 def layout(call: Call) -> Results:
     """Every tensor of every file at its place: constant, its rank among the names as plain strings."""
     wrong = {}
-    for name in OURS.keys() & call.weights.keys():
+    for name in call.weights:
         stored = call.weights[name]
         whole = {key: value.contiguous() for key, value in stored.items()}
         made = network(whole, call.arguments[name], OURS[name])

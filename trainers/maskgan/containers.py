@@ -1,4 +1,4 @@
-"""Official MaskGAN files: `latest_net_G.pth` of the release, and files under the official names of its other networks.
+"""Official MaskGAN files: `latest_net_G.pth`, the parser's `model.pth`, and files of the other networks' own names.
 
 Bare state dicts as torch 0.4 wrote them. The constructors' arguments follow from the shapes. Every key has to fit: the
 official loader skips those that do not and only prints them, which leaves a network half at random.
@@ -7,7 +7,7 @@ official loader skips those that do not and only prints them, which leaves a net
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +21,9 @@ from trainers.maskgan.blender import AlphaBlender
 from trainers.maskgan.critic import MultiscaleCritic
 from trainers.maskgan.mask_vae import SMALLEST, MaskVAE
 from trainers.maskgan.networks import DenseMappingNetwork
+from trainers.maskgan.parser import ParsingUNet, arguments_of
 
-Network = Literal["generator", "blender", "critic", "mask_vae"]
+Network = Literal["generator", "blender", "critic", "mask_vae", "parser"]
 ORIGIN = "official"
 
 KINDS: Mapping[str, type[nn.Module]] = {
@@ -30,6 +31,7 @@ KINDS: Mapping[str, type[nn.Module]] = {
     "blender": AlphaBlender,
     "critic": MultiscaleCritic,
     "mask_vae": MaskVAE,
+    "parser": ParsingUNet,
 }
 """By the name that checkpoints give it."""
 
@@ -88,11 +90,13 @@ def recognised(plain: Mapping[str, Tensor]) -> Network:
         return "critic"
     if "fc1.weight" in plain and "e1.weight" in plain:
         return "mask_vae"
+    if "center.conv1.0.weight" in plain and "final.weight" in plain:
+        return "parser"
     if any(re.match(r"model\.\d+\.conv_block\.", name) for name in plain):
         return "blender"
     few = ", ".join(list(plain)[:3]) + (" ..." if len(plain) > 3 else "")
     raise CheckpointError(
-        f"no MaskGAN network: enc_style., scale0_layer0., fc1, model.N.conv_block.: none is in the file, only {few}"
+        f"no MaskGAN network: enc_style., scale0_layer0., fc1, center., model.N.conv_block.: none is there, only {few}"
     )
 
 
@@ -139,7 +143,13 @@ def _mask_vae(kept: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-_ARGUMENTS = {"generator": _generator, "blender": _blender, "critic": _critic, "mask_vae": _mask_vae}
+_ARGUMENTS: Mapping[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]] = {
+    "generator": _generator,
+    "blender": _blender,
+    "critic": _critic,
+    "mask_vae": _mask_vae,
+    "parser": arguments_of,
+}
 
 
 def _convolution(kept: Mapping[str, Tensor], name: str) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -74,12 +73,6 @@ class MaskVAE(nn.Module):
 def reparameterised(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     """z = mean + noise * exp(log_variance / 2), as the code has it; the paper's sigma is half the log-variance."""
     return mean + noise * torch.exp(0.5 * log_variance)
-
-
-def between(target: Tensor, reference: Tensor, *, sign: Literal["inter", "outer"], strength: float) -> Tensor:
-    """z_t + (z_ref - z_t) / strength for "inter", z_t - (z_ref - z_t) / strength for "outer", of the means."""
-    part = (reference - target) / strength
-    return target + part if sign == "inter" else target - part
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from trainers.maskgan.labels import CLASSES
 STYLE_WIDTH = 64
 """Channels of the label encoder's maps, which condition the style encoder."""
 
+_START = 0.02
+
 
 class Style(NamedTuple):
     """What a reference gives to the backbone: factor and offset of every AdaIN layer, (B, layers, C) each."""
@@ -68,6 +70,14 @@ class LabelEncoder(nn.Module):
         return first, self.model_last(first)
 
 
+class GlobalMean(nn.Module):
+    """The mean of every channel. The adaptive pool of the official code is exported as a reshape to one row,
+    which mixes the entries of a batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+
 class StyleEncoder(nn.Module):
     """A picture (B, 3, H, W) and the label encoder's two maps to `numbers` style numbers, (B, numbers, 1, 1).
 
@@ -78,7 +88,7 @@ class StyleEncoder(nn.Module):
         super().__init__()
         self.model = _opening(3, active=True)
         self.model_middle = nn.Sequential(*_halvings(3))
-        self.model_last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(STYLE_WIDTH, numbers, 1))
+        self.model_last = nn.Sequential(GlobalMean(), nn.Conv2d(STYLE_WIDTH, numbers, 1))
         self.sft1 = SpatialFeatureTransform(STYLE_WIDTH)
         self.sft2 = SpatialFeatureTransform(STYLE_WIDTH)
 
@@ -141,9 +151,15 @@ class DenseMappingNetwork(nn.Module):
         return self.draw(planes, self.style(reference_planes, reference))
 
 
-def start_weights(network: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Convolutions from a normal distribution of deviation 0.02, as the official code starts G, B and D; biases stay as
-    torch draws them."""
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(module.weight, 0.0, 0.02, generator=generator)
+def start(*networks: nn.Module) -> None:
+    """Where training starts: convolutions from a normal distribution of deviation 0.02, as pix2pixHD, from which the
+    release comes, starts G and D; biases as torch draws them, but gamma's, which is 1, so that every AdaIN layer starts
+    near a plain instance norm. The release says neither."""
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.normal_(module.weight, 0.0, _START)
+            if isinstance(module, DenseMappingNetwork):
+                bias = module.enc_style.model_last.get_parameter("1.bias")
+                with torch.no_grad():
+                    module.split(bias[None]).gamma.fill_(1.0)

@@ -1,0 +1,83 @@
+"""Samples of MaskGAN: a picture with its label map, where its style comes from, and other masks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.errors import DataError
+from trainers.faces import PARSING_MIRROR, U8, Faces
+from trainers.maskgan.interpolation import reference_of
+from trainers.system import Draw
+
+Read = Callable[[int], U8]
+
+
+class Pairs:
+    """One sample per picture.
+
+    image float32 (3, S, S) in -1..1 and labels uint8 (S, S): I_t and M_t. style_image, style_labels: where the style
+    comes from: the same, or in the share `expressions` another picture of the same base, which lies pixel on pixel and
+    differs in its expression. reference uint8 (S, S): the mask of another person. inner, outer uint8 (S, S), where
+    both are given: the precomputed masks, which belong to the picture. flip: share that is mirrored, all of it.
+    """
+
+    def __init__(
+        self,
+        faces: Faces,
+        *,
+        expressions: float = 0.0,
+        flip: float = 0.0,
+        inner: Read | None = None,
+        outer: Read | None = None,
+    ) -> None:
+        if len(faces) == 1:
+            raise DataError("one picture alone has no other person's mask; give two or more on each side")
+        self._faces, self._expressions, self._flip = faces, expressions, flip
+        self._masks = {"inner": inner, "outer": outer}
+        base = np.where(faces.base.numpy() >= 0, faces.base.numpy(), np.arange(len(faces)))
+        members: dict[int, list[int]] = {}
+        for row, first in enumerate(base.tolist()):
+            members.setdefault(first, []).append(row)
+        self._family = [members[first] for first in base.tolist()]
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def __getitem__(self, draw: Draw) -> Mapping[str, Any]:
+        faces, numbers, row = self._faces, draw.numbers(), draw.index
+        flip = bool(numbers.random() < self._flip)
+        style = row
+        if numbers.random() < self._expressions:
+            others = [other for other in self._family[row] if other != row]
+            style = others[int(numbers.integers(len(others)))] if others else row
+        reference = reference_of(faces, row, numbers)
+        sample = {
+            "image": faces.image(row, flip=flip),
+            "labels": faces.classes(row, flip=flip).to(torch.uint8),
+            "style_image": faces.image(style, flip=flip),
+            "style_labels": faces.classes(style, flip=flip).to(torch.uint8),
+            "reference": faces.classes(reference, flip=flip).to(torch.uint8),
+        }
+        for name, read in self._masks.items():
+            if read is not None:
+                sample[name] = _mirrored(read(row)) if flip else torch.from_numpy(read(row))
+        return sample
+
+
+def _mirrored(labels: U8) -> Tensor:
+    """The label map of the mirrored picture: what is left becomes right."""
+    return torch.from_numpy(np.asarray(PARSING_MIRROR, np.uint8)[labels[:, ::-1]])
+
+
+def resized(labels: Tensor, size: int) -> Tensor:
+    """Label maps (B, S, S) of any integer type at another side, the nearest pixel's class; never by way of floats."""
+    side = labels.shape[-1]
+    if side == size:
+        return labels
+    places = ((2 * torch.arange(size, device=labels.device) + 1) * side) // (2 * size)
+    return labels[:, places][:, :, places]
