@@ -24,6 +24,7 @@ from engine.bench.peak import measure as measure_peak
 from engine.bench.session import BLOCK, SIDE, STAGES, WARM, Request, Rows, Stepped
 from engine.errors import BackendError, BundleError, ConfigError
 from engine.evaluate.parts import write_json
+from engine.generators.frame_runner import FrameGenerator
 from engine.media.picture import write_picture
 from engine.plans import policy
 from engine.types import Frame
@@ -54,7 +55,8 @@ class Bench:
             f"this core: cv2.remap {core['remap_ms']:.2f} ms; on the right, one of {REFERENCE_REMAP_MS} ms",
         ]
         for one in self.content["backends"]:
-            lines += ["", f"{one['name']} ({one['reason']})", *_stage_lines(one), *_graph_lines(one)]
+            by = ", whole frames in one graph" if one["frame_graph"] else ""
+            lines += ["", f"{one['name']} ({one['reason']}){by}", *_stage_lines(one), *_graph_lines(one)]
         return "\n".join([*lines, *_peak_lines(self.content.get("peak"))])
 
 
@@ -274,6 +276,7 @@ def _of_backend(
     return {
         "name": session.choice.name,
         "reason": session.choice.reason,
+        "frame_graph": isinstance(session.generator, FrameGenerator),
         "stages": {stage: figures(rows.stages[stage], REFERENCE_REMAP_MS / remap_ms) for stage in STAGES},
         "wall": {"median_ms": wall, "p95_ms": wall_p95},
         "host_share": host_share(rows),

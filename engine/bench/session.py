@@ -20,10 +20,12 @@ import numpy as np
 
 from engine import backends
 from engine.backends import Choice
+from engine.backends.graph import lasting
 from engine.bench.clocks import DeviceClock, cpu_clock, remap_seconds, resident_mb
 from engine.errors import ConfigError, DecodeError, InputError
 from engine.evaluate.clip import Cut, first_face
 from engine.generators import open_generator
+from engine.generators.batch_runner import batches_for
 from engine.media import open_media, read_picture
 from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Ports
@@ -53,7 +55,8 @@ _DETECT_EVERY = 10
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is measured. accept: terms of bundles. remove: the edit takes its attribute away. cache: of the models."""
+    """What is measured. accept: terms of bundles. remove: the edit takes its attribute away. cache: of the models.
+    frame_graph: whether whole frames go through one graph, as in engine.generators.open_generator."""
 
     bundle: str = "mesh_flow"
     mode: Mode = Mode.PUPPET
@@ -61,6 +64,7 @@ class Request:
     remove: bool = False
     backend: str = "auto"
     cache: Path | None = None
+    frame_graph: bool | None = None
 
     def on(self, backend: str) -> Request:
         return replace(self, backend=backend)
@@ -92,7 +96,12 @@ class Stepped:
                 closing(FaceTracker(backend=request.backend, cache=request.cache))
             )
             self.generator, self.runner = open_generator(
-                request.bundle, backend=request.backend, accept=request.accept, threads=1
+                request.bundle,
+                backend=request.backend,
+                accept=request.accept,
+                threads=1,
+                batches=batches_for(self.choice.name, 0),
+                frames=request.frame_graph,
             )
             stack.callback(self.runner.close)
             self._controls = _asked(self.generator, request.remove)
@@ -193,8 +202,11 @@ class Stepped:
             self.rows.stages["detect"].append(cpu_clock() - started)
 
     def kept_ports(self) -> list[dict[str, np.ndarray]]:
-        """The last frame's, as arrays that nobody writes to any more."""
-        return [{name: array.copy() for name, array in ports.items()} for ports in self.ports]
+        """The last frame's, as arrays that nobody writes to any more; those that nobody can write to as they are."""
+        return [
+            {name: array if lasting(array) else array.copy() for name, array in ports.items()}
+            for ports in self.ports
+        ]
 
 
 def _asked(generator: Generator, remove: bool) -> Controls:

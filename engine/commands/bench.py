@@ -21,6 +21,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--mode", default="puppet", metavar="M", help="puppet (default) or edit")
     parser.add_argument("--remove", action="store_true", help="of an edit: take the attribute away")
+    parser.add_argument(
+        "--frame-graph",
+        action="store_true",
+        help="whole frames through the bundle's one graph, as GPUs do unasked (marotte export, marotte frame)",
+    )
     add_accept(parser)
     parser.add_argument(
         "--compare",
@@ -52,6 +57,7 @@ def _bench(options: argparse.Namespace) -> None:
         options.remove,
         options.backend or ("auto" if options.compare else EVERY),
         options.cache,
+        options.frame_graph or None,
     )
     shared = {"driver": options.driver, "frames": options.frames}
     with progress_bar("bench") as progress:

@@ -14,16 +14,23 @@ import pytest
 
 import marotte
 from engine import backends, bench
+from engine.backends import Port
 from engine.bench import chart, run, versus
 from engine.bench.clocks import DeviceClock, timed_run
 from engine.bench.cost import Cost
 from engine.bench.graphs import Figures, run_batches
 from engine.bench.peak import Peak
 from engine.bench.session import BLOCK, Rows
+from engine.bundles import SHIPPED
 from engine.errors import BackendError, ConfigError
+from engine.generators.batch_runner import BatchRunner
+from engine.generators.frame_runner import FrameRunner
+from engine.generators.graph_runner import GraphRunner
 from engine.media import read_picture
 from engine.plans import policy
 from engine.types import Mode
+from export.frame import add
+from export.frame.parity import FrameReport
 from tests.engine.bundle_files import write_ganimation
 
 
@@ -311,6 +318,49 @@ def test_a_devices_time_is_its_own_events() -> None:
     assert clock.seconds() == pytest.approx(0.007)  # what took another's place is seen
     assert not DeviceClock(SimpleNamespace(name="on the CPU"))
     assert DeviceClock().seconds() is None
+
+
+def test_a_device_behind_a_frame_graph_tells_too() -> None:
+    """However deep the runner of whole frames holds it: the graph that takes batches, behind a plan's stand-in."""
+
+    class Timed:
+        backend, inputs, outputs, rows = "tensorrt", (), (), False
+        timed, device_ms = False, None
+
+        def run(self, arrays: Any) -> dict[str, Any]:
+            self.device_ms = 3.0 if self.timed else None
+            return {"frame_out": np.zeros((1, 2, 2, 3), np.uint8)}
+
+        def close(self) -> None:
+            pass
+
+    graph = Timed()
+    stand_in = SimpleNamespace(inputs=(Port("frame", (1,), np.dtype(np.uint8)),), _graph=graph, run=graph.run)
+    runner = FrameRunner(FrameRunner(None, [GraphRunner(stand_in)]), [BatchRunner({1: stand_in})])  # type: ignore[arg-type]
+    device = DeviceClock(runner)
+    assert device
+    (answer,) = runner.run([{"frame": np.zeros(1, np.uint8)}])
+    assert not isinstance(answer, Exception)
+    assert device.seconds() == 0.003
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("models")
+def test_whole_frames_are_measured_where_they_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the option: the session runs by the frame graph, the table says so, and the graph has a line of its own."""
+    monkeypatch.setattr(add, "measure_frames", lambda bundle: FrameReport(1.0, {"none": ("0", {})}))
+    add.add_frames(SHIPPED / "ganimation_small", tmp_path / "framed")
+    asked = ["bench", "--bundle", str(tmp_path / "framed"), "--frames", "25", "--backend", "openvino"]
+    assert marotte.main([*asked, "--frame-graph", "--out", str(tmp_path / "whole")]) == 0
+    assert "whole frames in one graph" in capsys.readouterr().out
+    (one,) = json.loads((tmp_path / "whole" / "bench.json").read_text())["backends"]
+    assert one["frame_graph"]
+    assert {row["graph"] for row in one["graphs"]} >= {"frame", "generator"}
+    assert one["stages"]["all"]["median_ms"] > one["stages"]["run"]["median_ms"] > 0
+    assert marotte.main(["bench", "--frame-graph", "--out", str(tmp_path / "none")]) == 2
+    assert "no frame graph" in capsys.readouterr().err
 
 
 def test_the_hosts_share_is_what_the_device_waits() -> None:
