@@ -15,12 +15,12 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
 	$(BIN)/python -m pytest -m "not full and not alone" -n auto --maxprocesses 4 --dist loadfile
-	$(BIN)/python -m pytest -m "not full and alone"
+	$(BIN)/python -m pytest -m "not full and alone" tests/streaming
 
 test-full: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
 	$(BIN)/python -m pytest -m "not alone" -n auto --maxprocesses 4 --dist loadfile
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone tests/streaming
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -38,6 +38,13 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return 1 + (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who runs by itself stands in tests/streaming: nothing else is imported for those few."""
+    alone = (item for item in items if item.get_closest_marker("alone"))
+    if astray := [item.nodeid for item in alone if PROJECT / "tests" / "streaming" not in item.path.parents]:
+        raise pytest.UsageError(f"marked alone, but the Makefile looks in tests/streaming only: {astray[0]}")
+
+
 def pytest_collection_finish() -> None:
     """What the imports left stays for good: a test that collects garbage, and the collector itself, then walk what
     the tests made and not a million objects more."""
