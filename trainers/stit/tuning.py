@@ -1,0 +1,301 @@
+"""A person's tuning from first to last: pivotal passes, then passes in which the border counts as well.
+
+One step is one frame. It depends on the generator, the optimiser's moments, the frame and the step's number, and on
+nothing else, so a tuning that is interrupted and resumed gives the same weights as one that is not.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainers import checkpoint
+from trainers.alone import Alone
+from trainers.checkpoint import Checkpoint, Training, as_json
+from trainers.errors import CheckpointError, DivergedError, RecipeError
+from trainers.keep import Keeper
+from trainers.moments import Names
+from trainers.progress import Progress
+from trainers.stit import pivotal, stitching
+from trainers.stit.clip import Clip
+from trainers.stit.edits import F64
+from trainers.stit.generator import Generator
+from trainers.stit.lpips import distance
+from trainers.stit.masks import masked_error
+from trainers.stit.pivotal import Pivotal
+from trainers.stit.stitching import Amortised, Reach
+from trainers.stopping import Stopping
+
+SYSTEM = "stit"
+PIVOTAL, STITCHING = "pivotal", "stitching"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a tuning is asked for. edits: what the live page will offer, for the border passes; names of directions."""
+
+    pivotal: Pivotal = field(default_factory=Pivotal)
+    stitching: Amortised = field(default_factory=Amortised)
+    edits: tuple[Reach, ...] = ()
+    seed: int = 0
+    save_every_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a tuning ended. generator: tuned, in eval mode, on the CPU. pivotal: as it was before the border passes, None
+    where it did not come to them. interrupted: the signal's name, or empty."""
+
+    generator: Generator
+    pivotal: Generator | None
+    step: int
+    steps: int
+    checkpoint: Path
+    interrupted: str = ""
+
+
+def tune(
+    clip: Clip,
+    original: Generator,
+    arguments: Mapping[str, Any],
+    options: Tuning,
+    out: Path,
+    *,
+    directions: Mapping[str, F64] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    device: torch.device | None = None,
+    quiet: bool = False,
+) -> Outcome:
+    """Tune a copy of `original` to a clip, or go on where the folder `out` has a tuning of it.
+
+    arguments: of the generator's constructor. directions: (w_dim,) by name, at least those of `options.edits`. facts:
+    kept in the checkpoint. Raises TrainerError: RecipeError and CheckpointError before a step is made.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with closing(Alone(out)):
+        run = _Run(clip, original, arguments, options, out, dict(directions or {}), dict(facts or {}), device)
+        run.resume()
+        return run.through(quiet)
+
+
+def border_error(generator: Generator, clip: Clip, offset: F64 | None = None) -> float:
+    """Mean over the clip of the squared border error (three times a mean, pictures in -1..1) of frames whose codes are
+    moved by `offset` (w_dim,)."""
+    device = next(generator.parameters()).device
+    errors = []
+    for index in range(len(clip)):
+        with torch.no_grad():
+            image = generator.synthesis(_moved(clip.code(index), offset).to(device))
+        border = clip.masks(index).border.to(device)
+        errors.append(float(masked_error(image, clip.crop(index).to(device), border)))
+    return float(np.mean(errors))
+
+
+def reconstruction_psnr(generator: Generator, clip: Clip) -> float:
+    """Mean over the clip of the peak signal-to-noise ratio in dB of the pivots' pictures against the crops."""
+    device = next(generator.parameters()).device
+    ratios = []
+    for index in range(len(clip)):
+        with torch.no_grad():
+            image = generator.synthesis(clip.code(index).to(device)).clamp(-1, 1)
+        error = float((image - clip.crop(index).to(device)).square().mean()) / 4.0
+        ratios.append(-10.0 * math.log10(max(error, 1e-12)))
+    return float(np.mean(ratios))
+
+
+class _Run:
+    """One tuning: see `tune`."""
+
+    def __init__(
+        self,
+        clip: Clip,
+        original: Generator,
+        arguments: Mapping[str, Any],
+        options: Tuning,
+        out: Path,
+        directions: dict[str, F64],
+        facts: dict[str, Any],
+        device: torch.device | None,
+    ) -> None:
+        self.clip, self.options, self.out = clip, options, out
+        self.arguments, self.facts = as_json(arguments), facts
+        self.directions, self.device = directions, device or torch.device("cpu")
+        self._check(original)
+        self.distance = _on(
+            distance(options.pivotal.perceptual, options.pivotal.lpips, "tuning.pivotal.lpips"), self.device
+        )
+        self.original = _frozen(original, self.device)
+        self.generator = copy.deepcopy(original).to(self.device).requires_grad_(True).train()
+        self.pivotal: Generator | None = None
+        self.step, self.counts = 0, [options.pivotal.passes * len(clip), options.stitching.passes * len(clip)]
+        self.optimiser = self._optimiser()
+
+    @property
+    def stage(self) -> str:
+        return PIVOTAL if self.step < self.counts[0] else STITCHING
+
+    def _check(self, original: Generator) -> None:
+        wanted = (original.num_ws, original.w_dim)
+        if self.clip.rows != wanted:
+            raise RecipeError(
+                f"the clip's codes have {self.clip.rows} rows and numbers, the generator {wanted}"
+            )
+        if original.resolution != self.clip.size:
+            raise RecipeError(
+                f"the generator makes {original.resolution} px, the clip's crops have {self.clip.size}; enrol anew"
+            )
+        for reach in self.options.edits:
+            if reach.name not in self.directions:
+                raise RecipeError(
+                    f"edit {reach.name!r} has no direction; name one of {sorted(self.directions)}"
+                )
+
+    def _optimiser(self) -> torch.optim.Adam:
+        if self.stage == PIVOTAL:
+            return pivotal.optimiser(self.generator, self.options.pivotal)
+        return torch.optim.Adam(self.generator.parameters(), lr=self.options.stitching.learning_rate)
+
+    # --- resuming ----------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        if not (self.out / "latest.json").exists():
+            return
+        found = checkpoint.read(self.out).of_system(SYSTEM)
+        training = found.training()
+        mine = self._described()
+        for name, what in (("clip", "of another clip"), ("tuning", "with other options")):
+            if training.state.get(name) != mine[name]:
+                raise CheckpointError(f"{self.out}: holds a tuning {what}; name another folder, or remove it")
+        try:
+            self.step, moments = int(training.state["step"]), training.state["moments"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise checkpoint.damaged(found, error) from error
+        found.load("generator", self.generator)
+        if "pivotal" in found.networks():
+            before = copy.deepcopy(self.original)
+            found.load("pivotal", before)
+            self.pivotal = before
+        self.optimiser = self._optimiser()
+        self._names().unpack(training.tensors, moments)
+
+    def _names(self) -> Names:
+        return Names({"generator": self.generator}, {"generator": self.optimiser})
+
+    def _described(self) -> dict[str, Any]:
+        asked = dataclasses.asdict(dataclasses.replace(self.options, save_every_s=0.0))
+        return {"clip": self.clip.fingerprint(), "tuning": as_json(asked)}
+
+    def _save(self, keeper: Keeper) -> Path:
+        tensors, numbers = self._names().pack()
+        weights = {"generator": self.generator.state_dict()}
+        if self.pivotal is not None:
+            weights["pivotal"] = self.pivotal.state_dict()
+        state = {"step": self.step, "moments": numbers, **self._described()}
+        about = Checkpoint(
+            SYSTEM,
+            dict.fromkeys(weights, self.arguments),
+            step=self.step,
+            data={"size": self.clip.size, "frames": len(self.clip)},
+            facts=self.facts,
+        )
+        return keeper.save(about, weights, Training(state, tensors))
+
+    # --- the steps ---------------------------------------------------------------------------------
+
+    def through(self, quiet: bool) -> Outcome:
+        keeper = Keeper(self.out, 1, lambda step: False)
+        saved_s, first, total = time.monotonic(), self.step, sum(self.counts)
+        with closing(Progress(total, self.step, quiet=quiet)) as progress, Stopping() as stopping:
+            while self.step < total and not stopping.asked:
+                if self.step == self.counts[0] and self.pivotal is None:
+                    self._turn()
+                scalars = self._one()
+                self.step += 1
+                progress.step(self.step, scalars)
+                if time.monotonic() - saved_s > self.options.save_every_s:
+                    self._save(keeper)
+                    saved_s = time.monotonic()
+        nothing_new = self.step == first and (self.out / "latest.json").exists()
+        kept = checkpoint.latest(self.out) if nothing_new else self._save(keeper)
+        return Outcome(
+            _frozen(self.generator, torch.device("cpu")),
+            self.pivotal,
+            self.step,
+            total,
+            kept,
+            stopping.asked,
+        )
+
+    def _turn(self) -> None:
+        """From the pivotal passes to those of the border: what the generator is now stays at hand."""
+        self.pivotal = _frozen(self.generator, self.device)
+        self.optimiser = self._optimiser()
+
+    def _one(self) -> dict[str, float]:
+        index = self.step % len(self.clip)
+        numbers = np.random.default_rng([self.options.seed, self.step])
+        ws, crop = self.clip.code(index).to(self.device), self.clip.crop(index).to(self.device)
+        terms = (
+            self._pivotal(ws, crop, numbers)
+            if self.stage == PIVOTAL
+            else self._border(index, ws, crop, numbers)
+        )
+        scalars = pivotal.step(self.optimiser, terms)
+        if not math.isfinite(scalars["loss"]):
+            raise DivergedError(
+                f"the loss is {scalars['loss']} at step {self.step} of the {self.stage} passes; lower their "
+                "learning_rate"
+            )
+        return scalars
+
+    def _pivotal(self, ws: Tensor, crop: Tensor, numbers: np.random.Generator) -> pivotal.Terms:
+        options = self.options.pivotal
+        terms = pivotal.pivot_terms(self.generator.synthesis(ws), crop, self.distance, options)
+        if options.locality.every and self.step % options.locality.every == 0:
+            drawn = numbers.standard_normal((1, self.generator.z_dim)).astype(np.float32)
+            z = torch.from_numpy(drawn).to(self.device)
+            terms |= pivotal.locality_terms(
+                self.generator, self.original, ws, z, self.distance, options.locality
+            )
+        return terms
+
+    def _border(self, index: int, ws: Tensor, crop: Tensor, numbers: np.random.Generator) -> pivotal.Terms:
+        options = self.options.stitching
+        offset = stitching.drawn_edit(self.options.edits, self.directions, numbers, options.several)
+        moved = _moved(ws, offset)
+        images = self.generator.synthesis(torch.cat((ws, moved)))
+        if self.pivotal is None:
+            raise RuntimeError("the border passes begin with the tuned generator at hand")
+        with torch.no_grad():
+            edited = self.pivotal.synthesis(moved)
+        masks = self.clip.masks(index)
+        masks = dataclasses.replace(
+            masks, border=masks.border.to(self.device), content=masks.content.to(self.device)
+        )
+        return {
+            **pivotal.pivot_terms(images[:1], crop, self.distance, self.options.pivotal),
+            **stitching.amortised_terms(images[1:], crop, edited, masks, options),
+        }
+
+
+def _moved(ws: Tensor, offset: F64 | None) -> Tensor:
+    return ws if offset is None else ws + torch.from_numpy(offset).to(ws)
+
+
+def _frozen(generator: Generator, device: torch.device) -> Generator:
+    return copy.deepcopy(generator).to(device).requires_grad_(False).eval()
+
+
+def _on(module: nn.Module | None, device: torch.device) -> nn.Module | None:
+    return None if module is None else module.to(device)
