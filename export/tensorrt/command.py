@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from engine.commands import add_accept
+
 if TYPE_CHECKING:
     from engine.bundle import Bundle
     from engine.plans.request import Flavour, Precision, Progress
@@ -67,9 +69,7 @@ def add_plan(commands: Any) -> None:
     parser.add_argument(
         "--cache", type=Path, metavar="FOLDER", help="of the models: plans and timings lie in it"
     )
-    parser.add_argument(
-        "--accept", action="append", default=[], metavar="NAME", help="terms of a bundle that you accept"
-    )
+    add_accept(parser)
 
 
 def run_plan(options: argparse.Namespace) -> None:
