@@ -48,7 +48,7 @@ define set_up
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --config-settings editable_mode=compat --editable "$(1)"
 	@# what pip would do on one core; a package's templates need not be Python
-	-@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 endef
 
 $(VENV)/.installed: pyproject.toml

@@ -67,4 +67,5 @@ def test_make_says_that_it_sets_up(target: str, tmp_path: Path) -> None:
     assert first[0] == "setting up .venv, about a minute"
     assert [line.split()[:3] for line in first[1:3]] == [["stub", "-m", "venv"], ["python", "-m", "pip"]]
     assert first[2].split()[-1] == (".[dev]" if target == "test" else ".")
-    assert made() == first[3:]
+    assert first[3].split()[:3] == ["python", "-m", "compileall"]
+    assert made() == first[4:]
