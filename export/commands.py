@@ -40,12 +40,15 @@ def _add_import(commands: Any) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, metavar="CHECKPOINT", help="folder to write")
     parser.add_argument(
-        "--size", type=int, metavar="N", help="side of the pictures, where the files do not say it (128)"
+        "--size",
+        type=int,
+        metavar="N",
+        help="side of the pictures, where the files do not say it (128; maskgan 512)",
     )
     parser.add_argument(
         "--crop",
         metavar="RULE",
-        help="how its training cut faces: box, celeba or face (default: as the official program)",
+        help="how its training cut faces: box, celeba, celeba-hq or face (default: as the official program)",
     )
 
 

@@ -12,10 +12,20 @@ if TYPE_CHECKING:
     from export.official import Importer
     from export.plan import Plan
 
-EXPORTERS: Final = {"ganimation": "export.ganimation", "geogan": "export.geogan"}
+EXPORTERS: Final = {
+    "ganimation": "export.ganimation",
+    "geogan": "export.geogan",
+    "maskgan": "export.maskgan",
+    "stit": "export.stit",
+}
 """System to the module whose `plan(loaded)` says what its bundle holds. It is imported when it is asked for."""
 
-IMPORTERS: Final = {"ganimation": "export.official.ganimation", "geogan": "export.official.geogan"}
+IMPORTERS: Final = {
+    "ganimation": "export.official.ganimation",
+    "geogan": "export.official.geogan",
+    "maskgan": "export.official.maskgan",
+    "stit": "export.official.stit",
+}
 """System to the module that reads its files from elsewhere: an export.official.Importer. Imported likewise."""
 
 

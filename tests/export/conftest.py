@@ -88,7 +88,7 @@ def maskgan(tmp_path: Path) -> Callable[..., Path]:
     def make(data: Any = None, size: int = 64, companions: Any = None, **arguments: Any) -> Path:
         torch.manual_seed(7)
         networks = {"generator": {"width": 4, "downsamples": 2, "blocks": 1} | arguments}
-        networks |= {"mask_vae": {"width": 2, "latent": 8, "size": 32}, "parser": {"width": 2}}
+        networks |= {"mask_vae": {"width": 2, "latent": 8, "size": 64}, "parser": {"width": 2}}
         for name, replaced in (companions or {}).items():
             networks[name] |= replaced
         made = {name: KINDS[name](**given) for name, given in networks.items()}

@@ -77,9 +77,31 @@ def _geogan(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]
     }
 
 
+def _maskgan(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
+    """A layout in the style of the crop; and how sure MaskVAE and the parser are of each class."""
+    labels = _layout(seed, image.shape[1])
+    style = run("style", {"labels": _layout(seed + 1, image.shape[1]), "image": image})
+    found = {"generator": _grey(run("generator", {"labels": labels, **style})["image"])}
+    for name, port, given in (("mask_vae", "labels", labels), ("parser", "image", image)):
+        found[name] = 255.0 * _likely(run(name, {port: given})["logits"])
+    return found
+
+
+def _layout(seed: int, size: int) -> Array:
+    """A label map that nobody drew: patches of the 19 classes, uint8 (1, S, S)."""
+    coarse = np.random.default_rng(seed).integers(0, 19, (8, 8), np.uint8)
+    return coarse.repeat(size // 8, 0).repeat(size // 8, 1)[None]
+
+
+def _likely(logits: Array) -> Array:
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(shares / shares.sum(1, keepdims=True))
+
+
 SHOWN: dict[str, Callable[[Run, Array, Array, int], dict[str, Array]]] = {
     "ganimation": _ganimation,
     "geogan": _geogan,
+    "maskgan": _maskgan,
 }
 """By system: from two crops, uint8 (1, S, S, 3), and a seed to pictures, (1, 3, S, S)."""
 
