@@ -12,6 +12,12 @@ from export.frame.graph import Written
 WRITERS: Final = {"ganimation": "export.frame.ganimation", "geogan": "export.frame.geogan"}
 """System to the module whose `write(infos, files, parameters)` gives its frame graphs by name."""
 
+WITHOUT: Final = {
+    "maskgan": "its layouts are changed by the engine between two networks; none is written yet",
+    "stit": "its pictures are pasted by the seams that its tuning settled; none is written yet",
+}
+"""Systems whose bundles have none, and why: one that exports stands here or above."""
+
 
 def write_frames(
     system: str, infos: Mapping[str, GraphInfo], files: Mapping[str, bytes], parameters: Parameters

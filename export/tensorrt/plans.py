@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.bundle import FRAME, Bundle, GraphInfo
 from engine.errors import BundleError
-from engine.free_batch import settled
+from engine.free_batch import is_free, settled
 from engine.plans.probe import make_probe
 from engine.plans.request import BATCHES, WORKSPACE_BYTES, Built, Flavour, PlanRequest, Precision, Progress
 from engine.plans.structure import structure
@@ -72,9 +72,16 @@ def prepared(
     """
     sizes = tuple(batches)
     try:
-        model = onnx.load_from_string(settled(graph, 1))  # one that is free in the file, too, is freed anew
-        if sizes != (1,):
-            model = batched(model, None if len(sizes) > 1 else sizes[0])
+        if name.startswith(FRAME) and is_free(
+            graph
+        ):  # written for any number, and with sides that are free as well
+            model = onnx.load_from_string(graph if len(sizes) > 1 else settled(graph, sizes[0]))
+        else:
+            model = onnx.load_from_string(
+                settled(graph, 1)
+            )  # one that is free in the file, too, is freed anew
+            if sizes != (1,):
+                model = batched(model, None if len(sizes) > 1 else sizes[0])
         if calibration is not None:
             calibration = (_repeated(case, sizes[0]) for case in calibration)
         data: bytes = lower(model, precision, calibration=calibration).SerializeToString(deterministic=True)
@@ -101,7 +108,8 @@ def make_plans(
     """Builds one plan after the other. progress: gives a listener for the graph of that name. Raises MarotteError."""
     toolkit = load(wanted.flavour) if toolkit is None else toolkit
     for name in wanted.graphs or tuple(bundle.manifest.graphs):
-        batches = (1,) if name.startswith(FRAME) else wanted.batches
+        alone = name.startswith(FRAME) and name not in bundle.batched  # written before they took several
+        batches = (1,) if alone else wanted.batches
         found = None if wanted.calibration is None else cases(wanted.calibration, name)
         lowered = prepared(bundle.data(name), name, wanted.precision, batches, found)
         request = PlanRequest(

@@ -13,13 +13,13 @@ import marotte
 from engine.bundle import FRAME, open_bundle
 from engine.bundles import SHIPPED, names
 from engine.errors import BundleError
-from engine.generators import open_generator
+from engine.generators import frame_opening, open_generator
 from engine.generators.frame_runner import FrameGenerator
 from export import pack as packing
 from export.checkpoints import load
 from export.frame import add, parity
 from export.frame.parity import Apart, FrameReport
-from export.frame.writers import WRITERS
+from export.frame.writers import WITHOUT, WRITERS
 from export.pack import pack
 from export.systems import EXPORTERS, plan_of
 from tests.export.test_systems import official_checkpoint
@@ -33,23 +33,29 @@ def framed(folder: Path) -> list[str]:
     return [name for name in open_bundle(folder).manifest.graphs if name.startswith(FRAME)]
 
 
+def test_every_system_has_frame_graphs_or_says_why_not() -> None:
+    """Nobody is left out of the tests by system, and what is written can be run."""
+    assert EXPORTERS.keys() <= WRITERS.keys() | WITHOUT.keys()
+    assert not WRITERS.keys() & WITHOUT.keys()
+    assert WRITERS.keys() == frame_opening._SYSTEMS.keys()
+
+
 @pytest.mark.full
+@pytest.mark.parametrize("system", sorted(WRITERS))
 def test_export_adds_frame_graphs_and_compares_them(
-    ganimation: Callable[..., Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    system: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Unasked, compared with the CPU path, around networks whose batch is free; the bundle runs by them."""
-    monkeypatch.setattr(parity, "ON_CPU", ("onnxruntime",))
+    """Unasked, every mode against the CPU path on every runtime; they take batches, and the bundle runs by them."""
     out = tmp_path / "bundle"
-    assert marotte.main(["export", str(ganimation()), "--out", str(out)]) == 0
-    told = capsys.readouterr().out
-    assert "frame graph, edit: 100" in told
-    assert "frame graph, puppet: 100" in told
-    manifest = open_bundle(out).manifest
-    assert list(manifest.graphs) == ["generator", "frame"]
-    assert set(manifest.parity["frames"]["runtimes"]) == {"onnxruntime"}
+    assert marotte.main(["export", str(request.getfixturevalue(system)()), "--out", str(out)]) == 0
+    assert "frame graph, edit" in capsys.readouterr().out
+    bundle = open_bundle(out)
+    found = bundle.manifest.parity["frames"]["runtimes"]
+    assert set(found) == {"openvino", "onnxruntime"}
+    for one in found.values():
+        assert all(case["within_one"] >= parity.GATE for case in one["cases"].values())
+    assert FRAME in framed(out)
+    assert set(framed(out)) <= bundle.batched
     generator, runner = open_generator(out, backend="onnxruntime", frames=True, batches=(1, 2))
     runner.close()
     assert isinstance(generator, FrameGenerator)
@@ -126,7 +132,7 @@ def test_shipped_bundles_stay_small() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("system", sorted(EXPORTERS.keys() & WRITERS))
+@pytest.mark.parametrize("system", sorted(WRITERS))
 def test_the_official_width_has_frame_graphs_too(system: str, parity_root: Path, tmp_path: Path) -> None:
     """Weights by rule, at the published size: every picture as the CPU path has it, on every runtime."""
     loaded = official_checkpoint(system, parity_root, tmp_path)
