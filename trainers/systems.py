@@ -15,6 +15,7 @@ SYSTEMS = {
     "ganimation": "trainers.ganimation.training:GANimation",
     "geogan": "trainers.geogan.training:GeoGAN",
     "maskgan": "trainers.maskgan.training:MaskGAN",
+    "stit": "trainers.stit.training:STIT",
 }
 """Name to "module:class"; the module is imported when the system is asked for."""
 
