@@ -12,6 +12,7 @@
     │   ├── ManifestError
     │   ├── ChecksumError
     │   ├── VersionError
+    │   ├── UneditedError     it left a face as it was, though a change was asked for
     │   └── PortError         an array does not fit the graph's port
     ├── BackendError          an inference runtime is absent or failed
     │   └── PlanError         a plan cannot be built, kept or loaded
@@ -73,6 +74,10 @@ class ChecksumError(BundleError):
 
 class VersionError(BundleError):
     """The bundle was written for another version of the format."""
+
+
+class UneditedError(BundleError):
+    """A bundle's answer left the driver's face as it was, though a change was asked for that has to be seen."""
 
 
 class PortError(BundleError):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from engine.blend import paste
-from engine.errors import ConfigError, MarotteError, PortError
+from engine.errors import ConfigError, MarotteError, PortError, UneditedError
 from engine.fallback import Fallback, FallbackConfig
 from engine.features import extract
 from engine.features.action_units import with_blendshapes
@@ -45,6 +45,7 @@ from engine.types import (
     Signal,
     Source,
 )
+from engine.unedited import left_as_it_was
 
 _log = logging.getLogger("marotte.pipeline")
 
@@ -95,6 +96,9 @@ class Session:
     callers who have done with one when they ask for the next.
     neutral: pins the driver's resting face in place of calibration. clock: monotonic seconds, on the same clock as
     Frame.arrived_s.
+
+    A generator may state of an edit that a change was asked for which has to be seen (`asks(state, drive)`, of the last
+    `inputs`): an answer that leaves the face as it was is a fault then, and the fallback is shown.
 
     controls and smoothing (see engine.smooth.FeatureSmoother.strength) may be set between two frames, by the thread
     that measures.
@@ -334,7 +338,7 @@ class Session:
 
     def _picture(self, work: Work, outputs: Sequence[Ports | Exception]) -> U8:
         picture: U8 | None = None
-        for (slot, _), output in zip(work.drives, outputs):
+        for (slot, drive), output in zip(work.drives, outputs):
             if isinstance(output, Exception):
                 raise output
             patch = self._generator.patch(slot.state, output)
@@ -344,6 +348,7 @@ class Session:
                 picture = paste(patch, scene.drawn.room(patch.canvas.shape, scene.fallback.last))
             else:  # a further face goes into the picture that already holds the first
                 picture = paste(replace(patch, canvas=picture), picture)
+            self._check_edited(picture, slot, drive)
         if picture is None:
             raise MarotteError("the runner gave back nothing; expected one answer per face")
         return picture
@@ -356,6 +361,17 @@ class Session:
             raise PortError(f"canvas: expected {expected.shape}, got {canvas.shape}")
         if edits and canvas is not expected:
             raise PortError("canvas: got another picture, expected the driver's frame that is edited")
+
+    def _check_edited(self, picture: U8, slot: Slot, drive: Drive) -> None:
+        """What shows the driver as before is no edit, and nobody would see that it is none."""
+        asks = getattr(self._generator, "asks", None)
+        if self._config.mode is not Mode.EDIT or asks is None or not asks(slot.state, drive):
+            return
+        if left_as_it_was(picture, drive.frame.rgb, drive.face, drive.features.occlusion):
+            raise UneditedError(
+                f"{self._generator.name}: it left the face as it is, though a change was asked for; its bundle does "
+                "not edit: use another one"
+            )
 
     def _reason(self, error: Exception) -> str:
         if type(error) not in self._logged:

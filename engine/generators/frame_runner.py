@@ -103,6 +103,11 @@ class FrameGenerator:
         state.crop, state.canvas = shot.crop, canvas
         return _ports(shot, canvas[None] if state.portrait is None else state.portrait)
 
+    def asks(self, state: FrameState, drive: Drive) -> bool:
+        """As the generator says of itself."""
+        asks = getattr(self.inner, "asks", None)
+        return asks is not None and bool(asks(state.state, drive))
+
     def patch(self, state: FrameState, outputs: Ports) -> Patch:
         if state.canvas is None or state.crop is None:
             return self.inner.patch(state.state, outputs)

@@ -268,7 +268,7 @@ def test_relative_units_are_fed_how_much_changes(tmp_path: Path) -> None:
     frame = frame_at(0)
     moved, _ = puppet.step(frame)
     assert np.abs(moved.rgb[64, 64] - (0.7 * 60 + 0.3 * colour(0.0, 0.3))).max() <= 3
-    untouched = edited(opened, frame, smiling)
+    untouched = edited(opened, frame, smiling, mouth=1.0, eyes=1.0, brows=1.0)
     assert (untouched == frame.rgb).all()
     opened[1].close()
     with pytest.raises(ManifestError, match="units are 'percent', expected absolute or relative"):
@@ -310,6 +310,48 @@ def test_what_no_training_showed_is_asked_of_no_bundle(
     runner.close()
     told = [record.getMessage() for record in caplog.records if "never showed AU06" in record.getMessage()]
     assert len(told) == (0 if learnt else 1)
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """A bundle that keeps every pixel, whatever is asked."""
+    folder = write_ganimation(tmp_path_factory.mktemp("idle") / "idle", attention=1.0, units="relative")
+    generator, runner = open_generator(str(folder))
+    yield generator, runner
+    runner.close()
+
+
+@pytest.mark.parametrize(
+    ("offsets", "passes"),
+    [
+        ({"AU12": 0.6}, False),
+        ({"AU04": -0.5}, False),
+        ({}, True),
+        ({"AU12": 0.2}, True),
+        ({"AU06": 1.0}, True),
+    ],
+)
+def test_a_bundle_that_does_not_edit_shows_nobody(
+    idle: Opened, offsets: dict[str, float], passes: bool
+) -> None:
+    """Where a change has to be seen and no pixel of the face changes, the driver is not shown; an edit of nothing, or
+    of next to nothing, or of what the bundle never learnt, is the frame as it came."""
+    session = edit_session(idle, Scripted((face_at(100, 80),)), controls=Controls(au_offsets=offsets))
+    for number in range(3):
+        frame = frame_at(number, seed=number)
+        result, report = session.step(frame)
+        assert (report.outcome is Outcome.GENERATED) == passes
+        assert (result.rgb == frame.rgb).all() == passes
+        assert passes or str(report.reason).startswith("UneditedError: idle: it left the face as it is")
+
+
+def test_a_face_that_is_hidden_or_out_of_sight_is_not_judged(idle: Opened) -> None:
+    """Its own pixels may stay there, and they do."""
+    controls = Controls(au_offsets={"AU12": 1.0})
+    aside = edit_session(idle, Scripted((face_at(-10, 80),)), controls=controls)
+    behind = edit_session(idle, Scripted((face_at(100, 80),)), controls=controls, occlusion=Covering("left"))
+    for session in (aside, behind):
+        assert session.step(frame_at(0))[1].outcome is Outcome.GENERATED
 
 
 class TestFailClosed:

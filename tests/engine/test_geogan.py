@@ -88,6 +88,18 @@ def test_the_donor_is_laid_over_the_face(opened: Opened, half: Opened) -> None:
         assert (result.rgb[:, :30] == HUE).all()
 
 
+def test_a_bundle_that_takes_nothing_of_a_donor_shows_nobody(tmp_path: Path) -> None:
+    """A mask of nothing leaves the driver's own face: no frame of it leaves. There may be nothing to take away."""
+    generator, runner = open_generator(str(write_geogan(tmp_path / "idle", mask=0.0)))
+    session = edit_session((generator, runner), Scripted((face_at(100, 80),)), [donor_source(90)])
+    result, report = session.step(frame_at(0))
+    assert (report.outcome, str(report.reason).split(":")[0]) == (Outcome.WAITING, "UneditedError")
+    assert not (result.rgb == HUE).all(2).any()
+    session.controls = Controls(remove=True)
+    assert session.step(frame_at(1))[1].outcome is Outcome.GENERATED
+    runner.close()
+
+
 def test_the_donor_is_sampled_from_its_own_pixels(opened: Opened) -> None:
     """At zero flow a donor as large as the face keeps stripes that the network cannot see."""
     donor = textured()

@@ -41,6 +41,8 @@ from engine.plug import Ports
 from engine.types import AU_NAMES, F32, U8, Controls, Crop, Drive, Mode, Patch, Signal, Source
 
 GRAPH = "generator"
+ASKED = 0.5
+"""The change of an AU from which on any network's answer is seen (docs/decisions/0007)."""
 
 _log = logging.getLogger("marotte.ganimation")
 
@@ -70,7 +72,8 @@ class _Now(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class FaceState:
-    """One session's face. seen: the driver's AUs as they were last seen, NaN before. now: the drive at hand."""
+    """One session's face. seen: the driver's AUs as they were last seen, NaN before. now: the drive at hand. change:
+    the largest that it asks for of any AU, after what the bundle knows."""
 
     prepared: PreparedFace
     steady: SteadyCrop
@@ -80,6 +83,7 @@ class FaceState:
     seen: F32
     track_id: int | None = None
     now: _Now | None = None
+    change: float = 0.0
 
 
 class Ganimation:
@@ -178,7 +182,14 @@ class Ganimation:
             )
         self._tell(drive.controls)
         state.aus[0] = np.where(self._learnt, wanted, 0.0)[self._columns]
-        return np.clip(state.aus, self._low, self._high, out=state.aus)
+        np.clip(state.aus, self._low, self._high, out=state.aus)
+        before = 0.0 if self._relative else np.where(self._learnt, own, 0.0)[self._columns]
+        state.change = float(np.abs(state.aus[0] - before).max(initial=0.0))
+        return state.aus
+
+    def asks(self, state: FaceState, drive: Drive) -> bool:
+        """See engine.pipeline.Session: whether the last `inputs` asked for a change that has to be seen."""
+        return state.change >= ASKED
 
     def _tell(self, controls: Controls) -> None:
         """Once, where somebody asks for what the training never showed: an expression, say."""

@@ -181,6 +181,10 @@ class Geogan:
         if not self._removes:
             raise InputError(f"{self.name}: it cannot take an attribute away; name another bundle")
 
+    def asks(self, state: FaceState, drive: Drive) -> bool:
+        """See engine.pipeline.Session: a donor is always seen, but there may be nothing to take away."""
+        return bool(state.donors) and not state.removing
+
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         if state.now is None:
             raise PortError(f"{self.name}: got outputs before any inputs, expected them in turn")
