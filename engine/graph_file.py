@@ -2,7 +2,8 @@
 
 Allowed is one graph of the operators listed here, in one of the opsets that ONNX Runtime, OpenVINO and TensorRT all
 take, with its weights inside it. Refused are external data, functions, other domains, control flow and sub-graphs,
-training information, and ports other than those of the manifest, whose sizes are all fixed but a frame's.
+training information, ports other than those of the manifest, whose sizes are all fixed but a frame's, and results that
+would take more memory than any face needs (engine/graph_sizes.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 
 from engine.errors import BundleError
 from engine.free_batch import settled
+from engine.graph_rules import Constant, Node
+from engine.graph_sizes import check_memory, check_size
 from engine.protobuf import Field, Kind, Layout, read
 
 OPSETS: Final = (17, 18)
@@ -36,10 +39,7 @@ OPERATORS: Final = frozenset({
 
 MOST_NODES: Final = 20_000
 MOST_TENSORS: Final = 20_000
-MOST_ELEMENTS: Final = 1 << 28
-"""Most entries of one port, one weight, or one result whose size is stated in the file."""
 _MOST_ENTRIES: Final = 4096  # of an attribute
-_MOST_RANK: Final = 8
 _MOST_SHOWN: Final = 400  # letters of what is wrong: names in it come out of the file
 _MOST_SCALE: Final = 16.0  # of one Resize, per axis
 
@@ -55,6 +55,9 @@ _DTYPES: Final[Mapping[int, tuple[str, int]]] = {
     10: ("float16", 2),
 }
 _FLOAT, _INT, _STRING, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 6, 7, 8
+_VALUES: Final = {_FLOAT: "f", _INT: "i", _STRING: "s", _FLOATS: "floats", _INTS: "ints", _STRINGS: "strings"}
+_EMPTY: Final[Mapping[str, Any]] = {"f": 0.0, "i": 0, "s": b""}
+"""What a field holds that is not written, being that."""
 _SHAPING: Final[Mapping[str, Sequence[int]]] = {
     "Expand": (1,), "Pad": (1,), "Reshape": (1,), "Resize": (2, 3), "Slice": (1, 2, 3, 4), "Split": (1,),
     "Squeeze": (1,), "Tile": (1,), "Unsqueeze": (1,),
@@ -129,7 +132,9 @@ def check_graph(data: bytes, inputs: Sequence[PortLike], outputs: Sequence[PortL
         _check_ports("input", graph["input"], inputs)
         _check_ports("output", graph["output"], outputs)
         constants = _constants(graph["initializer"])
-        _check_nodes(graph["node"], constants, inputs, outputs)
+        nodes = _checked_nodes(graph["node"], constants, inputs, outputs)
+        sizes = {port.name: port.shape for port in inputs}
+        check_memory(nodes, constants, sizes, [port.name for port in outputs])
     except ValueError as error:
         shown = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:_MOST_SHOWN])
         raise BundleError(f"the graph cannot be used: {shown}; export it again") from error
@@ -169,7 +174,7 @@ def _port(entry: memoryview, side: str) -> tuple[str, tuple[tuple[int, ...], str
     sizes = tuple(
         _size(read(dim, _DIM, f"a size of {name!r}"), f"the {side} {name!r}") for dim in shape["dim"]
     )
-    _check_size(sizes, f"the {side} {name!r}")
+    check_size(sizes, f"the {side} {name!r}")
     return name, (sizes, _dtype(tensor.get("elem_type"), name)[0])
 
 
@@ -188,18 +193,11 @@ def _dtype(code: int | None, name: str) -> tuple[str, int]:
     return _DTYPES[code]
 
 
-def _check_size(sizes: Sequence[int], what: str, least: int = 0) -> None:
-    if len(sizes) > _MOST_RANK or any(size < least for size in sizes):
-        raise ValueError(f"{what} has the shape {tuple(sizes)[:16]}, expected up to {_MOST_RANK} fixed sizes")
-    if math.prod(sizes) > MOST_ELEMENTS:
-        raise ValueError(f"{what} has the shape {tuple(sizes)}, expected {MOST_ELEMENTS} entries at most")
-
-
-def _constants(entries: Sequence[memoryview]) -> dict[str, memoryview]:
-    """The weights' bytes by name."""
+def _constants(entries: Sequence[memoryview]) -> dict[str, Constant]:
+    """The weights by name."""
     if len(entries) > MOST_TENSORS:
         raise ValueError(f"it has {len(entries)} weights, expected {MOST_TENSORS} at most")
-    found: dict[str, memoryview] = {}
+    found: dict[str, Constant] = {}
     for entry in entries:
         tensor = read(entry, _TENSOR, "a weight")
         name = tensor.get("name", "")
@@ -207,28 +205,30 @@ def _constants(entries: Sequence[memoryview]) -> dict[str, memoryview]:
             raise ValueError(f"two weights have the name {name!r}")
         if tensor.get("data_location", 0):
             raise ValueError(f"the weight {name!r} lies outside the file")
-        _check_size(tensor["dims"], f"the weight {name!r}")
+        check_size(tensor["dims"], f"the weight {name!r}")
         expected = math.prod(tensor["dims"]) * _dtype(tensor.get("data_type"), name)[1]
-        found[name] = tensor.get("raw_data", memoryview(b""))
-        if len(found[name]) != expected:
-            raise ValueError(f"the weight {name!r} has {len(found[name])} bytes, expected {expected}")
+        raw = tensor.get("raw_data", memoryview(b""))
+        if len(raw) != expected:
+            raise ValueError(f"the weight {name!r} has {len(raw)} bytes, expected {expected}")
+        found[name] = Constant(tuple(tensor["dims"]), raw, tensor["data_type"])
     return found
 
 
-def _check_nodes(
+def _checked_nodes(
     entries: Sequence[memoryview],
-    constants: Mapping[str, memoryview],
+    constants: Mapping[str, Constant],
     inputs: Sequence[PortLike],
     outputs: Sequence[PortLike],
-) -> None:
+) -> list[Node]:
     if len(entries) > MOST_NODES:
         raise ValueError(f"it has {len(entries)} nodes, expected {MOST_NODES} at most")
     known = set(constants) | {port.name for port in inputs}
     if len(known) < len(constants) + len(inputs):
         raise ValueError("an input has the name of a weight")
+    nodes = []
     for entry in entries:
         node = read(entry, _NODE, "a node")
-        _check_node(node, constants)
+        nodes.append(_checked_node(node, constants))
         for name in node["input"]:
             if name and name not in known:
                 raise ValueError(f"a {node['op_type']} reads {name!r}, which nothing before it gives")
@@ -239,30 +239,38 @@ def _check_nodes(
     for port in outputs:
         if port.name not in known:
             raise ValueError(f"nothing computes its output {port.name!r}")
+    return nodes
 
 
-def _check_node(node: Mapping[str, Any], constants: Mapping[str, memoryview]) -> None:
+def _checked_node(node: Mapping[str, Any], constants: Mapping[str, Constant]) -> Node:
     kind, domain = node.get("op_type", ""), node.get("domain", "")
     if domain not in ("", "ai.onnx"):
         raise ValueError(f"it uses {domain}.{kind}, expected operators of ONNX's own domain")
     if kind not in OPERATORS:
         raise ValueError(f"it uses the operator {kind!r}, which is not one of those that a bundle may use")
-    for entry in node["attribute"]:
-        _check_attribute(read(entry, _ATTRIBUTE, f"an attribute of a {kind}"), kind)
+    if not node["input"] or not node["output"]:
+        raise ValueError(f"a {kind} reads or gives nothing")
+    attributes = dict(
+        _attribute(read(entry, _ATTRIBUTE, f"an attribute of a {kind}"), kind) for entry in node["attribute"]
+    )
+    if len(attributes) < len(node["attribute"]):
+        raise ValueError(f"a {kind} states an attribute twice")
     for index in _SHAPING.get(kind, ()):
         name = node["input"][index] if index < len(node["input"]) else ""
         if name and name not in constants and not _part_of_constant(node, constants):
             raise ValueError(f"the sizes of a {kind} are computed, expected constants")
         if name in constants:
-            _check_shaping(kind, index, constants[name])
+            _check_shaping(kind, index, constants[name].data)
+    return Node(kind, tuple(node["input"]), tuple(node["output"]), attributes)
 
 
-def _part_of_constant(node: Mapping[str, Any], constants: Mapping[str, memoryview]) -> bool:
+def _part_of_constant(node: Mapping[str, Any], constants: Mapping[str, Constant]) -> bool:
     """Whether a node takes a part of a constant: it is no larger than that, whatever its bounds are."""
     return bool(node["op_type"] == "Slice" and node["input"] and node["input"][0] in constants)
 
 
-def _check_attribute(attribute: Mapping[str, Any], kind: str) -> None:
+def _attribute(attribute: Mapping[str, Any], kind: str) -> tuple[str, Any]:
+    """Its name, and what it holds as its type says. Raises ValueError."""
     if attribute.get("type") not in (_FLOAT, _INT, _STRING, _FLOATS, _INTS, _STRINGS):
         shown = f"{attribute.get('name', '')!r} of a {kind}"
         raise ValueError(
@@ -270,6 +278,8 @@ def _check_attribute(attribute: Mapping[str, Any], kind: str) -> None:
         )
     if max(len(attribute[name]) for name in ("floats", "ints", "strings")) > _MOST_ENTRIES:
         raise ValueError(f"an attribute of a {kind} has more than {_MOST_ENTRIES} entries")
+    name = _VALUES[attribute["type"]]
+    return attribute.get("name", ""), attribute.get(name, _EMPTY.get(name))
 
 
 def _check_shaping(kind: str, index: int, data: memoryview) -> None:
@@ -283,7 +293,7 @@ def _check_shaping(kind: str, index: int, data: memoryview) -> None:
             raise ValueError(f"the sizes of a {kind} are not int64")
         sizes = [int(size) for size in np.frombuffer(data, "<i8")]
         if kind != "Pad":
-            _check_size(sizes, f"the result of a {kind}")
+            check_size(sizes, f"the result of a {kind}")
         elif any(abs(size) > _MOST_PADDING for size in sizes):
             raise ValueError(f"a Pad adds more than {_MOST_PADDING} on one side")
 

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engine.bundle import PortInfo
 from engine.errors import BundleError
-from engine.graph_file import MOST_ELEMENTS, OPERATORS, check_graph
+from engine.graph_file import OPERATORS, check_graph
+from engine.graph_sizes import MOST_ELEMENTS
 
 INPUTS = (PortInfo("x", (1, 3, 4, 4), "float32", None),)
 OUTPUTS = (PortInfo("y", (1, 3, 4, 4), "float32", None),)
