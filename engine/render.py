@@ -67,15 +67,14 @@ def render(
     "edit", edit the driver's own face, where `source` is a donor, a list of donors, or None.
 
     The result lasts as long as the driver. A picture as driver gives one frame, as a picture where `out` is named as
-    one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main
-    face, and each further face of the driver one of the others; an edit edits so many faces of the driver. au_offsets:
-    added to the action units, by name, in place of those of the named expression. remove: take the attribute
-    away. accept: names of acceptances that were given. report: a JSON file for the tally. frame_graph, task: as frames
-    and task of engine.puppet.Opening. Interrupted
-    (KeyboardInterrupt), what was rendered so far becomes a playable file, the report is written, and the
-    interruption goes on to the caller; before the first frame nothing is written.
-    Raises MarotteError before anything is written when an input, an option or
-    a name cannot be used, and leaves an older file of that name alone.
+    one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main face,
+    and each further face of the driver one of the others; an edit edits so many faces of the driver. au_offsets: added
+    to the action units, by name, in place of those of the named expression. remove: take the attribute away. accept:
+    names of acceptances that were given. report: a JSON file for the tally. frame_graph, task: as frames and task of
+    engine.puppet.Opening. Interrupted (KeyboardInterrupt), what was rendered so far becomes a playable file, the report
+    is written, and the interruption goes on to the caller; before the first frame nothing is written. Raises
+    MarotteError before anything is written when an input, an option or a name cannot be used, and leaves an older
+    file of that name alone.
     """
     mode = mode_of(mode)
     find_bundle(bundle)
@@ -87,28 +86,55 @@ def render(
     with ExitStack() as opened:
         media = opened.enter_context(open_media(driver))
         opened.enter_context(_concluded(tally, out, report))
-        _check_out(out, still=media.still)
-        if media.still and out.suffix.lower() not in PICTURE_SUFFIXES:
-            tally.notes.append(
-                f"{media.name} is a picture: the result is one frame; name a .png for a picture"
-            )
-        loaded = load(source, opening, bundle=bundle, mode=mode, accept=accept)
-        opened.callback(loaded.runner.close)
-        check_heeded(loaded.generator, controls)
-        _check_donor(loaded, controls)
+        _check_out(out, media, tally)
+        loaded = _load(source, opening, controls, opened, bundle=bundle, mode=mode, accept=accept)
         tally.about = _about(source, driver, out, bundle, controls, opening, loaded)
-        begin = _begin_still if media.still else _begin
-        session, frames = begin(loaded, opening, media, controls, opened, tally)
-        tally.notes += session.notes
-        size = media.size if mode is Mode.EDIT else loaded.sources[0].rgb.shape[1::-1]
-        sound = None if media.still else driver
-        writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound))
-        loaded.announce()
-        try:
-            write_frames(tally, session, frames, writer, media.frame_count, progress)
-        finally:
-            tally.conclude(media, writer, faces, len(loaded.sources), mode)
+        _play(loaded, opening, media, controls, opened, tally, driver=driver, out=out, progress=progress)
     return tally
+
+
+def _load(
+    source: Given,
+    opening: Opening,
+    controls: Controls,
+    opened: ExitStack,
+    *,
+    bundle: str,
+    mode: Mode,
+    accept: Iterable[str],
+) -> Loaded:
+    """As engine.puppet.load, closed with `opened`, and refused where it has no use for the controls."""
+    loaded = load(source, opening, bundle=bundle, mode=mode, accept=accept)
+    opened.callback(loaded.runner.close)
+    check_heeded(loaded.generator, controls)
+    _check_donor(loaded, controls)
+    return loaded
+
+
+def _play(
+    loaded: Loaded,
+    opening: Opening,
+    media: MediaReader,
+    controls: Controls,
+    opened: ExitStack,
+    tally: Tally,
+    *,
+    driver: Path | str,
+    out: Path,
+    progress: Progress | None,
+) -> None:
+    """The driver's frames, one by one, into the result."""
+    begin = _begin_still if media.still else _begin
+    session, frames = begin(loaded, opening, media, controls, opened, tally)
+    tally.notes += session.notes
+    size = media.size if loaded.mode is Mode.EDIT else loaded.sources[0].rgb.shape[1::-1]
+    sound = None if media.still else driver
+    writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound))
+    loaded.announce()
+    try:
+        write_frames(tally, session, frames, writer, media.frame_count, progress)
+    finally:
+        tally.conclude(media, writer, opening.faces, len(loaded.sources), loaded.mode)
 
 
 def check_heeded(generator: Generator, controls: Controls) -> None:
@@ -231,14 +257,16 @@ def _check_apart(paths: dict[str, Path | str | U8 | None]) -> None:
             raise ConfigError(f"{role}: {files[role]} is also the {other}; expected another file name")
 
 
-def _check_out(out: Path, *, still: bool) -> None:
+def _check_out(out: Path, media: MediaReader, tally: Tally) -> None:
     """Whether the result can be written, before a minute goes into making it."""
-    suffix = out.suffix.lower()
+    suffix, still = out.suffix.lower(), media.still
     if not still and suffix in PICTURE_SUFFIXES:
         raise ConfigError(f"{out.name}: the driver is a clip; expected an output such as {out.stem}.mp4")
     if suffix not in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
         expected = ", ".join((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) if still else VIDEO_SUFFIXES)
         raise ConfigError(f"out: got {out.name!r}, expected a name that ends in {expected}")
+    if still and suffix not in PICTURE_SUFFIXES:
+        tally.notes.append(f"{media.name} is a picture: the result is one frame; name a .png for a picture")
     Unfinished(out).discard()
 
 
