@@ -190,7 +190,7 @@ def _ask(graph: Graph, question: Probe, check: Callable[[Probe, Arrays], None]) 
         return {name: np.repeat(one, batch, axis=0) for name, one in arrays.items()} if batch > 1 else arrays
 
     expected = {name: array for name, array in question.expected.items() if name in names}
-    asked = Probe(given(question.inputs), given(expected), question.precision)
+    asked = Probe(given(question.inputs), given(expected), question.precision, question.scales)
     check(asked, graph.run(asked.inputs))
 
 

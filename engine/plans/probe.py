@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +19,16 @@ from engine.backends.graph import Graph, Port
 from engine.errors import BackendError, PlanError
 from engine.plans.background import LEAST_DB, check_outputs
 from engine.plans.request import Precision
+from engine.plans.structure import without_kernels
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
 
 LIMITS: Final[Mapping[str, float]] = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 4e-2}
-"""Largest error of a plan, as a share of the answer's own spread (both as root of the mean square), by precision."""
+"""Largest error of a plan, as a share of what the network adds to the answer (both as root of the mean square), by
+precision."""
 
-_LEAST_SPREAD: Final = 1e-3
+_LEAST_SCALE: Final = 1e-3
 _SIDE: Final = 96
 """Of a frame, where its size is free: small, and within what plans are made for."""
 _MATRIX: Final = "matrix"
@@ -36,11 +38,13 @@ _SEED: Final = 20260101
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """inputs, expected: one array per port. precision: that of the plan that is asked."""
+    """inputs, expected: one array per port. precision: that of the plan that is asked. scales: per port what an error
+    is a share of; where none is given, the answer's own spread."""
 
     inputs: Arrays
     expected: Arrays
     precision: Precision
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     def check(self, found: Arrays, name: str) -> None:
         """Raises PlanError unless every output is there, finite and near the answer."""
@@ -52,10 +56,10 @@ class Probe:
                 raise PlanError(
                     f"plan {name}: {port} gives {shown}, expected {expected.shape}; build it anew"
                 )
-            error = _error(got, expected)
+            error = _rms(got, expected) / self.scales.get(port, _spread(expected))
             if not error <= limit:  # a NaN is no error that is small enough
                 raise PlanError(
-                    f"plan {name}: {port} differs from the ONNX file by {error:.3g} of its spread, expected "
+                    f"plan {name}: {port} differs from the ONNX file by {error:.3g} of its scale, expected "
                     f"{limit:g} at most; it does not go live: build it anew"
                 )
 
@@ -68,6 +72,7 @@ class Probe:
         """As bytes for a file."""
         arrays = {f"in.{name}": array for name, array in self.inputs.items()}
         arrays |= {f"out.{name}": array for name, array in self.expected.items()}
+        arrays |= {f"scale.{name}": np.array(scale) for name, scale in self.scales.items()}
         file = io.BytesIO()
         np.savez_compressed(file, allow_pickle=False, precision=np.array(self.precision), **arrays)
         return file.getvalue()
@@ -81,13 +86,14 @@ def stored(data: bytes, name: str = "probe") -> Probe:
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise PlanError(f"{name} is no probe ({type(error).__name__}); build the plan anew") from error
     precision = str(arrays.pop("precision", ""))
-    inputs, expected = (
+    inputs, expected, scales = (
         {key.removeprefix(mark): array for key, array in arrays.items() if key.startswith(mark)}
-        for mark in ("in.", "out.")
+        for mark in ("in.", "out.", "scale.")
     )
-    if precision not in LIMITS or not inputs or not expected:
+    if precision not in LIMITS or not inputs or not expected or any(one.size != 1 for one in scales.values()):
         raise PlanError(f"{name} is no probe of a plan; build the plan anew")
-    return Probe(inputs, expected, precision)  # type: ignore[arg-type]  # it is one of LIMITS
+    sizes = {port: float(one) for port, one in scales.items()}
+    return Probe(inputs, expected, precision, sizes)  # type: ignore[arg-type]  # it is one of LIMITS
 
 
 def make_probe(
@@ -107,7 +113,27 @@ def make_probe(
         expected = {port: np.array(array) for port, array in opened.run(inputs).items()}
     finally:
         opened.close()
-    return Probe(inputs, expected, precision)
+    blank = _answer(without_kernels(graph), inputs, name)
+    scales = {port: _scale(answer, blank[port]) for port, answer in expected.items()}
+    return Probe(inputs, expected, precision, scales)
+
+
+def _answer(graph: bytes, inputs: Arrays, name: str) -> Arrays:
+    opened = _reference(graph, name)
+    try:
+        return {port: np.array(array) for port, array in opened.run(inputs).items()}
+    finally:
+        opened.close()
+
+
+def _scale(answer: NDArray[Any], blank: NDArray[Any]) -> float:
+    """What the network adds to what it would answer without having learnt anything, where that is less than the
+    answer's spread: a picture with a small change is judged by the change. blank: that other answer. Whole numbers are
+    judged by their spread, for they are rounded."""
+    added, spread = _rms(answer, blank), _spread(answer)
+    if np.issubdtype(answer.dtype, np.integer) or not added > _LEAST_SCALE:
+        return spread
+    return added if answer.size == 1 else min(added, spread)
 
 
 def _reference(graph: bytes, name: str) -> Graph:
@@ -142,7 +168,12 @@ def _drawn(ports: Sequence[Port], ranges: Mapping[str, tuple[float, float]]) -> 
     return drawn
 
 
-def _error(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    want = expected.astype(np.float64)
-    spread = max(float(want.std()), _LEAST_SPREAD)
-    return float(np.sqrt(np.mean((got.astype(np.float64) - want) ** 2))) / spread
+def _rms(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Root of the mean squared difference."""
+    return float(np.sqrt(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2)))
+
+
+def _spread(answer: NDArray[Any]) -> float:
+    """One number has none: its own size stands for it."""
+    found = answer.astype(np.float64)
+    return max(float(found.std() if found.size > 1 else np.abs(found).max(initial=0.0)), _LEAST_SCALE)

@@ -6,10 +6,11 @@ Of a personalised generator only the weights differ. A plan that was built for r
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
-from engine.protobuf import parts
+from engine.protobuf import parts, rewritten
 
 # Field numbers of onnx.proto3.
 _MODEL_GRAPH: Final = 7
@@ -20,6 +21,7 @@ _INPUT, _OPERATOR, _NODE_NAME = 1, 4, 3
 _DIMS, _TYPE, _WEIGHT_NAME, _VALUES = 1, 2, 8, 9
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 
+_KERNEL, _MATRIX = 4, 2  # ranks of weights
 _SIZED_BY: Final = {"Resize": (1, 2)}
 """Inputs that may be floats and decide on a size; all others that do are whole numbers."""
 
@@ -86,3 +88,33 @@ def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
         raise ValueError("a number stands where a part of the graph was expected")
     return value
+
+
+def without_kernels(graph: bytes) -> bytes:
+    """The graph with zeros for its kernels, or for its matrices where it has no kernels: what is left is what it
+    answers whatever it learnt. Raises ValueError for what is no ONNX file."""
+    ranks = {_rank(value) for value in _weights(graph)}
+    rank = _KERNEL if _KERNEL in ranks else _MATRIX
+
+    def emptied(weight: memoryview) -> bytes:
+        if _rank(weight) != rank:
+            return bytes(weight)
+        return rewritten(weight, {_VALUES: lambda values: bytes(len(values))})
+
+    return rewritten(graph, {_MODEL_GRAPH: lambda inside: rewritten(inside, {_WEIGHT: emptied})})
+
+
+def _weights(graph: bytes) -> Iterator[memoryview]:
+    for number, value in parts(graph):
+        if number == _MODEL_GRAPH:
+            inside = parts(_message(value))
+            yield from (_message(weight) for which, weight in inside if which == _WEIGHT)
+
+
+def _rank(weight: memoryview) -> int:
+    """Of a weight that a network learns; 0 for whole numbers and for single ones."""
+    fields = parts(weight)
+    sizes = [value for number, value in fields if number == _DIMS]
+    kind = next((value for number, value in fields if number == _TYPE), 0)
+    learnt = kind in FLOATS and math.prod(size for size in sizes[:2] if isinstance(size, int)) > 1
+    return len(sizes) if learnt else 0

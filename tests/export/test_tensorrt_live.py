@@ -12,10 +12,11 @@ import onnx
 import pytest
 
 import marotte
-from engine import backends
+from engine import backends, bundles
 from engine.backends import driver, open_graph, tensorrt
 from engine.bundle import Bundle, open_bundle
 from engine.errors import BackendError, PlanError
+from engine.free_batch import settled
 from engine.generators import open_generator
 from engine.plans import apart, making, policy
 from engine.plans.background import decibels
@@ -26,14 +27,17 @@ from engine.plans.request import Built, PlanRequest
 from engine.plans.structure import structure
 from export.checkpoints import load
 from export.pack import pack
+from export.rounding import rounded
 from export.systems import plan_of
 from export.tensorrt import from_bundle, plans
 from export.tensorrt.api import Toolkit
 from export.tensorrt.from_bundle import build_from_bundle
 from export.tensorrt.plans import prepared
 from export.tensorrt.refit import refit_graph
+from export.tensorrt.weights import with_weights
 from tests.engine import gpu_fakes
 from tests.engine.bundle_files import write_ganimation
+from tests.export.framed import framed_bundle
 from tests.export.tensorrt_graphs import tiny
 from tests.export.tiny_plan import LABEL
 
@@ -127,6 +131,34 @@ def test_two_exported_generators_are_one_graph_and_exchange_their_weights(
     assert gpu == ["generator.onnx built (1,)", "generator.onnx refitted (1,)"]
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("name", bundles.names())
+def test_what_is_right_passes_the_probe_in_lower_precision_and_a_lost_kernel_does_not(name: str) -> None:
+    """Every graph of the shipped bundles and its frame graphs: a right refit is never thrown away for its precision,
+    and the kernel in the middle of the network is missed where it is zero."""
+    bundle = open_bundle(bundles.find(name))
+    files = {graph: settled(bundle.data(graph), 1) for graph in bundle.manifest.graphs}
+    for graph, data in (files | dict(framed_bundle(bundle))).items():
+        for precision in ("fp16", "bf16"):
+            probe = make_probe(data, graph, precision)
+            lowered = rounded(onnx.load_from_string(prepared(data, graph, precision, (1,))))
+            go_live(probe, lambda arrays, lowered=lowered: _run(lowered.SerializeToString(), arrays), graph)
+        probe = make_probe(data, graph, "fp16")
+        with pytest.raises(PlanError, match="does not go live"):
+            go_live(probe, lambda arrays, data=data: _run(_without_kernel(data), arrays), graph)
+
+
+def _without_kernel(data: bytes) -> bytes:
+    model = onnx.load_from_string(data)
+    held = {weight.name: weight for weight in model.graph.initializer}
+    stored = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
+    kernels = [node.input[1] for node in model.graph.node if node.op_type.startswith("Conv")]
+    kernel = kernels[len(kernels) // 2]
+    weight = held[kernel if kernel in held else stored[kernel]]
+    values = onnx.numpy_helper.to_array(weight)
+    return with_weights(data, {weight.name: np.zeros_like(values)})
+
+
 # --- Marotte's builder with a base ----------------------------------------------------------------------
 
 
@@ -194,7 +226,9 @@ def test_the_next_start_finds_what_marotte_plan_made(
     assert _plan(bundle, "--cache", cache) == 0
     told = capsys.readouterr().out
     assert "generator.onnx: its plan is made" in told
-    assert f"{plans_folder(cache)} has the plans of a closed form for tests for NVIDIA H100 with driver" in told
+    assert (
+        f"{plans_folder(cache)} has the plans of a closed form for tests for NVIDIA H100 with driver" in told
+    )
     assert told.rstrip().endswith("1 made now")
     assert {path.name for path in tmp_path.iterdir()} == {"bundle", "cache"}
     assert policy.current() == PlanPolicy(builder="tests.engine.plan_builders:refits")

@@ -20,13 +20,13 @@ from onnx import numpy_helper
 
 from engine.backends import open_graph
 from engine.errors import PlanError
+from engine.plans.probe import Arrays, Probe, go_live, make_probe, stored
+from engine.plans.structure import structure
 from export.tensorrt import refit as refitting
 from export.tensorrt.api import Lines, Toolkit
-from engine.plans.probe import Arrays, Probe, go_live, make_probe, stored
 from export.tensorrt.refit import refit_engine, refit_graph, refitted
 from export.tensorrt.timing import TimingCache
 from export.tensorrt.versions import check_refit, keeps_refit, recorded
-from engine.plans.structure import structure
 from export.tensorrt.weights import weight_map, with_weights
 from tests.export.tensorrt_graphs import tiny
 
@@ -222,6 +222,44 @@ def test_a_missing_or_misshapen_answer_does_not_go_live() -> None:
         probe.check({}, "tiny")
     with pytest.raises(PlanError, match=r"gives the shape \(1, 2, 8, 7\)"):
         probe.check({"out": probe.expected["out"][..., 1:]}, "tiny")
+
+
+def _small_change(graph: bytes) -> bytes:
+    """`out` and the picture's own two first channels a thousand times over."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].output[0] = "change"
+        first, loud = np.asarray([0, 1], np.int64), np.asarray(1000, np.float32)
+        model.graph.initializer.extend(
+            [numpy_helper.from_array(first, "two"), numpy_helper.from_array(loud, "loud")]
+        )
+        model.graph.node.extend([
+            onnx.helper.make_node("Gather", ["scaled", "two"], ["channels"], axis=1),
+            onnx.helper.make_node("Mul", ["channels", "loud"], ["picture"]),
+            onnx.helper.make_node("Add", ["picture", "change"], ["out"]),
+        ])  # fmt: skip
+
+    return _edited(graph, change)
+
+
+@pytest.mark.parametrize("wrong", [_lost_bias, _turned, _not_at_all, _half])
+def test_a_picture_with_a_small_change_is_judged_by_the_change(wrong: Callable[[bytes], bytes]) -> None:
+    """A network that adds little to its input would pass with any weights, were it judged by the whole picture."""
+    graph = _small_change(tiny(2))
+    probe, right = make_probe(graph, "tiny", "fp16"), _run(graph)
+    go_live(probe, right, "tiny")
+    assert probe.scales["out"] < probe.expected["out"].std() / 100
+    with pytest.raises(PlanError, match="does not go live"):
+        go_live(stored(probe.store()), _run(_small_change(wrong(tiny(2)))), "tiny")
+
+
+def test_one_number_is_judged_by_its_own_size() -> None:
+    """A mean has no spread; half precision of it is right, and another one is not."""
+    probe = Probe({}, {"mean": np.array([0.3], np.float32)}, "fp16")
+    probe.check({"mean": np.array([0.3], np.float16)}, "tiny")
+    for wrong in (0.31, 0.0, np.nan):
+        with pytest.raises(PlanError, match="does not go live"):
+            probe.check({"mean": np.array([wrong], np.float32)}, "tiny")
 
 
 @pytest.mark.parametrize("data", [b"", b"rubbish", b"PK\x03\x04 cut"])
