@@ -83,7 +83,7 @@ def test_mask_vae_learns_to_keep_a_mask(folder: Path) -> None:
     torch.manual_seed(0)
     losses, optimiser = {"balance": 0.3}, {"rate": 1e-2, "beta1": 0.9}
     table = _table(
-        "maskgan_vae", folder, mask_vae={"width": 8, "latent": 32}, losses=losses, optimiser=optimiser
+        "maskgan_vae", folder, mask_vae={"width": 4, "latent": 32}, losses=losses, optimiser=optimiser
     )
     system = MaskVAETraining(from_table(table).options)
     system.pictures("train", "masks")
@@ -93,10 +93,10 @@ def test_mask_vae_learns_to_keep_a_mask(folder: Path) -> None:
     before = Agreement.of(labels, reconstruct(system.vae, labels)).mean_iou()
     for _ in range(60):
         system.step({"labels": labels}, turn)
-    found = Agreement.of(labels, reconstruct(system.vae, labels))
-    assert before < 0.3
-    assert found.accuracy() > 0.97
-    assert found.mean_iou() > 0.75
+    found = Agreement.of(labels, reconstruct(system.vae.eval(), labels))
+    assert before < 0.1
+    assert found.accuracy() > 0.95
+    assert found.mean_iou() > 0.65
 
 
 def test_the_losses_are_the_papers() -> None:
