@@ -18,7 +18,7 @@ from engine.plans.apart import build_apart
 from engine.plans.background import Progress
 from engine.plans.cache import PlanCache
 from engine.plans.key import PlanKey
-from engine.plans.probe import Arrays, Probe, make_probe, stored
+from engine.plans.probe import Arrays, Probe, go_live, make_probe, stored
 from engine.plans.request import Built, PlanRequest
 
 _MOST_BASES: Final = 2
@@ -85,7 +85,7 @@ class Making:
             graph = self.load(plan)
             if probe and self._name not in _asked:
                 question = stored(probe, self.request.name)
-                _ask(graph, question, Probe.check_kept)
+                _ask(graph, question)
             _asked.add(self._name)
         except PlanError as error:  # the right key and HMAC, and still not for this runtime
             _close(graph)
@@ -128,7 +128,7 @@ class Making:
             try:
                 built = self._apart(request, progress, cancel)
                 graph = self.load(built.plan)
-                _ask(graph, question, _go_live(self.request.name))
+                go_live(_suited(question, graph), graph.run, self.request.name)
             except PlanCancelled:
                 raise
             except (PlanError, BackendError) as error:
@@ -156,7 +156,7 @@ class Making:
         if question is None:
             return built
         try:
-            _ask(graph, question, Probe.check_kept)
+            _ask(graph, question)
         except PlanError as error:
             # Noise is harder on lower precision than pictures are: the frames that are served decide.
             _log.warning("%s is kept without a probe: %s", self.request.name, str(error))
@@ -177,12 +177,14 @@ class Making:
         return str(self.cache.folder / self.key.name())
 
 
-def _go_live(name: str) -> Callable[[Probe, Arrays], None]:
-    return lambda question, found: question.check(found, name)
+def _ask(graph: Graph, question: Probe) -> None:
+    """Raises PlanError where a plan that was right once, or should be, answers otherwise."""
+    asked = _suited(question, graph)
+    asked.check_kept(graph.run(asked.inputs))
 
 
-def _ask(graph: Graph, question: Probe, check: Callable[[Probe, Arrays], None]) -> None:
-    """Raises PlanError where the graph's answer is another one. For as many entries as its smallest batch."""
+def _suited(question: Probe, graph: Graph) -> Probe:
+    """The question for as many entries as the graph's smallest batch, and for its outputs alone."""
     batch = min(getattr(graph, "batches", ()) or (1,))
     names = {port.name for port in graph.outputs}
 
@@ -190,8 +192,7 @@ def _ask(graph: Graph, question: Probe, check: Callable[[Probe, Arrays], None]) 
         return {name: np.repeat(one, batch, axis=0) for name, one in arrays.items()} if batch > 1 else arrays
 
     expected = {name: array for name, array in question.expected.items() if name in names}
-    asked = Probe(given(question.inputs), given(expected), question.precision, question.scales)
-    check(asked, graph.run(asked.inputs))
+    return Probe(given(question.inputs), given(expected), question.precision, question.scales)
 
 
 def _close(graph: Graph | None) -> None:

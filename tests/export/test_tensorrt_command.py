@@ -12,11 +12,11 @@ import pytest
 
 import marotte
 from engine.errors import ConfigError, PlanError
+from engine.plans.probe import stored
 from engine.plans.request import Built
 from export.tensorrt import plans
 from export.tensorrt.calibration import cases
 from export.tensorrt.plans import prepared
-from engine.plans.probe import stored
 from tests.engine.bundle_files import write_ganimation
 from tests.export.tensorrt_graphs import compiled, needs_compiler, tiny
 
