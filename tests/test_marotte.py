@@ -43,6 +43,9 @@ def files(faces_root: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
+_COMPARE = ["bench", "--compare", __file__, __file__]
+"""Two files that are there, for tests in which the comparison itself is replaced."""
+
 BAD = {
     "render --source {P} --driver {D} --out {OUT}/o.mp4 --task nowhere.task": "nowhere.task is not there",
     "render --source {P} --driver {D}": "the following arguments are required: --out",
@@ -119,7 +122,7 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         raise OSError(28, "No space left on device", "bench.json")
 
     monkeypatch.setattr("engine.bench.compare", full)
-    assert marotte.main(["bench", "--compare", "a", "b"]) == 2
+    assert marotte.main(_COMPARE) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "No space left on device: 'bench.json'" in line
 
@@ -145,7 +148,7 @@ def test_the_callers_signal_handlers_come_back(
             pytest.fail("was not interrupted")
 
         monkeypatch.setattr("engine.bench.compare", terminated)
-        assert marotte.main(["bench", "--compare", "a", "b"]) == 130
+        assert marotte.main(_COMPARE) == 130
         assert [signal.getsignal(number) for number in numbers] == before
     finally:
         for number, handler in older.items():
@@ -161,7 +164,7 @@ def test_too_little_memory_is_one_line(
         raise MemoryError
 
     monkeypatch.setattr("engine.bench.compare", large)
-    assert marotte.main(["bench", "--compare", "a", "b"]) == 2
+    assert marotte.main(_COMPARE) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "not enough memory for this input" in line
 
@@ -198,7 +201,7 @@ def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("engine.bench.compare", broken)
     with pytest.raises(ZeroDivisionError):
-        marotte.main(["bench", "--compare", "a", "b"])
+        marotte.main(_COMPARE)
 
 
 class Terminal(io.StringIO):
