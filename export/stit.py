@@ -30,9 +30,6 @@ CLASSES: Final = "bisenet"
 """The class table that the parser speaks, by its name; it is not CelebAMask-HQ's."""
 CODES: Final = (-1.5, 1.5)
 """Range of a code's entries in the comparison, about that of official codes."""
-KEPT: Final = ("modulation",)
-"""What stays in float32 in lower precision beside what every system keeps: factors of demodulation, filters, the sum of
-the pictures (export/keep.py)."""
 
 
 class Inverting(nn.Module):
@@ -133,7 +130,6 @@ def _parameters(loaded: Loaded, generator: Generator) -> Parameters:
     facts: dict[str, object] = {
         "w_avg": [round(float(value), 6) for value in generator.mapping.w_avg],
         "outputs": outputs(generator),
-        "keep": list(KEPT),
     }
     if "parser" in loaded.arguments:
         facts["classes"] = CLASSES

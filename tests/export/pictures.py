@@ -98,10 +98,18 @@ def _likely(logits: Array) -> Array:
     return np.asarray(shares / shares.sum(1, keepdims=True))
 
 
+def _stit(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
+    """The picture of the crop's own codes, an edit added that says something where these are nearly nothing."""
+    codes = run("e4e", {"image": image})["ws"]
+    edit = np.random.default_rng(seed).normal(0.0, 1.0, codes.shape).astype(np.float32)
+    return {"synthesis": run("synthesis", {"ws": codes + edit})["image"]}
+
+
 SHOWN: dict[str, Callable[[Run, Array, Array, int], dict[str, Array]]] = {
     "ganimation": _ganimation,
     "geogan": _geogan,
     "maskgan": _maskgan,
+    "stit": _stit,
 }
 """By system: from two crops, uint8 (1, S, S, 3), and a seed to pictures, (1, 3, S, S)."""
 

@@ -39,6 +39,16 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "blocks": 4,
         "companions": {"mask_vae": {"width": 32, "latent": 1024, "size": 512}, "parser": {"width": 16}},
     },
+    "stit": {
+        "widths": [512, 512, 512, 512, 512, 256, 128, 64, 32],
+        "z_dim": 512,
+        "w_dim": 512,
+        "mapping_layers": 8,
+        "companions": {
+            "encoder": {"size": 256, "widths": [64, 128, 256, 512], "blocks": [3, 4, 14, 3]},
+            "parser": {"width": 64},
+        },
+    },
 }
 """Arguments of a system's fixture that make its networks as wide and deep as they were published."""
 
