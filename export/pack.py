@@ -16,7 +16,7 @@ from export.frame.add import complete
 from export.frame.parity import FrameReport
 from export.frame.writers import WRITERS
 from export.onnx import rounded_plan, write_graph
-from export.parity import GATE, Report, measure
+from export.parity import Report, measure
 from export.place import check_place, placed, write
 from export.plan import Plan
 
@@ -53,7 +53,7 @@ def pack(
     *,
     half: bool = False,
     frames: bool = False,
-    gate: float = GATE,
+    gate: float | None = None,
     tell: Tell | None = None,
 ) -> Packed:
     """Writes the graphs, holds them against torch, and puts the bundle in its place, whole or not at all.
@@ -72,7 +72,7 @@ def pack(
         tell(f"writing {graph.name}")
         files[graph.name] = write_graph(graph, half=half)
     tell("comparing with torch")
-    report = measure(graphs, files, gate=gate, exact=exact if half else None)
+    report = measure(graphs, files, gate=plan.gate if gate is None else gate, exact=exact if half else None)
     manifest = manifest_text(plan, label, files, report)
     accepted = frozenset() if label.acceptance is None else frozenset({label.acceptance})
     with placed(out) as folder:

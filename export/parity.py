@@ -19,10 +19,7 @@ from engine.bundle import PortInfo
 from engine.errors import BackendError, BundleError
 from engine.free_batch import settled
 from export.onnx import run
-from export.plan import GraphPlan
-
-GATE: Final = 1e-4
-"""Largest difference of any entry of any port that is let through."""
+from export.plan import GATE, GraphPlan
 
 Arrays = Mapping[str, NDArray[Any]]
 Errors = dict[str, dict[str, dict[str, float]]]

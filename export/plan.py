@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from torch import Tensor, nn
 
 from engine.bundle import Parameters, PortInfo
 
 Range = tuple[float, float]
+
+GATE: Final = 1e-4
+"""Largest difference from torch, of any entry of any port, that is let through where a plan says nothing else."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,13 +44,15 @@ class GraphPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """Everything of a bundle that follows from the checkpoint alone. title: one line for people."""
+    """Everything of a bundle that follows from the checkpoint alone. title: one line for people. gate: another one than
+    GATE for a system whose sums are worse conditioned; its exporter tells why."""
 
     system: str
     title: str
     graphs: tuple[GraphPlan, ...]
     parameters: Parameters
     notes: tuple[str, ...] = field(default=())
+    gate: float = GATE
 
 
 def picture(name: str, size: int) -> PortInfo:
