@@ -60,7 +60,9 @@ def warm(
 
     backend, usual, made = _BACKENDS[wanted.flavour], policy.current(), list[str]()
     if fault := backends.unusable(backend):
-        raise BackendError(f"no plan was built: {fault}; portable ones need no GPU: --flavour rtx --out FOLDER")
+        raise BackendError(
+            f"no plan was built: {fault}; portable ones need no GPU: --flavour rtx --out FOLDER"
+        )
     asked = replace(
         usual,
         precision=wanted.precision,
