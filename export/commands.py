@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from export.enrol.command import add_enrol
 from export.frame.command import add_frame
 from export.systems import IMPORTERS
 from export.tensorrt.command import add_plan
@@ -20,6 +21,7 @@ def add(commands: Any) -> None:
     """Add the parsers."""
     _add_import(commands)
     _add_export(commands)
+    add_enrol(commands)
     add_frame(commands)
     add_plan(commands)
 
@@ -79,7 +81,7 @@ def _add_export(commands: Any) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    with _libraries("import"):
+    with libraries("import"):
         from export.imports import REPORT, import_files
 
         imported = import_files(
@@ -91,7 +93,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    with _libraries("export"):
+    with libraries("export"):
         from export.checkpoints import load
         from export.labels import Stated, label_of
         from export.pack import pack
@@ -135,7 +137,7 @@ def _tell(step: str) -> None:
 
 
 @contextmanager
-def _libraries(command: str) -> Iterator[None]:
+def libraries(command: str) -> Iterator[None]:
     """A library that is not installed is said with the fix."""
     try:
         yield

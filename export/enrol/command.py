@@ -1,0 +1,143 @@
+"""`marotte enrol`: its options, and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SYSTEMS = ("stit",)
+
+
+def add_enrol(commands: Any) -> None:
+    """Add the parser."""
+    text = "turn a clip of a person into a bundle that is tuned to that person (extras train and export)"
+    parser = commands.add_parser("enrol", help=text, description=text)
+    parser.set_defaults(run=run)
+    parser.add_argument("system", metavar="SYSTEM", help=f"one of {', '.join(SYSTEMS)}")
+    parser.add_argument("clip", type=Path, metavar="CLIP", help="a video that shows the person")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        type=Path,
+        metavar="CHECKPOINT",
+        help="generator, encoder and, if wanted, parser",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="folder to write")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="folder of what is resumed (default: OUT.enrolment)"
+    )
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="NPY",
+        help="(frames, 68, 2) in pixels, for characters that no detector finds",
+    )
+    parser.add_argument("--directions", type=Path, metavar="DIR", help="folder of W directions, <name>.npy")
+    parser.add_argument(
+        "--edit",
+        action="append",
+        default=[],
+        metavar="NAME=LOW:HIGH",
+        help="a direction that will be offered, and its strengths; may be repeated",
+    )
+    parser.add_argument(
+        "--frames", type=int, default=300, metavar="N", help="most frames that are enrolled (300)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="such as pivotal.passes=80"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it is tuned (auto)"
+    )
+    parser.add_argument("--backend", default="auto", metavar="NAME", help="what tracks (auto)")
+    parser.add_argument(
+        "--licence", metavar="SPDX", default="LicenseRef-not-stated", help="of the tuned weights"
+    )
+    parser.add_argument("--consent", metavar="TEXT", default="not stated", help="who agreed to be enrolled")
+    parser.add_argument("--title", metavar="TEXT", help="one line for people")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Returns 130 where it was interrupted: the same command goes on from there."""
+    from engine.config import known
+
+    known(options.system, SYSTEMS, "system")
+    from export.commands import libraries
+
+    with libraries("enrol"):
+        return _enrol(options)
+
+
+def _enrol(options: argparse.Namespace) -> int:
+    from export.enrol.run import Enrolment, enrol
+    from export.pack import Label
+
+    work = options.work or options.out.with_name(f"{options.out.name}.enrolment")
+    asked = Enrolment(
+        tuning=_tuning(options.edit, options.set),
+        most=options.frames,
+        landmarks=options.landmarks,
+        directions=options.directions,
+        backend=options.backend,
+        device=options.device,
+    )
+    label = Label(
+        options.licence,
+        f"tuned from {options.weights.name}",
+        f"the clip {options.clip.name}",
+        options.consent,
+        options.title,
+    )
+    found = enrol(options.clip, options.weights, options.out, work, asked, label, teller())
+    if found.interrupted:
+        print(f"marotte: interrupted; the same command goes on from {work}", file=sys.stderr)
+        return 130
+    for line in found.lines():
+        print(line)
+    print(f"{options.out} is written; {work / 'preview.png'} shows what became of some frames")
+    return 0
+
+
+def _tuning(edits: list[str], changes: list[str]) -> Any:
+    from trainers.stit.tuning import Tuning
+    from trainers.typed import from_mapping, hints_of, override
+
+    values: dict[str, Any] = {"edits": [_reach(text) for text in edits]}
+    for text in changes:
+        override(values, hints_of(Tuning), text)
+    return from_mapping(Tuning, values)
+
+
+def _reach(text: str) -> dict[str, Any]:
+    from engine.errors import ConfigError
+
+    name, _, ends = text.partition("=")
+    low, _, high = ends.partition(":")
+    try:
+        return {"name": name, "low": float(low), "high": float(high)}
+    except ValueError as error:
+        raise ConfigError(f"--edit {text}: expected NAME=LOW:HIGH, such as smile=-4:4") from error
+
+
+def teller(clock: Callable[[], float] = time.monotonic) -> Callable[[str, int, int | None], None]:
+    """Says at most every ten seconds, and at the end of a stage, how far it is and when it will be done."""
+    began: dict[str, float] = {}
+    told = [0.0]
+
+    def tell(stage: str, done: int, total: int | None) -> None:
+        now = clock()
+        start = began.setdefault(stage, now)
+        if done != total and now - told[0] < 10.0:
+            return
+        told[0] = now
+        left = ""
+        if total is not None and 1 < done < total:
+            left = f", about {(now - start) / (done - 1) * (total - done):.0f} s left"
+        of = "" if total is None else f" of {total}"
+        print(f"marotte: {stage}: frame {done}{of}{left}", file=sys.stderr, flush=True)
+
+    return tell
