@@ -17,15 +17,18 @@ from engine.errors import BundleError
 from engine.free_batch import settled
 from export import stit as exporter
 from export.checkpoints import load
+from export.imports import import_files
 from export.onnx import run, write_graph
 from export.parity import cases
 from export.plan import GraphPlan
 from export.systems import plan_of
 from tests.export.graphs import narrow
+from trainers.errors import CheckpointError
 from trainers.stit.bisenet import BiSeNet
 from trainers.stit.e4e import Inversion
 from trainers.stit.generator import Generator, widths_of
 from trainers.stit.live import LiveSynthesis
+from trainers.stit.rosinality import RosinalityGenerator
 
 MOST, MEAN = 1e-3, 1e-4
 FLOOR = {"e4e": 145.0, "synthesis": 150.8, "synthesis_512": 120.4, "synthesis_256": 90.8, "parsing": 27.5}
@@ -106,6 +109,45 @@ def test_an_encoder_of_another_generator_is_refused(stit: Callable[..., Path]) -
     """Rows and width of its codes have to be the generator's."""
     with pytest.raises(BundleError, match=r"codes of 6 x 8, expected the generator's 8 x 8"):
         plan_of(load(stit(companions={"encoder": {"rows": 6}})))
+
+
+def _official_files(folder: Path) -> list[Path]:
+    """Narrow networks, written as the three official files are."""
+    torch.manual_seed(2)
+    generator = Generator((8, 8, 8), z_dim=8, w_dim=8, mapping_layers=2)
+    inversion = Inversion(generator.num_ws, 8, size=32, widths=(4, 5, 6, 8), blocks=(1, 1, 1, 1))
+    encoder = {name: value for name, value in inversion.state_dict().items() if name != "latent_avg"}
+    decoder = RosinalityGenerator(16, style_dim=8, n_mlp=1).state_dict()
+    content = {
+        "state_dict": encoder | {f"decoder.{name}": value for name, value in decoder.items()},
+        "latent_avg": torch.rand(generator.num_ws, 8),
+        "opts": {"stylegan_size": 16, "encoder_type": "Encoder4Editing", "device": "cuda:3"},
+    }
+    torch.save(generator.state_dict(), folder / "generator.pt")
+    torch.save(content, folder / "e4e.pt")
+    torch.save(BiSeNet(width=4).state_dict(), folder / "parser.pth")
+    return [folder / name for name in ("generator.pt", "e4e.pt", "parser.pth")]
+
+
+def test_official_files_become_one_checkpoint(tmp_path: Path) -> None:
+    """Generator, encoder with its mean latent, and parser, told apart by what is in them, exact and ready to export."""
+    files = _official_files(tmp_path)
+    import_files("stit", files, tmp_path / "checkpoint")
+    loaded = load(tmp_path / "checkpoint")
+    assert set(loaded.arguments) == {"generator", "encoder", "parser"}
+    assert (loaded.data["size"], loaded.data["crop"]["rule"]) == (16, "celeba-hq")
+    stored = torch.load(files[1], weights_only=True)["latent_avg"]
+    assert torch.equal(loaded.network("encoder", Inversion).latent_avg, stored)
+
+
+def test_files_without_a_generator_or_of_another_size_are_refused(tmp_path: Path) -> None:
+    """Nothing is written then."""
+    files = _official_files(tmp_path)
+    with pytest.raises(CheckpointError, match="expected a generator's file, too"):
+        import_files("stit", files[1:], tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match="makes pictures of 16 pixels"):
+        import_files("stit", files[:1], tmp_path / "checkpoint", size=512)
+    assert not (tmp_path / "checkpoint").exists()
 
 
 # --- official size ---------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import resource
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from trainers.stit.generator import Generator
 from trainers.stit.recipe import Adversarial, Inverting, STITRecipe
 from trainers.stit.training import STIT
 from trainers.system import Stage, Turn
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 
 @pytest.fixture
@@ -204,3 +208,26 @@ def test_rows_are_freed_one_by_one() -> None:
 def test_the_papers_recipe_is_config_f() -> None:
     """Widths of the published generator."""
     assert STITRecipe(stages=(Stage("gan", steps=1, batch=4),)).widths() == (512,) * 5 + (256, 128, 64, 32)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("stage", ["gan", "e4e"])
+def test_one_step_at_the_published_size(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The paper's recipe, one picture of 1024 pixels, both penalties; without other people's files."""
+    table = tomllib.loads((CONFIGS / "stit_paper.toml").read_text())
+    table["inverting"] |= {"perceptual": "gradient", "identity": "none", "progressive_from": 0}
+    table["stages"] = [{"name": stage, "steps": 1, "batch": 1}]
+    system = STIT(from_table(table).options)
+    system.enter(stage)
+    for network in system.networks.values():
+        network.train()
+    turn = Turn(stage, system.optimisers())
+    before = {name: next(network.parameters()).clone() for name, network in system.networks.items()}
+    scalars = system.step({"image": torch.rand(1, 3, 1024, 1024) * 2 - 1}, turn)
+    assert all(math.isfinite(float(value)) for value in scalars.values())
+    stepped = {"gan": ("generator", "trained", "critic"), "e4e": ("encoder", "latent_critic")}[stage]
+    for name in stepped:
+        assert not torch.equal(before[name], next(system.networks[name].parameters())), name
+    with capsys.disabled():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"\n{stage}, one picture: the process took {peak:.1f} GiB at most")
