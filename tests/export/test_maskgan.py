@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.backends import open_graph
 from engine.bundle import open_bundle
 from engine.errors import BundleError, ConfigError
+from engine.free_batch import settled
 from export.checkpoints import load
 from export.imports import import_files
 from export.maskgan import Backbone, Parsing, Projection, StyleStep, planes
-from export.onnx import run
+from export.onnx import run, write_graph
 from export.pack import pack
 from export.plan import GraphPlan
 from export.systems import plan_of
@@ -103,25 +105,18 @@ def test_gamma_and_beta_are_not_exchanged(maskgan: Make) -> None:
     torch.testing.assert_close(gamma[0, 0], numbers[width : 2 * width])
 
 
-def test_the_graph_reads_labels_as_whole_numbers(maskgan: Make, tmp_path: Path) -> None:
+def test_the_graph_reads_labels_as_whole_numbers(maskgan: Make) -> None:
     """All 19 classes keep their place, in torch and in the file on both runtimes: no scaled floats on the way."""
-
-    class Counted(nn.Module):
-        def forward(self, labels: Tensor) -> Tensor:
-            return planes(labels, 19)
-
-    labels = torch.arange(256, dtype=torch.uint8)[:19].repeat(64, 4)[None, :, :64].contiguous()
-    assert torch.equal(Counted()(labels), one_hot(labels))
-    pack(plan_of(load(maskgan())), LABEL, tmp_path / "bundle")
-    bundle = open_bundle(tmp_path / "bundle")
-    style = run(graphs(maskgan())["style"].module, (labels, drawn(64, 4)[1]))
-    expected = run(graphs(maskgan())["generator"].module, (labels, *style))[0].numpy()
+    labels = torch.arange(19, dtype=torch.uint8).repeat(64, 4)[None, :, :64].contiguous()
+    assert torch.equal(planes(labels, 19), one_hot(labels))
+    found = graphs(maskgan())
+    style = run(found["style"].module, (labels, drawn(64, 4)[1]))
+    expected = run(found["generator"].module, (labels, *style))[0].numpy()
+    data = settled(write_graph(found["generator"]), 1)
     for backend in ("openvino", "onnxruntime"):
-        graph = bundle.graph("generator", backend)
-        arrays = {
-            "labels": labels.numpy(),
-            **{n: np.ascontiguousarray(v.numpy()) for n, v in zip(("gamma", "beta"), style)},
-        }
+        graph = open_graph(Path("generator.onnx"), backend, data=data)
+        arrays = {"labels": labels.numpy()}
+        arrays |= {n: np.ascontiguousarray(v.numpy()) for n, v in zip(("gamma", "beta"), style)}
         assert np.abs(graph.run(arrays)["image"] - expected).max() < 1e-4
         graph.close()
 
