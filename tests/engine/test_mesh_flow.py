@@ -15,7 +15,8 @@ from engine.features import derive
 from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT, LIPS, displacement
 from engine.features.shape import fit_shape
 from engine.generators import BUILT_IN, open_generator
-from engine.generators.mesh_flow import motion, warm_up
+from engine.generators.mesh_flow import warm_up
+from engine.generators.motion.transfer import transfer
 from engine.geometry import head_pose, pose_rotation
 from engine.types import (
     AU_NAMES,
@@ -94,7 +95,7 @@ def _apart(a, b):
 
 def _target(opened, drive):
     prepared = opened[2]
-    return motion.transfer(prepared.shape, prepared.gaze, drive)
+    return transfer(prepared.shape, prepared.gaze, drive)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
@@ -134,7 +135,7 @@ def test_a_blink_closes_the_eyes_of_a_source_that_opens_them_wider(source):
     generator, _ = open_generator("mesh_flow")
     face = dataclasses.replace(source.face, points=wide.points())
     prepared = generator.prepare(dataclasses.replace(source, face=face), Mode.PUPPET)
-    target = motion.transfer(prepared.shape, prepared.gaze, _drive(_shape(_acting(AU45=1.0))))
+    target = transfer(prepared.shape, prepared.gaze, _drive(_shape(_acting(AU45=1.0))))
     upper, lower = np.array(LIDS_RIGHT[0] + LIDS_LEFT[0]), np.array(LIDS_RIGHT[1] + LIDS_LEFT[1])
     gap = target.shape.local[lower, 1] - target.shape.local[upper, 1]
     assert np.abs(gap).max() < 0.03
@@ -252,10 +253,11 @@ def test_a_large_patch_keeps_the_pictures_resolution(source):
 def test_after_the_warm_up_no_frame_compiles(opened):
     """The first frame must not wait for the compiler, with or without driver pixels or a read-only picture."""
     from engine.generators.mesh_flow import borrowed, eyes, mouth, opening, raster, shading
+    from engine.generators.motion import flow
 
     warm_up()
     kernels = [
-        raster.rasterise,
+        flow.rasterise,
         raster.composite,
         eyes.draw_eye,
         eyes.draw_lashes,

@@ -9,9 +9,11 @@ import pytest
 from engine import canonical
 from engine.errors import InputError, TooSmallError
 from engine.features.shape import fit_shape
-from engine.generators.mesh_flow import layers, limits, opening, patch_area, rings, shading
+from engine.generators.mesh_flow import layers, opening, patch_area, shading
 from engine.generators.mesh_flow.fill import push_pull
-from engine.generators.mesh_flow.raster import composite, rasterise
+from engine.generators.mesh_flow.raster import composite
+from engine.generators.motion import limits, rings
+from engine.generators.motion.flow import rasterise
 from engine.geometry import head_pose, pose_rotation
 from engine.types import FaceShape, HeadPose
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ConfigError, InputError, PortError
-from engine.generators.mesh_flow import borrowed, eyes, mouth, rings
-from engine.generators.mesh_flow.motion import transfer
+from engine.generators.mesh_flow import borrowed, eyes, mouth
 from engine.generators.mesh_flow.prepared import PreparedFace, prepare
+from engine.generators.motion import rings
+from engine.generators.motion.transfer import transfer
 from engine.plug import Ports
 from engine.types import Controls, Drive, Mode, Patch, Signal, Source
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from engine import canonical
 from engine.features import gaze
 from engine.features.shape import fit_shape
-from engine.generators.mesh_flow import eyeball, eyes, layers, mouth, patch_area, rings
+from engine.generators.mesh_flow import eyeball, eyes, layers, mouth, patch_area
+from engine.generators.motion import rings
 from engine.plug import Ports
 from engine.types import F32, U8, Crop, FaceShape, Gaze, Mode, Source
 

@@ -10,7 +10,8 @@ import numpy as np
 from engine.errors import PortError
 from engine.generators.mesh_flow import borrowed, eyes, mouth
 from engine.generators.mesh_flow.prepared import EYE_PARTS, SIDES
-from engine.generators.mesh_flow.raster import composite, rasterise
+from engine.generators.mesh_flow.raster import composite
+from engine.generators.motion.flow import rasterise
 from engine.plug import Ports
 from engine.types import U8
 

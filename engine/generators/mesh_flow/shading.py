@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine import canonical
 from engine.compiled import compiled
 from engine.generators.mesh_flow.opening import bilinear
-from engine.generators.mesh_flow.raster import rasterise
+from engine.generators.motion.flow import rasterise
 from engine.types import F32, U8
 
 TEXELS = 96

@@ -10,8 +10,8 @@ import numpy as np
 from engine import canonical
 from engine.errors import InputError
 from engine.features.au_basis import LIDS_LEFT, LIDS_RIGHT, LIPS, deform
-from engine.generators.mesh_flow import limits
-from engine.generators.mesh_flow.regions import LID_PULL, LIP_PULL, NEIGHBOURS, REGIONS
+from engine.generators.motion import limits
+from engine.generators.motion.regions import LID_PULL, LIP_PULL, NEIGHBOURS, REGIONS
 from engine.geometry import rotation_matrix, rotation_vector
 from engine.types import AU_NAMES, F32, F64, Controls, Drive, FaceShape, Gaze, Neutral
 
@@ -59,34 +59,36 @@ def transfer(source: FaceShape, rest_gaze: Gaze, drive: Drive) -> Target:
     driver, look = drive.features.shape, drive.features.gaze
     if driver is None or look is None:
         raise InputError(
-            "mesh_flow: got a drive without shape or gaze, expected both; ask for what the generator needs"
+            "drive: got one without shape or gaze, expected both; ask for what the generator needs"
         )
-    _check(driver, "driver")
-    _check(drive.neutral.shape, "neutral")
-    local = _expression(source.local, driver.local, drive.neutral, drive.controls)
+    check_shape(driver, "driver")
+    check_shape(drive.neutral.shape, "neutral")
+    local = expression(source.local, driver.local, drive.neutral, drive.controls)
     moved = _rigid(source, driver, drive.neutral.shape, drive.controls, local)
     points = moved.points()
     irises = _irises(moved, _gaze(rest_gaze, look, drive.neutral.gaze, drive.controls))
     if not (np.isfinite(points).all() and np.isfinite(irises).all()):
-        raise InputError("mesh_flow: the driver's motion is not finite; expected a tracked face")
+        raise InputError("drive: the driver's motion is not finite; expected a tracked face")
     return Target(moved, points, irises)
 
 
-def _check(shape: FaceShape, whose: str) -> None:
+def check_shape(shape: FaceShape, whose: str) -> None:
+    """Raise InputError where a fitted face is not finite or no face."""
     numbers = (shape.local.sum(), shape.rotation.sum(), shape.translation.sum(), shape.scale)
     if not (all(math.isfinite(float(number)) for number in numbers) and shape.scale > 0):
-        raise InputError(f"mesh_flow: the {whose} face is not finite or has no size; expected a tracked face")
+        raise InputError(f"drive: the {whose} face is not finite or has no size; expected a tracked face")
     right, left = canonical.OUTER_EYE_CORNERS
     apart = float(np.linalg.norm(shape.local[right] - shape.local[left])) / canonical.EYE_DISTANCE_CM
     if not 0.5 < apart < 2.0:
         raise InputError(
-            f"mesh_flow: the {whose} points are no face (eye corners {apart:.2g} times as far apart as expected); "
+            f"drive: the {whose} points are no face (eye corners {apart:.2g} times as far apart as expected); "
             "expected a tracked face"
         )
 
 
-def _expression(source: F32, driver: F32, neutral: Neutral, controls: Controls) -> F32:
-    """The source's local shape with the driver's change of expression."""
+def expression(source: F32, driver: F32, neutral: Neutral, controls: Controls) -> F32:
+    """A source's local shape (478, 3) with the change of expression from the driver's neutral to `driver`, its local
+    shape."""
     rest = neutral.shape.local
     gain = REGIONS @ np.array([controls.mouth, controls.eyes, controls.brows], np.float32)
     delta = _believed(driver - rest) * gain[:, None]
