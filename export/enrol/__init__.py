@@ -1,1 +1,1 @@
-"""A clip of a person to a bundle that is tuned to that person: docs/systems/stit.md."""
+"""A clip of a person to a bundle that is tuned to that person: docs/enrolment.md."""

@@ -123,6 +123,20 @@ def read_statistics(path: Path) -> F64:
     return stored
 
 
+def read_text_feature(path: Path) -> Tensor:
+    """CLIP's feature (features,) of one text, from an .npy of its prompts' features (prompts, features), which CLIP's
+    own program writes: the release averages 80 prompts. Raises CheckpointError, where it is missing too."""
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: no such file; a StyleCLIP direction needs CLIP's features of the text (ViT-B/32, .npy), edit by "
+            "a W direction without them"
+        )
+    stored = torch.from_numpy(np.atleast_2d(_array(path)))
+    if not (stored.norm(dim=1) > 0).all():
+        raise CheckpointError(f"{path}: holds a feature of length 0, expected CLIP's")
+    return mean_feature(stored)
+
+
 def text_direction(neutral: Tensor, target: Tensor) -> Tensor:
     """The unit vector from what is there to what is wanted. neutral, target: (features,), CLIP's of the two texts."""
     apart = target - neutral

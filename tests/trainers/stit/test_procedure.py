@@ -136,6 +136,14 @@ def test_a_global_direction_without_statistics_or_relevance_is_refused(tmp_path:
     with pytest.raises(CheckpointError, match=r"fs3\.npy"):
         edits.read_statistics(tmp_path / "fs3.npy")
     statistics = edits.read_statistics(write(tmp_path, "fs3", np.eye(4)[:3]))
+    with pytest.raises(CheckpointError, match=r"text\.npy: no such file"):
+        edits.read_text_feature(tmp_path / "text.npy")
+    prompts = write(tmp_path, "text", np.array([[2.0, 0.0], [0.0, 9.0]]))
+    assert edits.read_text_feature(prompts).tolist() == pytest.approx([0.5**0.5] * 2), (
+        "each prompt counts alike"
+    )
+    with pytest.raises(CheckpointError, match="length 0"):
+        edits.read_text_feature(write(tmp_path, "text", np.zeros((2, 2))))
     found = torch.from_numpy(statistics)
     direction = edits.text_direction(torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 0.2, 0, 0]))
     done = edits.global_direction(found, direction)
