@@ -35,8 +35,8 @@ FLOOR = {"e4e": 145.0, "synthesis": 150.8, "synthesis_512": 120.4, "synthesis_25
 """GFLOP of the official modules at their size, of products and convolutions, as torch counts them."""
 
 
-def _settled(network: nn.Module, gain: float = 0.0) -> nn.Module:
-    """Statistics and strengths that a training would leave, by rule; gain: of convolutions, 0 leaves them."""
+def _settled(network: nn.Module) -> nn.Module:
+    """Statistics and strengths that a training would leave, by rule."""
     torch.manual_seed(11)
     for name, values in (*network.named_buffers(), *network.named_parameters()):
         if name.endswith("running_mean"):
@@ -45,8 +45,6 @@ def _settled(network: nn.Module, gain: float = 0.0) -> nn.Module:
             values.uniform_(0.8, 1.4)
         elif name.endswith("noise_strength"):
             values.data.fill_(0.1)
-        elif gain and values.ndim == 4:
-            values.data.normal_(0, gain / float(np.prod(values.shape[1:])) ** 0.5)
     return network.eval().requires_grad_(False)
 
 
@@ -159,11 +157,11 @@ def _official(name: str) -> GraphPlan:
     _settled(generator)
     if name == "e4e":
         inversion = Inversion()
-        _settled(inversion, 1.5)
+        _settled(inversion)
         return exporter._inversion(inversion, generator)
     if name == "parsing":
         parser = BiSeNet()
-        _settled(parser, 2.0)
+        _settled(parser)
         return exporter._parsing(parser, exporter.PARSED)
     _, _, size = name.partition("_")
     return exporter._synthesis(generator, int(size or generator.resolution))
