@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Where tests stand that run by themselves; nothing else is imported for those few.
+ALONE := tests/streaming tests/engine/test_worker_process.py
+
 # Tests start dozens of processes: what one has compiled, the next need not.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -15,12 +18,12 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
 	$(BIN)/python -m pytest -m "not full and not alone" -n auto --maxprocesses 4 --dist loadfile
-	$(BIN)/python -m pytest -m "not full and alone" tests/streaming
+	$(BIN)/python -m pytest -m "not full and alone" $(ALONE)
 
 test-full: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
 	$(BIN)/python -m pytest -m "not alone" -n auto --maxprocesses 4 --dist loadfile
-	$(BIN)/python -m pytest -m alone tests/streaming
+	$(BIN)/python -m pytest -m alone $(ALONE)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

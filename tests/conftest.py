@@ -39,10 +39,13 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who runs by itself stands in tests/streaming: nothing else is imported for those few."""
+    """Who runs by itself stands where the Makefile looks for it; it would run nowhere otherwise."""
+    makefile = (PROJECT / "Makefile").read_text()
+    named = next(line for line in makefile.splitlines() if line.startswith("ALONE := "))
+    places = {PROJECT / place for place in named.split()[2:]}
     alone = (item for item in items if item.get_closest_marker("alone"))
-    if astray := [item.nodeid for item in alone if PROJECT / "tests" / "streaming" not in item.path.parents]:
-        raise pytest.UsageError(f"marked alone, but the Makefile looks in tests/streaming only: {astray[0]}")
+    if astray := [item.nodeid for item in alone if places.isdisjoint((item.path, *item.path.parents))]:
+        raise pytest.UsageError(f"marked alone, and not where the Makefile looks ({named}): {astray[0]}")
 
 
 def pytest_collection_finish() -> None:
