@@ -127,10 +127,7 @@ def _parsing(parser: BiSeNet, size: int) -> GraphPlan:
 
 def _parameters(loaded: Loaded, generator: Generator) -> Parameters:
     crop = crop_rule(loaded, generator.resolution)
-    facts: dict[str, object] = {
-        "w_avg": [round(float(value), 6) for value in generator.mapping.w_avg],
-        "outputs": outputs(generator),
-    }
+    facts: dict[str, object] = {"outputs": outputs(generator)}
     if "parser" in loaded.arguments:
         facts["classes"] = CLASSES
     return Parameters(

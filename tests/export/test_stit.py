@@ -13,8 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.backends import BACKENDS, open_graph
 from engine.bench.cost import count
+from engine.bundle import schema
 from engine.errors import BundleError
 from engine.free_batch import settled
+from engine.schema import check
 from export import stit as exporter
 from export.checkpoints import load
 from export.imports import import_files
@@ -107,6 +109,16 @@ def test_an_encoder_of_another_generator_is_refused(stit: Callable[..., Path]) -
     """Rows and width of its codes have to be the generator's."""
     with pytest.raises(BundleError, match=r"codes of 6 x 8, expected the generator's 8 x 8"):
         plan_of(load(stit(companions={"encoder": {"rows": 6}})))
+
+
+def test_codes_of_the_published_width_leave_facts_that_a_manifest_takes(stit: Callable[..., Path]) -> None:
+    """A fact has 64 entries at most, and a code of the published generator 512: none of them stands among the facts."""
+    facts = plan_of(load(stit(w_dim=512, companions={"encoder": {"style_dim": 512}}))).parameters.facts
+    check(
+        dict(facts),
+        schema()["properties"]["parameters"]["properties"]["facts"] | {"$defs": schema()["$defs"]},
+    )
+    assert facts["outputs"] == [32]
 
 
 def _official_files(folder: Path) -> list[Path]:
