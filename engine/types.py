@@ -197,6 +197,9 @@ class Neutral:
 MOST_GAIN = 4.0
 """Largest gain of a control."""
 
+MOST_STRENGTH = 100.0
+"""Largest strength of a direction; a bundle states a reach of its own within it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Controls:
@@ -207,6 +210,10 @@ class Controls:
     au_offsets: added to the motion, in AU units (-1 .. 1), keys from AU_NAMES.
     driver_pixels: the operator asked by name for the driver's inner mouth and shading in the puppet.
     remove: an edit takes the attribute away instead of bringing it.
+    directions: strengths, -100 .. 100, of directions in a latent space, by the names that the bundle gives them; 0
+    changes nothing, and what lies beyond the bundle's reach counts as its end.
+    output_size: side in pixels of what a network synthesises, where the bundle has several: the smallest that is no
+    smaller; 0 is the finest.
     """
 
     pose: float = 1.0
@@ -220,6 +227,8 @@ class Controls:
     au_offsets: Mapping[str, float] = field(default_factory=dict)
     driver_pixels: bool = False
     remove: bool = False
+    directions: Mapping[str, float] = field(default_factory=dict)
+    output_size: int = 0
 
     def __post_init__(self) -> None:
         for name in ("pose", "mouth", "eyes", "brows", "gaze"):
@@ -233,6 +242,26 @@ class Controls:
                 raise ValueError(f"au_offsets: expected names such as {AU_NAMES[8]}, got {au!r}")
             if not (isinstance(offset, (int, float, np.floating)) and -1.0 <= offset <= 1.0):
                 raise ValueError(f"au_offsets {au}: expected a number in -1 .. 1, got {offset!r}")
+        _check_strengths(self.directions)
+        if (
+            isinstance(self.output_size, bool)
+            or not isinstance(self.output_size, int)
+            or self.output_size < 0
+        ):
+            raise ValueError(f"output_size: expected a side in pixels, or 0, got {self.output_size!r}")
+
+
+def _check_strengths(directions: Mapping[str, float]) -> None:
+    if not isinstance(directions, Mapping):
+        raise ValueError(f"directions: expected names with strengths, got {directions!r}")
+    for name, strength in directions.items():
+        if not isinstance(name, str):
+            raise ValueError(f"directions: expected names with strengths, got {name!r}")
+        number = isinstance(strength, (int, float, np.floating)) and not isinstance(strength, bool)
+        if not (number and -MOST_STRENGTH <= strength <= MOST_STRENGTH):
+            raise ValueError(
+                f"directions {name}: expected a number in {-MOST_STRENGTH:g} .. {MOST_STRENGTH:g}, got {strength!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -116,7 +116,14 @@ def _geogan(bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]
     return open_geogan(bundle, backend, threads, batches)
 
 
+def _stit(bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]) -> tuple[Generator, Runner]:
+    from engine.generators.stit import open_stit
+
+    return open_stit(bundle, backend, threads, batches)
+
+
 _SYSTEMS: dict[str, Callable[[Bundle, str, int, tuple[int, ...]], tuple[Generator, Runner]]] = {
     "ganimation": _ganimation,
     "geogan": _geogan,
+    "stit": _stit,
 }

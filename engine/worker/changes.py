@@ -14,11 +14,13 @@ from typing import Any
 from engine.config import from_mapping, known
 from engine.errors import ConfigError
 from engine.expressions import EXPRESSIONS, expression
-from engine.types import AU_NAMES, MOST_GAIN, Controls, Mode
+from engine.types import AU_NAMES, MOST_GAIN, MOST_STRENGTH, Controls, Mode
 from engine.worker.interface import BundleInfo, DriverKind, SessionSpec
 
 MOST_SMOOTHING = 4.0
 MOST_DONORS = 4
+MOST_DIRECTIONS = 64
+MOST_OUTPUT = 4096
 _KEYS = (
     "controls", "smoothing", "source", "recalibrate", "driver", "expression", "bundle", "mode", "donors",
 )  # fmt: skip
@@ -99,7 +101,7 @@ def settled(spec: SessionSpec, bundles: Sequence[BundleInfo], *, edit: bool = Fa
 
 def merged(spec: SessionSpec, change: Change) -> SessionSpec:
     """What a session is set to after a change: opening one with it makes all changes so far at once. Controls that
-    the change does not name stay; au_offsets are replaced as a whole."""
+    the change does not name stay; au_offsets and directions are replaced as a whole."""
     return dataclasses.replace(
         spec,
         controls=MappingProxyType({**spec.controls, **change.controls}),
@@ -141,6 +143,10 @@ def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
             checked[name] = _number(name, setting, 0.0, MOST_GAIN)
         elif name == "au_offsets":
             checked[name] = _offsets(setting)
+        elif name == "directions":
+            checked[name] = _directions(setting)
+        elif name == "output_size":
+            checked[name] = round(_number(name, setting, 0, MOST_OUTPUT))
         elif isinstance(setting, bool):
             checked[name] = setting
         else:
@@ -158,6 +164,19 @@ def _offsets(value: object) -> Mapping[str, float]:
     return {
         _named(name, AU_NAMES, "au_offsets"): _number(f"au_offsets {name}", offset, -1.0, 1.0)
         for name, offset in given.items()
+    }
+
+
+def _directions(value: object) -> Mapping[str, float]:
+    """Whatever their names: a bundle that is changed to may have others, and what it does not have changes nothing."""
+    given = _mapping("directions", value)
+    if len(given) > MOST_DIRECTIONS:
+        raise ConfigError(f"directions: got {len(given)}, expected at most {MOST_DIRECTIONS}")
+    return {
+        _text("directions", name): _number(
+            f"directions {_brief(name)}", strength, -MOST_STRENGTH, MOST_STRENGTH
+        )
+        for name, strength in given.items()
     }
 
 

@@ -36,7 +36,7 @@ class MeshFlow:
     name = "mesh_flow"
     needs = frozenset({Signal.SHAPE, Signal.GAZE, Signal.OPENNESS})
     modes = frozenset({Mode.PUPPET})
-    heeds = frozenset(field.name for field in fields(Controls)) - {"remove"}
+    heeds = frozenset(field.name for field in fields(Controls)) - {"remove", "directions", "output_size"}
 
     def __init__(self, most_side: int = MOST_SIDE) -> None:
         self._most_side = most_side
