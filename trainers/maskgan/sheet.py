@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,17 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-_TURN = 0.618034  # of the circle of hues, so that neighbouring classes differ
+from trainers.classes import CELEBAMASK, COLOURS
+
+_TABLE = torch.tensor([COLOURS[name] for name in CELEBAMASK], dtype=torch.float32) / 127.5 - 1
 
 
 def coloured(planes: Tensor) -> Tensor:
-    """One-hot planes (B, classes, S, S) as a picture (B, 3, S, S) in -1..1; the first class is black."""
-    hues = [
-        (0.0, 0.0, 0.0) if k == 0 else colorsys.hsv_to_rgb(k * _TURN % 1.0, 0.75, 0.6 + 0.4 * (k % 2))
-        for k in range(planes.shape[1])
-    ]
-    table = 2 * torch.tensor(hues, device=planes.device) - 1
-    return torch.einsum("bkhw,kc->bchw", planes.float(), table)
+    """One-hot planes (B, 19, S, S) of CelebAMask-HQ's classes as a picture (B, 3, S, S) in -1..1, in that data set's
+    own colours."""
+    return torch.einsum("bkhw,kc->bchw", planes.float(), _TABLE.to(planes.device))
 
 
 def pixels(columns: Sequence[Tensor]) -> npt.NDArray[np.uint8]:
