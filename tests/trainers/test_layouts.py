@@ -162,6 +162,42 @@ def test_damaged_pickles_are_one_clear_error(tmp_path: Path) -> None:
             read_pickle(tmp_path / "x.pkl")
 
 
+def doubled(innermost: bytes, times: int = 200) -> bytes:
+    """Opcodes of a value that holds itself twice, over and over: a few bytes each."""
+    return innermost + b"2\x86" * times
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (doubled(b"K\x01"), "the same ones again and again"),
+        (b"K\x01" + b"](h\x00h\x00e".join([b"q\x00"] * 60), "the same ones again and again"),
+        (b"}" + doubled(b"K\x01") + b"K\x01s", "a key that is tuple"),
+        (b"cnumpy\ndtype\n" + doubled(b"K\x01") + b"\x85R", "an array of type tuple"),
+        (b"c_codecs\nencode\nU\x01x" + doubled(b"K\x01") + b"\x86R", "text in tuple"),
+        (doubled(b"K\x01") + b"U\x01x\x93", "something without a name"),
+        (doubled(pickle.dumps(np.zeros(1 << 12), 2)[2:-1], 20), "the same ones again and again"),
+    ],
+    ids=["tuples", "lists", "key", "dtype", "codec", "name", "arrays"],
+)
+def test_a_pickle_that_doubles_its_parts_is_refused_at_once(code: bytes, told: str, tmp_path: Path) -> None:
+    """A few hundred bytes that stand for more values than there are atoms are never gone through one by one."""
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02" + code + b".")
+    with pytest.raises(DataError, match=told):
+        read_pickle(tmp_path / "x.pkl")
+
+
+def test_what_a_pickle_shares_is_read_once(tmp_path: Path) -> None:
+    """One list in two places is one list; one that holds itself is told."""
+    row = [1.0, 2.0]
+    found = read_pickle(pickled(tmp_path / "x.pkl", {"a": row, "b": (row, row)}))
+    assert found == {"a": row, "b": (row, row)}
+    assert found["a"] is found["b"][0] is found["b"][1]
+    row.append(row)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="a value contains itself"):
+        read_pickle(pickled(tmp_path / "x.pkl", row))
+
+
 def aus_folder(folder: Path, aus: dict[str, np.ndarray], size: int = 32) -> Path:
     (folder / "imgs").mkdir(parents=True)
     for number, name in enumerate(aus):

@@ -18,6 +18,8 @@ import numpy as np
 from trainers.errors import DataError
 
 MOST_BYTES = 1 << 30
+MOST_VALUES = MOST_BYTES
+"""A file of that size holds no more, for each takes a byte at least, unless it refers to its parts again and again."""
 
 _VALUES = {
     "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "INT", "FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE",
@@ -56,8 +58,8 @@ class _Dtype:
     """A dtype in the making: only numbers."""
 
     def __init__(self, code: Any) -> None:
-        if code not in _DTYPES:
-            raise Refused(f"an array of type {code!r}")
+        if not isinstance(code, str) or code not in _DTYPES:
+            raise Refused(f"an array of type {_shown(code)}")
         self.dtype = np.dtype(code)
 
     def build(self, state: Any) -> None:
@@ -159,7 +161,16 @@ def _set(target: Any, flat: list[Any]) -> None:
     if not isinstance(target, dict) or len(flat) % 2:
         raise Refused("entries of something that is no dictionary")
     for key, value in zip(flat[::2], flat[1::2]):
-        target[plain(key)] = value
+        target[key_of(key)] = value
+
+
+def key_of(value: Any) -> Any:
+    """A value that may be a key or a member: a single one, or a tuple of such. Python takes as long to hash a tuple of
+    tuples as it is large when every part that is there twice is counted twice. Raises Refused."""
+    parts = value if isinstance(value, tuple) else (value,)
+    if not all(part is None or isinstance(part, (str, bytes, int, float)) for part in parts):
+        raise Refused(f"a key that is {type(value).__name__}")
+    return value
 
 
 def _append(target: Any, values: list[Any]) -> None:
@@ -216,8 +227,15 @@ def _global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 
 def _stack_global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    stack.append(known_name(popped_name(stack)))
+
+
+def popped_name(stack: list[Any]) -> Name:
+    """The name on top of the stack, over its module. Raises Refused."""
     name, module = stack.pop(), stack.pop()
-    stack.append(known_name(Name(str(module), str(name))))
+    if not isinstance(name, str) or not isinstance(module, str):
+        raise Refused("a reference to something without a name")
+    return Name(module, name)
 
 
 def known_name(name: Name) -> Name:
@@ -265,9 +283,14 @@ def _from_buffer(arguments: tuple[Any, ...]) -> _Array:
 def _encode(arguments: tuple[Any, ...]) -> bytes:
     """How protocol 2 writes bytes: text, in latin-1."""
     text, codec = arguments
-    if codec not in ("latin1", "latin-1"):
-        raise Refused(f"text in {codec!r}")
-    return str(text).encode("latin-1")
+    if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
+        raise Refused(f"text in {_shown(codec)}")
+    return text.encode("latin-1")
+
+
+def _shown(value: Any) -> str:
+    """Short, whatever a file makes of it."""
+    return repr(value[:40]) if isinstance(value, (str, bytes)) else type(value).__name__
 
 
 def _ordered(arguments: tuple[Any, ...]) -> dict[Any, Any]:
@@ -302,21 +325,49 @@ def _numbers(data: Any, dtype: Any, shape: Any, by_columns: bool) -> np.ndarray[
     return flat.reshape(shape, order="F" if by_columns else "C").astype(dtype.dtype.newbyteorder("="))
 
 
-def plain(value: Any) -> Any:
-    """Without what was only needed on the way."""
+def plain(value: Any, most: int = MOST_VALUES) -> Any:
+    """Without what was only needed on the way. What is there once and referred to twice is so in the copy, too.
+
+    most: how many values there may be when those that are referred to twice are counted twice, as they are by whoever
+    goes through them: a pickle of a few hundred bytes can refer to its parts in such a way that nobody comes to an
+    end. Raises Refused beyond it, ValueError for a value that contains itself.
+    """
+    found, _ = _unfolded(value, {}, most)
+    return found
+
+
+_Known = dict[int, tuple[Any, int]]
+"""By identity, which is that of values that the caller holds: the copy and how many values it has. Within a value that
+is being copied, 0."""
+
+
+def _unfolded(value: Any, known: _Known, most: int) -> tuple[Any, int]:
+    if isinstance(value, (Name, _Dtype)):
+        raise Refused("a name in place of a value")
+    if not isinstance(value, (dict, list, tuple, _Array)):
+        return value, 1
+    if id(value) not in known:
+        known[id(value)] = None, 0
+        known[id(value)] = _copied(value, known, most)
+    found, count = known[id(value)]
+    if not count:
+        raise ValueError("a value contains itself")
+    if count > most:
+        raise Refused(f"more than {most} values, for it refers to the same ones again and again")
+    return found, count
+
+
+def _copied(value: Any, known: _Known, most: int) -> tuple[Any, int]:
     if isinstance(value, _Array):
         if value.array is None:
             raise ValueError("an array has no content")
-        return value.array
+        return value.array, 1 + value.array.size
+    entries = value.values() if isinstance(value, dict) else value
+    made = [_unfolded(one, known, most) for one in entries]
+    parts, count = [one for one, _ in made], 1 + sum(one for _, one in made)
     if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    if isinstance(value, tuple):
-        return tuple(plain(one) for one in value)
-    if isinstance(value, (Name, _Dtype)):
-        raise Refused("a name in place of a value")
-    return value
+        return dict(zip(value, parts)), count
+    return (parts if isinstance(value, list) else tuple(parts)), count
 
 
 STEPS: dict[str, Step] = {

@@ -22,7 +22,19 @@ import torch
 from torch import Tensor
 
 from trainers.errors import CheckpointError
-from trainers.layouts.pickles import CALLS, DAMAGE, STEPS, Name, Refused, known_name, marked, plain, run
+from trainers.layouts.pickles import (
+    CALLS,
+    DAMAGE,
+    STEPS,
+    Name,
+    Refused,
+    key_of,
+    known_name,
+    marked,
+    plain,
+    popped_name,
+    run,
+)
 
 MOST_BYTES: Final = 4 << 30
 MODULE: Final = "_reconstruct_persistent_obj"
@@ -42,6 +54,10 @@ _STORAGES: Final = {
     "BoolStorage": torch.bool,
 }
 _MOST_DIMENSIONS: Final = 8
+_MOST_MODULES: Final = 1 << 12
+"""The published generator has some 100."""
+_MOST_QUADS: Final = 1 << 24
+"""Of the numbers of all quads: some million frames."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +67,29 @@ class Module:
     kind: str
     state: Mapping[str, Any]
 
-    def tensors(self, before: str = "") -> Iterator[tuple[str, Tensor]]:
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers of this one and of all below it, under dotted names. Raises Refused."""
-        for group in ("_parameters", "_buffers"):
-            for name, value in _table(self.state, group).items():
-                if isinstance(value, Tensor):
-                    yield f"{before}{name}", value
-                elif value is not None:
-                    raise Refused(f"{before}{name}, which is no tensor")
-        for name, child in _table(self.state, "_modules").items():
-            if isinstance(child, Module):
-                yield from child.tensors(f"{before}{name}.")
-            elif child is not None:
-                raise Refused(f"{before}{name}, which is no module")
+        pending, seen = [("", self)], 0
+        while pending:
+            before, module = pending.pop()
+            seen += 1
+            if (
+                seen > _MOST_MODULES
+            ):  # a file can refer to the same ones again and again, or within themselves
+                raise Refused(f"more than {_MOST_MODULES} modules within one")
+            for group in ("_parameters", "_buffers"):
+                for name, value in _table(module.state, group).items():
+                    if isinstance(value, Tensor):
+                        yield f"{before}{name}", value
+                    elif value is not None:
+                        raise Refused(f"{before}{name}, which is no tensor")
+            children = []
+            for name, child in _table(module.state, "_modules").items():
+                if isinstance(child, Module):
+                    children.append((f"{before}{name}.", child))
+                elif child is not None:
+                    raise Refused(f"{before}{name}, which is no module")
+            pending.extend(reversed(children))
 
     def child(self, path: str) -> Module | None:
         """The module at a dotted path."""
@@ -123,7 +149,7 @@ def read_tuned(path: Path) -> TunedFile:
 
         stored = run(members[f"{root}data.pkl"], _steps() | {"BINPERSID": persistent})
         generator = _entry(path, stored, "generator")
-        pivots, quads = stored.get("pivots"), plain(stored.get("quads"))
+        pivots, quads = stored.get("pivots"), plain(stored.get("quads"), _MOST_QUADS)
         if not isinstance(pivots, Tensor) or pivots.ndim != 3 or not isinstance(quads, (list, tuple)):
             raise ValueError("its pivots are no tensor of three axes, or its quads are no list")
         return TunedFile(generator, pivots, np.asarray(quads, np.float64).reshape(-1, 4, 2))
@@ -205,8 +231,7 @@ def _global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 
 def _stack_global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    name, module = stack.pop(), stack.pop()
-    stack.append(_known(Name(str(module), str(name))))
+    stack.append(_known(popped_name(stack)))
 
 
 def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
@@ -222,7 +247,7 @@ def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     elif what == _BYTES:
         stack.append(_inner(*arguments))
     elif what in _SETS:
-        stack.append(set(*[list(one) for one in arguments]))
+        stack.append({key_of(member) for one in arguments for member in one})
     elif what == _EASY_DICT:
         stack.append(CALLS["OrderedDict"](arguments))
     elif what.name in CALLS and what.module != "torch":
@@ -234,7 +259,7 @@ def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 def _new(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     arguments, what = stack.pop(), stack.pop()
     if what != _EASY_DICT or arguments != ():
-        raise Refused(f"an object of {what}")
+        raise Refused(f"an object of {what if isinstance(what, Name) else type(what).__name__}")
     stack.append({})
 
 
@@ -249,7 +274,7 @@ def _add_items(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     values = marked(stack)
     if not isinstance(stack[-1], set):
         raise Refused("members of something that is no set")
-    stack[-1].update(values)
+    stack[-1].update(key_of(member) for member in values)
 
 
 # --- modules and tensors ---------------------------------------------------------------------------
@@ -283,11 +308,12 @@ def _persistent(stated: Any, members: Mapping[str, bytes], root: str, storages: 
         raise Refused("a reference to something that is no storage")
     _, kind, key, _, count = stated
     if not isinstance(kind, Name) or kind.name not in _STORAGES:
-        raise Refused(f"a storage of {kind}")
-    if str(key) not in storages:
-        data = bytearray(members[f"{root}data/{key}"])
-        storages[str(key)] = torch.frombuffer(data, dtype=_STORAGES[kind.name])
-    flat = storages[str(key)]
+        raise Refused(f"a storage of {kind if isinstance(kind, Name) else type(kind).__name__}")
+    if not isinstance(key, str):
+        raise Refused("a storage whose number is no text")
+    if key not in storages:
+        storages[key] = torch.frombuffer(bytearray(members[f"{root}data/{key}"]), dtype=_STORAGES[kind.name])
+    flat = storages[key]
     if len(flat) != count:
         raise ValueError(f"storage {key} has {len(flat)} values, not {count}")
     return flat

@@ -129,6 +129,22 @@ def test_a_tensor_beyond_its_values_is_refused(tmp_path: Path) -> None:
             containers.read_generator(_written(tmp_path / "far.pkl", {"G_ema": tensor}))
 
 
+def test_modules_that_hold_each_other_again_and_again_are_refused(tmp_path: Path) -> None:
+    """Thirty of them, each twice within the next, are a thousand million; they are never gone through."""
+    module: Any = _module(nn.Linear(2, 2), "")
+    for _ in range(30):
+        state = {"_modules": {"a": module, "b": module}}
+        module = _Called(
+            "torch_utils.persistence",
+            "_reconstruct_persistent_obj",
+            {"type": "class", "class_name": "Twice", "state": state},
+        )
+    path = _written(tmp_path / "twice.pkl", {"G_ema": module})
+    assert path.stat().st_size < 1 << 16
+    with pytest.raises(CheckpointError, match="more than 4096 modules"):
+        containers.read_generator(path)
+
+
 @pytest.mark.parametrize("kept", [0, 1, 100, -20])
 def test_a_damaged_pickle_is_told(kept: int, tmp_path: Path) -> None:
     """In one line with the file's name, wherever it was cut."""
