@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from engine.evaluate.changers import Changed, Changer
 from engine.evaluate.clip import Tracker
+from engine.evaluate.layouts import LayoutChanger
 from engine.evaluate.pairs import Target, measure_pairs, pairs_of
 from engine.evaluate.request_sheets import couple_sheet, pair_sheet, request_sheet
 from engine.evaluate.requests import JUDGED_AUS, measure
@@ -25,7 +26,8 @@ Result = dict[str, Any]
 @dataclass(slots=True, eq=False)
 class Tools:
     """What measures and what is measured. changers: the first is judged, the others stand beside it on clips; none
-    where the generator takes no requests. transfer: None where it takes no donor. aus: those that are asked for.
+    where the generator takes no requests. transfer: None where it takes no donor. layouts: what is told a layout in
+    place of both; the first changer then makes the expressions. aus: those that are asked for.
     measured: one of engine.evaluate.subjects.MODES."""
 
     tracker: Tracker
@@ -33,6 +35,7 @@ class Tools:
     changers: tuple[Changer, ...] = ()
     transfer: Transfer | None = None
     removal: Removal | None = None
+    layouts: LayoutChanger | None = None
     aus: tuple[str, ...] = JUDGED_AUS
     measured: str = MODE
     _subjects: dict[Path, Subject] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from engine.errors import ConfigError
+from engine.evaluate.layout_scores import FOLLOW, mean_of_layouts
 from engine.evaluate.pairs import mean_of_clips
 from engine.evaluate.parts import Parts, write_json, write_text
 from engine.evaluate.report import STYLE, exclusion_table, gallery, number
@@ -19,15 +20,24 @@ from engine.evaluate.requests import Scores, by_person, mean_of
 from engine.evaluate.rules import Exclusion
 from engine.media import read_picture, write_picture
 
-KINDS = ("requests", "pairs", "transfer", "removal")
+KINDS = ("requests", "pairs", "transfer", "removal", "layouts", "clip_layouts")
 """The tables, and the keys of metrics.json, where they hold anything."""
 
-_ROWS = {"requests": "people", "pairs": "clips", "transfer": "couples", "removal": "people"}
+_ROWS = {
+    "requests": "people",
+    "pairs": "clips",
+    "transfer": "couples",
+    "removal": "people",
+    "layouts": "people",
+    "clip_layouts": "clips",
+}
 _TITLES = {
     "requests": "Action units that were asked for",
     "pairs": "A source frame with another frame's action units, against that frame",
     "transfer": "A donor's attribute",
     "removal": "An attribute taken away",
+    "layouts": "Layouts that were asked for",
+    "clip_layouts": "A source frame in other frames' layouts",
 }
 TEXT = (
     "Pictures are cut to a square of 2.3 face ovals at 512 px. What is asked, and what came, is measured by the "
@@ -110,6 +120,8 @@ _MEANS: Mapping[str, Callable[[list[Any]], Scores]] = {
     "pairs": mean_of_clips,
     "transfer": transfer_means,
     "removal": removal_means,
+    "layouts": mean_of_layouts,
+    "clip_layouts": mean_of_layouts,
 }
 
 
@@ -125,6 +137,8 @@ def _page(
         "pairs": _pairs,
         "transfer": partial_table("share", "psnr_kept", "psnr_outside", "mask", "before", "donor", "after"),
         "removal": partial_table("removed", "psnr_outside", "before", "after"),
+        "layouts": _layouts,
+        "clip_layouts": _layouts,
     }
     body = [f"<h1>Evaluation by requests</h1><p>{escape(TEXT)}</p><ul>{origin}</ul>"]
     for kind, found in metrics.items():
@@ -180,6 +194,21 @@ def _pairs(found: Mapping[str, Any]) -> str:
 
     rows = {name: line(row) for name, row in found["clips"].items()}
     return table(heads, rows | {"mean": line(found["mean"])})
+
+
+def _layouts(found: Mapping[str, Any]) -> str:
+    mean, rows = found["mean"], found.get("people") or found["clips"]
+    keys = ("edited", "unedited", "gain", "own", "tracker")
+    parts = {part: [row[key] for key in keys] for part, row in mean["iou"].items()}
+    parts["mean gain of " + " and ".join(FOLLOW)] = [None, None, mean["gain"]]
+
+    def line(row: Mapping[str, Any]) -> list[Any]:
+        return [row["detected"], row["psnr_own"], row["delta_e"]["skin"], row["delta_e"]["hair"]]
+
+    heads = ("detected", "PSNR in its own layout dB", "Delta E skin", "Delta E hair")
+    return table(("IoU edited", "unedited", "gain", "own layout", "tracker"), parts) + table(
+        heads, {name: line(row) for name, row in rows.items()} | {"mean": line(mean)}
+    )
 
 
 def partial_table(*keys: str) -> Callable[[Mapping[str, Any]], str]:

@@ -14,6 +14,8 @@ from engine.bundle import Parameters, read_manifest
 from engine.config import known
 from engine.errors import ConfigError, InputError, PortError
 from engine.evaluate.changers import Opened
+from engine.evaluate.layout_items import ClipLayoutItem, PortraitLayoutItem
+from engine.evaluate.layouts import SYSTEMS, open_layouts
 from engine.evaluate.parts import Parts, code_digest, digest, file_digest
 from engine.evaluate.request_items import (
     ClipItem,
@@ -78,7 +80,8 @@ def evaluate_requests(
 ) -> Scores:
     """Ask a generator for AUs on every picture of `portraits`, and on the clips of `drivers`.
 
-    A generator that takes donors is judged by what it brings from picture to picture instead. Writes into `out`:
+    A generator that takes donors is judged by what it brings from picture to picture instead, and one that is told
+    layouts by how it follows them, unless a mode is named. Writes into `out`:
     metrics.json, report.html and sheets/; interrupted, it goes on where it was. mode: "puppet" or "edit" (default: the
     first of these that the generator has). attributes: AUs that donors bring (default ATTRIBUTES). jobs: processes, as
     of engine.evaluate.evaluate. tools: what to measure in place of the bundle, in this process.
@@ -118,9 +121,19 @@ def open_tools(plan: Plan) -> Iterator[Tools]:
         segmenter = stack.enter_context(
             closing(PersonSegmenter(backend=settings.backend, cache=settings.cache))
         )
+        blend.warm_up()
+        if takes_layouts(plan):
+            tools = Tools(tracker, segmenter)
+            tools.layouts = stack.enter_context(
+                open_layouts(settings.bundle, settings.backend, settings.accept)
+            )
+            default, its_runner = open_generator(DEFAULT)
+            stack.callback(its_runner.close)
+            tools.changers = (Opened(default, its_runner),)
+            yield tools
+            return
         generator, runner = open_generator(settings.bundle, backend=settings.backend, accept=settings.accept)
         stack.callback(runner.close)
-        blend.warm_up()
         mode = _mode(plan, generator.modes)
         parameters = parameters_of(settings.bundle)
         tools = Tools(tracker, segmenter, aus=_judged(parameters), measured=_measured(parameters))
@@ -149,6 +162,12 @@ def parameters_of(bundle: str) -> Parameters | None:
     """What the bundle's manifest says that a generator has to know; None for what needs no bundle."""
     folder = find_bundle(bundle)
     return None if folder is None else read_manifest(folder).parameters
+
+
+def takes_layouts(plan: Plan) -> bool:
+    """Whether the bundle is asked for layouts: one that is told layouts, unless a mode of its generator is named."""
+    folder = find_bundle(plan.settings.bundle)
+    return plan.mode is None and folder is not None and read_manifest(folder).system in SYSTEMS
 
 
 def _measured(parameters: Parameters | None) -> str:
@@ -209,8 +228,11 @@ def _items(
     attributes: Sequence[str],
 ) -> tuple[list[Item], list[Exclusion]]:
     if tools.transfer is None:
-        items: list[Item] = [ClipItem(one) for one in clips]  # the longest first
-        items += [PortraitItem(one) for one in portraits]
+        of_clip, of_portrait = (
+            (ClipItem, PortraitItem) if tools.layouts is None else (ClipLayoutItem, PortraitLayoutItem)
+        )
+        items: list[Item] = [of_clip(one) for one in clips]  # the longest first
+        items += [of_portrait(one) for one in portraits]
         if not items:
             raise ConfigError("portraits: no file in that folder; expected pictures with a face")
         return items, []
@@ -244,7 +266,10 @@ def _about(plan: Plan, tools: Tools | None) -> dict[str, str]:
     measured = _measured(parameters_of(plan.settings.bundle)) if tools is None else tools.measured
     about = {"code": code_digest()[:16], "protocol": PROTOCOL, "action units": f"{measured} mode"}
     if tools is not None:
-        return {"generator": ", ".join(one.name for one in tools.changers)} | about
+        names = [one.name for one in tools.changers]
+        if tools.layouts is not None:
+            names.insert(0, tools.layouts.name)
+        return {"generator": ", ".join(names)} | about
     choice = backends.choose(plan.settings.backend)
     return {
         "generator": bundle_words(plan.settings.bundle) + mode,
