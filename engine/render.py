@@ -150,6 +150,7 @@ def check_heeded(generator: Generator, controls: Controls) -> None:
 def _check_donor(loaded: Loaded, controls: Controls) -> None:
     """Raise InputError for an edit that takes an attribute of a donor and has none: no frame of it could be edited."""
     donors = loaded.mode is Mode.EDIT and loaded.generator.takes_source(loaded.mode)
+    donors = donors and not getattr(loaded.generator, "edits_alone", False)
     if donors and not loaded.sources and not controls.remove:
         instead = ", or --remove" if "remove" in loaded.generator.heeds else ""
         raise InputError(

@@ -194,6 +194,9 @@ class Neutral:
     confidence: float
 
 
+LAYOUT_PARTS = ("brows", "eyes", "nose", "lips", "hair", "glasses")
+"""Regions of a face's layout that Controls.layout changes."""
+
 MOST_GAIN = 4.0
 """Largest gain of a control."""
 
@@ -214,6 +217,10 @@ class Controls:
     changes nothing, and what lies beyond the bundle's reach counts as its end.
     output_size: side in pixels of what a network synthesises, where the bundle has several: the smallest that is no
     smaller; 0 is the finest.
+    layout: by how much regions of the layout are changed, -1 .. 1, keys from LAYOUT_PARTS: above 0 thicker brows,
+    larger eyes, a broader nose, fuller lips, more hair, glasses of this size; below 0 less of it, and no glasses.
+    donor_layout, donor_style: what an edit by layouts takes of its donors: the first one's layout, the last one's look.
+    project: a layout passes through the bundle's model of layouts before it is drawn.
     """
 
     pose: float = 1.0
@@ -229,19 +236,18 @@ class Controls:
     remove: bool = False
     directions: Mapping[str, float] = field(default_factory=dict)
     output_size: int = 0
+    layout: Mapping[str, float] = field(default_factory=dict)
+    donor_layout: bool = True
+    donor_style: bool = False
+    project: bool = False
 
     def __post_init__(self) -> None:
         for name in ("pose", "mouth", "eyes", "brows", "gaze"):
             gain = getattr(self, name)
             if not (isinstance(gain, (int, float, np.floating)) and 0.0 <= gain <= MOST_GAIN):
                 raise ValueError(f"{name}: expected a gain in 0 .. {MOST_GAIN:g}, got {gain!r}")
-        if not isinstance(self.au_offsets, Mapping):
-            raise ValueError(f"au_offsets: expected AU names with offsets, got {self.au_offsets!r}")
-        for au, offset in self.au_offsets.items():
-            if au not in AU_NAMES:
-                raise ValueError(f"au_offsets: expected names such as {AU_NAMES[8]}, got {au!r}")
-            if not (isinstance(offset, (int, float, np.floating)) and -1.0 <= offset <= 1.0):
-                raise ValueError(f"au_offsets {au}: expected a number in -1 .. 1, got {offset!r}")
+        _check_amounts("au_offsets", self.au_offsets, AU_NAMES)
+        _check_amounts("layout", self.layout, LAYOUT_PARTS)
         _check_strengths(self.directions)
         if (
             isinstance(self.output_size, bool)
@@ -262,6 +268,16 @@ def _check_strengths(directions: Mapping[str, float]) -> None:
             raise ValueError(
                 f"directions {name}: expected a number in {-MOST_STRENGTH:g} .. {MOST_STRENGTH:g}, got {strength!r}"
             )
+
+
+def _check_amounts(what: str, amounts: Mapping[str, float], names: tuple[str, ...]) -> None:
+    if not isinstance(amounts, Mapping):
+        raise ValueError(f"{what}: expected names with numbers, got {amounts!r}")
+    for name, amount in amounts.items():
+        if name not in names:
+            raise ValueError(f"{what}: expected names such as {names[-1]}, got {name!r}")
+        if not (isinstance(amount, (int, float, np.floating)) and -1.0 <= amount <= 1.0):
+            raise ValueError(f"{what} {name}: expected a number in -1 .. 1, got {amount!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,8 +19,8 @@ MOST_THREADS = 4
 
 BUILT_IN = ("mesh_flow",)
 
-TAKE_DONORS = frozenset({"geogan"})
-"""Systems whose edit takes its attribute from a donor."""
+TAKE_DONORS = frozenset({"geogan", "maskgan"})
+"""Systems whose edit takes something of a donor."""
 
 
 def names() -> tuple[str, ...]:
@@ -116,6 +116,14 @@ def _geogan(bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]
     return open_geogan(bundle, backend, threads, batches)
 
 
+def _maskgan(
+    bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]
+) -> tuple[Generator, Runner]:
+    from engine.generators.maskgan import open_maskgan
+
+    return open_maskgan(bundle, backend, threads, batches)
+
+
 def _stit(bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]) -> tuple[Generator, Runner]:
     from engine.generators.stit import open_stit
 
@@ -126,4 +134,5 @@ _SYSTEMS: dict[str, Callable[[Bundle, str, int, tuple[int, ...]], tuple[Generato
     "ganimation": _ganimation,
     "geogan": _geogan,
     "stit": _stit,
+    "maskgan": _maskgan,
 }

@@ -14,7 +14,7 @@ from typing import Any
 from engine.config import from_mapping, known
 from engine.errors import ConfigError
 from engine.expressions import EXPRESSIONS, expression
-from engine.types import AU_NAMES, MOST_GAIN, MOST_STRENGTH, Controls, Mode
+from engine.types import AU_NAMES, LAYOUT_PARTS, MOST_GAIN, MOST_STRENGTH, Controls, Mode
 from engine.worker.interface import BundleInfo, DriverKind, SessionSpec
 
 MOST_SMOOTHING = 4.0
@@ -25,6 +25,7 @@ _KEYS = (
     "controls", "smoothing", "source", "recalibrate", "driver", "expression", "bundle", "mode", "donors",
 )  # fmt: skip
 _GAINS = ("pose", "mouth", "eyes", "brows", "gaze")
+_AMOUNTS = {"au_offsets": AU_NAMES, "layout": LAYOUT_PARTS}
 _CONTROLS = tuple(field.name for field in dataclasses.fields(Controls))
 _LONGEST_NAME = 80
 
@@ -101,7 +102,7 @@ def settled(spec: SessionSpec, bundles: Sequence[BundleInfo], *, edit: bool = Fa
 
 def merged(spec: SessionSpec, change: Change) -> SessionSpec:
     """What a session is set to after a change: opening one with it makes all changes so far at once. Controls that
-    the change does not name stay; au_offsets and directions are replaced as a whole."""
+    the change does not name stay; au_offsets, layout and directions are replaced as a whole."""
     return dataclasses.replace(
         spec,
         controls=MappingProxyType({**spec.controls, **change.controls}),
@@ -141,8 +142,8 @@ def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
         _named(name, _CONTROLS, "controls")
         if name in _GAINS:
             checked[name] = _number(name, setting, 0.0, MOST_GAIN)
-        elif name == "au_offsets":
-            checked[name] = _offsets(setting)
+        elif name in _AMOUNTS:
+            checked[name] = _amounts(name, setting)
         elif name == "directions":
             checked[name] = _directions(setting)
         elif name == "output_size":
@@ -159,11 +160,10 @@ def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
     return checked
 
 
-def _offsets(value: object) -> Mapping[str, float]:
-    given = _mapping("au_offsets", value)
+def _amounts(what: str, value: object) -> Mapping[str, float]:
     return {
-        _named(name, AU_NAMES, "au_offsets"): _number(f"au_offsets {name}", offset, -1.0, 1.0)
-        for name, offset in given.items()
+        _named(name, _AMOUNTS[what], what): _number(f"{what} {name}", amount, -1.0, 1.0)
+        for name, amount in _mapping(what, value).items()
     }
 
 

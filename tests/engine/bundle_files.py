@@ -11,6 +11,13 @@ GeoGAN's, with mean() over a picture in -1..1:
     donor: flow_0 = the picture's grey at half size, mask_0 = 1 - flow_0
     transfer: flow = (dx, dy), mask = as asked for, residual = TINT * mean(flow_0) + TINT * mean(image)
     removal: image_out = clip(image + LIFT * mask, -1, 1)
+
+MaskGAN's, whose picture is the layout itself in colours, darker or lighter by the style's picture:
+
+    style: gamma = mean(image), beta = mean(labels) / 18
+    generator: image = (palette[labels] / 127.5 - 1 + mean(gamma)) / 2, NaN where the layout has the class `poison`
+    parser: logits whose largest is the class round(grey / 10)
+    mask_vae: hair becomes a hat, all else stays
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from engine.parsing.classes import CELEBAMASK, Part
 from engine.types import AU_NAMES
 
 POISON = 0.95
@@ -33,7 +41,7 @@ LIFT = 0.5
 OPSET, IR = 17, 8
 _FLOAT, _BYTE = TensorProto.FLOAT, TensorProto.UINT8
 _RANGES: dict[str, list[float] | None] = {
-    "aus": [0, 1], "colour": [-1, 1], "attention": [0, 1], "mask": [0, 1], "image_out": [-1, 1],
+    "aus": [0, 1], "colour": [-1, 1], "attention": [0, 1], "mask": [0, 1], "image_out": [-1, 1], "labels": [0, 18],
 }  # fmt: skip
 
 
@@ -59,6 +67,17 @@ class _Graph:
         self.add("Mul", [f"{output}_chw", self.constant(f"{output}_scale", 2 / 255)], f"{output}_scaled")
         return self.add("Sub", [f"{output}_scaled", self.constant(f"{output}_one", 1.0)], output)
 
+    def one_hot(self, port: str, output: str) -> str:
+        """uint8 (1, S, S) to float32 (1, 19, S, S)."""
+        self.add("Cast", [port], f"{output}_cast", to=TensorProto.INT32)
+        axis = self.constant(f"{output}_axis", [1], np.int64)
+        self.add("Unsqueeze", [f"{output}_cast", axis], f"{output}_row")
+        every = np.arange(len(Part)).reshape(1, -1, 1, 1)
+        self.add(
+            "Equal", [f"{output}_row", self.constant(f"{output}_classes", every, np.int32)], f"{output}_is"
+        )
+        return self.add("Cast", [f"{output}_is"], output, to=_FLOAT)
+
     def mean(self, name: str, output: str) -> str:
         """The mean over all of it, (1, 1, 1, 1)."""
         return self.add("ReduceMean", [name], output, axes=[1, 2, 3], keepdims=1)
@@ -81,6 +100,72 @@ class _Graph:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
         onnx.checker.check_model(model)
         return model
+
+
+def maskgan_graphs(
+    size: int, parser: bool = False, mask_vae: int = 0, poison: int | None = None
+) -> dict[str, Any]:
+    """The graphs of the closed form. mask_vae: its side, 0 where there is none."""
+    labels, picture, numbers = (_BYTE, [1, size, size]), (_BYTE, [1, size, size, 3]), (_FLOAT, [1, 2, 4])
+    style = _Graph()
+    style.picture("image", "seen")
+    style.mean("seen", "level")
+    style.add("Cast", ["labels"], "numbered", to=_FLOAT)
+    style.add("ReduceMean", ["numbered"], "classes", axes=[1, 2], keepdims=1)
+    style.add("Mul", ["classes", style.constant("most", 1 / 18)], "share")
+    rows = style.constant("rows", [1, 2, 4], np.int64)
+    style.add("Reshape", ["level", style.constant("flat", [1, 1, 1], np.int64)], "level_flat")
+    style.add("Expand", ["level_flat", rows], "gamma")
+    style.add("Expand", ["share", rows], "beta")
+    draw = _Graph()
+    draw.one_hot("labels", "planes")
+    palette = CELEBAMASK.palette.T.astype(np.float32) / 127.5 - 1.0
+    draw.add("Conv", ["planes", draw.constant("palette", palette[:, :, None, None])], "painted")
+    draw.add("ReduceMean", ["gamma"], "tone", axes=[1, 2], keepdims=1)
+    draw.add("ReduceMean", ["beta"], "rest", axes=[1, 2], keepdims=1)
+    draw.add("Mul", ["rest", draw.constant("trace", 1e-9)], "traced")
+    draw.add("Add", ["tone", "traced"], "shade")
+    draw.add("Reshape", ["shade", draw.constant("flat", [1, 1, 1, 1], np.int64)], "shade_flat")
+    draw.add("Add", ["painted", "shade_flat"], "both")
+    draw.add("Mul", ["both", draw.constant("half", 0.5)], "drawn")
+    select = np.zeros((1, len(Part), 1, 1), np.float32)
+    if poison is not None:
+        select[0, poison] = -1.0
+    draw.add("Conv", ["planes", draw.constant("select", select)], "poisoned")
+    draw.add("Sqrt", ["poisoned"], "root")
+    draw.add("Add", ["drawn", "root"], "image")
+    found = {
+        "style": style.model({"labels": labels, "image": picture}, {"gamma": [1, 2, 4], "beta": [1, 2, 4]}),
+        "generator": draw.model(
+            {"labels": labels, "gamma": numbers, "beta": numbers}, {"image": [1, 3, size, size]}
+        ),
+    }
+    if parser:
+        found["parser"] = _parser(size)
+    if mask_vae:
+        found["mask_vae"] = _mask_vae(mask_vae)
+    return found
+
+
+def _parser(size: int) -> Any:
+    graph = _Graph()
+    graph.add("Cast", ["image"], "levels", to=_FLOAT)
+    graph.add("Transpose", ["levels"], "planes", perm=[0, 3, 1, 2])
+    graph.add("ReduceMean", ["planes"], "grey", axes=[1], keepdims=1)
+    steps = 10.0 * np.arange(len(Part), dtype=np.float32).reshape(1, -1, 1, 1)
+    graph.add("Sub", ["grey", graph.constant("steps", steps)], "apart")
+    graph.add("Mul", ["apart", "apart"], "square")
+    graph.add("Neg", ["square"], "logits")
+    return graph.model({"image": (_BYTE, [1, size, size, 3])}, {"logits": [1, len(Part), size, size]})
+
+
+def _mask_vae(size: int) -> Any:
+    graph = _Graph()
+    graph.one_hot("labels", "planes")
+    becomes = np.eye(len(Part), dtype=np.float32)
+    becomes[:, Part.HAIR] = becomes[:, Part.HAT]
+    graph.add("Conv", ["planes", graph.constant("becomes", becomes[:, :, None, None])], "logits")
+    return graph.model({"labels": (_BYTE, [1, size, size])}, {"logits": [1, len(Part), size, size]})
 
 
 def ganimation_graph(size: int, aus: Sequence[str] = AU_NAMES, attention: float | None = None) -> Any:
@@ -228,6 +313,26 @@ def write_geogan(
     return write_bundle(folder, "geogan", geogan_graphs(size, mask, flow, removal), parameters, **manifest)
 
 
+def write_maskgan(
+    folder: Path,
+    size: int = 64,
+    *,
+    parser: bool = False,
+    mask_vae: int = 0,
+    poison: int | None = None,
+    rule: str = "celeba-hq",
+    modes: Sequence[str] = ("puppet", "edit"),
+    classes: str = "celebamask",
+    **manifest: Any,
+) -> Path:
+    """A MaskGAN bundle, likewise. classes: the fact."""
+    facts = {"classes": classes, "layers": 2, "width": 4}
+    parameters = _parameters(rule, size, [], None, None, modes) | {"facts": facts}
+    return write_bundle(
+        folder, "maskgan", maskgan_graphs(size, parser, mask_vae, poison), parameters, **manifest
+    )
+
+
 def write_bundle(
     folder: Path, system: str, graphs: Mapping[str, Any], parameters: dict[str, Any], /, **manifest: Any
 ) -> Path:
@@ -281,7 +386,7 @@ def _parameters(
 def _port(value: Any) -> dict[str, Any]:
     tensor = value.type.tensor_type
     dtype = "uint8" if tensor.elem_type == _BYTE else "float32"
-    bounds = [0, 255] if dtype == "uint8" else _RANGES.get(value.name)
+    bounds = _RANGES.get(value.name) or ([0, 255] if dtype == "uint8" else None)
     shape = [size.dim_value for size in tensor.shape.dim]
     return {"name": value.name, "shape": shape, "dtype": dtype, "range": bounds}
 

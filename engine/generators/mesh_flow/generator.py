@@ -36,7 +36,15 @@ class MeshFlow:
     name = "mesh_flow"
     needs = frozenset({Signal.SHAPE, Signal.GAZE, Signal.OPENNESS})
     modes = frozenset({Mode.PUPPET})
-    heeds = frozenset(field.name for field in fields(Controls)) - {"remove", "directions", "output_size"}
+    heeds = frozenset(field.name for field in fields(Controls)) - {
+        "remove",
+        "directions",
+        "output_size",
+        "layout",
+        "donor_layout",
+        "donor_style",
+        "project",
+    }
 
     def __init__(self, most_side: int = MOST_SIDE) -> None:
         self._most_side = most_side
