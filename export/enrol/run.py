@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.align.masks import foreground
 from engine.errors import BundleError, ConfigError
 from engine.media import write_picture
-from engine.types import U8
+from engine.types import U8, Mode
 from export.checkpoints import Loaded, load
 from export.enrol.moving import moving
 from export.enrol.tracking import Alignment, Labels, Tell, track, write_crops
@@ -273,7 +273,9 @@ def _pack(
     clash = set(plan.parameters.facts) & set(facts)
     if clash:
         raise BundleError(f"the bundle's facts {sorted(clash)} are stated twice")
-    parameters = dataclasses.replace(plan.parameters, facts={**plan.parameters.facts, **facts})
+    parameters = dataclasses.replace(
+        plan.parameters, facts={**plan.parameters.facts, **facts}, modes=frozenset(Mode)
+    )
     pack(dataclasses.replace(plan, graphs=(*plan.graphs, person), parameters=parameters), label, out)
 
 

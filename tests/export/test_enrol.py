@@ -15,11 +15,14 @@ import torch
 import marotte
 from engine.bundle import open_bundle
 from engine.errors import InputError, NoFaceError
+from engine.generators import open_generator
 from engine.media import open_media, open_writer, read_picture
-from engine.types import Frame
+from engine.pipeline import Session
+from engine.types import Controls, Frame, Mode, Outcome
 from export.enrol import command
 from export.enrol.moving import moving
 from export.enrol.tracking import Alignment, Tracked, smooth_squares, track, write_crops
+from tests.engine.edit_scenes import Scripted, donor_source, edit_session, face_at, frame_at, rest
 from trainers.stit.clip import Clip
 from trainers.stit.stitching import Reach
 
@@ -105,6 +108,7 @@ def test_a_clip_becomes_a_bundle(
         "neutral",
         "puppet",
     }
+    _plays(out)
     work = tmp_path / "person.enrolment"
     assert json.loads((work / "clip.json").read_text())["frames"] == [1, 2, 4, 5]
     assert read_picture(work / "preview.png").shape == (4 * SIDE, 4 * SIDE, 3)
@@ -113,6 +117,23 @@ def test_a_clip_becomes_a_bundle(
     }
     assert marotte.main(line) == 0
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def _plays(bundle: Path) -> None:
+    """In both modes, live: what is pasted is what the graphs give, and an edit moves it."""
+    pair = open_generator(str(bundle))
+    assert pair[0].modes == {Mode.EDIT, Mode.PUPPET}
+    face, frame = face_at(160, 160), frame_at(0, (320, 320), seed=1)
+    shown = []
+    for strength in (0.0, 1.9):
+        session = edit_session(pair, Scripted((face,)), controls=Controls(directions={"smile": strength}))
+        picture, report = session.step(frame)
+        assert report.outcome is Outcome.GENERATED, report.reason
+        shown.append(picture.rgb)
+    assert (shown[0] != shown[1]).any()
+    puppet = Session(Scripted((face,)), *pair, [donor_source()], neutral=rest())
+    assert puppet.step(frame)[1].outcome is Outcome.GENERATED
+    pair[1].close()
 
 
 def test_crops_are_found_again_and_cut_anew_by_other_rules(clip: Path, marks: Path, tmp_path: Path) -> None:
