@@ -16,6 +16,9 @@ import numpy as np
 
 INT64: Final = 7
 """ONNX's number of the type."""
+_MOST_STEP: Final = (
+    1 << 20
+)  # of a Slice; OpenVINO 2026.4 reads elsewhere where one is beyond its whole numbers
 
 Shape = tuple[int, ...]
 
@@ -58,9 +61,13 @@ class Given:
     def has(self, index: int) -> bool:
         return index < len(self._shapes) and self._shapes[index] is not None
 
+    def constant(self, index: int) -> Constant | None:
+        """An input that is a weight; None where it is not there, or computed."""
+        return self._constants.get(self.node.inputs[index]) if self.has(index) else None
+
     def values(self, index: int) -> list[int] | None:
         """The whole numbers of an input; None where it is not there, or computed."""
-        constant = self._constants.get(self.node.inputs[index]) if self.has(index) else None
+        constant = self.constant(index)
         if constant is None or constant.dtype != INT64:
             return None
         return [int(value) for value in np.frombuffer(constant.data, "<i8")]
@@ -208,15 +215,41 @@ def _gather(given: Given) -> list[Shape]:
     return [(*data[:axis], *given(1), *data[axis + 1 :])]
 
 
+def _check_places(given: Given, sizes: Sequence[int]) -> None:
+    """That the indices of input 1 lie within `sizes`, one for each entry of their last axis. OpenVINO 2026.4 takes them
+    unseen, and reads or writes outside of its memory, so that computed ones cannot be allowed at all."""
+    constant = given.constant(1)
+    if constant is None or constant.dtype != INT64:
+        raise ValueError(f"the indices of a {given.node.kind} are computed, expected int64 constants")
+    places = np.frombuffer(constant.data, "<i8").reshape(-1, len(sizes))
+    most = np.array(sizes, np.int64)
+    if ((places < -most) | (places >= most)).any():
+        raise ValueError(f"a {given.node.kind} has indices beyond what it takes them from")
+
+
 def _gather_nd(given: Given) -> list[Shape]:
-    depth = given(1)[-1] + given.number("batch_dims", 0)
-    if depth > len(given(0)):
+    skipped = given.number("batch_dims", 0)
+    depth = given(1)[-1] + skipped
+    if skipped < 0 or not skipped < depth <= len(given(0)) or given(0)[:skipped] != given(1)[:skipped]:
         raise IndexError(depth)
+    _check_places(given, given(0)[skipped:depth])
     return [(*given(1)[:-1], *given(0)[depth:])]
 
 
-def _indices(given: Given) -> list[Shape]:
-    return [given(1)]
+def _gather_elements(given: Given) -> list[Shape]:
+    data, places, axis = given(0), given(1), _axis(given.number("axis", 0), len(given(0)))
+    if any(size > data[k] for k, (_, size) in enumerate(_paired(data, places)) if k != axis):
+        raise IndexError(places)
+    _check_places(given, data[axis : axis + 1])
+    return [places]
+
+
+def _scatter_nd(given: Given) -> list[Shape]:
+    data, places, depth = given(0), given(1), given(1)[-1]
+    if not 0 < depth <= len(data) or given(2) != (*places[:-1], *data[depth:]):
+        raise IndexError(depth)
+    _check_places(given, data[:depth])
+    return [data]
 
 
 def _mat_mul(given: Given) -> list[Shape]:
@@ -303,13 +336,13 @@ def _slice(given: Given) -> list[Shape]:
     shape = given(0)
     starts, ends = given.values(1), given.values(2)
     axes = given.values(3) if given.has(3) else list(range(len(starts or ())))
-    steps = given.values(4) if given.has(4) else [1] * len(starts or ())
-    if starts is None or ends is None or axes is None or steps is None:
+    steps = given.stated(4) if given.has(4) else [1] * len(starts or ())
+    if any(not 0 < abs(step) <= _MOST_STEP for step in steps):
+        raise IndexError(steps)
+    if starts is None or ends is None or axes is None:
         return [shape]
     found = list(shape)
     for start, end, axis, step in _paired(starts, ends, axes, steps):
-        if step == 0:
-            raise IndexError(step)
         place = _axis(axis, len(shape))
         found[place] = len(range(*slice(start, end, step).indices(shape[place])))
     return [tuple(found)]
@@ -349,8 +382,12 @@ def _pad(given: Given) -> list[Shape]:
     if len(pads) != 2 * len(axes):
         raise IndexError(pads)
     for k, axis in enumerate(axes):
-        place = _axis(axis, len(shape))
-        shape[place] = max(0, shape[place] + pads[k] + pads[k + len(axes)])
+        place, before, after = _axis(axis, len(shape)), pads[k], pads[k + len(axes)]
+        if (
+            shape[place] + min(0, before) + min(0, after) < 0
+        ):  # OpenVINO 2026.4 writes outside of its memory there
+            raise IndexError(pads)
+        shape[place] += before + after
     return [tuple(shape)]
 
 
@@ -363,11 +400,11 @@ Rule = Callable[[Given], list[Shape]]
 _OWN: Final[Mapping[str, Rule]] = {
     "ArgMax": _reduced, "AveragePool": _pool, "Concat": _concat, "Conv": _conv, "ConvTranspose": _conv_transpose,
     "DepthToSpace": _depth_to_space, "Expand": _expand, "Flatten": _flatten, "Gather": _gather,
-    "GatherElements": _indices, "GatherND": _gather_nd, "Gemm": _gemm, "GlobalAveragePool": _global_pool,
+    "GatherElements": _gather_elements, "GatherND": _gather_nd, "Gemm": _gemm, "GlobalAveragePool": _global_pool,
     "GridSample": _grid_sample, "MatMul": _mat_mul, "MaxPool": _pool, "Pad": _pad, "ReduceMax": _reduced,
     "ReduceMean": _reduced, "ReduceMin": _reduced, "ReduceSum": _reduced, "Reshape": _reshape, "Resize": _resize,
-    "Shape": _shape, "Slice": _slice, "SpaceToDepth": _space_to_depth, "Split": _split, "Squeeze": _squeeze,
-    "Tile": _tile, "Transpose": _transpose, "Unsqueeze": _unsqueeze,
+    "ScatterND": _scatter_nd, "Shape": _shape, "Slice": _slice, "SpaceToDepth": _space_to_depth, "Split": _split,
+    "Squeeze": _squeeze, "Tile": _tile, "Transpose": _transpose, "Unsqueeze": _unsqueeze,
 }  # fmt: skip
 _TOGETHER: Final = (
     "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "Or",
@@ -376,7 +413,7 @@ _TOGETHER: Final = (
 _SAME: Final = (
     "Abs", "BatchNormalization", "Cast", "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid",
     "HardSwish", "Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "Neg", "Not",
-    "Reciprocal", "Relu", "Round", "ScatterND", "Sigmoid", "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
+    "Reciprocal", "Relu", "Round", "Sigmoid", "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
 )  # fmt: skip
 RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(_SAME, _same), **dict.fromkeys(_TOGETHER, _together), **_OWN

@@ -41,7 +41,7 @@ def check_memory(
     last |= dict.fromkeys(outputs, len(nodes))
     fixed, longs = set(constants), {name for name, one in constants.items() if one.dtype == INT64}
     live: dict[str, int] = {}
-    kept = 0
+    kept = held = 0
     for index, node in enumerate(nodes):
         if _is_long(node, longs):
             longs.update(node.outputs)
@@ -52,11 +52,12 @@ def check_memory(
             kept += sum(taken.values())
         else:
             live |= taken
-        if kept + sum(live.values()) > MOST_BYTES:
+            held += sum(taken.values())
+        if kept + held > MOST_BYTES:
             raise ValueError(f"it needs more than {MOST_BYTES >> 30} GB at once, at a {node.kind}")
         for name in (*node.inputs, *node.outputs):
             if last.get(name, index) <= index:
-                live.pop(name, None)
+                held -= live.pop(name, 0)
 
 
 def shapes_of(

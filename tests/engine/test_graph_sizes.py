@@ -211,6 +211,53 @@ def test_a_graph_that_asks_for_too_much_is_refused(name: str) -> None:
         check_graph(data, *ports)
 
 
+ONES = np.ones(1, np.float32)
+OUTSIDE: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "written": (node("ScatterND", "x", "i", "u"), {"i": longs(4).reshape(1, 1), "u": ONES}, "beyond what it takes"),
+    "written before": (
+        node("ScatterND", "x", "i", "u"), {"i": longs(-5).reshape(1, 1), "u": ONES}, "beyond what it takes",
+    ),
+    "more written than there is": (
+        node("ScatterND", "x", "i", "u"), {"i": longs(0, 1).reshape(2, 1), "u": ONES}, "make no sense",
+    ),
+    "read": (node("GatherND", "x", "i"), {"i": longs(1 << 33).reshape(1, 1)}, "beyond what it takes"),
+    "read of another batch": (
+        node("GatherND", "x", "i", batch_dims=-1), {"i": longs(0, 0).reshape(1, 2)}, "make no sense",
+    ),
+    "read one by one": (node("GatherElements", "x", "i"), {"i": longs(4)}, "beyond what it takes"),
+    "read where it is computed": (node("GatherElements", "x", "x"), {}, "are computed"),
+    "more taken away than there is": (node("Pad", "x", "i"), {"i": longs(-5, 5)}, "make no sense"),
+    "more taken away than there was": (node("Pad", "x", "i"), {"i": longs(5, -5)}, "make no sense"),
+    "a step beyond 32 bits": (
+        node("Slice", "x", "s", "e", "a", "t"),
+        {"s": longs(3), "e": longs(-99), "a": longs(0), "t": longs(-(1 << 62))}, "make no sense",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_graph_stays_within_its_memory(name: str) -> None:
+    """A runtime that trusts indices and borders reads or writes what lies beside a tensor: data would be code."""
+    one, constants, told = OUTSIDE[name]
+    with pytest.raises(ValueError, match=told):
+        shapes_of(*parts_of(model([one], [4], constants)))
+
+
+def test_what_lies_just_within_is_taken() -> None:
+    """The last place, the first counted from the end, and all that there is taken away."""
+    for one, constants in (
+        (node("ScatterND", "x", "i", "u"), {"i": longs(3, -4).reshape(2, 1), "u": np.ones(2, np.float32)}),
+        (node("GatherND", "x", "i"), {"i": longs(3, -4).reshape(2, 1)}),
+        (node("GatherElements", "x", "i"), {"i": longs(3, -4)}),
+        (node("Pad", "x", "i"), {"i": longs(-4, 4)}),
+        (
+            node("Slice", "x", "i", "e", "a", "t"),
+            {"i": longs(3), "e": longs(-9), "a": longs(0), "t": longs(-4)},
+        ),
+    ):
+        shapes_of(*parts_of(model([one], [4], constants)))
+
+
 def test_what_is_needed_at_one_time_is_bounded_and_not_what_passes() -> None:
     """A long row of large results is like any network's; as many that are all still needed are not."""
     row = parts_of(model(chain("Relu", 200, "x"), [1, 64, 1024, 1024]))
