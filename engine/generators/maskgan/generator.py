@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from engine import canonical
 from engine.bundle import Bundle, Parameters
 from engine.crop import crop_of, cut, factor_of, points_in, resized
 from engine.errors import ConfigError, InputError, ManifestError, PortError
 from engine.features import gaze
+from engine.features.au_basis import basis
 from engine.features.doubts import doubts
 from engine.generators.batch_runner import further_graphs
 from engine.generators.feather import feather
@@ -370,9 +372,8 @@ def _check(bundle: Bundle) -> None:
 
 
 def _warm_up() -> None:
-    """Compile before the first frame."""
-    from engine import canonical
-
+    """Compile, and compute what is computed once, before the first frame."""
+    basis()
     size = 64
     shape = FaceShape(canonical.VERTICES, np.eye(3), 2.0, np.array([size / 2, size / 2, 0.0]))
     points = shape.points()
