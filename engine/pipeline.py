@@ -100,6 +100,8 @@ class Session:
     A generator may state of an edit that a change was asked for which has to be seen (`asks(state, drive)`, of the last
     `inputs`): an answer that leaves the face as it was is a fault then, and the fallback is shown.
 
+    It may also need less in one mode than in the other (`needs_in(mode)`, in the place of `needs`).
+
     controls and smoothing (see engine.smooth.FeatureSmoother.strength) may be set between two frames, by the thread
     that measures.
     """
@@ -126,8 +128,10 @@ class Session:
         self._tracker, self._generator, self._runner = tracker, generator, runner
         self._config = config or PipelineConfig()
         check_mode(generator.name, generator.modes, self._config.mode)
+        needs_in = getattr(generator, "needs_in", None)
+        self._needs = generator.needs if needs_in is None else needs_in(self._config.mode)
         for signal, server in ((Signal.BODY, body), (Signal.PARSING, segmenter)):
-            if signal in generator.needs and server is None:
+            if signal in self._needs and server is None:
                 raise ConfigError(
                     f"{generator.name}: needs {signal.value}, and nothing was given that measures it"
                 )
@@ -309,13 +313,13 @@ class Session:
 
     def _covering(self, frame: Frame, faces: Sequence[Face], seconds: dict[str, float]) -> U8 | None:
         """The occlusion mask where the generator needs one, timed as a stage of its own."""
-        if not self._occlusion or not faces or Signal.OCCLUSION not in self._generator.needs:
+        if not self._occlusion or not faces or Signal.OCCLUSION not in self._needs:
             return None
         with _Timed(seconds, "occlusion", self._clock):
             return self._occlusion.mask(frame, faces)
 
     def _surroundings(self, frame: Frame) -> _Surroundings:
-        needs = self._generator.needs
+        needs = self._needs
         person = None
         if self._segmenter and Signal.PARSING in needs:
             self._mask_smoother.strength = self.smoothing
@@ -328,7 +332,7 @@ class Session:
     ) -> Drive:
         slot.follow(face)
         slot.smoother.strength = self.smoothing
-        raw = extract(face, frame, self._generator.needs, occlusion=occlusion, **around)
+        raw = extract(face, frame, self._needs, occlusion=occlusion, **around)
         neutral = slot.neutral(raw)
         features = slot.smoother.smooth(raw, neutral)
         if self._expressions is not None and features.aus is not None:

@@ -113,13 +113,19 @@ class Maskgan:
     def __init__(self, name: str, parameters: Parameters, pictures: PictureGraphs, *, projects: bool) -> None:
         self.name, self._parameters, self._pictures = name, parameters, pictures
         self.modes = parameters.modes
-        needs = {Signal.SHAPE, Signal.GAZE, Signal.OCCLUSION}
-        self.needs = frozenset(needs if pictures.parses else needs | {Signal.PARSING})
+        self.needs = frozenset().union(*map(self.needs_in, self.modes))
         heeds = {"pose", "mouth", "eyes", "brows", "absolute_mouth", "absolute_eyes", "au_offsets"}
         heeds |= {"layout", "donor_layout", "donor_style"} | ({"project"} if projects else set())
         self.heeds = frozenset(heeds)
         self._size, self._projects = parameters.crop.size, projects
         self._feather = feather(self._size)
+
+    def needs_in(self, mode: Mode) -> frozenset[Signal]:
+        """What the pipeline measures: see engine.pipeline.Session. A puppet's surroundings are the portrait's own."""
+        if mode is Mode.PUPPET:
+            return frozenset({Signal.SHAPE, Signal.GAZE})
+        edit = {Signal.SHAPE, Signal.OCCLUSION}
+        return frozenset(edit if self._pictures.parses else edit | {Signal.PARSING})
 
     def takes_source(self, mode: Mode) -> bool:
         return mode in self.modes
