@@ -17,12 +17,14 @@ import numpy as np
 
 from engine.bundle import Bundle
 from engine.crop import crop_of, cut, points_in
+from engine.errors import ManifestError
 from engine.evaluate.changers import Changer, picture_from
 from engine.evaluate.pairs import ClipPairs
 from engine.evaluate.subjects import Detector, Subject, number_of, read
 from engine.generators import check_bundle
 from engine.generators.graph_runner import run_graph
 from engine.generators.ports import check_ports
+from engine.parsing.classes import CELEBAMASK
 from engine.parsing.draw import draw_parsing
 from engine.types import F32, U8, Crop
 
@@ -101,7 +103,11 @@ class BundleLayouts:
         return draw
 
     def _check(self, bundle: Bundle) -> None:
-        size = self.size
+        size, classes = self.size, bundle.manifest.parameters.facts.get("classes")
+        if classes != CELEBAMASK.name:
+            raise ManifestError(
+                f"bundle {bundle.name}: its classes are {classes!r}, expected {CELEBAMASK.name!r}; export it again"
+            )
         numbers = {port.name: port.shape for port in bundle.info("style").outputs}
         plane = {"labels": (1, size, size)}
         check_ports(bundle, "style", plane | {"image": (1, size, size, 3)}, {}, numbers)

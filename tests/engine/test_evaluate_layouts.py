@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine.crop import crop_of, points_in
+from engine.errors import ManifestError
 from engine.evaluate import request_run
 from engine.evaluate.changers import Changed, Plain
 from engine.evaluate.layout_scores import (
@@ -20,13 +21,15 @@ from engine.evaluate.layout_scores import (
     mean_of_layouts,
     measure_layouts,
 )
-from engine.evaluate.layouts import REQUESTS, LayoutInCrop, Seat, Wanted, portrait_requests
+from engine.evaluate.layouts import REQUESTS, LayoutInCrop, Seat, Wanted, open_layouts, portrait_requests
 from engine.evaluate.request_items import Tools
-from engine.evaluate.request_run import evaluate_requests
+from engine.evaluate.request_run import Plan, evaluate_requests, takes_layouts
 from engine.evaluate.subjects import Subject, subject_of
+from engine.evaluate.work import Settings
 from engine.media import write_picture
-from engine.parsing.classes import Part
-from engine.types import F32, U8, Face, Frame
+from engine.parsing.classes import CELEBAMASK, Part
+from engine.types import F32, U8, Face, Frame, Mode
+from tests.engine.bundle_files import write_maskgan
 from tests.engine.request_fakes import SpotTracker, picture, points_of
 
 SIDE, SMALL = 512, 64
@@ -195,6 +198,31 @@ def test_a_portraits_requests_are_layouts_of_its_own_face() -> None:
     assert (seen["mouth open"].labels == Part.MOUTH).any()
     assert not (seen["mouth closed"].labels == Part.MOUTH).any()
     assert all(one.shown is not None and one.shown.shape == (SMALL, SMALL, 3) for one in seen.values())
+
+
+def test_a_bundle_is_enrolled_and_drawn_by_its_graphs(tmp_path: Path) -> None:
+    """The style of the picture in its own layout, once; then the colours of each layout, dimmed by that style."""
+    folder = str(write_maskgan(tmp_path / "bundle", SMALL))
+    assert takes_layouts(Plan(Settings(tmp_path, folder, "auto", None)))
+    assert not takes_layouts(Plan(Settings(tmp_path, folder, "auto", None), Mode.PUPPET))
+    assert not takes_layouts(Plan(Settings(tmp_path, "mesh_flow", "auto", None)))
+    wanted = np.full((SMALL, SMALL), Part.HAIR, np.uint8)
+    with open_layouts(folder, "onnxruntime", frozenset()) as layouts:
+        assert (layouts.name, layouts.size, layouts.rule) == ("bundle", SMALL, "celeba-hq")
+        dark, light = (
+            layouts.begin(np.full((SMALL, SMALL, 3), value, np.uint8), wanted) for value in (0, 255)
+        )
+        made = [draw(wanted)[32, 32].astype(int) for draw in (dark, light)]
+        assert (made[1] - made[0] > 100).all()
+        blue = made[0] - dark(np.full((SMALL, SMALL), Part.BACKGROUND, np.uint8))[32, 32]
+        assert np.abs(blue - np.array(CELEBAMASK.palette[Part.HAIR]) / 2).max() <= 1
+
+
+def test_a_bundle_of_another_class_order_is_not_judged(tmp_path: Path) -> None:
+    """BiSeNet's numbers would be drawn as other parts."""
+    folder = str(write_maskgan(tmp_path / "bundle", SMALL, classes="bisenet"))
+    with pytest.raises(ManifestError, match="'bisenet'"), open_layouts(folder, "auto", frozenset()):
+        pass
 
 
 def test_a_folder_is_asked_for_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
