@@ -45,30 +45,43 @@ def drawn(size: int, seed: int) -> tuple[Tensor, Tensor]:
     return labels, torch.randint(0, 256, (1, size, size, 3), generator=numbers, dtype=torch.uint8)
 
 
-def test_maskgan_becomes_a_bundle(maskgan: Make, tmp_path: Path) -> None:
-    """Style once, the backbone per frame, MaskVAE and parser beside them; all within the gate on both runtimes."""
+def test_what_the_graphs_take_and_give(maskgan: Make) -> None:
+    """Style once, the backbone per frame, MaskVAE and parser beside them: the ports that the engine looks for."""
+    plan = plan_of(load(maskgan()))
+    ports = {
+        one.name: ([(p.name, p.shape, p.dtype) for p in one.inputs], [(p.name, p.shape) for p in one.outputs])
+        for one in plan.graphs
+    }
+    assert ports == PORTS
+    assert plan.parameters.facts["classes"] == "celebamask"
+    assert (plan.parameters.crop.rule, plan.parameters.crop.size) == ("celeba-hq", 64)
+
+
+PORTS = {
+    "style": (
+        [("labels", (1, 64, 64), "uint8"), ("image", (1, 64, 64, 3), "uint8")],
+        [("gamma", (1, 2, 16)), ("beta", (1, 2, 16))],
+    ),
+    "generator": (
+        [("labels", (1, 64, 64), "uint8"), ("gamma", (1, 2, 16), "float32"), ("beta", (1, 2, 16), "float32")],
+        [("image", (1, 3, 64, 64))],
+    ),
+    "mask_vae": ([("labels", (1, 64, 64), "uint8")], [("logits", (1, 19, 64, 64))]),
+    "parser": ([("image", (1, 64, 64, 3), "uint8")], [("logits", (1, 19, 64, 64))]),
+}
+
+
+@pytest.mark.full
+def test_maskgan_becomes_a_bundle_of_halves(maskgan: Make, tmp_path: Path) -> None:
+    """The same ports in the manifest, and all within the gate on both runtimes with weights as float16; as float32
+    test_maskgan_opens.py packs it."""
     packed = pack(plan_of(load(maskgan())), LABEL, tmp_path / "bundle", half=True)
     manifest = open_bundle(tmp_path / "bundle").manifest
     ports = {
         name: ([(p.name, p.shape, p.dtype) for p in info.inputs], [(p.name, p.shape) for p in info.outputs])
         for name, info in manifest.graphs.items()
     }
-    assert ports == {
-        "style": (
-            [("labels", (1, 64, 64), "uint8"), ("image", (1, 64, 64, 3), "uint8")],
-            [("gamma", (1, 2, 16)), ("beta", (1, 2, 16))],
-        ),
-        "generator": (
-            [
-                ("labels", (1, 64, 64), "uint8"),
-                ("gamma", (1, 2, 16), "float32"),
-                ("beta", (1, 2, 16), "float32"),
-            ],
-            [("image", (1, 3, 64, 64))],
-        ),
-        "mask_vae": ([("labels", (1, 64, 64), "uint8")], [("logits", (1, 19, 64, 64))]),
-        "parser": ([("image", (1, 64, 64, 3), "uint8")], [("logits", (1, 19, 64, 64))]),
-    }
+    assert ports == PORTS
     assert manifest.parameters.facts["classes"] == "celebamask"
     assert (manifest.parameters.crop.rule, manifest.parameters.crop.size) == ("celeba-hq", 64)
     assert set(packed.report.runtimes) == {"openvino", "onnxruntime"}
