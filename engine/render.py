@@ -58,6 +58,8 @@ def render(
     au_offsets: Mapping[str, float] | None = None,
     expression: str | None = None,
     remove: bool = False,
+    directions: Mapping[str, float] | None = None,
+    output_size: int = 0,
     report: Path | str | None = None,
     cache: Path | None = None,
     task: Path | None = None,
@@ -69,8 +71,9 @@ def render(
     The result lasts as long as the driver. A picture as driver gives one frame, as a picture where `out` is named as
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main face,
     and each further face of the driver one of the others; an edit edits so many faces of the driver. au_offsets: added
-    to the action units, by name, in place of those of the named expression. remove: take the attribute away. accept:
-    names of acceptances that were given. report: a JSON file for the tally. frame_graph, task: as frames and task of
+    to the action units, by name, in place of those of the named expression. remove: take the attribute away.
+    directions, output_size: as in Controls. accept: names of acceptances that were given. report: a JSON file for the
+    tally. frame_graph, task: as frames and task of
     engine.puppet.Opening. Interrupted (KeyboardInterrupt), what was rendered so far becomes a playable file, the report
     is written, and the interruption goes on to the caller; before the first frame nothing is written. Raises
     MarotteError before anything is written when an input, an option or a name cannot be used, and leaves an older
@@ -78,7 +81,14 @@ def render(
     """
     mode = mode_of(mode)
     find_bundle(bundle)
-    controls = _controls(driver_pixels, au_offsets or {}, expression, remove)
+    controls = _controls(
+        au_offsets or {},
+        expression,
+        driver_pixels=driver_pixels,
+        remove=remove,
+        directions=directions or {},
+        output_size=output_size,
+    )
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     opening = Opening(backend, faces, cache, task, frames=frame_graph)
     _check_apart(_roles(source, mode) | {"driver": driver, "out": out, "report": report})
@@ -145,6 +155,8 @@ def check_heeded(generator: Generator, controls: Controls) -> None:
             raise ConfigError(
                 f"{generator.name}: it has no {one.name}, expected controls among: {known_ones}"
             )
+    for name in controls.directions:
+        known(name, [offered for offered, *_ in getattr(generator, "directions", ())], "direction")
 
 
 def _check_donor(loaded: Loaded, controls: Controls) -> None:
@@ -159,14 +171,12 @@ def _check_donor(loaded: Loaded, controls: Controls) -> None:
         )
 
 
-def _controls(
-    driver_pixels: bool, au_offsets: Mapping[str, float], expression: str | None, remove: bool
-) -> Controls:
+def _controls(au_offsets: Mapping[str, float], expression: str | None, **others: Any) -> Controls:
     for name in au_offsets:
         known(name, AU_NAMES, "au_offsets")
     named = {} if expression is None else expressions.expression(expression)
     try:
-        return Controls(au_offsets={**named, **au_offsets}, driver_pixels=driver_pixels, remove=remove)
+        return Controls(au_offsets={**named, **au_offsets}, **others)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -326,5 +336,6 @@ def _about(
         "faces": opening.faces,
         "driver_pixels": controls.driver_pixels,
         "au_offsets": dict(controls.au_offsets),
+        "directions": dict(controls.directions),
         "versions": versions(),
     }

@@ -245,7 +245,9 @@ def _bundle(bundle: BundleInfo) -> dict[str, Any]:
         for mode in bundle.modes
     }
     told = {"name": bundle.name, "title": bundle.title, "system": bundle.system, "licence": bundle.licence}
-    return told | {"aus": bundle.aus, "modes": modes}
+    directions = [{"name": name, "low": low, "high": high} for name, low, high in bundle.directions]
+    offered = {"directions": directions, "outputs": list(bundle.outputs)}
+    return told | offered | {"aus": bundle.aus, "modes": modes}
 
 
 def _version() -> str:

@@ -38,6 +38,20 @@ def add(commands: Any) -> None:
         help="add X (-1 .. 1) to an action unit: AU12=0.5",
     )
     parser.add_argument("--expression", metavar="E", help="add the action units of one: fear, happiness ..")
+    parser.add_argument(
+        "--direction",
+        action="append",
+        default=[],
+        metavar="NAME=X",
+        help="strength of an edit that the bundle offers (marotte enrol); may be repeated",
+    )
+    parser.add_argument(
+        "--output-size",
+        type=int,
+        default=0,
+        metavar="PX",
+        help="side of what is synthesised, where the bundle has several (the finest)",
+    )
     parser.add_argument("--remove", action="store_true", help="of an edit: take the attribute away")
     parser.add_argument(
         "--swap-out", type=Path, metavar="O", help="two pictures: also write the donor without its attribute"
@@ -86,6 +100,8 @@ def _render(options: argparse.Namespace) -> None:
             au_offsets=_au_offsets(options.set_au),
             expression=options.expression,
             remove=options.remove,
+            directions=_directions(options.direction),
+            output_size=options.output_size,
             backend=options.backend,
             frame_graph=options.frame_graph or None,
             faces=options.faces,
@@ -135,6 +151,22 @@ def _au_offsets(given: Sequence[str]) -> dict[str, float]:
                 f"set-au: got {one!r}, expected an action unit and a number: AU12=0.5"
             ) from None
     return offsets
+
+
+def _directions(given: Sequence[str]) -> dict[str, float]:
+    """smile=2 as a name and a strength."""
+    from engine.errors import ConfigError
+
+    strengths: dict[str, float] = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        if name in strengths:
+            raise ConfigError(f"direction: got {name} twice, expected each once")
+        try:
+            strengths[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"direction: got {one!r}, expected a name and a strength: smile=2") from None
+    return strengths
 
 
 def _swap(options: argparse.Namespace) -> None:

@@ -83,7 +83,9 @@ class BundleInfo:
 
     name: by which a session asks for it. modes: those that it may be opened in, never none; the first one where it
     asks for none. takes_source: those of them in which sources are used, a puppet's portrait or the donors of an
-    edit. aus: whether action units move it. removes: whether an edit can also take its attribute away.
+    edit. aus: whether action units move it. removes: whether an edit can also take its attribute away. directions: what
+    Controls.directions moves it by: name, lowest and highest strength. outputs: sides for Controls.output_size, the
+    finest first; empty where there is no choice.
     """
 
     name: str
@@ -94,6 +96,8 @@ class BundleInfo:
     takes_source: frozenset[Mode] = frozenset({Mode.PUPPET})
     aus: bool = True
     removes: bool = False
+    directions: tuple[tuple[str, float, float], ...] = ()
+    outputs: tuple[int, ...] = ()
 
 
 class DriverKind(Enum):

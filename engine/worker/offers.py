@@ -72,6 +72,8 @@ def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
         takes,
         aus=bool(manifest.parameters.aus),
         removes=REMOVAL in manifest.graphs,
+        directions=getattr(generator, "directions", ()),
+        outputs=getattr(generator, "outputs", ()),
     )
 
 

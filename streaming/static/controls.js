@@ -1,7 +1,7 @@
-import { button, make, part } from "./elements.js";
+import { button, make, part, select } from "./elements.js";
 import { recall, remember } from "./memory.js";
 
-/** @import {Change, Controls, Info, Message} from "./messages.js" */
+/** @import {BundleInfo, Change, Controls, Info, Message} from "./messages.js" */
 
 /** @typedef {"pose" | "mouth" | "eyes" | "brows" | "gaze"} Gain */
 /** @typedef {"absolute_mouth" | "absolute_eyes" | "absolute_gaze"} Absolute */
@@ -58,6 +58,8 @@ export function neutralControls() {
     absolute_mouth: true, absolute_eyes: true, absolute_gaze: true,
     au_offsets: Object.fromEntries(ACTION_UNITS.flatMap(([, units]) => units.map(([name]) => [name, 0]))),
     remove: false,
+    directions: {},
+    output_size: 0,
   };
 }
 
@@ -74,6 +76,8 @@ function remembered(names) {
   for (const [name] of ABSOLUTES) controls[name] = old?.[name] !== false;
   for (const name of Object.keys(controls.au_offsets)) controls.au_offsets[name] = within(old?.au_offsets?.[name], -1, 1) ?? 0;
   controls.remove = old?.remove === true;
+  for (const [name, strength] of Object.entries(old?.directions ?? {})) controls.directions[name] = within(strength, -100, 100) ?? 0;
+  controls.output_size = within(old?.output_size, 0, 4096) ?? 0;
   const name = names.find((one) => one === expression?.name) ?? NEUTRAL;
   return { controls, smoothing: within(smoothing, 0, MOST_CALM) ?? 1, expression: { name, intensity: within(expression?.intensity, 0, 1) ?? INTENSITY } };
 }
@@ -170,6 +174,37 @@ export class ControlDesk {
   }
 
   /**
+   * The edits that the chosen system offers, each with its own reach, and the sizes that it draws.
+   *
+   * @param {BundleInfo | null} bundle
+   */
+  offer(bundle) {
+    const { directions = [], outputs = [] } = bundle ?? {};
+    const rows = directions.map(({ name, low, high }) => {
+      const value = Math.min(Math.max(this.controls.directions[name] ?? 0, low), high);
+      const shape = { name: `direction-${name}`, label: name.replaceAll("_", " "), least: low, most: high, rest: 0, value };
+      return slider(shape, spellOffset, (strength) => {
+        this.controls.directions = { ...this.controls.directions, [name]: strength };
+        this.#mark("controls");
+      });
+    });
+    part("directions").replaceChildren(...rows.map(({ row }) => row));
+    button("reset-directions").onclick = () => {
+      this.controls.directions = {};
+      for (const { reset } of rows) reset();
+      this.#mark("controls");
+    };
+    part("output-field").hidden = !outputs.length;
+    const choice = select("output");
+    choice.replaceChildren(...outputs.map((side, place) => new Option(`${side} × ${side}${place ? "" : ", the finest"}`, String(place ? side : 0))));
+    choice.value = outputs.slice(1).includes(this.controls.output_size) ? String(this.controls.output_size) : "0";
+    choice.onchange = () => {
+      this.controls.output_size = Number(choice.value);
+      this.#mark("controls");
+    };
+  }
+
+  /**
    * Sends a change that is no slider's.
    *
    * @param {Change} change
@@ -230,7 +265,8 @@ export class ControlDesk {
     resets.push(calm.reset, ...ABSOLUTES.map(([name, label]) => this.#toggle(name, label)));
     button("reset-motion").onclick = () => {
       const rest = neutralControls();
-      this.controls = { ...rest, au_offsets: this.controls.au_offsets, remove: this.controls.remove };
+      const { au_offsets, remove, directions, output_size } = this.controls;
+      this.controls = { ...rest, au_offsets, remove, directions, output_size };
       this.smoothing = 1;
       for (const reset of resets) reset();
       this.#mark("controls");

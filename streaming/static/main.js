@@ -58,6 +58,7 @@ class Page {
       (message) => this.#call?.send(message) ?? false,
       (error) => void this.#changeRefused(error),
     );
+    this.desk.offer(this.wish.system.bundle);
     this.sources = new Sources(info, {
       chosen: () => this.#showSource(),
       donated: (source) => this.wish.donors.add(source),
@@ -184,6 +185,7 @@ class Page {
 
   /** @param {Change} change */
   #wished(change) {
+    this.desk.offer(this.wish.system.bundle);
     if (this.#call) this.#call.plan.wish = this.wish.asked;
     if (this.#phase === "live") this.desk.change(change);
     this.#tell();
@@ -191,7 +193,7 @@ class Page {
 
   /** @param {string} error */
   async #changeRefused(error) {
-    if (/^(mode|bundle):/.test(error)) this.wish.fallBack(this.#report);
+    if (/^(mode|bundle):/.test(error)) this.desk.offer(this.wish.fallBack(this.#report));
     if (saysDonorGone(error) && (await this.sources.refresh())) return;
     if (!saysSourceGone(error) || !(await this.sources.refresh(this.sources.current.id))) notice(error, "bad");
   }

@@ -11,6 +11,8 @@
  * @property {string} system
  * @property {string} licence
  * @property {boolean} aus whether action units move it
+ * @property {{name: string, low: number, high: number}[]} [directions] what else moves it, and how far
+ * @property {number[]} [outputs] sides of what it synthesises, the finest first
  * @property {Partial<Record<Mode, {takes_source: boolean, removes: boolean}>>} modes
  *
  * @typedef {object} Info
@@ -66,6 +68,8 @@
  * @property {boolean} absolute_gaze
  * @property {Record<string, number>} au_offsets
  * @property {boolean} remove
+ * @property {Record<string, number>} directions
+ * @property {number} output_size
  *
  * @typedef {"camera" | "demo"} Driver
  *

@@ -102,6 +102,7 @@ export class System {
     page.mode = mode;
     page.aus = String(this.bundle?.aus ?? true);
     page.donors = String(this.takesDonors);
+    page.directions = String((this.bundle?.directions?.length ?? 0) > 0);
     part("removal").hidden = !this.bundle?.modes[mode]?.removes;
     for (const fields of ["gains", "expression-fields"]) need(fields, HTMLFieldSetElement).disabled = page.aus === "false";
   }
@@ -118,7 +119,7 @@ export class System {
 }
 
 /** Whose names are written in their own way. @type {Record<string, string>} */
-const SYSTEMS = { mesh_flow: "Mesh flow, Marotte's own", ganimation: "GANimation", geogan: "GeoGAN" };
+const SYSTEMS = { mesh_flow: "Mesh flow, Marotte's own", ganimation: "GANimation", geogan: "GeoGAN", stit: "STIT" };
 
 /** @param {string} system */
 const systemName = (system) => SYSTEMS[system] ?? system;

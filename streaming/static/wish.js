@@ -78,9 +78,11 @@ export class Wish {
    * @param {Report | null} report
    */
   fallBack(report) {
-    if (!report?.bundle || !report.mode) return;
-    this.system.fallBack(report.bundle, report.mode);
-    this.describe();
+    if (report?.bundle && report.mode) {
+      this.system.fallBack(report.bundle, report.mode);
+      this.describe();
+    }
+    return this.system.bundle;
   }
 
   #list() {

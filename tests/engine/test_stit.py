@@ -12,7 +12,7 @@ import pytest
 
 from engine.align.live import FaceAligner
 from engine.crop import factor_of
-from engine.errors import ManifestError
+from engine.errors import ConfigError, ManifestError
 from engine.features import landmarks68
 from engine.features.shape import fit_shape
 from engine.generators import open_generator
@@ -21,7 +21,10 @@ from engine.generators.stit.runner import StitRunner
 from engine.geometry import apply_affine, invert_affine
 from engine.pipeline import Session, step_together
 from engine.plug import Generator, Runner
-from engine.types import Controls, Frame, Outcome, Signal
+from engine.render import check_heeded
+from engine.types import Controls, Frame, Mode, Outcome, Signal
+from engine.worker.changes import parse
+from engine.worker.offers import offer
 from tests.engine.edit_scenes import (
     HEIGHT,
     HUE,
@@ -318,6 +321,36 @@ def test_a_bundle_that_does_not_fit_is_refused(tmp_path: Path, changes: Any, sai
     """When it is opened, by one line that says what."""
     with pytest.raises(ManifestError, match=said):
         open_generator(str(write_stit(tmp_path / "bundle", **changes)))
+
+
+def test_what_can_be_asked_for_is_told(opened: Opened, tmp_path: Path) -> None:
+    """Edits with their reach, and sizes; what a bundle does not have is refused off-line, the nearest name named."""
+    generator, _ = opened
+    told = offer(str(write_stit(tmp_path / "person")), generator, edit=True)
+    assert told.directions == (("warm", -2.0, 4.0), ("blue", -1.0, 1.0))
+    assert told.outputs == (64, 32)
+    assert told.modes == (Mode.PUPPET, Mode.EDIT)
+    check_heeded(generator, Controls(directions={"warm": 1.0}, output_size=32))
+    with pytest.raises(ConfigError, match="did you mean 'warm'"):
+        check_heeded(generator, Controls(directions={"warmm": 1.0}))
+    with pytest.raises(ConfigError, match="it has no remove"):
+        check_heeded(generator, Controls(remove=True))
+
+
+def test_directions_of_a_change_are_numbers_by_name() -> None:
+    """Whatever the names; too many, too large and no numbers are refused as a whole."""
+    found = parse({"controls": {"directions": {"any name": 4}, "output_size": 512.0}}).controls
+    assert found == {"directions": {"any name": 4.0}, "output_size": 512}
+    assert isinstance(found["output_size"], int)
+    for wrong in (
+        {"directions": {"a": 101}},
+        {"directions": {"a": True}},
+        {"directions": [1]},
+        {"directions": {f"d{k}": 0 for k in range(65)}},
+        {"output_size": -1},
+    ):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            parse({"controls": wrong})
 
 
 def test_ports_have_the_encoders_size(opened: Opened) -> None:

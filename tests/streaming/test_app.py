@@ -68,6 +68,7 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert info["limits"] == {"upload_bytes": MOST_UPLOAD_BYTES, "statement": 300, "sessions": 2, "donors": 4}
     assert info["bundles"][1] == {
         "name": "swap", "title": "A swap", "system": "geogan", "licence": "CC0-1.0", "aus": False,
+        "directions": [], "outputs": [],
         "modes": {"edit": {"takes_source": True, "removes": True}},
     }  # fmt: skip
     assert info["expressions"]["happiness"] == {"AU06": 1.0, "AU12": 1.0}

@@ -29,6 +29,10 @@ MESH = {
 }
 PAINT = {"name": "paint", "title": "Painted", "system": "ganimation", "licence": "CC0-1.0", "aus": True}
 SWAP = {"name": "swap", "title": "Swapped", "system": "geogan", "licence": "CC0-1.0", "aus": False}
+PERSON = {
+    "name": "person", "title": "A person", "system": "stit", "licence": "CC0-1.0", "aus": False,
+    "directions": [{"name": "warm_smile", "low": -2, "high": 4}], "outputs": [1024, 512, 256],
+}  # fmt: skip
 PUPPET = {"takes_source": True, "removes": False}
 EXPRESSIONS = {"neutral": {}, "happiness": {"AU06": 1.0, "AU12": 1.0}, "fear": {"AU01": 1.0}}
 
@@ -124,6 +128,35 @@ def test_what_the_server_does_not_take_is_not_shown_as_chosen(served) -> None:  
         page.click("#stop")
         live(page, "#demo")
         assert page.locator("#modes [value=edit]").is_disabled()
+
+
+def test_a_persons_edits_have_their_own_reach(served) -> None:  # noqa: F811
+    """One slider per direction and a choice of sizes, of the chosen system alone; told when a call opens."""
+    person = PERSON | {"modes": {"edit": {"takes_source": False, "removes": False}}}
+    told = offering()
+    with served(told | {"bundles": [*told["bundles"], person]}) as page:
+        choose_edit(page)
+        page.click("#tab-expression")
+        assert page.locator("#directions-section").is_hidden()
+        page.evaluate(
+            "() => { const to = document.getElementById('bundle'); to.value = 'person'; to.onchange(); }"
+        )
+        assert page.locator("#directions-section").is_visible()
+        assert page.locator("#directions .slider").all_inner_texts() == ["warm smile\n0"]
+        reach = page.locator("#slider-direction-warm_smile")
+        assert (reach.get_attribute("min"), reach.get_attribute("max")) == ("-2", "4")
+        reach.fill("3.5")
+        live(page)
+        page.wait_for_function(
+            "() => stub.of('change').some(({ change }) => change.controls?.directions.warm_smile === 3.5)"
+        )
+        page.select_option("#output", "512")
+        page.wait_for_function("() => stub.of('change').at(-1)?.change.controls?.output_size === 512")
+        page.reload()
+        page.wait_for_selector("html[data-phase=idle]")
+        assert page.input_value("#slider-direction-warm_smile") == "3.5"
+        page.evaluate("document.getElementById('reset-directions').click()")
+        assert page.input_value("#slider-direction-warm_smile") == "0"
 
 
 def test_donors_are_added_taken_away_and_no_more_than_may_be(served) -> None:  # noqa: F811

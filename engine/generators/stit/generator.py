@@ -82,7 +82,8 @@ class FaceState:
 
 class Stit:
     """The generator of one enrolled bundle. parsing: None where the bundle has no parser; the foreground is drawn from
-    tracked points and the person mask then."""
+    tracked points and the person mask then. directions, outputs: what can be asked for, as engine.worker.interface.
+    BundleInfo tells it."""
 
     def __init__(
         self, name: str, parameters: Parameters, person: Person, parsing: ParsingGraph | None
@@ -92,8 +93,10 @@ class Stit:
         self._side = min(SIDE, self._size) if parsing is None else parsing.size
         drawn = {Signal.PARSING} if parsing is None else set[Signal]()
         self.needs = frozenset({Signal.SHAPE, Signal.OCCLUSION} | drawn)
-        finer = {"output_size"} if len(person.outputs) > 1 else set[str]()
-        self.heeds = frozenset(({"directions"} if person.names else set()) | finer)
+        self.directions = person.reaches()
+        self.outputs = person.outputs if len(person.outputs) > 1 else ()
+        offered = {"directions": self.directions, "output_size": self.outputs}
+        self.heeds = frozenset(name for name, choices in offered.items() if choices)
 
     def takes_source(self, mode: Mode) -> bool:
         return mode is Mode.PUPPET and mode in self.modes

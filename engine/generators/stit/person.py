@@ -42,6 +42,10 @@ class Person:
             wanted[0, column] = min(max(directions.get(name, 0.0), self.low[column]), self.high[column])
         return wanted
 
+    def reaches(self) -> tuple[tuple[str, float, float], ...]:
+        """Each edit with its lowest and highest strength."""
+        return tuple(zip(self.names, self.low.tolist(), self.high.tolist()))
+
     def share(self, strengths: F32) -> float:
         """The largest of them as a share of what can be asked for of it to that side, 0..1."""
         count = len(self.names)
