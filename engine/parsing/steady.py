@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.compiled import compiled
 from engine.errors import InputError
 from engine.parsing.classes import ClassTable, Parsing
 from engine.types import F32, U8
@@ -50,16 +51,31 @@ class SteadyProbabilities:
         time_s: media time. A step back, a pause above .5 s and another size begin anew. Raises InputError for labels of
         another table, other shapes and numbers that are not finite.
         """
-        now = self._probabilities(found)
         passed = time_s - self._time_s
-        self._time_s = time_s
-        if self._mean is None or self._mean.shape != now.shape or not 0.0 <= passed <= _GAP_S:
-            self._mean, self._shown = now.copy(), np.argmax(now, 0).astype(np.uint8)
+        share = np.float32(1.0 if self._lag_s == 0.0 else -math.expm1(-max(passed, 0.0) / self._lag_s))
+        labels: U8 | None = None
+        if isinstance(found, Parsing):
+            labels = found.of(self._table)
+            shape: tuple[int, ...] = (len(self._table), *labels.shape)
         else:
-            share = 1.0 if self._lag_s == 0.0 else -math.expm1(-passed / self._lag_s)
-            self._mean += np.float32(share) * (now - self._mean)
-            self._shown = self._taken_over()
+            shape = found.shape
+        lasts = self._mean is not None and self._mean.shape == shape and 0.0 <= passed <= _GAP_S
+        if labels is not None and lasts and self._mean is not None and self._shown is not None:
+            shown = self._shown.copy()  # what was given away stays as it is
+            _follow(labels, share, np.float32(self._lead()), self._mean, shown)
+            self._shown = shown
+        else:
+            now = self._probabilities(found)
+            if self._mean is not None and lasts:
+                self._mean += share * (now - self._mean)
+                self._shown = self._taken_over()
+            else:
+                self._mean, self._shown = now.copy(), np.argmax(now, 0).astype(np.uint8)
+        self._time_s = time_s
         return Parsing(self._shown, self._table)
+
+    def _lead(self) -> float:
+        return self._hold if self._lag_s > 0.0 else 0.0
 
     def _taken_over(self) -> U8:
         assert self._mean is not None
@@ -68,8 +84,7 @@ class SteadyProbabilities:
         lead = np.take_along_axis(self._mean, best, 0) - np.take_along_axis(
             self._mean, self._shown[None].astype(np.intp), 0
         )
-        hold = self._hold if self._lag_s > 0.0 else 0.0
-        return np.where(lead[0] > hold, best[0], self._shown).astype(np.uint8)
+        return np.where(lead[0] > np.float32(self._lead()), best[0], self._shown).astype(np.uint8)
 
     def _probabilities(self, found: Parsing | F32) -> F32:
         if isinstance(found, Parsing):
@@ -79,6 +94,27 @@ class SteadyProbabilities:
                 f"parsing: got probabilities {found.shape}, expected ({len(self._table)}, H, W), finite"
             )
         return np.asarray(found, np.float32)
+
+
+@compiled
+def _follow(labels: U8, share: np.float32, hold: np.float32, mean: F32, shown: U8) -> None:
+    """One mask of hard labels into the mean (classes, H, W), and into what is shown, in place: as by probabilities, in
+    one pass over memory."""
+    classes, height, width = mean.shape
+    best, which = np.empty(width, np.float32), np.empty(width, np.uint8)
+    zero, one = np.float32(0.0), np.float32(1.0)
+    for y in range(height):
+        best[:] = np.float32(-1.0)
+        for c in range(classes):
+            for x in range(width):
+                value = mean[c, y, x]
+                value += share * ((one if labels[y, x] == c else zero) - value)
+                mean[c, y, x] = value
+                if value > best[x]:
+                    best[x], which[x] = value, c
+        for x in range(width):
+            if best[x] - mean[shown[y, x], y, x] > hold:
+                shown[y, x] = which[x]
 
 
 class SteadyMajority:

@@ -46,6 +46,20 @@ def test_probabilities_count_by_how_sure_they_are() -> None:
     assert [steady.update(doubtful, k * STEP_S).labels[0, 0] for k in range(1, 6)] == [1] * 5
 
 
+@pytest.mark.parametrize(("lag_s", "hold"), [(0.06, 0.3), (0.1, 0.0), (0.0, 0.3)])
+def test_labels_are_followed_as_sure_probabilities_are(lag_s: float, hold: float) -> None:
+    """Both ways in show the same classes, frame by frame, and what was given away is never changed again."""
+    numbers = np.random.default_rng(8)
+    by_label, by_share = (SteadyProbabilities(CELEBAMASK, lag_s, hold) for _ in range(2))
+    kept = []
+    for k in range(20):
+        labels = numbers.integers(0, 4, (9, 7)).astype(np.uint8)
+        found = by_label.update(Parsing(labels, CELEBAMASK), k * STEP_S).labels
+        assert (found == by_share.update(one_hot(labels, 19), k * STEP_S).labels).all()
+        kept.append((found, found.copy()))
+    assert all((one == copy).all() for one, copy in kept)
+
+
 @pytest.mark.parametrize("time_s", [-1.0, 0.7])
 def test_a_pause_and_a_step_back_begin_anew(time_s: float) -> None:
     """What was shown long ago, or in another pass over the clip, does not colour the picture."""

@@ -383,4 +383,7 @@ def _warm_up() -> None:
     size = 64
     shape = FaceShape(canonical.VERTICES, np.eye(3), 2.0, np.array([size / 2, size / 2, 0.0]))
     points = shape.points()
-    moved(template_of(draw_parsing(points, (size, size)), points), shape)
+    labels = moved(template_of(draw_parsing(points, (size, size)), points), shape)
+    steady = SteadyProbabilities(CELEBAMASK)
+    for time_s in (0.0, 0.04):
+        steady.update(Parsing(labels, CELEBAMASK), time_s)
