@@ -32,7 +32,7 @@ from engine.plug import Generator
 from engine.puppet import Given, Loaded, Opening, load, mode_of, open_session, pictures_of
 from engine.source import find_faces
 from engine.tally import Tally, counted
-from engine.types import AU_NAMES, U8, Controls, Face, Frame, Mode
+from engine.types import AU_NAMES, LAYOUT_PARTS, U8, Controls, Face, Frame, Mode
 from engine.versions import versions
 
 _log = logging.getLogger("marotte.render")
@@ -60,6 +60,10 @@ def render(
     remove: bool = False,
     directions: Mapping[str, float] | None = None,
     output_size: int = 0,
+    layout: Mapping[str, float] | None = None,
+    donor_layout: bool = True,
+    donor_style: bool = False,
+    project: bool = False,
     report: Path | str | None = None,
     cache: Path | None = None,
     task: Path | None = None,
@@ -72,8 +76,8 @@ def render(
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main face,
     and each further face of the driver one of the others; an edit edits so many faces of the driver. au_offsets: added
     to the action units, by name, in place of those of the named expression. remove: take the attribute away.
-    directions, output_size: as in Controls. accept: names of acceptances that were given. report: a JSON file for the
-    tally. frame_graph, task: as frames and task of
+    directions, output_size, layout, donor_layout, donor_style, project: as in Controls. accept: names of acceptances
+    that were given. report: a JSON file for the tally. frame_graph, task: as frames and task of
     engine.puppet.Opening. Interrupted (KeyboardInterrupt), what was rendered so far becomes a playable file, the report
     is written, and the interruption goes on to the caller; before the first frame nothing is written. Raises
     MarotteError before anything is written when an input, an option or a name cannot be used, and leaves an older
@@ -88,6 +92,10 @@ def render(
         remove=remove,
         directions=directions or {},
         output_size=output_size,
+        layout=layout or {},
+        donor_layout=donor_layout,
+        donor_style=donor_style,
+        project=project,
     )
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     opening = Opening(backend, faces, cache, task, frames=frame_graph)
@@ -174,6 +182,8 @@ def _check_donor(loaded: Loaded, controls: Controls) -> None:
 def _controls(au_offsets: Mapping[str, float], expression: str | None, **others: Any) -> Controls:
     for name in au_offsets:
         known(name, AU_NAMES, "au_offsets")
+    for name in others.get("layout", {}):
+        known(name, LAYOUT_PARTS, "layout")
     named = {} if expression is None else expressions.expression(expression)
     try:
         return Controls(au_offsets={**named, **au_offsets}, **others)
@@ -337,5 +347,6 @@ def _about(
         "driver_pixels": controls.driver_pixels,
         "au_offsets": dict(controls.au_offsets),
         "directions": dict(controls.directions),
+        "layout": dict(controls.layout),
         "versions": versions(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,22 @@ def add(commands: Any) -> None:
         metavar="PX",
         help="side of what is synthesised, where the bundle has several (the finest)",
     )
+    parser.add_argument(
+        "--set-layout",
+        action="append",
+        default=[],
+        metavar="PART=X",
+        help="of a bundle that draws layouts: change a part by X (-1 .. 1): hair=-0.5, glasses=1",
+    )
+    parser.add_argument(
+        "--take",
+        default="layout",
+        metavar="WHAT",
+        help="of its donors: layout (default; of the first), style (of the last) or both",
+    )
+    parser.add_argument(
+        "--project", action="store_true", help="its layouts pass through the bundle's model of layouts"
+    )
     parser.add_argument("--remove", action="store_true", help="of an edit: take the attribute away")
     parser.add_argument(
         "--swap-out", type=Path, metavar="O", help="two pictures: also write the donor without its attribute"
@@ -97,11 +113,15 @@ def _render(options: argparse.Namespace) -> None:
             mode=options.mode,
             bundle=options.bundle,
             accept=options.accept,
-            au_offsets=_au_offsets(options.set_au),
+            au_offsets=_numbers(options.set_au, "set-au", "an action unit and a number: AU12=0.5", str.upper),
             expression=options.expression,
             remove=options.remove,
-            directions=_directions(options.direction),
+            directions=_numbers(options.direction, "direction", "a name and a strength: smile=2"),
             output_size=options.output_size,
+            layout=_numbers(options.set_layout, "set-layout", "a part and a number: hair=0.5", str.lower),
+            donor_layout=_taken(options.take)[0],
+            donor_style=_taken(options.take)[1],
+            project=options.project,
             backend=options.backend,
             frame_graph=options.frame_graph or None,
             faces=options.faces,
@@ -134,39 +154,31 @@ def _render_source(options: argparse.Namespace) -> Any:
     return options.source
 
 
-def _au_offsets(given: Sequence[str]) -> dict[str, float]:
-    """AU12=0.5 as a name and a number."""
+def _numbers(
+    given: Sequence[str], option: str, example: str, spelt: Callable[[str], str] = str
+) -> dict[str, float]:
+    """NAME=X of an option that may be repeated, as names, spelt so, with numbers. example: what is expected."""
     from engine.errors import ConfigError
 
-    offsets: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for one in given:
         word, _, value = one.partition("=")
-        name = word.strip().upper()
-        if name in offsets:
-            raise ConfigError(f"set-au: got {name} twice, expected each action unit once")
+        name = spelt(word.strip())
+        if name in numbers:
+            raise ConfigError(f"{option}: got {name} twice, expected each once")
         try:
-            offsets[name] = float(value)
+            numbers[name] = float(value)
         except ValueError:
-            raise ConfigError(
-                f"set-au: got {one!r}, expected an action unit and a number: AU12=0.5"
-            ) from None
-    return offsets
+            raise ConfigError(f"{option}: got {one!r}, expected {example}") from None
+    return numbers
 
 
-def _directions(given: Sequence[str]) -> dict[str, float]:
-    """smile=2 as a name and a strength."""
-    from engine.errors import ConfigError
+def _taken(what: str) -> tuple[bool, bool]:
+    """Whether an edit takes its donors' layout, and their style. Raises ConfigError for another word."""
+    from engine.config import known
 
-    strengths: dict[str, float] = {}
-    for one in given:
-        name, _, value = one.partition("=")
-        if name in strengths:
-            raise ConfigError(f"direction: got {name} twice, expected each once")
-        try:
-            strengths[name] = float(value)
-        except ValueError:
-            raise ConfigError(f"direction: got {one!r}, expected a name and a strength: smile=2") from None
-    return strengths
+    known(what, ("layout", "style", "both"), "take")
+    return what != "style", what != "layout"
 
 
 def _swap(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from engine.generators import TAKE_DONORS, open_generator
 from engine.media import open_media, read_picture
 from engine.render import render
 from engine.types import Mode, Outcome
-from tests.engine.bundle_files import write_ganimation, write_geogan
+from tests.engine.bundle_files import write_ganimation, write_geogan, write_maskgan
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -29,6 +29,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "covering": str(write_ganimation(folder / "covering", attention=0.0)),
         "geogan": str(write_geogan(folder / "geogan")),
         "plain": str(write_geogan(folder / "plain", removal=False)),
+        "maskgan": str(write_maskgan(folder / "maskgan")),
     }
 
 
@@ -60,6 +61,26 @@ def test_a_picture_gives_an_edited_picture(bundles: dict[str, str], face: Path, 
     assert changed[:8].max() == 0
     told = json.loads(report.read_text("utf-8"))
     assert (told["mode"], told["donors"], told["au_offsets"]["AU20"]) == ("edit", [], 1.0)
+
+
+def test_a_layout_is_edited_with_and_without_donors(
+    bundles: dict[str, str], face: Path, donor: Path, tmp_path: Path
+) -> None:
+    """The driver's own layout with other hair, a donor's layout, or a donor's look: three pictures."""
+    line = ["render", "--mode", "edit", "--bundle", bundles["maskgan"], "--driver", str(face), "--out"]
+    given = ["--donor", str(donor)]
+    lines = {
+        "plain": [],
+        "hair": ["--set-layout", "hair=-1", "--set-layout", "glasses=1"],
+        "layout": given,
+        "style": [*given, "--take", "style"],
+    }
+    for name, options in lines.items():
+        assert marotte.main([*line, str(tmp_path / f"{name}.png"), *options]) == 0
+    shown = {name: read_picture(tmp_path / f"{name}.png").astype(int) for name in lines}
+    assert all(np.abs(shown[name] - shown["plain"]).max() > 50 for name in ("hair", "layout"))
+    shift = shown["style"] - shown["plain"]
+    assert 0 < np.abs(shift).max() < 60  # the same parts in another tone
 
 
 def test_statues_and_paintings_are_edited_and_an_animal_is_refused(
@@ -165,6 +186,10 @@ def test_the_command_edits(bundles: dict[str, str], face: Path, donor: Path, tmp
         (["--mode", "edit", "--set-au", "AU13=1"], "au_offsets: got 'AU13'"),
         (["--mode", "edit", "--set-au", "AU12=3"], "expected a number in -1 .. 1"),
         (["--mode", "edit", "--expression", "feer"], "did you mean 'fear'"),
+        (["--mode", "edit", "--set-layout", "hiar=1"], "did you mean 'hair'"),
+        (["--mode", "edit", "--set-layout", "hair=2"], "layout hair: expected a number in -1 .. 1"),
+        (["--mode", "edit", "--set-layout", "hair"], "set-layout: got 'hair', expected a part and a number"),
+        (["--mode", "edit", "--take", "stlye"], "did you mean 'style'"),
         (["--mode", "edit", "--swap-out", "o.png"], "expected one --donor"),
         (["--mode", "edit"], "mesh_flow: got mode 'edit', expected one of puppet"),
         (["--mode", "edit", "--bundle", ""], "bundle: got an empty name"),
