@@ -72,8 +72,13 @@ class OpenVinoGraph:
         # What only the unwanted outputs need is left out of the compiled graph.
         results = [model.output(name).get_node() for name in names]
         model = openvino.Model(results, model.get_parameters(), path.stem)
-        compiled = _guarded(path, lambda: _core().compile_model(model, "CPU", _settings(threads)))
-        self._request: Any = compiled.create_infer_request()
+
+        def compiled() -> Any:
+            return _core().compile_model(model, "CPU", _settings(threads)).create_infer_request()
+
+        self._compile = compiled
+        self._request: Any = _guarded(path, self._compile)
+        self._spoilt = False
         self.inputs = tuple(_port(port) for port in model.inputs)
         self.outputs = tuple(_port(port) for port in model.outputs)
         self._buffers = self._fixed_buffers()
@@ -89,16 +94,36 @@ class OpenVinoGraph:
         if self._request is None:
             raise BackendError("the graph was closed; open it again before running it")
         try:
+            if self._spoilt:
+                self._request, self._spoilt = self._compile(), False
             for name, array in arrays.items():
                 buffer = self._buffers.get(name)
                 if buffer is None:
                     self._request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(array)))
                 else:
                     np.copyto(buffer, array)
-            found = self._request.infer(share_outputs=True).to_tuple()
+            found = self._answers()
         except Exception as error:  # its exceptions share no public base class
+            self._spoilt = self._free
             raise BackendError(f"OpenVINO failed while running: {_line(error)}") from error
         return {port.name: array for port, array in zip(self.outputs, found, strict=True)}
+
+    @property
+    def _free(self) -> bool:
+        """Whether sizes are free, so that a run may find some that do not go together. Such a run leaves the graph
+        where it stopped, and sizes that are right fail after it: it is compiled anew."""
+        return len(self._buffers) < len(self.inputs)
+
+    def _answers(self) -> tuple[NDArray[Any], ...]:
+        """One run. On one thread OpenVINO 2026.4 swallows what goes wrong in `infer`, and gives the answer of the run
+        before, somebody else's perhaps; by `start_async` it raises. Where all sizes are fixed the way through another
+        thread is spared."""
+        if not self._free:
+            found: tuple[NDArray[Any], ...] = self._request.infer(share_outputs=True).to_tuple()
+            return found
+        self._request.start_async(share_inputs=True)
+        self._request.wait()
+        return tuple(tensor.data for tensor in self._request.output_tensors)
 
     def close(self) -> None:
         """See Graph.close."""

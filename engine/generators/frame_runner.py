@@ -166,6 +166,11 @@ class FrameRunner:
             if runner is None:
                 names = ", ".join(sorted(ports))
                 found[index] = PortError(f"ports {names}: no frame graph of this bundle has them")
+            elif runner is not self._inner and ports["hidden"].shape[1:3] != ports["frame"].shape[1:3]:
+                sizes = " x ".join(str(size) for size in ports["frame"].shape[2:0:-1])
+                found[index] = PortError(
+                    f"port 'hidden': expected the frame's {sizes}, got {ports['hidden'].shape}"
+                )
             else:
                 by_runner.setdefault(id(runner), (runner, []))[1].append(index)
         for runner, indexes in by_runner.values():

@@ -74,6 +74,35 @@ def test_what_does_not_fit_a_port_is_refused(path: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_that_fails_raises_and_the_next_one_is_right(tmp_path: Path, backend: str) -> None:
+    """Free sizes that do not go together are an error of that run: never the answer of the run before, which may be
+    another session's, and nothing to the run that follows."""
+    nodes = [
+        helper.make_node("GridSample", ["a", "g"], ["s"], align_corners=1),
+        helper.make_node("Mul", ["s", "b"], ["m"]),
+        helper.make_node("Transpose", ["m"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    shapes = {"a": [1, 3, "h", "w"], "g": [1, "k", "l", 2], "b": [1, 1, "m", "n"], "y": [1, None, None, 3]}
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "g", infos[:3], infos[3:])
+    file = tmp_path / "free.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(file))
+    opened = open_graph(file, backend)
+
+    def run(value: float, height: int, rows: int) -> Any:
+        picture, grid = np.full((1, 3, height, 5), value, np.float32), np.zeros((1, height, 5, 2), np.float32)
+        return opened.run({"a": picture, "g": grid, "b": np.ones((1, 1, rows, 5), np.float32)})["y"].copy()
+
+    for value, height in ((2.0, 4), (3.0, 6), (4.0, 4)):
+        np.testing.assert_array_equal(run(value, height, height), np.full((1, height, 5, 3), value))
+        for _ in range(2):
+            with pytest.raises(BackendError, match="failed while running"):
+                run(9.0, 9, 7)
+        np.testing.assert_array_equal(run(value + 1, height, height), np.full((1, height, 5, 3), value + 1))
+    opened.close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_only_the_wanted_outputs_are_computed(path: Path, backend: str) -> None:
     """A caller that needs one output gets that one; an unknown name is refused with the nearest."""
     graph = open_graph(path, backend, outputs=["double"])

@@ -167,6 +167,9 @@ def test_a_session_that_fails_touches_no_other(pair: tuple[Opened, Opened]) -> N
     ]
     for bad in spoilt:
         answers = several.runner.run([given[0], bad, given[2], given[3]])
+        if bad["hidden"].shape[1:3] != bad["frame"].shape[1:3]:  # told before a runtime sees it
+            assert isinstance(answers[1], PortError)
+            assert "expected the frame's 143 x 121" in str(answers[1])
         assert isinstance(answers[1], Exception) or not np.isfinite(bad["matrix"]).all()
         for number in (0, 2, 3):
             answer = answers[number]
