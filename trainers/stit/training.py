@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from trainers.errors import RecipeError
 from trainers.stit import lpips
 from trainers.stit.critic import Critic
 from trainers.stit.e4e import Inversion, resized
@@ -139,6 +140,11 @@ class STIT(System):
                 source, target = target, source
             target.load_state_dict(source.state_dict())
         if stage == E4E and self._encoding is not None:
+            if not self.generator.mapping.w_avg.any():  # zeros until a GAN stage or a checkpoint sets it
+                raise RecipeError(
+                    "stage e4e: its generator was never trained, expected one that makes faces: name a checkpoint of "
+                    "it by --set run.weights=FOLDER, or put a stage gan before this one"
+                )
             self._encoding.inversion.latent_avg.copy_(self.generator.mapping.w_avg)
 
     def step(self, batch: Batch, turn: Turn) -> Scalars:

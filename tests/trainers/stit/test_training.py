@@ -100,6 +100,18 @@ def test_without_a_file_a_loss_is_refused_by_name(folder: Path) -> None:
             STIT(_recipe(folder, inverting=inverting).options)
 
 
+def test_an_encoder_is_not_trained_through_noise(folder: Path, tmp_path: Path) -> None:
+    """Alone, e4e's stage needs a generator that somebody trained; with a checkpoint of one it runs."""
+    alone = {"stages": [{"name": "e4e", "steps": 1, "batch": 2}]}
+    with pytest.raises(RecipeError, match=r"stage e4e: its generator was never trained.*run\.weights"):
+        train(_recipe(folder, **alone), tmp_path / "refused")
+    train(_recipe(folder, stages=[{"name": "gan", "steps": 1, "batch": 2}]), tmp_path / "gan")
+    run = _table(folder)["run"] | {"weights": str(tmp_path / "gan")}
+    train(_recipe(folder, run=run, **alone), tmp_path / "e4e")
+    first, last = (checkpoint.read(tmp_path / name).weights("generator") for name in ("gan", "e4e"))
+    assert all(torch.equal(first[name], last[name]) for name in first)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -218,6 +230,7 @@ def test_one_step_at_the_published_size(stage: str, capsys: pytest.CaptureFixtur
     table["inverting"] |= {"perceptual": "gradient", "identity": "none", "progressive_from": 0}
     table["stages"] = [{"name": stage, "steps": 1, "batch": 1}]
     system = STIT(from_table(table).options)
+    system.generator.mapping.w_avg.normal_()  # as a training leaves it
     system.enter(stage)
     for network in system.networks.values():
         network.train()
