@@ -21,7 +21,7 @@ _OLDER: Final = ".older"
 
 def check_place(out: Path, mark: str, suffixes: frozenset[str]) -> None:
     """Nothing of a user's is replaced but a folder of the same kind: one that holds `mark` and else only files of these
-    suffixes. Raises BundleError.
+    suffixes. Raises BundleError, also for a place that cannot be written to: before long work, not after it.
 
     Before it looks, it clears up after one that was killed: what that had moved aside comes back.
     """
@@ -29,6 +29,7 @@ def check_place(out: Path, mark: str, suffixes: frozenset[str]) -> None:
     advice = "name a new folder with --out"
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise BundleError(f"{out} is no folder; {advice}")
+    _check_writable(out)
     if not out.is_dir():
         return
     names = [path.name for path in out.iterdir()]
@@ -36,6 +37,20 @@ def check_place(out: Path, mark: str, suffixes: frozenset[str]) -> None:
         raise BundleError(f"{out} holds {foreign[0]!r}, which would be lost; {advice}")
     if names and mark not in names:
         raise BundleError(f"{out} is a folder without {mark}; {advice}")
+
+
+def _check_writable(out: Path) -> None:
+    """By writing: what stands in a folder's mode says little of what a file system takes."""
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=_PART, dir=there):
+            pass
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
+def _unwritable(out: Path, error: OSError) -> BundleError:
+    return BundleError(f"{out} cannot be written ({error.strerror}); name another place with --out")
 
 
 @contextmanager
@@ -51,9 +66,7 @@ def placed(out: Path) -> Iterator[Path]:
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_PART, dir=out.parent))
         alive = Alone(work)
     except OSError as error:
-        raise BundleError(
-            f"{out} cannot be written ({error.strerror}); name another place with --out"
-        ) from error
+        raise _unwritable(out, error) from error
     try:
         new = work / out.name
         new.mkdir()

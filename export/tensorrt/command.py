@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from export.tensorrt.plans import Made, Wanted
 
 _MB: Final = 1 << 20
+_CALIBRATED: Final = ("int8", "fp8")
 
 
 def add_plan(commands: Any) -> None:
@@ -77,6 +78,7 @@ def run_plan(options: argparse.Namespace) -> None:
     from engine.bundle import open_bundle
     from engine.bundles import find
     from engine.config import known
+    from engine.errors import ConfigError
     from engine.plans.policy import plans_in
     from engine.plans.request import FLAVOURS, PRECISIONS
     from export.tensorrt.plans import Wanted
@@ -94,6 +96,9 @@ def run_plan(options: argparse.Namespace) -> None:
         calibration=options.calibration,
         graphs=tuple(known(name, bundle.manifest.graphs, "graph") for name in graphs),
     )
+    if wanted.calibration is not None and wanted.precision not in _CALIBRATED:
+        takes = " or ".join(_CALIBRATED)
+        raise ConfigError(f"--calibration: {wanted.precision} takes none; expected --precision {takes}")
     with plans_in(options.cache):
         if options.out is not None:
             _write(options.out, bundle, wanted, options.cache)
@@ -138,11 +143,15 @@ def _warm(name: str, bundle: Bundle, wanted: Wanted, accept: frozenset[str]) -> 
 
 def _batches(text: str) -> tuple[int, ...]:
     from engine.errors import ConfigError
+    from export.batch import MOST
 
     try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
+        sizes = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
         raise ConfigError(f"--batches: got {text!r}, expected sizes such as 1,2,4,8") from error
+    if not 1 <= sizes[0] <= sizes[-1] <= MOST:
+        raise ConfigError(f"--batches: got {text!r}, expected sizes of 1 .. {MOST}, such as 1,2,4,8")
+    return sizes
 
 
 def _workspace(megabytes: int) -> int:

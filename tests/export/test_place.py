@@ -98,3 +98,13 @@ def test_a_folder_that_is_called_as_the_rests_are_is_no_rest_of_another(tmp_path
     with pytest.raises(BundleError, match="is no folder"):
         check_place(tmp_path / "bundle", "manifest.json", SUFFIXES)
     assert names(tmp_path) == ["bundle"]
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path: Path) -> None:
+    """Also where only a folder above it is there; what is tried leaves nothing behind, and makes no folder."""
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "out", tmp_path / "file" / "deep" / "out"):
+        with pytest.raises(BundleError, match="cannot be written"):
+            check_place(place, "mark", frozenset())
+    check_place(tmp_path / "new" / "deep" / "out", "mark", frozenset())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
