@@ -10,6 +10,7 @@ is read. Layouts are kept still over time in a square that moves with the head (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import cv2
@@ -28,6 +29,7 @@ from engine.generators.maskgan import changes
 from engine.generators.maskgan.networks import PictureGraphs
 from engine.generators.maskgan.runner import ROUGH, MaskganRunner
 from engine.generators.maskgan.template import Template, moved, template_of
+from engine.generators.motion.limits import soft
 from engine.generators.motion.transfer import check_shape, expression, transfer
 from engine.generators.ports import check_ports
 from engine.generators.steady_crop import SteadyCrop
@@ -41,6 +43,10 @@ from engine.types import F32, F64, U8, Crop, Drive, FaceShape, Gaze, Mode, Patch
 MOVED, PAINTED = 0.012, 0.2
 """Share of the square's side by which a part is to move, and amount of hair or glasses, from which on an edit has to be
 seen (docs/decisions/0007)."""
+
+SHIFT = (0.2, 0.35)
+"""Translation of a portrait's head in face widths: exact up to the first, never past the second. The square that is
+drawn ends there, and hair has to follow within it."""
 
 REACH = 0.02
 """Share of the square's side by which what is drawn reaches over the head, and over which it fades out."""
@@ -202,7 +208,7 @@ class Maskgan:
             raise InputError(f"{self.name}: got no portrait, expected one")
         own = one.template
         target = transfer(own.shape, one.gaze, drive).shape
-        target = _inside(target, self._size)
+        target = _kept(target, own.shape, self._size)
         rigid = FaceShape(own.shape.local, target.rotation, target.scale, target.translation)
         view = state.steady.follow(rigid).matrix
         labels = self._laid(state, own, target, drive, view)
@@ -313,12 +319,22 @@ def _placed(shape: FaceShape, crop: Crop) -> FaceShape:
     return FaceShape(shape.local, turn @ shape.rotation, factor * shape.scale, translation)
 
 
+def _kept(shape: FaceShape, own: FaceShape, size: int) -> FaceShape:
+    """The face moved back towards where the portrait has it, and into the square, which stays where it is."""
+    away = (shape.translation - own.translation)[:2]
+    width = own.scale * float(np.linalg.norm(canonical.VERTICES[234] - canonical.VERTICES[454]))
+    length = float(np.hypot(*away)) / width
+    if not math.isfinite(length):
+        return shape
+    if length > SHIFT[0]:
+        back = np.append(away * (soft(length, SHIFT) / length - 1.0), 0.0)
+        shape = FaceShape(shape.local, shape.rotation, shape.scale, shape.translation + back)
+    return _inside(shape, size)
+
+
 def _inside(shape: FaceShape, size: int) -> FaceShape:
-    """The face moved back into its square, which stays where it is on the portrait."""
     points = shape.points()[:, :2]
     low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
-    if not np.isfinite([*low, *high]).all():
-        return shape
     shift = np.maximum(-low, 0.0) - np.maximum(high - (size - 1), 0.0)
     if not shift.any():
         return shape

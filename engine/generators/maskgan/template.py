@@ -31,10 +31,14 @@ COVERS = (Part.HAIR, Part.HAT)
 FINE = 256
 """Side of the square up to which every pixel is placed by itself; in a larger one every second."""
 
+_BEHIND_CM = 30.0
+"""How much further from the camera than they are the rings are drawn."""
+
 _SEEN = 0.1
 """Share of an eye's outline that has to be eye for it to be drawn: less of it is behind hair or dark glasses."""
 
 _OPENING = np.isin(np.arange(len(Part)), OPENING)
+_AROUND = np.isin(np.arange(len(Part)), (Part.BACKGROUND, Part.NECK, Part.CLOTH))
 _COVERS = np.isin(np.arange(len(Part)), COVERS)
 _EYES = ((Part.L_EYE, canonical.RIGHT_EYE), (Part.R_EYE, canonical.LEFT_EYE))
 
@@ -42,8 +46,9 @@ _EYES = ((Part.L_EYE, canonical.RIGHT_EYE), (Part.R_EYE, canonical.LEFT_EYE))
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """labels: uint8 (S, S), classes of CelebAMask-HQ. ground: the same with skin where eyes and mouth were. shape: the
-    face in pixels of that square. places: float32 (478 + N, 2), mesh and rings there. hidden: eyes that are not to be
-    drawn."""
+    face in pixels of that square. places: float32 (478 + N + 36, 2), mesh, rings and the outline once more, from which
+    the rings begin: it lies behind the face, so that no ring is ever in front of a cheek. hidden: eyes that are not to
+    be drawn."""
 
     labels: U8
     ground: U8
@@ -69,10 +74,17 @@ def template_of(labels: U8, points: F32) -> Template:
         np.ascontiguousarray(ground),
         shape,
         outer,
-        np.ascontiguousarray(np.concatenate([points[:, :2], outer.places[:, :2]]), np.float32),
-        np.concatenate([canonical.TRIANGLES, outer.triangles]),
+        np.ascontiguousarray(np.concatenate([points, outer.places, points[rings.OVAL]])[:, :2], np.float32),
+        np.concatenate([canonical.TRIANGLES, _behind(outer)]),
         tuple(part for part, ring in _EYES if _unseen(labels, points[list(ring), :2], part)),
     )
+
+
+def _behind(outer: rings.Outer) -> NDArray[np.int32]:
+    """The rings' triangles, from the second outline on."""
+    number = np.arange(len(canonical.VERTICES) + len(outer.places), dtype=np.int32)
+    number[rings.OVAL] = len(number) + np.arange(len(rings.OVAL), dtype=np.int32)
+    return number[outer.triangles]
 
 
 def _unseen(labels: U8, ring: F32, part: Part) -> bool:
@@ -90,11 +102,13 @@ def moved(template: Template, shape: FaceShape, view: F64 | None = None) -> U8:
     """
     points = shape.points()
     outer = rings.follow_head(template.outer, points, shape, template.shape.local)
-    target = np.concatenate([points, outer])
+    further = np.array([0.0, 0.0, _BEHIND_CM * shape.scale], np.float32)
+    target = np.concatenate([points, outer + further, points[rings.OVAL] + further])
     if view is not None:
         target[:, :2] = apply_affine(view, target)
     labels = _carried(template, target, view)
     drawn = draw_parsing(target[: len(points)], (template.size, template.size))
+    labels[_AROUND[labels] & (drawn != Part.BACKGROUND)] = Part.SKIN  # of a cheek that a turn stretches, say
     take = _OPENING[drawn] & ~_COVERS[labels]
     for part in template.hidden:
         take &= drawn != part
