@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from tests.conftest import PROJECT
-from tests.engine.bundle_files import write_ganimation, write_geogan
+from tests.engine.bundle_files import write_ganimation, write_geogan, write_maskgan
 
 ABSENT = (
     "torch", "torchgen", "functorch", "lightning_fabric", "lightning_utilities", "safetensors", "tensorboard",
@@ -61,8 +61,9 @@ def packages_without(names: tuple[str, ...], folder: Path) -> Path:
 def test_a_bundle_runs_without_torch_and_onnx(tmp_path: Path) -> None:
     """Opened, run on both runtimes and opened as a generator by an interpreter that has neither torch nor onnx."""
     folders = [write_ganimation(tmp_path / "face", 16), write_geogan(tmp_path / "donor", 16)]
+    folders.append(write_maskgan(tmp_path / "layout", 64, parser=True, mask_vae=32))
     packages = packages_without(ABSENT, tmp_path / "packages")
     command = [sys.executable, "-I", "-S", "-c", CODE, str(packages), ",".join(ABSENT), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:2] == ["face 1", "donor 3"]
+    assert done.stdout.split("\n")[:3] == ["face 1", "donor 3", "layout 4"]
