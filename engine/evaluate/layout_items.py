@@ -81,12 +81,12 @@ def layout_sheet(title: str, scores: Mapping[str, Any], shown: Mapping[str, tupl
     """A row per request: the picture that the layout is of, the layout, the answer, and the layout found in that."""
     rows = []
     for name, (wanted, answer) in shown.items():
-        told = [_told(part, scores["requests"].get(name, {}).get(part)) for part in FOLLOW]
+        mouth, eyes = (_told(part, scores["requests"].get(name, {}).get(part)) for part in FOLLOW)
         cells = [
             None if wanted.shown is None else Cell(_large(wanted.shown)),
             Cell(_large(paint(wanted.labels), flat=True)),
-            Cell(_large(answer.rgb), " ".join(one for one in told if one)),
-            None if answer.labels is None else Cell(_large(paint(answer.labels), flat=True)),
+            Cell(_large(answer.rgb), mouth),
+            None if answer.labels is None else Cell(_large(paint(answer.labels), flat=True), eyes),
         ]
         rows.append(Row(name, cells))
     skin, hair = (figure(scores["delta_e"][part]) for part in ("skin", "hair"))
