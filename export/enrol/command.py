@@ -51,6 +51,32 @@ def add_enrol(commands: Any) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as pivotal.passes=80"
     )
     parser.add_argument(
+        "--render", type=Path, metavar="VIDEO", help="also write the clip, edited by the paper's procedure"
+    )
+    parser.add_argument(
+        "--strength",
+        action="append",
+        default=[],
+        metavar="NAME=X",
+        help="of --render: strength of a direction; may be repeated",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="of --render: leave out smoothing, tuning, stitching or mask (the paper's ablation)",
+    )
+    parser.add_argument(
+        "--stitch",
+        choices=("frame", "amortised"),
+        default="frame",
+        help="of --render: tune every frame, as the paper does (frame), or take the border passes of the enrolment",
+    )
+    parser.add_argument(
+        "--stitch-steps", type=int, default=100, metavar="N", help="of --stitch frame: steps per frame (100)"
+    )
+    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it is tuned (auto)"
     )
     parser.add_argument("--backend", default="auto", metavar="NAME", help="what tracks (auto)")
@@ -84,6 +110,7 @@ def _enrol(options: argparse.Namespace) -> int:
         directions=options.directions,
         backend=options.backend,
         device=options.device,
+        render=_rendering(options),
     )
     label = Label(
         options.licence,
@@ -100,6 +127,25 @@ def _enrol(options: argparse.Namespace) -> int:
         print(line)
     print(f"{options.out} is written; {work / 'preview.png'} shows what became of some frames")
     return 0
+
+
+def _rendering(options: argparse.Namespace) -> Any:
+    from engine.errors import ConfigError
+    from export.enrol.paper import Rendering
+    from trainers.stit.stitching import Stitching
+
+    if options.render is None:
+        if options.strength or options.without:
+            raise ConfigError("strength, without: they belong to a rendering; add --render VIDEO")
+        return None
+    try:
+        strengths = {
+            name: float(value) for name, _, value in (one.partition("=") for one in options.strength)
+        }
+        stitching = Stitching(steps=options.stitch_steps)
+    except ValueError as error:
+        raise ConfigError(f"render: {error}; --strength takes NAME=X, such as smile=2") from error
+    return Rendering(options.render, strengths, frozenset(options.without), options.stitch, stitching)
 
 
 def _tuning(edits: list[str], changes: list[str]) -> Any:

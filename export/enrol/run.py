@@ -21,6 +21,7 @@ from engine.media import write_picture
 from engine.types import U8, Mode
 from export.checkpoints import Loaded, load
 from export.enrol.moving import moving
+from export.enrol.paper import Networks, Rendered, Rendering, check_rendering, render
 from export.enrol.tracking import Alignment, Labels, Tell, track, write_crops
 from export.pack import Label, pack
 from export.place import check_place
@@ -55,6 +56,8 @@ class Enrolment:
     backend: str = "auto"
     device: str = "cpu"
     quiet: bool = False
+    render: Rendering | None = None
+    """The paper's procedure on the clip, after the bundle is packed."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Enrolled:
     psnr: Mapping[str, float]
     border: Mapping[str, tuple[float, float]]
     interrupted: str = ""
+    rendered: Rendered | None = None
 
     def lines(self) -> list[str]:
         """For people."""
@@ -77,7 +81,7 @@ class Enrolled:
             f"border error of {name}: {before:.4f} before the border passes, {after:.4f} after them"
             for name, (before, after) in self.border.items()
         ]
-        return said
+        return said + (self.rendered.lines() if self.rendered is not None else [])
 
 
 def enrol(
@@ -99,8 +103,11 @@ def enrol(
     alignment = Alignment(
         generator.resolution, options.scale, options.centre_sigma, options.axes_sigma, options.most
     )
+    if options.render is not None:
+        check_rendering(clip, options.render, directions)
     tracked = track(clip, work, tell, options.landmarks, options.backend)
-    write_crops(clip, tracked, work, alignment, tell, _parser_of(loaded), options.backend)
+    labels = _parser_of(loaded)
+    write_crops(clip, tracked, work, alignment, tell, labels, options.backend)
     _invert(work, encoder, tell, _device(options.device))
     opened = Clip(work)
     made = tune(
@@ -119,7 +126,11 @@ def enrol(
     write_picture(work / "preview.png", _sheet(opened, generator, made, options, directions))
     person = moving(opened.mean_code(), options.tuning.edits, directions)
     _pack(loaded, made, out, work, label, _facts(options, found), person)
-    return found
+    if options.render is None:
+        return found
+    networks = Networks(generator, encoder, made, labels, _device(options.device))
+    rendered = render(clip, tracked, alignment, networks, directions, options.render, tell, options.backend)
+    return dataclasses.replace(found, rendered=rendered)
 
 
 def _device(name: str) -> torch.device:

@@ -238,6 +238,11 @@ def _save(path: Path, mark: str, tracked: Tracked) -> None:
 # --- masks -----------------------------------------------------------------------------------------
 
 
+def drawing(tracked: Tracked, backend: str, needed: bool) -> _Drawn:
+    """As a context: what gives the drawn foreground of a frame, opened where it is needed."""
+    return _Drawn(tracked, backend, needed)
+
+
 class _Drawn:
     """The foreground drawn from tracked points and the person mask; from landmarks alone it is their hull."""
 

@@ -91,11 +91,13 @@ def test_a_clip_becomes_a_bundle(
         *("--landmarks", str(marks), "--directions", str(tmp_path / "d"), "--edit", "smile=-2:2"),
         *("--set", "pivotal.passes=2", "--set", "pivotal.perceptual=gradient"),
         *("--set", "pivotal.learning_rate=0.005", "--set", "stitching.passes=1", "--consent", "the noise"),
+        *("--render", str(tmp_path / "film.mp4"), "--strength", "smile=2", "--stitch-steps", "2"),
     ]
     assert marotte.main(line) == 0
     said = capsys.readouterr().out
     assert "4 of 6 frames enrolled" in said
     assert "border error of smile 2" in said
+    assert "rendered 6 frames, 4 of them edited" in said
     manifest = open_bundle(out).manifest
     facts = manifest.parameters.facts
     assert (facts["edits"], facts["edits_low"], facts["edits_high"]) == (["smile"], [-2.0], [2.0])
