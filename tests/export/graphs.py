@@ -1,8 +1,11 @@
-"""A system's narrow graphs, exported once for all tests of a process, and small graphs written as text."""
+"""A system's narrow graphs, exported once for all processes of a run, and small graphs written as text."""
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import onnx
 import pytest
@@ -12,15 +15,30 @@ from export.checkpoints import load
 from export.onnx import write_graph
 from export.systems import plan_of
 
-_EXPORTED: dict[str, dict[str, bytes]] = {}
+_SETTLED: dict[str, dict[str, bytes]] = {}
+
+
+def exported(system: str, request: pytest.FixtureRequest) -> Mapping[str, bytes]:
+    """What `write_graph` gives for each graph of the fixture that is called like the system, by name: some seconds per
+    graph, so the first test that asks writes them to where every worker of pytest-xdist finds them."""
+    base: Path = request.getfixturevalue("tmp_path_factory").getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{system}.graphs"
+    if not place.exists():
+        plan = plan_of(load(request.getfixturevalue(system)()))
+        own = place.with_suffix(f".{os.getpid()}")
+        with zipfile.ZipFile(own, "w") as archive:
+            for graph in plan.graphs:
+                archive.writestr(graph.name, write_graph(graph))
+        own.replace(place)
+    with zipfile.ZipFile(place) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def narrow(system: str, request: pytest.FixtureRequest) -> Mapping[str, onnx.ModelProto]:
-    """The graphs of the fixture that is called like the system, by name, as they are for one entry."""
-    if system not in _EXPORTED:
-        plan = plan_of(load(request.getfixturevalue(system)()))
-        _EXPORTED[system] = {graph.name: settled(write_graph(graph), 1) for graph in plan.graphs}
-    return {name: onnx.load_from_string(settled(data, 1)) for name, data in _EXPORTED[system].items()}
+    """The same graphs as they are for one entry."""
+    if system not in _SETTLED:
+        _SETTLED[system] = {name: settled(data, 1) for name, data in exported(system, request).items()}
+    return {name: onnx.load_from_string(data) for name, data in _SETTLED[system].items()}
 
 
 def written(text: str, opset: int = 18) -> onnx.ModelProto:

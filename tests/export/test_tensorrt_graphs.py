@@ -26,6 +26,7 @@ from export.systems import EXPORTERS, plan_of
 from export.tensorrt.plans import Wanted, make_plans, prepared
 from tests.engine.bundle_files import ganimation_graph
 from tests.export.framed import framed_bundle, framed_plan
+from tests.export.graphs import exported
 from tests.export.tensorrt_graphs import compiled, needs_compiler
 from tests.export.tiny_plan import LABEL
 
@@ -68,9 +69,9 @@ def test_every_system_is_compiled_at_its_published_size() -> None:
 @pytest.mark.parametrize("system", sorted(EXPORTERS))
 def test_a_system_compiles_with_profiles_in_float16(system: str, request: pytest.FixtureRequest) -> None:
     """Each graph of a narrow network: exported, batched, lowered, parsed, compiled."""
-    for graph in plan_of(load(request.getfixturevalue(system)())).graphs:
-        lowered = prepared(write_graph(graph), graph.name, "fp16", (1, 2))
-        assert len(compiled(lowered, graph.name, "fp16", (1, 2)).plan) > 1000
+    for name, data in exported(system, request).items():
+        lowered = prepared(data, name, "fp16", (1, 2))
+        assert len(compiled(lowered, name, "fp16", (1, 2)).plan) > 1000
 
 
 @pytest.mark.full
