@@ -10,28 +10,23 @@ is read. Layouts are kept still over time in a square that moves with the head (
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from engine import canonical
-from engine.bundle import Bundle, Parameters
+from engine.bundle import Parameters
 from engine.crop import crop_of, cut, factor_of, points_in, resized
-from engine.errors import ConfigError, InputError, ManifestError, PortError
+from engine.errors import ConfigError, InputError, PortError
 from engine.features import gaze
-from engine.features.au_basis import basis
 from engine.features.doubts import doubts
-from engine.generators.batch_runner import further_graphs
 from engine.generators.feather import feather
 from engine.generators.maskgan import changes
 from engine.generators.maskgan.networks import PictureGraphs
-from engine.generators.maskgan.runner import ROUGH, MaskganRunner
+from engine.generators.maskgan.placing import kept, placed
+from engine.generators.maskgan.runner import ROUGH
 from engine.generators.maskgan.template import Template, moved, template_of
-from engine.generators.motion.limits import soft
 from engine.generators.motion.transfer import check_shape, expression, transfer
-from engine.generators.ports import check_ports
 from engine.generators.steady_crop import SteadyCrop
 from engine.parsing.classes import CELEBAMASK, Parsing, Part
 from engine.parsing.draw import draw_parsing
@@ -44,10 +39,6 @@ MOVED, PAINTED = 0.012, 0.2
 """Share of the square's side by which a part is to move, and amount of hair or glasses, from which on an edit has to be
 seen (docs/decisions/0007)."""
 
-SHIFT = (0.2, 0.35)
-"""Translation of a portrait's head in face widths: exact up to the first, never past the second. The square that is
-drawn ends there, and hair has to follow within it."""
-
 REACH = 0.02
 """Share of the square's side by which what is drawn reaches over the head, and over which it fades out."""
 
@@ -55,7 +46,7 @@ _HIDDEN = 0.05
 """Share of the square that may be covered in the frame that gives the style; a clearer one is taken instead of it."""
 
 _HEAD = ~np.isin(np.arange(len(Part)), (Part.BACKGROUND, Part.CLOTH))
-_GREY = 127.5
+_GREY = np.float32(127.5)
 _NO_LABEL = 255
 
 
@@ -197,7 +188,10 @@ class Maskgan:
         if image is None or image.shape != (1, 3, size, size) or image.dtype != np.float32:
             got = "none" if image is None else f"{image.shape} {image.dtype}"
             raise PortError(f"port 'image': expected {(1, 3, size, size)} float32, got {got}")
-        rgb = np.rint((image[0].transpose(1, 2, 0) * _GREY + _GREY).clip(0.0, 255.0)).astype(np.uint8)
+        levels = np.clip(image[0] * _GREY + (_GREY + 0.5), 0.0, 255.0).astype(
+            np.uint8
+        )  # rounded by cutting off
+        rgb = np.ascontiguousarray(levels.transpose(1, 2, 0))
         labels = outputs.get("labels")
         mask = self._mask(state, now, now.labels if labels is None else labels[0])
         return _at_most(rgb, mask, now)
@@ -208,7 +202,7 @@ class Maskgan:
             raise InputError(f"{self.name}: got no portrait, expected one")
         own = one.template
         target = transfer(own.shape, one.gaze, drive).shape
-        target = _kept(target, own.shape, self._size)
+        target = kept(target, own.shape, self._size)
         rigid = FaceShape(own.shape.local, target.rotation, target.scale, target.translation)
         view = state.steady.follow(rigid).matrix
         labels = self._laid(state, own, target, drive, view)
@@ -229,7 +223,7 @@ class Maskgan:
             raise InputError(f"{self.name}: got a drive without a shape; ask for what the generator needs")
         check_shape(features.shape, "driver")
         crop = state.steady.follow(features.shape)
-        image, shape = cut(frame.rgb, crop)[None], _placed(features.shape, crop)
+        image, shape = cut(frame.rgb, crop)[None], placed(features.shape, crop)
         own = self._own_layout(image, features.parsing, crop)
         hidden = (
             None if features.occlusion is None else cut(features.occlusion, crop).astype(np.float32) / 255.0
@@ -299,46 +293,12 @@ class Maskgan:
         """Where the head is or was, fading out around it, uint8 (S, S)."""
         radius = max(1, round(REACH * self._size))
         head = (_HEAD[labels] | _HEAD[now.own]).astype(np.uint8) * np.uint8(255)
-        wide = cv2.dilate(
-            head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        )
+        wide = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_RECT, (2 * radius + 1, 2 * radius + 1)))
         soft = np.asarray(cv2.blur(wide, (2 * radius + 1, 2 * radius + 1)), np.uint8)
         if state.prepared.mode is Mode.EDIT:
             soft = state.region.smooth(soft, now.time_s)
         weight = self._feather if now.uncovered is None else self._feather * now.uncovered
         return np.asarray(np.rint(soft * weight), np.uint8)
-
-
-def _placed(shape: FaceShape, crop: Crop) -> FaceShape:
-    """A frame's face in the crop's pixels."""
-    factor = factor_of(crop)
-    turn = np.eye(3)
-    turn[:2, :2] = crop.matrix[:, :2] / factor
-    flat = crop.matrix[:, :2] @ shape.translation[:2] + crop.matrix[:, 2]
-    translation = np.array([*flat, factor * shape.translation[2]])
-    return FaceShape(shape.local, turn @ shape.rotation, factor * shape.scale, translation)
-
-
-def _kept(shape: FaceShape, own: FaceShape, size: int) -> FaceShape:
-    """The face moved back towards where the portrait has it, and into the square, which stays where it is."""
-    away = (shape.translation - own.translation)[:2]
-    width = own.scale * float(np.linalg.norm(canonical.VERTICES[234] - canonical.VERTICES[454]))
-    length = float(np.hypot(*away)) / width
-    if not math.isfinite(length):
-        return shape
-    if length > SHIFT[0]:
-        back = np.append(away * (soft(length, SHIFT) / length - 1.0), 0.0)
-        shape = FaceShape(shape.local, shape.rotation, shape.scale, shape.translation + back)
-    return _inside(shape, size)
-
-
-def _inside(shape: FaceShape, size: int) -> FaceShape:
-    points = shape.points()[:, :2]
-    low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
-    shift = np.maximum(-low, 0.0) - np.maximum(high - (size - 1), 0.0)
-    if not shift.any():
-        return shape
-    return FaceShape(shape.local, shape.rotation, shape.scale, shape.translation + np.append(shift, 0.0))
 
 
 def _at_most(rgb: U8, mask: U8, now: _Now) -> Patch:
@@ -350,56 +310,3 @@ def _at_most(rgb: U8, mask: U8, now: _Now) -> Patch:
     side = (crop.size, crop.size)
     small, edge = (cv2.resize(one, side, interpolation=cv2.INTER_AREA) for one in (rgb, mask))
     return Patch(np.asarray(small, np.uint8), np.asarray(edge, np.uint8), crop, now.canvas)
-
-
-def open_maskgan(
-    bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...] = (1,)
-) -> tuple[Maskgan, MaskganRunner]:
-    """The generator of a bundle and what executes it. Raises BundleError or BackendError."""
-    _check(bundle)
-    graphs = bundle.manifest.graphs
-    parser = bundle.graph("parser", backend, threads) if "parser" in graphs else None
-    pictures = PictureGraphs(bundle.graph("style", backend, threads), parser)
-    per_frame = {
-        name: further_graphs(bundle, name, bundle.graph(name, backend, threads), threads, batches)
-        for name in ("generator", "mask_vae")
-        if name in graphs
-    }
-    _warm_up()
-    return (
-        Maskgan(bundle.name, bundle.manifest.parameters, pictures, projects="mask_vae" in graphs),
-        MaskganRunner(per_frame["generator"], per_frame.get("mask_vae"), pictures),
-    )
-
-
-def _check(bundle: Bundle) -> None:
-    """That the graphs' ports and the order of the classes are those that are run here."""
-    parameters = bundle.manifest.parameters
-    size, classes = parameters.crop.size, parameters.facts.get("classes")
-    if classes != CELEBAMASK.name:
-        raise ManifestError(
-            f"bundle {bundle.name}: its classes are {classes!r}, expected {CELEBAMASK.name!r}; export it again"
-        )
-    layout, square, planes = (1, size, size), (1, size, size, 3), (1, len(CELEBAMASK), size, size)
-    style = {port.name: port.shape for port in bundle.info("style").outputs}
-    shape = bundle.info("style").output("gamma").shape
-    check_ports(bundle, "style", {"labels": layout, "image": square}, {}, {"gamma": shape, "beta": shape})
-    check_ports(bundle, "generator", {"labels": layout}, style, {"image": (1, 3, size, size)})
-    if "parser" in bundle.manifest.graphs:
-        check_ports(bundle, "parser", {"image": square}, {}, {"logits": planes})
-    if "mask_vae" in bundle.manifest.graphs:
-        side = bundle.info("mask_vae").input("labels").shape[-1]
-        logits = (1, len(CELEBAMASK), side, side)
-        check_ports(bundle, "mask_vae", {"labels": (1, side, side)}, {}, {"logits": logits})
-
-
-def _warm_up() -> None:
-    """Compile, and compute what is computed once, before the first frame."""
-    basis()
-    size = 64
-    shape = FaceShape(canonical.VERTICES, np.eye(3), 2.0, np.array([size / 2, size / 2, 0.0]))
-    points = shape.points()
-    labels = moved(template_of(draw_parsing(points, (size, size)), points), shape)
-    steady = SteadyProbabilities(CELEBAMASK)
-    for time_s in (0.0, 0.04):
-        steady.update(Parsing(labels, CELEBAMASK), time_s)
