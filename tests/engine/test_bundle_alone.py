@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.engine.bundle_files import write_ganimation, write_geogan, write_maskgan
+from tests.engine.stit_files import write_stit
 
 ABSENT = (
     "torch", "torchgen", "functorch", "lightning_fabric", "lightning_utilities", "safetensors", "tensorboard",
@@ -62,8 +63,9 @@ def test_a_bundle_runs_without_torch_and_onnx(tmp_path: Path) -> None:
     """Opened, run on both runtimes and opened as a generator by an interpreter that has neither torch nor onnx."""
     folders = [write_ganimation(tmp_path / "face", 16), write_geogan(tmp_path / "donor", 16)]
     folders.append(write_maskgan(tmp_path / "layout", 64, parser=True, mask_vae=32))
+    folders.append(write_stit(tmp_path / "person"))
     packages = packages_without(ABSENT, tmp_path / "packages")
     command = [sys.executable, "-I", "-S", "-c", CODE, str(packages), ",".join(ABSENT), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:3] == ["face 1", "donor 3", "layout 4"]
+    assert done.stdout.split("\n")[:4] == ["face 1", "donor 3", "layout 4", "person 5"]
