@@ -52,6 +52,7 @@ OURS = {
     "alpha_blender": "blender",
     "discriminator": "critic",
     "mask_vae": "mask_vae",
+    "parsing_unet": "parser",
 }
 
 
