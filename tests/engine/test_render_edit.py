@@ -249,7 +249,7 @@ def test_a_donor_for_whom_there_is_no_use_is_refused_before_it_is_looked_at(
 
 def test_what_a_system_takes_is_told_alike_before_it_is_opened(bundles: dict[str, str]) -> None:
     """The manifest's answer about donors is the generator's own."""
-    for system in ("ganimation", "geogan"):
+    for system in ("ganimation", "geogan", "maskgan"):
         generator, runner = open_generator(bundles[system])
         runner.close()
         assert generator.takes_source(Mode.EDIT) == (system in TAKE_DONORS)
