@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.carried import Carried, Kept, state_ports
-from engine.backends.cuda import Captured, Cuda, Memory, Stream, allocating, open_runtime
+from engine.backends.carried import Carried, state_ports
+from engine.backends.cuda import Cuda, Memory, Stream, allocating, open_runtime
 from engine.backends.driver import driver
-from engine.backends.graph import Arrays, Port, check_arrays, lasting, pick_outputs
+from engine.backends.graph import Arrays, Port, check_arrays, pick_outputs
+from engine.backends.tensorrt_rows import WHOLE, Bound, Lines, Room, Shapes
 from engine.errors import BackendError, PlanError, PortError
 
 if TYPE_CHECKING:
@@ -38,13 +38,8 @@ _MOST_BOUND: Final = 8
 """Most sets of input shapes that are kept ready at once; each has memory and captured work of its own."""
 _MOST_RESIDENT: Final = 256
 """Most arrays that nobody can write to, of all sources together, that stay on the device."""
-_MOST_LINES: Final = 64
-_SHOWN: Final = 3
 
 _log = logging.getLogger("marotte.tensorrt")
-
-Shapes = tuple[tuple[int, ...], ...]
-"""Of all inputs, in the order of the ports."""
 
 
 def version() -> str:
@@ -71,28 +66,12 @@ def check() -> None:
     Memory(Cuda(open_runtime()), 1).close()
 
 
-class _Lines:
-    """TensorRT's own complaints, the newest ones."""
-
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=_MOST_LINES)
-
-    def add(self, line: str) -> None:
-        self._lines.append(" ".join(line.split()))
-
-    def taken(self) -> str:
-        """The last of them, which are then forgotten."""
-        shown = list(self._lines)[-_SHOWN:]
-        self._lines.clear()
-        return "; ".join(shown) or "it gives no reason"
-
-
 @cache
-def _logger() -> tuple[tensorrt.ILogger, _Lines]:
+def _logger() -> tuple[tensorrt.ILogger, Lines]:
     """One per process: TensorRT takes the first logger that it is given for everything."""
     import tensorrt as trt
 
-    lines = _Lines()
+    lines = Lines()
 
     class Collector(trt.ILogger):
         def __init__(self) -> None:
@@ -124,7 +103,7 @@ class TensorRtGraph:
         version()
         import tensorrt as trt
 
-        logger, self._lines = _logger()
+        logger, self.lines = _logger()
         self.timed = False
         self.device_ms: float | None = None
         self._closing = ExitStack()
@@ -134,27 +113,27 @@ class TensorRtGraph:
             engine = self._runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 raise PlanError(
-                    f"TensorRT {trt.__version__} refused the plan of {name}: {self._lines.taken()}"
+                    f"TensorRT {trt.__version__} refused the plan of {name}: {self.lines.taken()}"
                 )
             self._engine: tensorrt.ICudaEngine | None = engine
-            self._cuda = Cuda(open_runtime())
-            self._stream = Stream(self._cuda)
-            stack.callback(self._stream.close)
+            self.cuda = Cuda(open_runtime())
+            self.stream = Stream(self.cuda)
+            stack.callback(self.stream.close)
             ports = [_port(engine, engine.get_tensor_name(at)) for at in range(engine.num_io_tensors)]
             given = [engine.get_tensor_mode(port.name) == trt.TensorIOMode.INPUT for port in ports]
             self.inputs = tuple(port for port, input_ in zip(ports, given, strict=True) if input_)
             outputs = {port.name: port for port, input_ in zip(ports, given, strict=True) if not input_}
-            self._all = tuple(outputs)
-            self.outputs = tuple(outputs[one] for one in pick_outputs(self._all, wanted))
-            self._states = state_ports(self.inputs, tuple(outputs.values()))
-            self.carries = bool(self._states)
-            self._carrying: weakref.WeakSet[_Kept] = weakref.WeakSet()
+            self.outputs = tuple(outputs[one] for one in pick_outputs(tuple(outputs), wanted))
+            self.dtypes = {port.name: port.dtype for port in (*self.inputs, *outputs.values())}
+            self.states = state_ports(self.inputs, tuple(outputs.values()))
+            self.carries = bool(self.states)
+            self._carrying: weakref.WeakSet[Room] = weakref.WeakSet()
             self._residents: OrderedDict[int, tuple[weakref.ref[NDArray[Any]], Memory]] = OrderedDict()
             stack.callback(self._close_residents)
             self._profiles = {
                 at: _profile(engine, self.inputs, at) for at in range(engine.num_optimization_profiles)
             }
-            self._ready: OrderedDict[Shapes, _Bound] = OrderedDict()
+            self._ready: OrderedDict[Shapes, Bound] = OrderedDict()
             stack.callback(self._close_ready)
             self._make_ready(name)
             self.batches = tuple(
@@ -166,7 +145,7 @@ class TensorRtGraph:
         """See Graph.run."""
         check_arrays(self.inputs, arrays)
         bound = self._bound(tuple(arrays[port.name].shape for port in self.inputs))
-        found = self._ran(bound, {_WHOLE: arrays})
+        found = self._ran(bound, {WHOLE: arrays})
         return {port.name: found[port.name] for port in self.outputs if port.name in found}
 
     def run_rows(self, entries: Sequence[Arrays], size: int) -> list[dict[str, NDArray[Any]]]:
@@ -201,10 +180,10 @@ class TensorRtGraph:
         self._engine = None
         self._runtime = None
 
-    def keep(self, array: Carried) -> _Kept:
+    def keep(self, array: Carried) -> Room:
         """Room for what a face carries, and its numbers in it."""
         with allocating:
-            kept = _Kept(self, array)
+            kept = Room(self, array)
         self._carrying.add(kept)
         return kept
 
@@ -220,7 +199,7 @@ class TensorRtGraph:
                 self._residents.pop(key)
                 memory.close()
         with allocating:
-            memory = Memory(self._cuda, max(1, array.nbytes), pinned=False)
+            memory = Memory(self.cuda, max(1, array.nbytes), pinned=False)
         try:
             fill(memory.device)
         except BackendError:
@@ -229,7 +208,7 @@ class TensorRtGraph:
         self._residents[id(array)] = weakref.ref(array), memory
         return None
 
-    def _ran(self, bound: _Bound, rows: Mapping[int, Arrays]) -> Mapping[str, NDArray[Any]]:
+    def _ran(self, bound: Bound, rows: Mapping[int, Arrays]) -> Mapping[str, NDArray[Any]]:
         try:
             found, self.device_ms = bound.run(rows, timed=self.timed)
         except BackendError as error:
@@ -255,7 +234,7 @@ class TensorRtGraph:
                 _log.warning("%s: the profile for %s is left out: %s", name, best[:1], str(error))
                 del self._profiles[at]
 
-    def _bound(self, shapes: Shapes) -> _Bound:
+    def _bound(self, shapes: Shapes) -> Bound:
         found = self._ready.get(shapes)
         if found is None:
             if self._engine is None:
@@ -264,7 +243,7 @@ class TensorRtGraph:
             while len(self._ready) >= _MOST_BOUND:
                 self._ready.popitem(last=False)[1].close()
             with allocating:
-                found = _Bound(self, self._engine, profile, shapes)
+                found = Bound(self, self._engine.create_execution_context(), profile, shapes)
             self._ready[shapes] = found
         self._ready.move_to_end(shapes)
         return found
@@ -284,228 +263,6 @@ class TensorRtGraph:
         for bound in self._ready.values():
             bound.close()
         self._ready.clear()
-
-
-class _Kept(Kept):
-    """Two places on the device for what a face carries."""
-
-    def __init__(self, graph: TensorRtGraph, array: Carried) -> None:
-        super().__init__(graph, array)
-        self._stream, self._size = graph._stream, array.nbytes
-        both = [Memory(graph._cuda, array.nbytes)]
-        weakref.finalize(self, _close_all, both).atexit = False
-        both.append(Memory(graph._cuda, array.nbytes, pinned=False))
-        self._first, self._both = both[0], both
-        np.copyto(self._first.array(array.shape, array.dtype), array)
-        self._stream.upload(self._first, self._size)
-
-    def goes_in(self) -> int:
-        return self._both[self.at].device
-
-    def comes_out(self) -> int:
-        return self._both[1 - self.at].device
-
-    def fetch(self, into: Carried) -> None:
-        """See Kept."""
-        if self.at:
-            self._stream.move(self._first.device, self.goes_in(), self._size)
-        self._stream.download(self._first, self._size)
-        self._stream.wait()
-        np.copyto(into, self._first.array(into.shape, into.dtype))
-
-
-def _close_all(memories: Sequence[Memory]) -> None:
-    for memory in memories:
-        memory.close()
-
-
-_WHOLE: Final = -1
-"""In place of a row's number: the arrays of all rows."""
-
-
-class _Bound:
-    """A plan made ready for one set of input shapes: context, memory and captured work."""
-
-    def __init__(
-        self, graph: TensorRtGraph, engine: tensorrt.ICudaEngine, profile: int, shapes: Shapes
-    ) -> None:
-        self._graph, self._stream, self._lines = graph, graph._stream, graph._lines
-        wanted = {port.name for port in graph.outputs}
-        leaving = set(graph._states.values())
-        # What may stay on the device comes back only when it does not.
-        self._wanted, self._states = (
-            wanted - leaving,
-            {name: out for name, out in graph._states.items() if out in wanted},
-        )
-        self._captured: Captured | None = None
-        self._lying: dict[tuple[str, int], NDArray[Any]] = {}
-        with ExitStack() as stack:
-            context = engine.create_execution_context()
-            if context is None:
-                raise BackendError(f"TensorRT made no execution context: {self._lines.taken()}")
-            self._context: tensorrt.IExecutionContext | None = context
-            self._must(
-                context.set_optimization_profile_async(profile, self._stream.handle), f"profile {profile}"
-            )
-            self._stream.wait()
-            for port, shape in zip(graph.inputs, shapes, strict=True):
-                self._must(context.set_input_shape(port.name, shape), f"port {port.name!r} of {shape}")
-            if missing := context.infer_shapes():
-                raise BackendError(f"TensorRT does not know the shape of {', '.join(missing)}")
-            self._memory: dict[str, Memory] = {}
-            self._arrays: dict[str, NDArray[Any]] = {}
-            for name in (*(port.name for port in graph.inputs), *graph._all):
-                self._take_memory(graph._cuda, context, name, _dtype(engine, name), stack)
-            self._warm_up([port.name for port in graph.inputs])
-            if self._captured is not None:
-                stack.callback(self._captured.close)
-            self._closing = stack.pop_all()
-
-    @property
-    def captured(self) -> bool:
-        return self._captured is not None
-
-    def rows_for(self, entries: Sequence[Arrays], size: int) -> list[int]:
-        """A row for each entry: the one where its own constants lie, as far as there is one."""
-        free, rows = list(range(size)), dict[int, int]()
-        for number, entry in enumerate(entries):
-            lie = [row for row in free if any(self._lying.get((name, row)) is entry[name] for name in entry)]
-            if lie:
-                rows[number] = lie[0]
-                free.remove(lie[0])
-        return [rows[number] if number in rows else free.pop(0) for number in range(len(entries))]
-
-    def run(self, rows: Mapping[int, Arrays], *, timed: bool) -> tuple[dict[str, NDArray[Any]], float | None]:
-        carried = [
-            (row, name, kept) for row, arrays in rows.items() for name, kept in self._bring(row, arrays)
-        ]
-        with ExitStack() as stack:
-            events = []
-            if timed:
-                events.append(self._stream.event())
-                stack.callback(events[0].close)
-            if self._captured is None:
-                self._work()
-            else:
-                self._captured.launch()
-            if timed:
-                events.append(self._stream.event())
-                stack.callback(events[1].close)
-            found = {name: self._arrays[name] for name in self._wanted} | self._leave(carried)
-            self._stream.wait()
-            for _, _, kept in carried:
-                kept.came()
-            return found, events[0].ms_until(events[1]) if timed else None
-
-    def forget(self) -> None:
-        """No constant lies here."""
-        self._stream.wait_quietly()
-        self._lying.clear()
-
-    def close(self) -> None:
-        self._stream.wait_quietly()
-        self._closing.close()
-        self._context = None
-
-    def _bring(self, row: int, arrays: Arrays) -> list[tuple[str, _Kept]]:
-        """Everything to its place, and what is carried."""
-        carried = []
-        for name, array in arrays.items():
-            if isinstance(array, Carried) and name in self._states:
-                kept = array.kept_by(self._graph, self._graph.keep)
-                assert isinstance(kept, _Kept)
-                self._lying.pop((name, row), None)
-                address, size = self._at(name, row)
-                self._stream.move(address, kept.goes_in(), size)
-                carried.append((name, kept))
-            else:
-                self._upload(name, row, array)
-        return carried
-
-    def _leave(self, carried: Sequence[tuple[int, str, _Kept]]) -> dict[str, NDArray[Any]]:
-        """Where each face's numbers go, and those that are answered as any output."""
-        for row, name, kept in carried:
-            address, size = self._at(self._states[name], row)
-            self._stream.move(kept.comes_out(), address, size)
-        kept_here = {name for _, name, _ in carried}
-        answered = [out for name, out in self._states.items() if name not in kept_here]
-        for name in answered:
-            self._stream.download(self._memory[name], self._arrays[name].nbytes)
-        return {name: self._arrays[name] for name in answered}
-
-    def _upload(self, name: str, row: int, array: NDArray[Any]) -> None:
-        if self._lying.get((name, row)) is array:
-            return
-        for key in [
-            key for key in self._lying if key[0] == name and (row == _WHOLE or key[1] in (row, _WHOLE))
-        ]:
-            del self._lying[key]
-        address, size = self._at(name, row)
-        if not lasting(array):
-            self._fill(name, row, array)
-            return
-
-        def fill(target: int) -> None:
-            self._fill(name, row, array)
-            self._stream.move(target, address, size)
-
-        lies_at = self._graph.resident(array, fill)
-        if lies_at is not None:
-            self._stream.move(address, lies_at, size)
-        self._lying[name, row] = array
-
-    def _fill(self, name: str, row: int, array: NDArray[Any]) -> None:
-        room = self._arrays[name]
-        np.copyto(room if row == _WHOLE else room[row : row + 1], array)
-        address, size = self._at(name, row)
-        self._stream.upload(self._memory[name], size, address - self._memory[name].device)
-
-    def _at(self, name: str, row: int) -> tuple[int, int]:
-        """Address and bytes of a row."""
-        whole, device = self._arrays[name].nbytes, self._memory[name].device
-        if row == _WHOLE:
-            return device, whole
-        size = whole // len(self._arrays[name])
-        return device + row * size, size
-
-    def _work(self) -> None:
-        """One run and the way back of what is wanted: begun, not done."""
-        if self._context is None or not self._context.execute_async_v3(self._stream.handle):
-            raise BackendError(self._lines.taken())
-        for name in self._wanted:
-            self._stream.download(self._memory[name], self._arrays[name].nbytes)
-
-    def _warm_up(self, inputs: Sequence[str]) -> None:
-        """Runs once as it is, for TensorRT prepares itself in a context's first run, and then records it."""
-        for name in inputs:
-            self._arrays[name][...] = 0
-            self._stream.upload(self._memory[name], self._arrays[name].nbytes)
-        self._work()
-        self._stream.wait()
-        try:
-            self._captured = self._stream.capture(self._work)
-        except BackendError as error:
-            _log.info("runs without a CUDA graph: %s", str(error))
-
-    def _take_memory(
-        self,
-        cuda: Cuda,
-        context: tensorrt.IExecutionContext,
-        name: str,
-        dtype: np.dtype[Any],
-        stack: ExitStack,
-    ) -> None:
-        shape = tuple(context.get_tensor_shape(name))
-        if any(size < 0 for size in shape):
-            raise BackendError(f"port {name!r} has the shape {shape}, which depends on what is computed")
-        memory = Memory(cuda, max(1, math.prod(shape) * dtype.itemsize))
-        stack.callback(memory.close)
-        self._memory[name], self._arrays[name] = memory, memory.array(shape, dtype)
-        self._must(context.set_tensor_address(name, memory.device), f"the memory of port {name!r}")
-
-    def _must(self, done: bool, what: str) -> None:
-        if not done:
-            raise BackendError(f"TensorRT refused {what}: {self._lines.taken()}")
 
 
 def _dtype(engine: tensorrt.ICudaEngine, name: str) -> np.dtype[Any]:

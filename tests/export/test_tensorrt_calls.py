@@ -114,7 +114,7 @@ def test_the_two_majors_differ_where_they_are_handled_apart() -> None:
 @pytest.mark.parametrize("major", [10, 11])
 def test_mypy_holds_the_calls_against_both_majors(major: int) -> None:
     """No call that one of them lacks: the builder, the refitter, and the engine's backend."""
-    files = ["export/tensorrt", "engine/backends/tensorrt.py"]
+    files = ["export/tensorrt", "engine/backends/tensorrt.py", "engine/backends/tensorrt_rows.py"]
     command = [sys.executable, "-m", "mypy", "--config-file=", "--strict", "--follow-imports=silent"]
     command += [
         "--ignore-missing-imports",
