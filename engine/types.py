@@ -221,6 +221,7 @@ class Controls:
     larger eyes, a broader nose, fuller lips, more hair, glasses of this size; below 0 less of it, and no glasses.
     donor_layout, donor_style: what an edit by layouts takes of its donors: the first one's layout, the last one's look.
     project: a layout passes through the bundle's model of layouts before it is drawn.
+    painted: what a brush has painted on the layout, in a square that moves with the head: engine/parsing/runs.py.
     """
 
     pose: float = 1.0
@@ -240,6 +241,7 @@ class Controls:
     donor_layout: bool = True
     donor_style: bool = False
     project: bool = False
+    painted: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("pose", "mouth", "eyes", "brows", "gaze"):
@@ -248,6 +250,8 @@ class Controls:
                 raise ValueError(f"{name}: expected a gain in 0 .. {MOST_GAIN:g}, got {gain!r}")
         _check_amounts("au_offsets", self.au_offsets, AU_NAMES)
         _check_amounts("layout", self.layout, LAYOUT_PARTS)
+        if not isinstance(self.painted, tuple):
+            raise ValueError(f"painted: expected a tuple of runs, got {type(self.painted).__name__}")
         _check_strengths(self.directions)
         if (
             isinstance(self.output_size, bool)

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from engine.config import from_mapping, known
-from engine.errors import ConfigError
+from engine.errors import ConfigError, InputError
 from engine.expressions import EXPRESSIONS, expression
+from engine.parsing.runs import decode
 from engine.types import AU_NAMES, LAYOUT_PARTS, MOST_GAIN, MOST_STRENGTH, Controls, Mode
 from engine.worker.interface import BundleInfo, DriverKind, SessionSpec
 
@@ -142,6 +143,8 @@ def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
         _named(name, _CONTROLS, "controls")
         if name in _GAINS:
             checked[name] = _number(name, setting, 0.0, MOST_GAIN)
+        elif name == "painted":
+            checked[name] = _painted(setting)
         elif name in _AMOUNTS:
             checked[name] = _amounts(name, setting)
         elif name == "directions":
@@ -158,6 +161,19 @@ def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
         )
     from_mapping(Controls, checked, "controls")
     return checked
+
+
+def _painted(value: object) -> tuple[tuple[int, int], ...]:
+    """Runs of classes that can be shown; none take away what was painted."""
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"painted: got {_brief(value)}, expected a list of runs")
+    if not value:
+        return ()
+    try:
+        decode(value)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
+    return tuple((run[0], run[1]) for run in value)
 
 
 def _amounts(what: str, value: object) -> Mapping[str, float]:

@@ -21,6 +21,7 @@ from engine.generators.maskgan.template import moved, template_of
 from engine.geometry import pose_rotation
 from engine.parsing.classes import CELEBAMASK, Part
 from engine.parsing.draw import draw_parsing
+from engine.parsing.runs import KEEP, encode
 from engine.pipeline import PipelineConfig, Session
 from engine.plug import Generator, Ports, Runner
 from engine.types import (
@@ -521,3 +522,26 @@ def test_further_entries_are_drawn_together(tmp_path: Path, opened: Opened) -> N
     assert all(np.isfinite(answers[index]["image"]).all() for index in (0, 2))
     frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, frame_at(0).time_base, 0.0)
     assert frame.size == (8, 8)
+
+
+def test_a_brush_paints_on_the_layout_and_moves_with_the_head(opened: Opened) -> None:
+    """A patch on the cheek is that class in the layout of both modes, goes along with the portrait's head, and has to
+    be seen; without it nothing is left of it."""
+    painted = np.full((32, 32), KEEP, np.uint8)
+    painted[18:21, 11:14] = Part.EAR_R
+    controls = Controls(painted=encode(painted))
+    generator = opened[0]
+    for source in (None, portrait()):
+        state = generator.begin(generator.prepare(source, Mode.PUPPET if source else Mode.EDIT))
+        drive = drive_of(generator, face_at(100, 80), controls=controls)
+        labels = generator.inputs(state, drive)["labels"][0]
+        assert (labels[36:42, 22:28] == Part.EAR_R).all()
+        assert count(labels, Part.EAR_R) == 36
+        assert source is not None or generator.asks(state, drive)
+    further = layout_of(generator, portrait(), face_at(110, 80), painted=controls.painted)
+    rows, columns = np.nonzero(further == Part.EAR_R)
+    assert len(rows) >= 25
+    assert columns.mean() > 26.5
+    assert not count(layout_of(generator, portrait(), face_at(110, 80)), Part.EAR_R)
+    with pytest.raises(InputError, match="painted"):
+        layout_of(generator, portrait(), face_at(100, 80), painted=((1, 7),))

@@ -24,20 +24,21 @@ from engine.generators.feather import feather
 from engine.generators.maskgan import changes
 from engine.generators.maskgan.networks import PictureGraphs
 from engine.generators.maskgan.placing import kept, placed
-from engine.generators.maskgan.runner import ROUGH
+from engine.generators.maskgan.runner import ROUGH, nearest
 from engine.generators.maskgan.template import Template, moved, template_of
 from engine.generators.motion.transfer import check_shape, expression, transfer
 from engine.generators.steady_crop import SteadyCrop
 from engine.parsing.classes import CELEBAMASK, Parsing, Part
 from engine.parsing.draw import draw_parsing
+from engine.parsing.runs import KEEP, decode
 from engine.parsing.steady import SteadyProbabilities
 from engine.plug import Ports
 from engine.smooth import MaskSmoother
-from engine.types import F32, F64, U8, Crop, Drive, FaceShape, Gaze, Mode, Patch, Signal, Source
+from engine.types import F32, F64, U8, Controls, Crop, Drive, FaceShape, Gaze, Mode, Patch, Signal, Source
 
-MOVED, PAINTED = 0.012, 0.2
-"""Share of the square's side by which a part is to move, and amount of hair or glasses, from which on an edit has to be
-seen (docs/decisions/0007)."""
+MOVED, PAINTED, BRUSHED = 0.012, 0.2, 0.005
+"""Share of the square's side by which a part is to move, amount of brows, hair or glasses, and share of the square that
+is painted over, from which on an edit has to be seen (docs/decisions/0007)."""
 
 REACH = 0.02
 """Share of the square's side by which what is drawn reaches over the head, and over which it fades out."""
@@ -80,7 +81,8 @@ class _Now:
 @dataclass(slots=True, eq=False)
 class FaceState:
     """One session's face. steady: the square about the head. layout, region: filters over time. style: of the driver's
-    own face, and `covered` how much of it was hidden then. change: what the last edit asked for, 1 is to be seen."""
+    own face, and `covered` how much of it was hidden then. change: what the last edit asked for, 1 is to be
+    seen. brush: what is painted, as runs and as labels."""
 
     prepared: PreparedFace
     donors: tuple[PreparedFace, ...]
@@ -91,6 +93,7 @@ class FaceState:
     style: Ports | None = None
     covered: float = 1.0
     change: float = 0.0
+    brush: tuple[tuple[tuple[int, int], ...], U8] | None = None
     now: _Now | None = None
 
     def start_anew(self) -> None:
@@ -112,7 +115,7 @@ class Maskgan:
         self.modes = parameters.modes
         self.needs = frozenset().union(*map(self.needs_in, self.modes))
         heeds = {"pose", "mouth", "eyes", "brows", "absolute_mouth", "absolute_eyes", "au_offsets"}
-        heeds |= {"layout", "donor_layout", "donor_style"} | ({"project"} if projects else set())
+        heeds |= {"layout", "painted", "donor_layout", "donor_style"} | ({"project"} if projects else set())
         self.heeds = frozenset(heeds)
         self._size, self._projects = parameters.crop.size, projects
         self._feather = feather(self._size)
@@ -256,7 +259,18 @@ class Maskgan:
         if view is not None:
             points = points_in(Crop(view, self._size), points)
         labels = changes.repainted(labels, points, amounts)
+        brush = self._brush(state, drive.controls)
+        if brush is not None:
+            labels = np.where(brush == KEEP, labels, brush)
         return state.layout.update(Parsing(labels, CELEBAMASK), drive.frame.time_s).labels
+
+    def _brush(self, state: FaceState, controls: Controls) -> U8 | None:
+        """What is painted, uint8 (S, S), KEEP where nothing is; None for nothing at all."""
+        if not controls.painted:
+            return None
+        if state.brush is None or state.brush[0] is not controls.painted:
+            state.brush = controls.painted, nearest(decode(controls.painted), self._size)
+        return state.brush[1]
 
     def _own_layout(self, image: U8, drawn: Parsing | None, crop: Crop) -> U8:
         """The layout of the driver's frame in the crop."""
@@ -286,8 +300,10 @@ class Maskgan:
             return 1.0
         reshaped = changes.reshaped(target.local, controls.layout)
         moved_by = own.scale * float(np.linalg.norm(reshaped - own.local, axis=1).max())
+        brush = self._brush(state, controls)
+        painted = 0.0 if brush is None else float(np.mean(brush != KEEP)) / BRUSHED
         amounts = (abs(controls.layout.get(name, 0.0)) for name in ("brows", "hair", "glasses"))
-        return max(moved_by / (MOVED * self._size), max(amounts) / PAINTED)
+        return max(moved_by / (MOVED * self._size), max(amounts) / PAINTED, painted)
 
     def _mask(self, state: FaceState, now: _Now, labels: U8) -> U8:
         """Where the head is or was, fading out around it, uint8 (S, S)."""

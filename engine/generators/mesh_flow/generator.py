@@ -44,6 +44,7 @@ class MeshFlow:
         "donor_layout",
         "donor_style",
         "project",
+        "painted",
     }
 
     def __init__(self, most_side: int = MOST_SIDE) -> None:
