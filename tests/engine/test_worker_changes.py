@@ -13,6 +13,7 @@ from engine.errors import ConfigError
 from engine.types import Controls, Mode
 from engine.worker.changes import Change, checked, controls_of, merged, parse
 from engine.worker.interface import DriverKind, SessionSpec
+from engine.worker.messages import pack, read_spec, spec_fields, unpack
 
 
 def deep(levels: int) -> Any:
@@ -138,3 +139,25 @@ def test_driver_pixels_need_the_operators_word_and_a_camera() -> None:
     assert controls_of(on, driver_pixels=True).driver_pixels
     demo = dataclasses.replace(on, driver=DriverKind.DEMO)
     assert not controls_of(demo, driver_pixels=True).driver_pixels
+
+
+def test_layouts_and_what_is_painted_travel_as_plain_numbers() -> None:
+    """From the page to a session in another process and into controls; a wrong part is told."""
+    runs = [[255, 1000], [13, 24]]
+    change = parse({"controls": {"layout": {"hair": 0.5}, "painted": runs, "donor_style": True}})
+    spec = merged(SessionSpec("one"), change)
+    travelled = read_spec(unpack(pack("open", **spec_fields(spec))))
+    for one in (spec, checked(travelled)):
+        controls = controls_of(one)
+        assert (controls.layout, controls.donor_style) == ({"hair": 0.5}, True)
+        assert controls.painted == ((255, 1000), (13, 24))
+    assert controls_of(merged(spec, parse({"controls": {"painted": []}}))).painted == ()
+    for wrong, said in (
+        ({"layout": {"hiar": 1}}, "did you mean 'hair'"),
+        ({"layout": {"hair": 2}}, "expected a number in -1 .. 1"),
+        ({"painted": [[13, 24]]}, "runs of 24 pixels"),
+        ({"painted": "all"}, "expected a list of runs"),
+        ({"project": 1}, "expected true or false"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            parse({"controls": wrong})
