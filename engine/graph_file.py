@@ -2,8 +2,9 @@
 
 Allowed is one graph of the operators listed here, in one of the opsets that ONNX Runtime, OpenVINO and TensorRT all
 take, with its weights inside it. Refused are external data, functions, other domains, control flow and sub-graphs,
-training information, ports other than those of the manifest, whose sizes are all fixed but a frame's, and results that
-would take more memory than any face needs (engine/graph_sizes.py).
+training information, ports other than those of the manifest, whose sizes are all fixed but a frame's, results that
+would take more memory than any face needs (engine/graph_sizes.py), and divisions that end a process
+(engine/graph_types.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from engine.errors import BundleError
 from engine.free_batch import settled
 from engine.graph_rules import Constant, Node
 from engine.graph_sizes import check_memory, check_size
+from engine.graph_types import check_divisions
 from engine.protobuf import Field, Kind, Layout, read
 
 OPSETS: Final = (17, 18)
@@ -133,6 +135,8 @@ def check_graph(data: bytes, inputs: Sequence[PortLike], outputs: Sequence[PortL
         _check_ports("output", graph["output"], outputs)
         constants = _constants(graph["initializer"])
         nodes = _checked_nodes(graph["node"], constants, inputs, outputs)
+        codes = {name: code for code, (name, _) in _DTYPES.items()}
+        check_divisions(nodes, constants, {port.name: codes[port.dtype] for port in inputs})
         sizes = {port.name: port.shape for port in inputs}
         check_memory(nodes, constants, sizes, [port.name for port in outputs])
     except ValueError as error:
