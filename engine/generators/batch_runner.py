@@ -16,7 +16,7 @@ from engine.backends.carried import for_graph
 from engine.backends.graph import check_arrays
 from engine.bundle import Bundle
 from engine.errors import PortError
-from engine.generators.graph_runner import GraphRunner, check_finite
+from engine.generators.graph_runner import GraphRunner, check_finite, check_given
 from engine.plans.background import LEAST_DB, decibels
 from engine.plans.request import BATCHES
 from engine.plug import Ports
@@ -96,6 +96,7 @@ class BatchRunner:
         """Why an entry cannot go with others: told before anything of it is among theirs."""
         try:
             check_arrays(self._ports, ports)
+            check_given(ports)
         except PortError as error:
             return error
         return None

@@ -152,6 +152,7 @@ def test_an_entry_that_does_not_fit_or_is_not_finite_touches_no_other(runner: Ba
     assert sums(answers) == [110.0, PortError, PortError, PortError, PortError, PortError, 240.0]
     assert "expected (1, 4, 4, 3) uint8, got (1, 4, 5, 3) uint8" in str(answers[1])
     assert "port 'root': expected finite numbers" in str(answers[2])
+    assert "port 'gain': expected finite numbers" in str(answers[4])
     assert sums(runner.run([entry(10, 1.0), entry(20, 1.0)])) == [110.0, 120.0]
 
 
