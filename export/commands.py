@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from export.enrol.command import add_enrol
 from export.frame.command import add_frame
+from export.libraries import libraries
 from export.systems import IMPORTERS
 from export.tensorrt.command import add_plan
-
-LIBRARIES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 
 
 def add(commands: Any) -> None:
@@ -134,18 +131,3 @@ def _export(options: argparse.Namespace) -> None:
 def _tell(step: str) -> None:
     if sys.stderr.isatty():
         print(f"marotte: {step}", file=sys.stderr)
-
-
-@contextmanager
-def libraries(command: str) -> Iterator[None]:
-    """A library that is not installed is said with the fix."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in LIBRARIES:
-            raise
-        from engine.errors import ConfigError
-
-        raise ConfigError(
-            f"{command}: {error.name} is not installed; run: python -m pip install 'marotte[export]'"
-        ) from error

@@ -35,7 +35,9 @@ def add(commands: Any) -> None:
         help=f"add N expressions of every still (default: 0; {DEFAULT_EXPRESSIONS} where N is left out)",
     )
     parser.add_argument("--size", type=int, default=128, metavar="N", help="side of the pictures (128)")
-    parser.add_argument("--crop", default="face", metavar="RULE", help="face (default), celeba, celeba-hq or box")
+    parser.add_argument(
+        "--crop", default="face", metavar="RULE", help="face (default), celeba, celeba-hq or box"
+    )
     parser.add_argument(
         "--mode", default="static", metavar="M", help="what AUs are relative to: static (default), dynamic"
     )

@@ -9,10 +9,10 @@ import numpy as np
 
 from engine.crop import crop_of, cut, factor_of, inside, points_in, resized
 from engine.features import action_units, landmarks68
-from engine.parsing.draw import draw_parsing
 from engine.features.shape import check_face, fit_shape
 from engine.features.still import still_neutral
 from engine.geometry import head_pose
+from engine.parsing.draw import draw_parsing
 from engine.types import F32, U8, Crop, Face, HeadPose, Neutral
 
 EXTRACTOR, EXTRACTOR_VERSION = "marotte-geometry", 1

@@ -15,8 +15,8 @@ from engine.annotate.ledger import Entry, Ledger, landmarks_of
 from engine.annotate.table import REAL, Cells
 from engine.errors import InputError
 from engine.evaluate.parts import write_text
-from engine.parsing.colour import paint
 from engine.media import write_picture
+from engine.parsing.colour import paint
 from engine.types import AU_NAMES, F32, U8
 
 _ROWS, _MADE, _CELL = 20, 9, 96

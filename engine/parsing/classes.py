@@ -13,10 +13,12 @@ from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.config import known
 from engine.errors import InputError
-from engine.types import U8
+
+U8 = NDArray[np.uint8]
 
 
 class Part(IntEnum):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from export.libraries import libraries
+
 SYSTEMS = ("stit",)
 
 
@@ -92,8 +94,6 @@ def run(options: argparse.Namespace) -> int:
     from engine.config import known
 
     known(options.system, SYSTEMS, "system")
-    from export.commands import libraries
-
     with libraries("enrol"):
         return _enrol(options)
 

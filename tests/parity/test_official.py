@@ -32,8 +32,8 @@ ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
 NOT_BUILT = ("liquid_warping", "live_portrait")
 """Expected gaps: systems of the fixtures that have no room under trainers/ yet."""
 LAYOUT: Mapping[str, Any] = {"name": "layout", "inputs": {}, "outputs": {}}
-"""The one case of a fixture that holds files and no arrays: its adapter compares by itself, gives what is wrong by name,
-and raises where there is nothing to compare."""
+"""The one case of a fixture that holds files and no arrays: its adapter compares by itself, gives what is
+wrong by name, and raises where there is nothing to compare."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
