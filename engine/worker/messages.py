@@ -215,6 +215,8 @@ def read_bundles(message: Message) -> tuple[BundleInfo, ...]:
                 | {
                     "modes": tuple(map(Mode, entry["modes"])),
                     "takes_source": frozenset(map(Mode, entry["takes_source"])),
+                    "directions": tuple((name, low, high) for name, low, high in entry["directions"]),
+                    "outputs": tuple(entry["outputs"]),
                 }
             )
             for entry in message.get("bundles", list)

@@ -335,11 +335,12 @@ def test_a_device_behind_a_frame_graph_tells_too() -> None:
             pass
 
     graph = Timed()
-    stand_in = SimpleNamespace(inputs=(Port("frame", (1,), np.dtype(np.uint8)),), _graph=graph, run=graph.run)
+    ports = tuple(Port(name, (1,), np.dtype(np.uint8)) for name in ("frame", "hidden"))
+    stand_in = SimpleNamespace(inputs=ports, _graph=graph, run=graph.run)
     runner = FrameRunner(FrameRunner(None, [GraphRunner(stand_in)]), [BatchRunner({1: stand_in})])  # type: ignore[arg-type]
     device = DeviceClock(runner)
     assert device
-    (answer,) = runner.run([{"frame": np.zeros(1, np.uint8)}])
+    (answer,) = runner.run([dict.fromkeys(("frame", "hidden"), np.zeros(1, np.uint8))])
     assert not isinstance(answer, Exception)
     assert device.seconds() == 0.003
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -17,8 +18,28 @@ from numpy.typing import NDArray
 from engine.backends import open_graph
 
 Array = NDArray[Any]
-Run = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
-"""Computes a graph by name."""
+
+
+class Run:
+    """Computes a graph by name. `models` are the graphs; what each is given is kept where `found` is."""
+
+    def __init__(self, models: Mapping[str, onnx.ModelProto], backend: str = "onnxruntime") -> None:
+        self.models = models
+        self.found: dict[str, list[Any]] | None = None
+        self._opened = {
+            name: open_graph(Path(f"{name}.onnx"), backend, data=model.SerializeToString())
+            for name, model in models.items()
+        }
+
+    def __call__(self, name: str, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        if self.found is not None:
+            self.found[name].append(dict(arrays))
+        found = self._opened[name].run({port: np.ascontiguousarray(array) for port, array in arrays.items()})
+        return {port: array.copy() for port, array in found.items()}
+
+    def side(self, name: str) -> int:
+        """Of the picture that a graph takes first, uint8 (1, S, S, 3)."""
+        return int(self.models[name].graph.input[0].type.tensor_type.shape.dim[1].dim_value)
 
 
 def psnr(one: Array, other: Array) -> float:
@@ -31,30 +52,16 @@ def psnr(one: Array, other: Array) -> float:
 
 def runner(models: Mapping[str, onnx.ModelProto], backend: str = "onnxruntime") -> Run:
     """Runs graphs by name, each opened once."""
-    opened = {
-        name: open_graph(Path(f"{name}.onnx"), backend, data=model.SerializeToString())
-        for name, model in models.items()
-    }
-
-    def run(name: str, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
-        found = opened[name].run({port: np.ascontiguousarray(array) for port, array in arrays.items()})
-        return {port: array.copy() for port, array in found.items()}
-
-    return run
+    return Run(models, backend)
 
 
 def recorded(system: str, models: Mapping[str, onnx.ModelProto], crops: list[Array]) -> dict[str, list[Any]]:
     """A calibration set: by graph, what it is given while the pictures of these crops are made."""
-    exact = runner(models)
-    found: dict[str, list[Any]] = {name: [] for name in models}
-
-    def run(name: str, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
-        found[name].append(dict(arrays))
-        return exact(name, arrays)
-
+    run = runner(models)
+    run.found = {name: [] for name in models}
     for seed, image in enumerate(crops):
         SHOWN[system](run, image, crops[(seed + 1) % len(crops)], seed)
-    return found
+    return run.found
 
 
 def _ganimation(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
@@ -99,10 +106,18 @@ def _likely(logits: Array) -> Array:
 
 
 def _stit(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
-    """The picture of the crop's own codes, an edit added that says something where these are nearly nothing."""
+    """The picture of the crop's own codes in each size, an edit added that says something where these are nearly
+    nothing; and how sure the parser is of each class."""
     codes = run("e4e", {"image": image})["ws"]
     edit = np.random.default_rng(seed).normal(0.0, 1.0, codes.shape).astype(np.float32)
-    return {"synthesis": run("synthesis", {"ws": codes + edit})["image"]}
+    sizes = [name for name in run.models if name.startswith("synthesis")]
+    made = {name: run(name, {"ws": codes + edit})["image"] for name in sizes}
+    logits = run("parsing", {"image": _sized(image, run.side("parsing"))})["logits"]
+    return made | {"parsing": 255.0 * _likely(logits)}
+
+
+def _sized(image: Array, side: int) -> Array:
+    return np.asarray(cv2.resize(image[0], (side, side), interpolation=cv2.INTER_LINEAR))[None]
 
 
 SHOWN: dict[str, Callable[[Run, Array, Array, int], dict[str, Array]]] = {
