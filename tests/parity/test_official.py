@@ -13,6 +13,9 @@ import pytest
 from tests.parity import (
     adapt_ganimation,
     adapt_geogan,
+    adapt_liquid_warping,
+    adapt_liquid_warping_body,
+    adapt_liquid_warping_mesh,
     adapt_maskgan,
     adapt_maskgan_masks,
     adapt_stit,
@@ -24,13 +27,18 @@ from tests.parity.tolerance import complaint, forbidden_match
 ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
     **adapt_ganimation.ADAPTERS,
     **adapt_geogan.ADAPTERS,
+    **adapt_liquid_warping.ADAPTERS,
+    **adapt_liquid_warping_body.ADAPTERS,
+    **adapt_liquid_warping_mesh.ADAPTERS,
     **adapt_maskgan.ADAPTERS,
     **adapt_maskgan_masks.ADAPTERS,
     **adapt_stit.ADAPTERS,
     **adapt_stit_procedure.ADAPTERS,
 }
-NOT_BUILT = ("liquid_warping", "live_portrait")
+NOT_BUILT = ("live_portrait",)
 """Expected gaps: systems of the fixtures that have no room under trainers/ yet."""
+BEGUN = ("liquid_warping",)
+"""Systems of which single fixtures have no adapter yet."""
 LAYOUT: Mapping[str, Any] = {"name": "layout", "inputs": {}, "outputs": {}}
 """The one case of a fixture that holds files and no arrays: its adapter compares by itself, gives what is
 wrong by name, and raises where there is nothing to compare."""
@@ -44,7 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_a_fixture_gives_the_official_numbers(fixture: Fixture) -> None:
     """Same weights and inputs, same results; and none of the well-known wrong ones."""
-    if fixture.triple not in ADAPTERS and fixture.triple[0] in NOT_BUILT:
+    if fixture.triple not in ADAPTERS and fixture.triple[0] in NOT_BUILT + BEGUN:
         pytest.xfail(f"{fixture.triple[0]} is not built yet")
     assert fixture.case["format"] == 1
     assert fixture.triple in ADAPTERS, f"no adapter for {fixture.triple}"

@@ -9,8 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CLASSES = 19
+from trainers.classes import CELEBAMASK
+
+CLASSES = len(CELEBAMASK)
 """Of CelebAMask-HQ."""
+
+EYES = [CELEBAMASK.index(name) for name in ("l_eye", "r_eye")]
+MOVING = EYES + [CELEBAMASK.index(name) for name in ("l_brow", "r_brow", "mouth", "u_lip", "l_lip")]
+"""What an expression moves."""
 
 
 def one_hot(labels: Tensor, classes: int = CLASSES, dtype: torch.dtype = torch.float32) -> Tensor:

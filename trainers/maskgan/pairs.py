@@ -12,6 +12,7 @@ from torch import Tensor
 from trainers.errors import DataError
 from trainers.faces import PARSING_MIRROR, U8, Faces
 from trainers.maskgan.interpolation import reference_of
+from trainers.maskgan.labels import EYES
 from trainers.system import Draw
 
 Read = Callable[[int], U8]
@@ -22,8 +23,9 @@ class Pairs:
 
     image float32 (3, S, S) in -1..1 and labels uint8 (S, S): I_t and M_t. style_image, style_labels: where the style
     comes from: the same, or in the share `expressions` another picture of the same base, which lies pixel on pixel and
-    differs in its expression. reference uint8 (S, S): the mask of another person. inner, outer uint8 (S, S), where
-    both are given: the precomputed masks, which belong to the picture. flip: share that is mirrored, all of it.
+    differs in its expression. closed: as in the recipe. reference uint8 (S, S): the mask of another person. inner,
+    outer uint8 (S, S), where both are given: the precomputed masks, which belong to the picture. flip: share that is
+    mirrored, all of it.
     """
 
     def __init__(
@@ -31,19 +33,21 @@ class Pairs:
         faces: Faces,
         *,
         expressions: float = 0.0,
+        closed: float = 0.0,
         flip: float = 0.0,
         inner: Read | None = None,
         outer: Read | None = None,
     ) -> None:
         if len(faces) == 1:
             raise DataError("one picture alone has no other person's mask; give two or more on each side")
-        self._faces, self._expressions, self._flip = faces, expressions, flip
+        self._faces, self._expressions, self._closed, self._flip = faces, expressions, closed, flip
         self._masks = {"inner": inner, "outer": outer}
         base = np.where(faces.base.numpy() >= 0, faces.base.numpy(), np.arange(len(faces)))
         members: dict[int, list[int]] = {}
         for row, first in enumerate(base.tolist()):
             members.setdefault(first, []).append(row)
         self._family = [members[first] for first in base.tolist()]
+        self._sleepers = _least_eyes(faces, members) if closed else {}
 
     def __len__(self) -> int:
         return len(self._faces)
@@ -51,6 +55,8 @@ class Pairs:
     def __getitem__(self, draw: Draw) -> Mapping[str, Any]:
         faces, numbers, row = self._faces, draw.numbers(), draw.index
         flip = bool(numbers.random() < self._flip)
+        if numbers.random() < self._closed:
+            row = self._sleepers[self._family[row][0]]
         style = row
         if numbers.random() < self._expressions:
             others = [other for other in self._family[row] if other != row]
@@ -67,6 +73,12 @@ class Pairs:
             if read is not None:
                 sample[name] = _mirrored(read(row)) if flip else torch.from_numpy(read(row))
         return sample
+
+
+def _least_eyes(faces: Faces, members: Mapping[int, list[int]]) -> dict[int, int]:
+    """By the first picture of a family, the one that shows the least of its eyes."""
+    shown = {row: int(np.isin(faces.classes(row), EYES).sum()) for rows in members.values() for row in rows}
+    return {rows[0]: min(rows, key=lambda row: shown[row]) for rows in members.values()}
 
 
 def _mirrored(labels: U8) -> Tensor:

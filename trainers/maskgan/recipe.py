@@ -26,8 +26,9 @@ class Data:
     CelebAMask-HQ, whose part masks are merged) or "maskgan" (the official program's train_img, train_label and the two
     folders of interpolated masks). mode, crop: what a prepared folder has to be; "" takes any. expressions: share of
     the samples of a prepared folder whose style comes from another picture of the same person and base, so that the
-    layout is the only thing that says the expression; officially the style is always the picture's own. flip: share
-    that is mirrored, left and right classes with it; officially none.
+    layout is the only thing that says the expression; officially the style is always the picture's own. closed: share
+    of the samples whose picture is replaced by that of the same person and base which shows the least of its eyes: shut
+    eyes are rare. flip: share that is mirrored, left and right classes with it; officially none of the three.
     """
 
     folder: str = ""
@@ -36,10 +37,11 @@ class Data:
     crop: str = ""
     size: int = 512
     expressions: float = 0.0
+    closed: float = 0.0
     flip: float = 0.0
 
     def __post_init__(self) -> None:
-        within(self, 0, 1, "expressions", "flip")
+        within(self, 0, 1, "expressions", "closed", "flip")
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,10 @@ class Interpolation:
 @dataclass(frozen=True)
 class Losses:
     """Weights. features, perceptual_weight: lambda_feat and lambda_percept. perceptual: which distance; vgg19: file of
-    its weights. reconstruction: L1 to the picture where the mask is its own; officially none. critic: factor on the sum
-    of the critic's real and fake terms; the release has no loop, pix2pixHD, from which it comes, takes half."""
+    its weights. reconstruction: L1 to the picture where the mask is its own; officially none. parts: how many times
+    more of it the pixels of eyes, brows, lips and mouth cost, in the layout or in that of the style: an eye that shuts
+    is in the latter alone. critic: factor on the sum of the critic's real and fake terms; the release has no loop,
+    pix2pixHD, from which it comes, takes half."""
 
     adversarial: float = 1.0
     features: float = 10.0
@@ -121,10 +125,13 @@ class Losses:
     perceptual_weight: float = 10.0
     vgg19: str = ""
     reconstruction: float = 0.0
+    parts: float = 0.0
     critic: float = 0.5
 
     def __post_init__(self) -> None:
-        at_least(self, 0.0, "adversarial", "features", "perceptual_weight", "reconstruction", "critic")
+        at_least(
+            self, 0.0, "adversarial", "features", "perceptual_weight", "reconstruction", "parts", "critic"
+        )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trainers.maskgan import losses
 from trainers.maskgan.blender import AlphaBlender
 from trainers.maskgan.critic import MultiscaleCritic
+from trainers.maskgan.labels import MOVING
 from trainers.maskgan.networks import DenseMappingNetwork, Style
 from trainers.maskgan.recipe import Losses
 from trainers.system import Turn
@@ -128,6 +129,17 @@ def critic_terms(critic: MultiscaleCritic, pair: Pair, pictures: Pictures) -> Te
     }
 
 
+def reconstruction(pair: Pair, fake: Tensor, parts: float) -> Tensor:
+    """Mean L1 to the picture; the pixels of what moves in a face count `parts` times more, by either layout."""
+    away = (fake - pair.image).abs().mean(1)
+    if not parts:
+        return away.mean()
+    seen = pair.planes[:, MOVING].amax(1)
+    if pair.style_planes is not None:
+        seen = torch.maximum(seen, pair.style_planes[:, MOVING].amax(1))
+    return (away * (1 + parts * seen)).mean()
+
+
 def total(terms: Mapping[str, Tensor]) -> Tensor:
     """Their sum."""
     return torch.stack([term.float() for term in terms.values()]).sum()
@@ -143,7 +155,7 @@ def mapping_step(networks: Networks, pair: Pair, weights: Losses, turn: Turn, cl
     with turn.autocast():
         given = given_terms(critic, pair, fake, distance, weights)
     if weights.reconstruction:
-        given["reconstruction"] = weights.reconstruction * (fake - pair.image).abs().mean()
+        given["reconstruction"] = weights.reconstruction * reconstruction(pair, fake, weights.parts)
     turn.descend(total(given), "generator", clip=clip)
     return _named("critic", judged) | _named("generator", given)
 

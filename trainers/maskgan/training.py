@@ -100,7 +100,14 @@ class MaskGAN(System):
                     f"{data.folder}: holds no train_label_inter_1 and train_label_inter_2; write them by a MaskVAE, or "
                     'set interpolation.source = "mask_vae"'
                 )
-        return Pairs(masks.train, expressions=data.expressions, flip=data.flip, inner=inner, outer=outer)
+        return Pairs(
+            masks.train,
+            expressions=data.expressions,
+            closed=data.closed,
+            flip=data.flip,
+            inner=inner,
+            outer=outer,
+        )
 
     def _opened(self) -> Masks:
         if self._masks is None:

@@ -78,6 +78,8 @@ class STIT(System):
         }
         trained = copy.deepcopy(self.generator).requires_grad_(True)
         critic = Critic(**self.arguments[CRITIC])
+        for network in (trained, critic):
+            network.to(memory_format=torch.channels_last)  # a quarter less time of a step on a CPU
         self.networks |= {TRAINED: trained, CRITIC: critic}
         self._gan = GAN(trained, self.generator, critic, how)
 
