@@ -1,4 +1,4 @@
-import { make } from "./elements.js";
+import { button, make, part, say } from "./elements.js";
 
 const KINDS = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 const SLICE_MS = 1000;
@@ -55,6 +55,38 @@ export class Recorder {
   /** Ends it; the file follows. */
   stop() {
     if (this.#recorder?.state !== "inactive") this.#recorder?.stop();
+  }
+}
+
+/** The button: records what is shown now, until it is pressed again. */
+export class RecordButton {
+  #recorder = new Recorder(() => this.#show());
+
+  /** @param {{picture: () => MediaStream | null, name: () => string}} shown name: of what is in the picture */
+  constructor(shown) {
+    this.shown = shown;
+    button("record").hidden = !Recorder.possible;
+    button("record").onclick = () => this.#press();
+  }
+
+  /** Ends it; the file follows. */
+  stop() {
+    this.#recorder.stop();
+  }
+
+  #press() {
+    const picture = this.shown.picture();
+    if (this.#recorder.running) this.#recorder.stop();
+    else if (picture) this.#recorder.start(picture, this.shown.name());
+  }
+
+  #show() {
+    const { running, seconds } = this.#recorder;
+    const record = button("record");
+    record.dataset.on = String(running);
+    record.title = running ? "Stop recording and save the file" : "Record the portrait to a file on this machine";
+    record.setAttribute("aria-label", running ? "Stop recording" : "Record");
+    say(part("record-text"), running ? `Rec ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : "Record");
   }
 }
 

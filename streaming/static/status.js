@@ -1,3 +1,5 @@
+import { part, say } from "./elements.js";
+
 /** @import {Report} from "./messages.js" */
 
 /**
@@ -89,4 +91,20 @@ function tellFallback({ outcome, reason }, edit) {
  */
 function telling(tone, line, chip = "", veil = "") {
   return { tone, line, chip, veil, note: "" };
+}
+
+/**
+ * Puts it where it belongs.
+ *
+ * @param {Telling} told
+ */
+export function showTelling({ tone, line, chip, veil, note }) {
+  part("state").dataset.tone = tone;
+  say(part("state-text"), line);
+  part("state").title = line;
+  part("chip").hidden = !chip;
+  say(part("chip-text"), chip);
+  part("veil").hidden = !veil;
+  say(part("veil-text"), veil);
+  say(part("veil-note"), note);
 }

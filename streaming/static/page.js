@@ -1,0 +1,355 @@
+import { saysDonorGone, saysSourceGone, stillOf } from "./api.js";
+import { Call } from "./call.js";
+import { Camera, CameraTrouble, trouble } from "./camera.js";
+import { offerCameras, setUpChoices } from "./choices.js";
+import { ControlDesk } from "./controls.js";
+import { setUpRemoval } from "./donors.js";
+import { button, make, need, part, say, select, video } from "./elements.js";
+import { LatencyPanel } from "./latency.js";
+import { lock, locked } from "./locked.js";
+import { MeasureButton } from "./measure.js";
+import { notice } from "./notices.js";
+import { describePrivacy } from "./notes.js";
+import { RecordButton } from "./recorder.js";
+import { StatsPicker } from "./rtcstats.js";
+import { Sources } from "./source.js";
+import { showTelling, tell } from "./status.js";
+import { View } from "./view.js";
+import { Wish } from "./wish.js";
+
+/** @import {CallPhase} from "./call.js" */
+/** @import {Change, Driver, Info, Message, Report} from "./messages.js" */
+/** @import {Phase} from "./status.js" */
+
+const SILENT_MS = 2500;
+const BITRATE = 2_500_000;
+const LARGE_BITRATE = 4_000_000;
+const NO_FACE_OF_YOURS = "Needs your camera: in the demo there is no resting face of yours to take";
+
+/** The page once it knows its server: what is shown, what runs, and what the buttons do. */
+export class Page {
+  /** @type {Call | null} */
+  #call = null;
+  /** @type {Driver} */
+  #driver = "camera";
+  /** @type {Phase} */
+  #phase = "idle";
+  /** @type {Report | null} */
+  #report = null;
+  #heardAt = 0;
+  #why = "";
+  #begun = false; // by a button that is about to go away, and the focus with it
+  /** @type {MediaStream | null} */
+  #picture = null;
+  #stats = new StatsPicker();
+  #view = new View((on) => this.#call?.send({ mirror: on }));
+  #latency = new LatencyPanel();
+  #camera = new Camera(() => this.#lostCamera());
+  #recorder = new RecordButton({ picture: () => this.#picture, name: () => this.wish.fileName });
+
+  /** @param {Info} info */
+  constructor(info) {
+    this.info = info;
+    this.wish = new Wish(info, this.#view, (change) => this.#wished(change));
+    this.desk = new ControlDesk(
+      info,
+      (message) => this.#call?.send(message) ?? false,
+      (error) => void this.#changeRefused(error),
+    );
+    this.desk.offer(this.wish.system.bundle);
+    this.sources = new Sources(info, {
+      chosen: () => this.#showSource(),
+      donated: (source) => this.wish.donors.add(source),
+      listed: (sources) => this.wish.list(sources),
+      wantsDonor: () => this.wish.takesDonors,
+      refused: (error) => error.lockedOut && this.#lockOut(),
+    });
+    this.measure = new MeasureButton({
+      ready: () => this.#phase === "live" && this.#driver === "camera" && !this.#report?.pass_through,
+      plain: () => this.#camera.track,
+      sendTrack: async (track) => this.#call?.replaceTrack(track),
+      send: (message) => this.#call?.send(message) ?? false,
+      camera: video("camera"),
+      result: video("result"),
+    });
+    this.#setUpButtons();
+    setUpRemoval(this.desk.controls.remove, (on) => this.desk.remove(on));
+    setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));
+    describePrivacy(info);
+    this.#view.showCamera(null);
+    this.#view.showStill(stillOf(info.source.id), info.source.size);
+    this.wish.describe();
+    this.#enter("idle");
+    void this.sources.resume();
+    window.setInterval(() => void this.#everySecond(), 1000);
+  }
+
+  #setUpButtons() {
+    for (const id of ["start", "retry"]) button(id).onclick = () => void this.#startCamera();
+    for (const id of ["demo", "trouble-demo"]) button(id).onclick = () => this.#startDemo();
+    button("stop").onclick = () => this.#stop();
+    button("pause").onclick = () => this.#pause(button("pause").getAttribute("aria-pressed") !== "true");
+    button("recalibrate").onclick = () => {
+      if (this.desk.change({ recalibrate: true })) notice("Rest your face and look into the camera for a second.");
+    };
+  }
+
+  /** @returns {Promise<boolean>} whether the camera is on */
+  async #openCamera() {
+    try {
+      this.#view.showCamera(await this.#camera.start(select("device").value, select("size").value));
+    } catch (error) {
+      if (!(error instanceof CameraTrouble)) throw error;
+      this.#view.showCamera(null);
+      this.#showTrouble(error);
+      return false;
+    }
+    void offerCameras();
+    return true;
+  }
+
+  async #startCamera() {
+    if (this.#phase === "asking") return;
+    this.#hangUp();
+    part("trouble").hidden = true;
+    this.#begun = true;
+    this.#enter("asking");
+    button("start").focus({ preventScroll: true }); // also where “Try again” was pressed, which is gone now
+    if (await this.#openCamera()) this.#dial("camera");
+  }
+
+  #startDemo() {
+    this.#hangUp();
+    part("trouble").hidden = true;
+    this.#begun = true;
+    this.#dial("demo");
+  }
+
+  /** @param {Driver} driver */
+  #dial(driver) {
+    this.#driver = driver;
+    this.#report = null;
+    this.#latency.clear();
+    /** @type {Call} */
+    const call = new Call(
+      {
+        source: this.sources.current.id,
+        driver,
+        codec: select("codec").value,
+        track: driver === "camera" ? this.#camera.track : null,
+        keep: /** @type {RTCDegradationPreference} */ (select("keep").value),
+        bitrate: select("size").value === "1280x720" ? LARGE_BITRATE : BITRATE,
+        iceServers: this.info.ice_servers ?? [],
+        wish: this.wish.asked,
+      },
+      {
+        phase: (phase, why) => this.#call === call && this.#followCall(phase, why),
+        picture: (stream) => this.#call === call && this.#showPicture(stream),
+        open: (source) => this.#announce(source),
+        message: (message) => this.#call === call && this.#heard(message),
+        sourceGone: async (id) => ((await this.sources.refresh(id)) ? this.sources.current.id : null),
+        donorsGone: () => this.sources.refresh(),
+        lockedOut: () => this.#lockOut(),
+      },
+    );
+    this.#call = call;
+    call.start();
+  }
+
+  /**
+   * The same call again with what is set now, without asking for the camera.
+   *
+   * @param {string} why
+   */
+  #redial(why) {
+    if (!this.#call) return;
+    notice(why);
+    void this.measure.stop();
+    const call = this.#call;
+    this.#call = null;
+    call.stop();
+    this.#dial(this.#driver);
+  }
+
+  /** @param {string} why */
+  async #changeCamera(why) {
+    if (!this.#call || this.#driver !== "camera") return;
+    notice(why);
+    await this.measure.stop();
+    if (!(await this.#openCamera())) return;
+    if (this.#camera.track) await this.#call.replaceTrack(this.#camera.track);
+  }
+
+  /** @param {Change} change */
+  #wished(change) {
+    this.desk.offer(this.wish.system.bundle);
+    if (this.#call) this.#call.plan.wish = this.wish.asked;
+    if (this.#phase === "live") this.desk.change(change);
+    this.#tell();
+  }
+
+  /** @param {string} error */
+  async #changeRefused(error) {
+    if (/^(mode|bundle):/.test(error)) this.desk.offer(this.wish.fallBack(this.#report));
+    if (saysDonorGone(error) && (await this.sources.refresh())) return;
+    if (!saysSourceGone(error) || !(await this.sources.refresh(this.sources.current.id))) notice(error, "bad");
+  }
+
+  /** The server was started anew, and this page is none of its own. */
+  #lockOut() {
+    if (locked()) return;
+    this.#hangUp();
+    lock();
+  }
+
+  #lostCamera() {
+    this.#hangUp();
+    this.#showTrouble(trouble("gone"));
+  }
+
+  /** Ends whatever runs; nothing of it stays on the page. */
+  #hangUp() {
+    const call = this.#call;
+    this.#call = null;
+    call?.stop();
+    this.#recorder.stop();
+    void this.measure.stop();
+    this.#view.clearResult();
+    this.#view.showCamera(null);
+    this.#camera.stop();
+    this.#picture = null;
+    this.#report = null;
+    this.#pause(false);
+  }
+
+  #stop() {
+    this.#hangUp();
+    this.#enter("stopped");
+    button("start").focus();
+  }
+
+  /**
+   * @param {CallPhase} phase
+   * @param {string} why
+   */
+  #followCall(phase, why) {
+    this.#why = why;
+    if (phase === "ended") {
+      this.#hangUp();
+      this.#enter("failed");
+      this.#why = why;
+      if (why) notice(why, "bad");
+      this.#tell();
+      return;
+    }
+    if (phase === "reconnecting") void this.measure.stop();
+    if (phase === "live") {
+      this.#heardAt = performance.now();
+      if (this.#phase === "reconnecting") void this.sources.refresh(); // perhaps it is another server now
+    }
+    this.#enter(phase);
+  }
+
+  /**
+   * What was set before the channel opened.
+   *
+   * @param {string} source that the call was opened with
+   */
+  #announce(source) {
+    this.#call?.send({ mirror: this.#view.mirrored });
+    this.desk.announce();
+    const { id } = this.sources.current;
+    if (source !== id) this.desk.change({ source: id });
+    if (button("pause").getAttribute("aria-pressed") === "true") this.#call?.send({ pause: true });
+  }
+
+  /** @param {MediaStream} stream */
+  #showPicture(stream) {
+    this.#picture = stream;
+    this.#view.showResult(stream);
+  }
+
+  /** @param {Message} message */
+  #heard(message) {
+    this.#heardAt = performance.now();
+    if (message.report) {
+      this.#report = message.report;
+      this.#latency.show(message.report, this.#heardAt);
+      this.#tell();
+    }
+    if (message.pong !== undefined) this.#latency.showTrip(this.#heardAt - message.pong);
+    this.desk.heard(message);
+  }
+
+  #showSource() {
+    const { id, name, size } = this.sources.current;
+    if (this.#call) this.#call.plan.source = id;
+    if (this.#phase === "live") this.desk.change({ source: id });
+    this.#view.showStill(stillOf(id), size);
+    if (this.#call && this.wish.mode === "puppet") notice(`Portrait: ${name}`);
+  }
+
+  /** @param {boolean} on */
+  #pause(on) {
+    const pause = button("pause");
+    if (pause.getAttribute("aria-pressed") === String(on)) return;
+    pause.setAttribute("aria-pressed", String(on));
+    say(need("pause-text", HTMLElement), on ? "Resume" : "Pause");
+    this.#call?.send({ pause: on });
+  }
+
+  /** @param {CameraTrouble} found */
+  #showTrouble(found) {
+    this.#enter("blocked");
+    say(part("trouble-title"), found.title);
+    part("trouble-steps").replaceChildren(...found.steps.map((step) => make("li", "", step)));
+    part("trouble").hidden = false;
+    part("welcome").hidden = true;
+    document.documentElement.dataset.trouble = found.kind;
+    button("trouble-demo").focus();
+  }
+
+  /** @param {Phase} phase */
+  #enter(phase) {
+    this.#phase = phase;
+    const calling = !["idle", "blocked", "stopped", "failed", "asking"].includes(phase);
+    document.documentElement.dataset.phase = phase;
+    const left = part("bar").contains(document.activeElement);
+    part("welcome").hidden = calling || !part("trouble").hidden;
+    part("bar").hidden = !calling;
+    part("readout").hidden = phase !== "live";
+    for (const id of ["recalibrate", "pause", "record"]) button(id).disabled = phase !== "live";
+    const demo = this.#driver === "demo";
+    this.wish.system.demo(calling && demo);
+    button("recalibrate").disabled ||= demo;
+    button("recalibrate").title = demo ? NO_FACE_OF_YOURS : "Take the face that you make now as your resting face";
+    this.#latency.freeze(calling ? (phase === "reconnecting" ? "Connection lost: the last figures before it" : "") : "Stopped: the last figures of the call");
+    if (calling && (this.#begun || left)) this.#keepFocus();
+    if (!calling && left) button("start").focus({ preventScroll: true });
+    this.measure.refresh();
+    this.#tell();
+  }
+
+  /** The button that was pressed is gone or dead: Stop is what is wanted next. */
+  #keepFocus() {
+    const now = document.activeElement;
+    const lost = !now || now === document.body || (now instanceof HTMLButtonElement && now.disabled);
+    if (this.#begun || lost) button("stop").focus({ preventScroll: true });
+    this.#begun = false;
+  }
+
+  #tell() {
+    const silent = this.#phase === "live" && performance.now() - this.#heardAt > SILENT_MS;
+    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit" });
+    showTelling(told);
+    document.documentElement.dataset.outcome = this.#report?.outcome ?? "";
+  }
+
+  async #everySecond() {
+    if (this.#phase !== "live") return;
+    this.#call?.send({ ping: performance.now() });
+    const stats = await this.#call?.stats();
+    if (stats) this.#latency.showBrowser(this.#stats.pick(stats));
+    this.#tell();
+  }
+}
