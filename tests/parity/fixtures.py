@@ -23,8 +23,14 @@ from tests.parity.recipes import filled
 
 Array = NDArray[Any]
 Weights = dict[str, Tensor]
-OBJECTS = ("class_embedding_pickle", "torch_zip_with_class_embedding_object")
-"""Containers that hold more than tensors: only the adapter's own reader opens them."""
+OBJECTS = (
+    "class_embedding_pickle",
+    "torch_zip_with_class_embedding_object",
+    "smpl_pickle",
+    "npz_dense",
+    "gmm_pickle",
+)
+"""Containers that are no state dict: only the adapter's own reader opens them."""
 PROJECT = Path(__file__).resolve().parents[2]
 
 
