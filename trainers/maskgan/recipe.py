@@ -180,8 +180,11 @@ class MaskGANRecipe:
         stage_names(names, STAGES)
         side("data.size", self.data.size, MULTIPLE)
         at_least(self.data, SMALLEST, "size")
-        if self.data.layout != "prepared" and self.data.expressions:
-            raise ValueError('data.expressions: only a folder of layout "prepared" has several of one person')
+        for share in ("expressions", "closed"):
+            if self.data.layout != "prepared" and getattr(self.data, share):
+                raise ValueError(
+                    f'data.{share}: only a folder of layout "prepared" has several of one person'
+                )
         if EDITING not in names:
             return
         if self.interpolation.source == "mask_vae" and not self.companions.mask_vae:
