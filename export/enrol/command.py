@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from export.enrol.progress import STAGES, Stream, end_with_input
 from export.libraries import libraries
 
 SYSTEMS = ("stit",)
@@ -20,7 +21,7 @@ def add_enrol(commands: Any) -> None:
     parser = commands.add_parser("enrol", help=text, description=text)
     parser.set_defaults(run=run)
     parser.add_argument("system", metavar="SYSTEM", help=f"one of {', '.join(SYSTEMS)}")
-    parser.add_argument("clip", type=Path, metavar="CLIP", help="a video that shows the person")
+    parser.add_argument("clip", nargs="?", type=Path, metavar="CLIP", help="a video that shows the person")
     parser.add_argument(
         "--weights",
         required=True,
@@ -28,7 +29,7 @@ def add_enrol(commands: Any) -> None:
         metavar="CHECKPOINT",
         help="generator, encoder and, if wanted, parser",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="folder to write")
+    parser.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="folder of what is resumed (default: OUT.enrolment)"
     )
@@ -87,6 +88,14 @@ def add_enrol(commands: Any) -> None:
     )
     parser.add_argument("--consent", metavar="TEXT", default="not stated", help="who agreed to be enrolled")
     parser.add_argument("--title", metavar="TEXT", help="one line for people")
+    parser.add_argument(
+        "--check", action="store_true", help="look whether an enrolment could begin, without CLIP and --out"
+    )
+    parser.add_argument(
+        "--progress-json",
+        action="store_true",
+        help="for a program that starts this: progress as JSON on standard output, and the end with standard input",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -94,14 +103,30 @@ def run(options: argparse.Namespace) -> int:
     from engine.config import known
 
     known(options.system, SYSTEMS, "system")
-    with libraries("enrol"):
-        return _enrol(options)
+    if options.progress_json:
+        end_with_input()
+    try:
+        with libraries("enrol"):
+            return _enrol(options)
+    except Exception as error:
+        if options.progress_json:
+            Stream().failed(error)
+        raise
 
 
 def _enrol(options: argparse.Namespace) -> int:
-    from export.enrol.run import Enrolment, enrol
+    from engine.errors import ConfigError
+    from export.enrol.run import Enrolment, check, enrol
     from export.pack import Label
 
+    if not options.check and (options.clip is None or options.out is None):
+        raise ConfigError("enrol: expected CLIP and --out BUNDLE")
+    if options.check:
+        asked = Enrolment(
+            tuning=_tuning(options.edit, options.set), directions=options.directions, device=options.device
+        )
+        check(options.weights, asked)
+        return 0
     work = options.work or options.out.with_name(f"{options.out.name}.enrolment")
     asked = Enrolment(
         tuning=_tuning(options.edit, options.set),
@@ -119,10 +144,15 @@ def _enrol(options: argparse.Namespace) -> int:
         options.consent,
         options.title,
     )
-    found = enrol(options.clip, options.weights, options.out, work, asked, label, teller())
+    stream = Stream((*STAGES, "render") if asked.render else STAGES) if options.progress_json else None
+    tell = teller() if stream is None else stream.tell
+    found = enrol(options.clip, options.weights, options.out, work, asked, label, tell)
     if found.interrupted:
         print(f"marotte: interrupted; the same command goes on from {work}", file=sys.stderr)
         return 130
+    if stream is not None:
+        stream.finished(found.lines())
+        return 0
     for line in found.lines():
         print(line)
     print(f"{options.out} is written; {work / 'preview.png'} shows what became of some frames")
@@ -175,6 +205,8 @@ def teller(clock: Callable[[], float] = time.monotonic) -> Callable[[str, int, i
     told = [0.0]
 
     def tell(stage: str, done: int, total: int | None) -> None:
+        if stage in ("tune", "pack"):  # the one has a bar of its own, the other is short
+            return
         now = clock()
         start = began.setdefault(stage, now)
         if done != total and now - told[0] < 10.0:

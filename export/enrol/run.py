@@ -35,7 +35,7 @@ from trainers.stit.clip import Clip
 from trainers.stit.e4e import Inversion, resized
 from trainers.stit.edits import F64, read_directions
 from trainers.stit.generator import Generator
-from trainers.stit.tuning import Outcome, Tuning, border_error, reconstruction_psnr, tune
+from trainers.stit.tuning import Outcome, Tuning, border_error, check_tuning, reconstruction_psnr, tune
 
 SYSTEM = "stit"
 _SHEET_FRAMES, _SHEET_SIDE = 6, 256
@@ -93,13 +93,7 @@ def enrol(
     bundle's folder. Raises MarotteError and TrainerError, one line each; what is done until then stays in `work`.
     """
     check_place(out, "manifest.json", frozenset({".onnx"}))
-    loaded = load(weights)
-    loaded.checkpoint.of_system(SYSTEM)
-    for network in ("generator", "encoder"):
-        if network not in loaded.arguments:
-            raise CheckpointError(f"{weights}: holds no {network}; import ffhq.pkl and the e4e file together")
-    generator, encoder = loaded.network("generator", Generator), loaded.network("encoder", Inversion)
-    directions = {} if options.directions is None else read_directions(options.directions, generator.w_dim)
+    loaded, generator, encoder, directions = check(weights, options)
     alignment = Alignment(
         generator.resolution, options.scale, options.centre_sigma, options.axes_sigma, options.most
     )
@@ -119,18 +113,35 @@ def enrol(
         directions=directions,
         device=_device(options.device),
         quiet=options.quiet,
+        tell=lambda done, steps: tell("tune", done, steps),
     )
     if made.interrupted:
         return Enrolled(len(opened), tracked.total, {}, {}, made.interrupted)
+    tell("pack", 0, 1)
     found = _measured(opened, tracked.total, generator, made, options, directions)
     write_picture(work / "preview.png", _sheet(opened, generator, made, options, directions))
     person = moving(opened.mean_code(), options.tuning.edits, directions)
     _pack(loaded, made, out, work, label, _facts(options, found), person)
+    tell("pack", 1, 1)
     if options.render is None:
         return found
     networks = Networks(generator, encoder, made, labels, _device(options.device))
     rendered = render(clip, tracked, alignment, networks, directions, options.render, tell, options.backend)
     return dataclasses.replace(found, rendered=rendered)
+
+
+def check(weights: Path, options: Enrolment) -> tuple[Loaded, Generator, Inversion, Mapping[str, F64]]:
+    """Whatever is wrong before there is a clip, as `enrol` raises it; else what an enrolment begins with."""
+    loaded = load(weights)
+    loaded.checkpoint.of_system(SYSTEM)
+    for network in ("generator", "encoder"):
+        if network not in loaded.arguments:
+            raise CheckpointError(f"{weights}: holds no {network}; import ffhq.pkl and the e4e file together")
+    generator, encoder = loaded.network("generator", Generator), loaded.network("encoder", Inversion)
+    directions = {} if options.directions is None else read_directions(options.directions, generator.w_dim)
+    check_tuning(options.tuning, directions)
+    _device(options.device)
+    return loaded, generator, encoder, directions
 
 
 def _device(name: str) -> torch.device:

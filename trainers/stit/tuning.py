@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,17 +76,31 @@ def tune(
     facts: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
     quiet: bool = False,
+    tell: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Tune a copy of `original` to a clip, or go on where the folder `out` has a tuning of it.
 
     arguments: of the generator's constructor. directions: (w_dim,) by name, at least those of `options.edits`. facts:
-    kept in the checkpoint. Raises TrainerError: RecipeError and CheckpointError before a step is made.
+    kept in the checkpoint. tell: told of each step, how many are done of how many. Raises TrainerError: RecipeError and
+    CheckpointError before a step is made.
     """
     out.mkdir(parents=True, exist_ok=True)
     with closing(Alone(out)):
         run = _Run(clip, original, arguments, options, out, dict(directions or {}), dict(facts or {}), device)
         run.resume()
-        return run.through(quiet)
+        return run.through(quiet, tell)
+
+
+def check_tuning(options: Tuning, directions: Mapping[str, F64]) -> None:
+    """Raises what `tune` raises of its options alone."""
+    _check_edits(options.edits, directions)
+    distance(options.pivotal.perceptual, options.pivotal.lpips, "tuning.pivotal.lpips")
+
+
+def _check_edits(edits: Sequence[Reach], directions: Mapping[str, F64]) -> None:
+    for reach in edits:
+        if reach.name not in directions:
+            raise RecipeError(f"edit {reach.name!r} has no direction; name one of {sorted(directions)}")
 
 
 def border_error(generator: Generator, clip: Clip, offset: F64 | None = None) -> float:
@@ -155,11 +169,7 @@ class _Run:
             raise RecipeError(
                 f"the generator makes {original.resolution} px, the clip's crops have {self.clip.size}; enrol anew"
             )
-        for reach in self.options.edits:
-            if reach.name not in self.directions:
-                raise RecipeError(
-                    f"edit {reach.name!r} has no direction; name one of {sorted(self.directions)}"
-                )
+        _check_edits(self.options.edits, self.directions)
 
     def _optimiser(self) -> torch.optim.Adam:
         if self.stage == PIVOTAL:
@@ -213,7 +223,7 @@ class _Run:
 
     # --- the steps ---------------------------------------------------------------------------------
 
-    def through(self, quiet: bool) -> Outcome:
+    def through(self, quiet: bool, tell: Callable[[int, int], None] | None) -> Outcome:
         keeper = Keeper(self.out, 1, lambda step: False)
         saved_s, first, total = time.monotonic(), self.step, sum(self.counts)
         with closing(Progress(total, self.step, quiet=quiet)) as progress, Stopping() as stopping:
@@ -223,6 +233,8 @@ class _Run:
                 scalars = self._one()
                 self.step += 1
                 progress.step(self.step, scalars)
+                if tell is not None:
+                    tell(self.step, total)
                 if time.monotonic() - saved_s > self.options.save_every_s:
                     self._save(keeper)
                     saved_s = time.monotonic()
