@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.errors import BundleError
 from engine.free_batch import settled
-from engine.graph_rules import Constant, Node
+from engine.graph_nodes import Constant, Node
 from engine.graph_sizes import check_memory, check_size
 from engine.graph_types import check_divisions
 from engine.protobuf import Field, Kind, Layout, read

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from engine.graph_rules import INT64, RULES, Constant, Given, Node, Shape
+from engine.graph_nodes import INT64, Constant, Given, Node, Shape
+from engine.graph_rules import RULES
 
 MOST_ELEMENTS: Final = 1 << 28
 """Most entries of one port, one weight, or one result."""

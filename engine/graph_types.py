@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.graph_rules import INT64, Constant, Node
+from engine.graph_nodes import INT64, Constant, Node
 
 FLOATS: Final = frozenset({1, 10, 11, 16})
 """ONNX's numbers of the types that have fractions."""

@@ -15,7 +15,8 @@ from engine.bundles import SHIPPED, names
 from engine.errors import BundleError
 from engine.free_batch import settled
 from engine.graph_file import OPERATORS, check_graph
-from engine.graph_rules import RULES, Constant, Node
+from engine.graph_nodes import Constant, Node
+from engine.graph_rules import RULES
 from engine.graph_sizes import check_memory, shapes_of
 
 FLOAT = TensorProto.FLOAT
