@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from engine.body.files import read_body
 from engine.body.model import read_pose
 from engine.mesh import rotations as forms
 from tests.parity.fixtures import Call
+from trainers.liquid_warping.body import losses
+from trainers.liquid_warping.body.prior import read_prior
 
 
 def _rows(call: Call, name: str, count: int) -> list[Any]:
@@ -63,7 +66,39 @@ def _smplh(call: Call) -> Mapping[str, Any]:
     return _stacked(results)
 
 
+def _smplify(call: Call) -> Mapping[str, Any]:
+    given = {**call.arguments, **call.options}
+    if call.call == "gmof":
+        first, last, count = given["linspace"]
+        return {"gmof": losses.robust(torch.linspace(first, last, count), given["sigma"])}
+    if call.call == "angle_prior":
+        return {"angle_prior": losses.unnatural(call.tensor("pose"))}
+    prior = read_prior(call.files["weights"])
+    if call.call == "MaxMixturePrior":
+        return {"gmm": prior(call.tensor("pose"))}
+    weights = losses.Weights(
+        focal=given["focal_length"],
+        sigma=given["sigma"],
+        pose=given["pose_prior_weight"],
+        shape=given["shape_prior_weight"],
+        angle=given["angle_prior_weight"],
+        smooth_2d=given["smooth_2d_weight"],
+        smooth_3d=given["smooth_3d_weight"],
+    )
+    seen = losses.Seen(*(call.tensor(name) for name in ("joints_2d", "joints_conf", "camera_center")))
+    joints, translation = call.tensor("model_joints"), call.tensor("camera_t")
+    if given["output"] == "reprojection":
+        return {"loss": losses.reprojection(joints, translation, seen, weights)}
+    loss = losses.fitting(
+        call.tensor("body_pose"), call.tensor("betas"), joints, translation, seen, prior, weights
+    )
+    if call.call == "temporal_body_fitting_loss":
+        loss = loss + losses.unsteady(joints, translation, seen, weights)
+    return {"loss": loss.sum() if given["output"] == "sum" else loss}
+
+
 ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
     ("liquid_warping", "function", "smpl_body_model"): _smpl,
     ("liquid_warping", "function", "smplh_body_model"): _smplh,
+    ("liquid_warping", "function", "smplify_losses"): _smplify,
 }

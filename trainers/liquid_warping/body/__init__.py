@@ -1,0 +1,1 @@
+"""Fitting a body to the points of a picture by its gradients: what SMPLify optimises."""
