@@ -7,6 +7,8 @@
 - ``celeba-hq``: as CelebA-HQ and FFHQ are aligned, MaskGAN's pictures among them: a turned square, its axis the eye
   line corrected by the line to the mouth, its middle a tenth of the way from the eyes to the mouth, half its side the
   larger of 2 eye distances and 1.8 distances from eyes to mouth. Hair and neck are in it.
+- ``bust``: the upright square of BUST_SIDE_CM about BUST_CENTRE_CM of the rigid fit, with hair and shoulders. Taken
+  once of a picture or clip, so that the background stands still in it, and kept in the picture (`kept_inside`).
 - ``box``: the upright square around the mesh, centred on its box, with its longer side: GANimation's tight crop.
 
 A rule is written into the data that is cut by it and is carried from there into checkpoints and bundles. Pixel
@@ -24,10 +26,10 @@ from engine import canonical
 from engine.config import known
 from engine.errors import ConfigError, InputError
 from engine.features.shape import fit_shape
-from engine.geometry import apply_affine, fit_similarity_2d, head_pose, square_crop
+from engine.geometry import apply_affine, fit_similarity_2d, head_pose, invert_affine, square_crop
 from engine.types import F32, F64, FACE_POINTS, U8, Crop, FaceShape
 
-RULES = ("face", "celeba", "celeba-hq", "box")
+RULES = ("face", "celeba", "celeba-hq", "bust", "box")
 
 CENTRE_CM: F64 = np.array([0.0, 0.4, 0.0])
 """Middle of the `face` crop on the canonical face: between eyes and mouth, lower by what an opening jaw needs."""
@@ -40,6 +42,11 @@ CELEBA_POINTS: F64 = np.array([(69.0, 111.0), (108.0, 111.0), (88.0, 136.0), (71
 nose, the picture's left and right corner of the mouth."""
 
 CELEBA_SIDE, CELEBA_TOP = 178, 20
+
+BUST_CENTRE_CM: F64 = np.array([0.0, 1.0, 4.0])
+BUST_SIDE_CM = 30.0
+LEAST_OF_BUST = 2.0 / 3.0
+"""Share of its side to which a bust is narrowed to stay within its picture."""
 
 _NOSE_TIP, _MOUTH_CORNERS = 4, (61, 291)
 _LEAST_SIDE = 1.0  # pixels
@@ -62,6 +69,8 @@ def crop_of(rule: str, points: F32, size: int) -> Crop:
         raise InputError("crop: the face's points lie on one spot; track the face")
     if rule == "face":
         return face_crop(fit_shape(points), size)
+    if rule == "bust":
+        return bust_crop(fit_shape(points), size)
     return _checked({"celeba": _celeba, "celeba-hq": _celeba_hq, "box": _box}[rule](points, size))
 
 
@@ -73,6 +82,23 @@ def face_crop(shape: FaceShape, size: int) -> Crop:
     turn = np.array([[cosine, sine], [-sine, cosine]])
     factor = size / max(SIDE_CM * shape.scale, 1e-9)
     return _checked(_placed(factor * turn, middle[:2], size))
+
+
+def bust_crop(shape: FaceShape, size: int) -> Crop:
+    """The crop of rule ``bust`` from a fit that is at hand. Raises as crop_of does."""
+    middle = shape.scale * (shape.rotation @ BUST_CENTRE_CM) + shape.translation
+    return _checked(square_crop(middle, max(BUST_SIDE_CM * shape.scale, 1e-9), size))
+
+
+def kept_inside(crop: Crop, size: tuple[int, int], least: float = LEAST_OF_BUST) -> Crop:
+    """An upright square narrowed, to `least` of its side at most, and moved, so that as much of it as can be lies in a
+    picture of `size` (width, height)."""
+    side = crop.size / factor_of(crop)
+    kept = max(min(side, float(min(size))), least * side)
+    middle = apply_affine(invert_affine(crop.matrix), np.full((1, 2), 0.5 * (crop.size - 1)))[0]
+    low, high = 0.5 * kept - 0.5, np.array(size) - 0.5 - 0.5 * kept
+    inner = np.where(high >= low, np.clip(middle, low, np.maximum(high, low)), 0.5 * (low + high))
+    return square_crop(inner, kept, crop.size)
 
 
 def cut(picture: U8, crop: Crop) -> U8:

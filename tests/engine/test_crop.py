@@ -7,6 +7,7 @@ import pytest
 
 from engine import canonical
 from engine.crop import (
+    BUST_SIDE_CM,
     CELEBA_POINTS,
     CENTRE_CM,
     RULES,
@@ -16,6 +17,7 @@ from engine.crop import (
     face_crop,
     factor_of,
     inside,
+    kept_inside,
     points_in,
     resized,
 )
@@ -166,3 +168,26 @@ def test_the_celeba_hq_crop_is_the_square_of_its_paper(roll: float) -> None:
     edge = SIZE - 0.5
     seen = points_in(crop_of("celeba-hq", points.astype(np.float32), SIZE), corners)
     assert seen == pytest.approx(np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]]), abs=0.02)
+
+
+def test_the_bust_crop_stands_upright_around_head_and_shoulders() -> None:
+    """Rule `bust`: 30 cm across, level whatever the roll, the whole oval in it with room for hair above."""
+    points = placed(roll=25.0)
+    crop = crop_of("bust", points, SIZE)
+    assert crop.matrix[0, 1] == crop.matrix[1, 0] == 0.0
+    assert factor_of(crop) == pytest.approx(SIZE / (BUST_SIDE_CM * 9.0), rel=1e-4)
+    seen = points_in(crop, points)
+    assert seen[10, 1] > 0.08 * SIZE
+    assert seen[152, 1] < 0.8 * SIZE
+
+
+def test_a_bust_stays_within_its_picture_where_that_is_large_enough() -> None:
+    """It is moved inside first, narrowed to two thirds at most, and never further."""
+    wide = crop_of("bust", placed(), SIZE)  # 270 pixels about (210, 189)
+    for size, side in (((1000, 1000), 270.0), ((340, 330), 270.0), ((240, 400), 240.0), ((100, 90), 180.0)):
+        kept = kept_inside(wide, size)
+        assert kept.size / factor_of(kept) == pytest.approx(side, abs=0.1)
+        if side <= min(size):
+            corners = points_in(kept, np.array([[-0.5, -0.5], [size[0] - 0.5, size[1] - 0.5]], np.float32))
+            assert corners[0].max() <= -0.49
+            assert corners[1].min() >= SIZE - 0.51
