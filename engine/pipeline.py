@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from engine.blend import paste
-from engine.errors import ConfigError, MarotteError, PortError, UneditedError
+from engine.errors import ConfigError, InputError, MarotteError, PortError, UneditedError
 from engine.fallback import Fallback, FallbackConfig
 from engine.features import extract
 from engine.features.action_units import with_blendshapes
@@ -39,6 +39,7 @@ from engine.types import (
     Face,
     Frame,
     FrameReport,
+    Layout,
     Mode,
     Neutral,
     Outcome,
@@ -99,6 +100,8 @@ class Session:
 
     A generator may state of an edit that a change was asked for which has to be seen (`asks(state, drive)`, of the last
     `inputs`): an answer that leaves the face as it was is a fault then, and the fallback is shown.
+
+    It may show what a brush paints on (`layout(state, rest=...)`, for any thread): see `layout`.
 
     It may also need less in one mode than in the other (`needs_in(mode)`, in the place of `needs`).
 
@@ -194,6 +197,17 @@ class Session:
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the sources in use, a sentence each."""
         return self._notes
+
+    def layout(self, *, rest: bool = False) -> Layout:
+        """What a brush paints on, of the main face, as it was drawn last. rest: a portrait as it lies there. For any
+        thread. Raises InputError where the generator has no layouts, or has drawn none yet."""
+        layout = getattr(self._generator, "layout", None)
+        if layout is None:
+            raise InputError(f"layout: {self._generator.name} draws by none; choose a system that does")
+        found: Layout | None = layout(self._slots[0].state, rest=rest)
+        if found is None:
+            raise InputError("layout: nothing was drawn yet; look into the camera")
+        return found
 
     def recalibrate(self) -> None:
         """Take the driver's next stable second as the new neutral."""

@@ -55,9 +55,15 @@ def source_picture(media: MediaReader, detector: Detector) -> U8:
 
 
 def sources_from_picture(
-    rgb: U8, detector: Detector, segmenter: Segmenter | None, *, name: str, faces: int = 1
+    rgb: U8,
+    detector: Detector,
+    segmenter: Segmenter | None,
+    *,
+    name: str,
+    faces: int = 1,
+    labels: U8 | None = None,
 ) -> tuple[Source, ...]:
-    """The faces of one decoded picture, main face first, at most `faces`.
+    """The faces of one decoded picture, main face first, at most `faces`. labels: its layout, as Source states it.
 
     Of several faces the main one is the most prominent: large and in the middle. Faces too small to be moved are
     passed over. Raises NoFaceError, or TooSmallError when all are too small.
@@ -74,7 +80,7 @@ def sources_from_picture(
     person = None if segmenter is None else segmenter.mask(rgb)
     rgb = np.array(rgb, order="C")  # a caller may use its buffer for another picture, the driver's say
     rgb.setflags(write=False)
-    return tuple(Source(rgb, face, person, _key(rgb, face), name) for face in large[:faces])
+    return tuple(Source(rgb, face, person, _key(rgb, face, labels), name, labels) for face in large[:faces])
 
 
 def find_faces(rgb: U8, detector: Detector) -> list[Face]:
@@ -135,8 +141,10 @@ def _unrest(face: Face) -> float:
     return abs(pose.yaw) / 10 + abs(pose.pitch) / 15 + abs(pose.roll) / 30 + 10 * gaps.mouth + 10 * closed
 
 
-def _key(rgb: U8, face: Face) -> str:
+def _key(rgb: U8, face: Face, labels: U8 | None) -> str:
     digest = hashlib.sha256(repr((rgb.shape, face.points.shape)).encode())
     digest.update(rgb.tobytes())
     digest.update(face.points.tobytes())
+    if labels is not None:
+        digest.update(labels.tobytes())
     return digest.hexdigest()

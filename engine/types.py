@@ -197,6 +197,9 @@ class Neutral:
 LAYOUT_PARTS = ("brows", "eyes", "nose", "lips", "hair", "glasses")
 """Regions of a face's layout that Controls.layout changes."""
 
+GAINS = ("pose", "mouth", "eyes", "brows", "gaze", "motion")
+"""Controls that are gains."""
+
 MOST_GAIN = 4.0
 """Largest gain of a control."""
 
@@ -209,6 +212,7 @@ class Controls:
     """The live controls of a session. Gains are 0 .. 4: 1 transfers the driver's motion as it is, 0 switches a region
     off; in an edit they scale the face's own action units.
 
+    motion: of all motion at once, where a system knows no regions.
     absolute_*: take mouth gap, lid opening or gaze as they stand and not relative to the neutral.
     au_offsets: added to the motion, in AU units (-1 .. 1), keys from AU_NAMES.
     driver_pixels: the operator asked by name for the driver's inner mouth and shading in the puppet.
@@ -229,6 +233,7 @@ class Controls:
     eyes: float = 1.0
     brows: float = 1.0
     gaze: float = 1.0
+    motion: float = 1.0
     absolute_mouth: bool = True
     absolute_eyes: bool = True
     absolute_gaze: bool = True
@@ -244,7 +249,7 @@ class Controls:
     painted: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("pose", "mouth", "eyes", "brows", "gaze"):
+        for name in GAINS:
             gain = getattr(self, name)
             if not (isinstance(gain, (int, float, np.floating)) and 0.0 <= gain <= MOST_GAIN):
                 raise ValueError(f"{name}: expected a gain in 0 .. {MOST_GAIN:g}, got {gain!r}")
@@ -309,7 +314,8 @@ class Source:
     """One face of one picture that is to be moved.
 
     rgb: uint8 (H, W, 3), the whole picture. person: uint8 (H, W), 255 = person, or None. key: SHA-256 (hex) of the
-    pixels and the face's points. name: for messages.
+    pixels and the face's points. name: for messages. labels: uint8 (H, W), its layout in classes of CelebAMask-HQ where
+    somebody gave one with the picture.
     """
 
     rgb: U8
@@ -317,6 +323,16 @@ class Source:
     person: U8 | None
     key: str
     name: str
+    labels: U8 | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """What a brush paints on, in the square that moves with the head (Controls.painted). rgb: uint8 (S, S, 3), the
+    picture that was generated there. labels: uint8 (S, S), classes of CelebAMask-HQ, without what is painted."""
+
+    rgb: U8
+    labels: U8
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,14 +13,17 @@ from aiohttp import hdrs, web
 
 from engine.errors import ConfigError, InputError, TooLargeError
 from engine.expressions import EXPRESSIONS
+from engine.parsing.classes import CELEBAMASK
 from engine.types import Mode
 from engine.worker.changes import MOST_DONORS
 from engine.worker.interface import BundleInfo, DriverKind, SourceInfo, Worker
+from engine.worker.sources import with_labels
 from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import Allowance, Doors, RefusedError, add_headers, busy, read_body
 from streaming.health import SIGN, Health, healthz, readyz
+from streaming.layouts import Layouts
 from streaming.measured import Recorder
 from streaming.metrics import CONTENT_TYPE
 from streaming.offer import ice_server
@@ -61,6 +64,7 @@ def create_app(
     calls = Calls(config, worker, recorder, sources, open_peer)
     sources.in_use = calls.shown
     api = Api(config, worker, sources, calls)
+    layouts = Layouts(worker, calls)
     pages = Pages()
     app = _guarded(doors)
     app.on_shutdown.append(lambda _: calls.close_all())
@@ -73,6 +77,9 @@ def create_app(
             web.get("/api/sources/{id}/still.jpg", api.still),
             web.post("/api/sessions", api.open_session),
             web.delete("/api/sessions/{id}", api.close_session),
+            web.get("/api/sessions/{id}/layout", layouts.look),
+            web.put("/api/sessions/{id}/painting", layouts.paint),
+            web.post("/api/labels", layouts.read),
             web.get("/healthz", api.alive),
             web.get("/readyz", api.ready),
         ]
@@ -138,6 +145,7 @@ class Api:
                 "codec": config.codec,
                 "drivers": [kind.value for kind in DriverKind],
                 "bundles": [_bundle(bundle) for bundle in self._worker.bundles()],
+                "parts": _parts(),
                 "expressions": {name: dict(aus) for name, aus in EXPRESSIONS.items()},
                 "edit": config.worker.edit,
                 "pass_through": config.pass_through,
@@ -161,7 +169,7 @@ class Api:
         except ConfigError as error:
             raise RefusedError(422, "ConfigError", str(error)) from error
         with self._sources.reserve():
-            data = await read_body(request, MOST_UPLOAD_BYTES, _UPLOAD_S, name)
+            data = _labelled(await read_body(request, MOST_UPLOAD_BYTES, _UPLOAD_S, name), request)
             try:
                 source = await self._sources.add_reserved(data, name, statement, "page")
             except InputError as error:
@@ -247,7 +255,26 @@ def _bundle(bundle: BundleInfo) -> dict[str, Any]:
     told = {"name": bundle.name, "title": bundle.title, "system": bundle.system, "licence": bundle.licence}
     directions = [{"name": name, "low": low, "high": high} for name, low, high in bundle.directions]
     offered = {"directions": directions, "outputs": list(bundle.outputs)}
-    return told | offered | {"aus": bundle.aus, "modes": modes}
+    return told | offered | {"aus": bundle.aus, "heeds": list(bundle.heeds), "modes": modes}
+
+
+def _labelled(body: bytes, request: web.Request) -> bytes:
+    """A source's bytes: `labels` of the address tells how many of the last ones are a label picture."""
+    told = request.query.get("labels")
+    if told is None:
+        return body
+    count = int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0
+    if not 0 < count < len(body):
+        raise RefusedError(
+            400, "RequestError", "labels: expected how many of the last bytes are a label picture"
+        )
+    return with_labels(body[:-count], body[-count:])
+
+
+def _parts() -> list[dict[str, Any]]:
+    """The classes that a brush paints, in their order, with the colours that people see them in."""
+    colours = CELEBAMASK.palette.tolist()
+    return [{"name": name, "colour": colour} for name, colour in zip(CELEBAMASK.names, colours)]
 
 
 def _version() -> str:

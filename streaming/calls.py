@@ -133,6 +133,13 @@ class Calls:
         self._looked_up.pop(place, None)
         self._donors.pop(place, None)
 
+    def change(self, session: str, change: object) -> int:
+        """Change one as its own channel does. Raises RefusedError (404) where it is not open, else as Peer.change."""
+        peer, _ = self._peers.get(session, (None, ""))
+        if peer is None:
+            raise RefusedError(404, "RequestError", "that session is not open any more")
+        return peer.change(change)
+
     async def close(self, session: str, reason: str) -> None:
         """End one; that it is gone already is no fault."""
         peer, place = self._peers.get(session, (None, ""))

@@ -15,7 +15,7 @@ from engine.config import from_mapping, known
 from engine.errors import ConfigError, InputError
 from engine.expressions import EXPRESSIONS, expression
 from engine.parsing.runs import decode
-from engine.types import AU_NAMES, LAYOUT_PARTS, MOST_GAIN, MOST_STRENGTH, Controls, Mode
+from engine.types import AU_NAMES, GAINS, LAYOUT_PARTS, MOST_GAIN, MOST_STRENGTH, Controls, Mode
 from engine.worker.interface import BundleInfo, DriverKind, SessionSpec
 
 MOST_SMOOTHING = 4.0
@@ -25,7 +25,6 @@ MOST_OUTPUT = 4096
 _KEYS = (
     "controls", "smoothing", "source", "recalibrate", "driver", "expression", "bundle", "mode", "donors",
 )  # fmt: skip
-_GAINS = ("pose", "mouth", "eyes", "brows", "gaze")
 _AMOUNTS = {"au_offsets": AU_NAMES, "layout": LAYOUT_PARTS}
 _CONTROLS = tuple(field.name for field in dataclasses.fields(Controls))
 _LONGEST_NAME = 80
@@ -141,7 +140,7 @@ def _controls(value: object, driver_pixels: bool) -> Mapping[str, Any]:
     checked: dict[str, Any] = {}
     for name, setting in given.items():
         _named(name, _CONTROLS, "controls")
-        if name in _GAINS:
+        if name in GAINS:
             checked[name] = _number(name, setting, 0.0, MOST_GAIN)
         elif name == "painted":
             checked[name] = _painted(setting)

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing import spawn
 from multiprocessing.process import BaseProcess
@@ -29,7 +30,8 @@ import numpy as np
 from engine.errors import WorkerError
 from engine.types import U8
 from engine.worker import messages, process
-from engine.worker.interface import Delivery, SessionSpec, Stamp, WorkerConfig
+from engine.worker.interface import Delivery, Look, SessionSpec, Stamp, WorkerConfig
+from engine.worker.looking import Asked
 from engine.worker.mailbox import Letter, Mailbox, close_segment, create_segment, memory
 from engine.worker.messages import Message, Pipe
 
@@ -118,6 +120,7 @@ class Child:
         self._wake: Semaphore | None = None
         self._commands: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reading = threading.RLock()
+        self._asked = Asked()
         self._fenced = False
         self._threads: list[threading.Thread] = []
 
@@ -187,6 +190,12 @@ class Child:
         if door is not None:
             door.close()
             self.send("shut", session=session)
+
+    def look(self, session: str, *, rest: bool) -> Future[Look]:
+        """Raises WorkerError where too many are asked for at once."""
+        number, found = self._asked.begin()
+        self.send("look", session=session, number=number, rest=rest)
+        return found
 
     def has(self, session: str) -> bool:
         return session in self._doors
@@ -266,6 +275,8 @@ class Child:
             self.busy_s = message.get("busy_s", float)
         elif message.kind == "delivered":
             self._deliver(message)
+        elif message.kind == "looked":
+            self._asked.hear(message)
         else:
             self._told(self, message)
 
@@ -309,6 +320,7 @@ class Child:
         for session in list(self._doors):
             self._doors.pop(session).close()
         self.added()
+        self._asked.end()
         self._commands.put(None)
 
     def kill(self) -> None:

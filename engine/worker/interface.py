@@ -85,7 +85,7 @@ class BundleInfo:
     asks for none. takes_source: those of them in which sources are used, a puppet's portrait or the donors of an
     edit. aus: whether action units move it. removes: whether an edit can also take its attribute away. directions: what
     Controls.directions moves it by: name, lowest and highest strength. outputs: sides for Controls.output_size, the
-    finest first; empty where there is no choice.
+    finest first; empty where there is no choice. heeds: the fields of Controls that change something.
     """
 
     name: str
@@ -98,6 +98,16 @@ class BundleInfo:
     removes: bool = False
     directions: tuple[tuple[str, float, float], ...] = ()
     outputs: tuple[int, ...] = ()
+    heeds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A layout on its way to a page: see engine.types.Layout. picture: JPEG. labels: as engine/parsing/runs.py states
+    them, at a side of their own."""
+
+    picture: bytes
+    labels: tuple[tuple[int, int], ...]
 
 
 class DriverKind(Enum):
@@ -249,6 +259,15 @@ class Worker(Protocol):
         units are added to au_offsets), bundle (name) and mode ("puppet", "edit"), donors (ids of the sources that an
         edit takes from, one after the other; none: the source itself). Raises ConfigError for a wrong one, and changes
         nothing. From a change of bundle or mode on no picture of the former leaves."""
+        ...
+
+    def look(self, session: str, *, rest: bool = False) -> Future[Look]:
+        """The layout that a session draws by, and the picture that it was drawn to last. rest: of a puppet, the
+        portrait as it lies there, not moved.
+
+        The future fails with an InputError where the session's system has no layouts or nothing was drawn yet, and a
+        WorkerError where the worker or the session is away. In threads it is there at once, some milliseconds later.
+        """
         ...
 
     def close_session(self, session: str) -> None: ...

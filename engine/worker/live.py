@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.errors import PortError
+from engine.errors import InputError, PortError
 from engine.measuring import Tracker
 from engine.pipeline import PipelineConfig, Session
-from engine.types import U8, Frame, Mode
+from engine.types import U8, Frame, Layout, Mode
 from engine.worker import heap
 from engine.worker.changes import Change, controls_of
 from engine.worker.demo import BLANK, Performer, Ticker
@@ -129,6 +129,13 @@ class Live:
         if cast is not None or _kind(former) != _kind(spec):
             self._ask(spec, casts[-1] if casts else self._cast)
         return number
+
+    def layout(self, *, rest: bool) -> Layout:
+        """See Session.layout; for any thread."""
+        recipient = self._recipient
+        if recipient is None or not isinstance(recipient.session, Session):
+            raise InputError("layout: nothing was drawn yet; try again in a moment")
+        return recipient.session.layout(rest=rest)
 
     def close(self) -> None:
         """Nothing is delivered any more; the threads free what they hold and end."""

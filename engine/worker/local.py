@@ -33,6 +33,7 @@ from engine.worker.changes import checked, merged, parse, settled
 from engine.worker.interface import (
     BundleInfo,
     Delivery,
+    Look,
     SessionSpec,
     SourceInfo,
     Stamp,
@@ -43,6 +44,7 @@ from engine.worker.interface import (
     bundle_name,
 )
 from engine.worker.live import Live
+from engine.worker.looking import answered
 from engine.worker.offers import OpenBundle, first_kind
 from engine.worker.preparing import Preparing
 from engine.worker.servers import Servers
@@ -158,6 +160,10 @@ class LocalWorker(Worker):
             except WorkerError as error:
                 raise ConfigError(str(error)) from error
             return live.change(parsed, spec, cast)
+
+    def look(self, session: str, *, rest: bool = False) -> Future[Look]:
+        live = self._sessions.get(session)
+        return answered(session, None if live is None else lambda: live.layout(rest=rest))
 
     def close_session(self, session: str) -> None:
         with self._lock:

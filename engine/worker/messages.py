@@ -18,8 +18,8 @@ from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.changes import Change
 from engine.worker.interface import BundleInfo, DriverKind, SessionSpec, SourceInfo, Stamp
 
-MOST_BYTES = 1 << 16
-"""Longest message."""
+MOST_BYTES = 1 << 19
+"""Longest message: a session's controls with as many painted runs as there may be."""
 
 NO_STAMP = Stamp(0, 0.0)
 """For a picture that stands for no frame."""
@@ -217,6 +217,7 @@ def read_bundles(message: Message) -> tuple[BundleInfo, ...]:
                     "takes_source": frozenset(map(Mode, entry["takes_source"])),
                     "directions": tuple((name, low, high) for name, low, high in entry["directions"]),
                     "outputs": tuple(entry["outputs"]),
+                    "heeds": tuple(entry["heeds"]),
                 }
             )
             for entry in message.get("bundles", list)

@@ -61,7 +61,8 @@ def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
     takes = frozenset(mode for mode in modes if generator.takes_source(mode))
     folder = find_bundle(bundle)
     if folder is None:
-        return BundleInfo(name, _BUILT_IN.get(bundle, bundle), bundle, _OWN_LICENCE, modes, takes)
+        title = _BUILT_IN.get(bundle, bundle)
+        return BundleInfo(name, title, bundle, _OWN_LICENCE, modes, takes, heeds=_heeds(generator))
     manifest = read_manifest(folder)
     return BundleInfo(
         name,
@@ -70,11 +71,16 @@ def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
         manifest.licence,
         modes,
         takes,
-        aus=bool(manifest.parameters.aus),
+        aus="au_offsets" in generator.heeds,
         removes=REMOVAL in manifest.graphs,
         directions=getattr(generator, "directions", ()),
         outputs=getattr(generator, "outputs", ()),
+        heeds=_heeds(generator),
     )
+
+
+def _heeds(generator: Generator) -> tuple[str, ...]:
+    return tuple(sorted(generator.heeds))
 
 
 def first_kind(bundles: Sequence[BundleInfo]) -> tuple[str, Mode] | None:

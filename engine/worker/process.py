@@ -24,7 +24,8 @@ import cv2
 from engine.errors import MarotteError, WorkerError
 from engine.plans import policy
 from engine.worker import messages
-from engine.worker.interface import Delivery, SourceInfo, State, Worker, WorkerConfig, WorkerStatus
+from engine.worker.interface import Delivery, Look, SourceInfo, State, Worker, WorkerConfig, WorkerStatus
+from engine.worker.looking import look_fields
 from engine.worker.mailbox import Mailbox, attach_segment, close_segment, memory
 from engine.worker.messages import Message, Pipe
 
@@ -192,6 +193,7 @@ class _Process:
             "attach": self._attach,
             "change": self._change,
             "shut": self._shut,
+            "look": self._look,
             "add": self._add,
             "drop": self._drop,
         }
@@ -263,6 +265,19 @@ class _Process:
         room = self._rooms.pop(session, None)
         if room is not None:
             room.close()
+
+    def _look(self, message: Message) -> None:
+        assert self._worker is not None
+        number = message.get("number", int)
+
+        def done(future: Future[Look]) -> None:
+            try:
+                self.tell("looked", number=number, **look_fields(future.result()))
+            except Exception as error:  # told to whoever asked for it
+                self.tell("looked", number=number, **messages.error_fields(error))
+
+        found = self._worker.look(message.get("session", str), rest=message.get("rest", bool))
+        found.add_done_callback(done)
 
     def _add(self, message: Message) -> None:
         assert self._worker is not None

@@ -19,6 +19,7 @@ from engine.media import Limits, VideoReader, decode_picture
 from engine.media.header import kind_of
 from engine.media.planes import i420_of
 from engine.media.wording import one_line
+from engine.parsing.files import decode_labels, fitted_labels
 from engine.plug import Prepared
 from engine.source import Detector, Segmenter, best_frame, sources_from_picture
 from engine.types import U8, Frame, Mode, Source
@@ -32,6 +33,8 @@ KEPT = 12
 """Sources that no session shows and that are kept all the same, the last used ones: more than who asks for them
 remembers, so that this bound is met only where nobody drops any."""
 
+_LABELLED = b"marotte: a picture and its labels\n"
+_LENGTH_BYTES = 8
 _LONGEST_NAME = 120
 _MAGIC_BYTES = 32
 
@@ -70,15 +73,24 @@ class Finder:
 
         Raises InputError (DecodeError, TooLargeError, TooSmallError, NoFaceError), or what a network raises.
         """
-        name = shown_name(name)
+        name, whole = shown_name(name), data
         PICTURES.check_bytes(name, len(data))
-        rgb = fitted(self._picture(data, name, go_on), self._side)
+        data, given = _parted(data)
+        labels = None if given is None else decode_labels(given, f"labels of {name}")
+        stored = self._picture(data, name, go_on)
+        rgb = fitted(stored, self._side)
+        if labels is not None:
+            labels = fitted_labels(labels, stored.shape[1], stored.shape[0], name)
+            labels = fitted_labels(labels, rgb.shape[1], rgb.shape[0], name)
+            labels.setflags(write=False)
         go_on()
-        sources = sources_from_picture(rgb, self._detector, self._segmenter, name=name, faces=self._faces)
+        sources = sources_from_picture(
+            rgb, self._detector, self._segmenter, name=name, faces=self._faces, labels=labels
+        )
         still = i420_of(sources[0].rgb)
         still.setflags(write=False)
         size = (rgb.shape[1], rgb.shape[0])
-        return Ready(SourceInfo(id_of(data), name, size, len(sources), still), sources)
+        return Ready(SourceInfo(id_of(whole), name, size, len(sources), still), sources)
 
     def _picture(self, data: bytes, name: str, go_on: Callable[[], None]) -> U8:
         if kind_of(data[:_MAGIC_BYTES]) is not None:
@@ -91,6 +103,20 @@ def _watched(frames: Iterable[Frame], go_on: Callable[[], None]) -> Iterator[Fra
     for frame in frames:
         go_on()
         yield frame
+
+
+def with_labels(picture: bytes, labels: bytes) -> bytes:
+    """A picture's file and that of its labels as the bytes of one source."""
+    return _LABELLED + len(picture).to_bytes(_LENGTH_BYTES, "big") + picture + labels
+
+
+def _parted(data: bytes) -> tuple[bytes, bytes | None]:
+    """The picture and, where there are any, its labels."""
+    if not data.startswith(_LABELLED):
+        return data, None
+    start = len(_LABELLED) + _LENGTH_BYTES
+    end = start + int.from_bytes(data[start - _LENGTH_BYTES : start], "big")
+    return data[start:end], data[end:]
 
 
 def id_of(data: bytes) -> str:

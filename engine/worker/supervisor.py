@@ -28,6 +28,7 @@ from engine.worker.child import Child, Deliver
 from engine.worker.holdings import Holdings
 from engine.worker.interface import (
     BundleInfo,
+    Look,
     SessionSpec,
     SourceInfo,
     Stamp,
@@ -161,6 +162,15 @@ class ProcessWorker(Worker):
                 else:  # it is opened again once the process has the source
                     child.shut(session)
             return kept.changes
+
+    def look(self, session: str, *, rest: bool = False) -> Future[Look]:
+        child = self._pair.current
+        if child is not None and child.has(session):
+            with contextlib.suppress(WorkerError):
+                return child.look(session, rest=rest)
+        away: Future[Look] = Future()
+        away.set_exception(WorkerError("layout: the worker is busy or away; try again in a moment"))
+        return away
 
     def _settled(self, spec: SessionSpec, unknown: type[MarotteError]) -> SessionSpec:
         """As it is offered, its sources the last used ones. Raises `unknown` where one is not here, or ConfigError."""

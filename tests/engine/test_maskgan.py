@@ -545,3 +545,43 @@ def test_a_brush_paints_on_the_layout_and_moves_with_the_head(opened: Opened) ->
     assert not count(layout_of(generator, portrait(), face_at(110, 80)), Part.EAR_R)
     with pytest.raises(InputError, match="painted"):
         layout_of(generator, portrait(), face_at(100, 80), painted=((1, 7),))
+
+
+def test_what_a_brush_paints_on_is_what_was_drawn_without_the_painting(opened: Opened) -> None:
+    """Of an edit the picture's own square; of a puppet the portrait as it moved, and on request as it lies there."""
+    painted = np.full((32, 32), KEEP, np.uint8)
+    painted[18:21, 11:14] = Part.EAR_R
+    controls = Controls(painted=encode(painted))
+    edit = session(opened, Scripted((face_at(100, 80),)), mode=Mode.EDIT, controls=controls)
+    with pytest.raises(InputError, match="nothing was drawn yet"):
+        edit.layout()
+    edit.step(frame_at(0))
+    layout = edit.layout()
+    assert layout.rgb.shape == (SIZE, SIZE, 3)
+    assert not count(layout.labels, Part.EAR_R)
+    assert (layout.labels == layout_of(opened[0], None, face_at(100, 80))).mean() > 0.99
+    expected = 0.5 * CELEBAMASK.palette[Part.EAR_R].astype(float)
+    assert np.abs(np.diff(layout.rgb[38, 24] - expected)).max() <= 3, "the picture has the painting in it"
+
+    source = portrait()
+    puppet = session(opened, Scripted((face_at(130, 80),)), [source], controls=controls)
+    still = puppet.layout(rest=True)
+    puppet.step(frame_at(0))
+    assert (puppet.layout(rest=True).labels == still.labels).all()
+    assert (still.rgb == 90).all()
+    assert count(still.labels, Part.SKIN) > 200
+    now = puppet.layout()
+    assert (now.labels == Part.SKIN).sum() == pytest.approx(count(still.labels, Part.SKIN), rel=0.1)
+    assert np.abs(now.rgb[38, 24] - 0.5 * (CELEBAMASK.palette[Part.EAR_R] + 90.0)).max() <= 8
+
+
+def test_labels_that_come_with_a_picture_are_taken_for_its_layout(full: Opened, opened: Opened) -> None:
+    """Before the parser and before what is drawn from points; cut as the picture is, by whole classes."""
+    given = np.full((SIDE, SIDE), Part.HAT, np.uint8)
+    given[:, : SIDE // 2] = Part.SKIN
+    for one in (full, opened):
+        prepared = one[0].prepare(replace(portrait(), labels=given), Mode.PUPPET)
+        assert set(np.unique(prepared.template.labels)) == {Part.SKIN, Part.HAT}
+        assert prepared.template.labels[SIZE // 2, 2] == Part.SKIN
+        assert prepared.template.labels[SIZE // 2, -3] == Part.HAT
+        assert prepared.style["beta"].mean() == pytest.approx((1 + 14) / 2 / 18, abs=0.05)

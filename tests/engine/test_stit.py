@@ -12,7 +12,7 @@ import pytest
 
 from engine.align.live import FaceAligner
 from engine.crop import factor_of
-from engine.errors import ConfigError, ManifestError
+from engine.errors import ConfigError, InputError, ManifestError
 from engine.features import landmarks68
 from engine.features.shape import fit_shape
 from engine.generators import open_generator
@@ -205,6 +205,23 @@ def test_a_puppet_shows_what_the_driver_changes_against_its_neutral(opened: Open
     assert np.abs(out.rgb[far < DISC - 0.02] - expected).max() <= 2
 
 
+def test_a_puppets_motion_has_a_gain(opened: Opened) -> None:
+    """person + gain * (driver - driver at rest): none of it at 0, and twice as much at 2."""
+    source = donor_source(60)
+    far = away(source.rgb.shape, source.face)
+    for gain in (0.0, 0.5, 2.0):
+        session = Session(
+            Scripted((FACE,)), *opened, [source], neutral=rest(), controls=Controls(motion=gain)
+        )
+        for k in range(3):
+            session.step(frame_at(k, BIG))
+        other = frame_at(3, BIG)
+        other.rgb[...] = np.array(HUE) - (20, 0, 0)
+        out, _ = session.step(other)
+        expected = levels(np.array(PERSON) - (gain * 20 / 127.5, 0.0, 0.0))
+        assert np.abs(out.rgb[far < DISC - 0.02] - expected).max() <= 2, gain
+
+
 def test_the_size_of_the_picture_can_be_chosen(opened: Opened) -> None:
     """The smallest that is no smaller than asked; a size that the bundle has not is an error of its entry alone."""
     generator, runner = opened
@@ -220,7 +237,7 @@ def test_the_size_of_the_picture_can_be_chosen(opened: Opened) -> None:
         assert answer["picture"].shape == (1, 3, side, side)
         assert "expected one of 64, 32" in str(wrong)
         assert "'image': missing" in str(missing)
-    assert {"directions", "output_size"} == generator.heeds
+    assert {"directions", "output_size", "motion"} == generator.heeds
     small = edited(opened, frame_at(0, BIG), output_size=32, directions={"warm": -1.0})
     large = edited(opened, frame_at(0, BIG), directions={"warm": -1.0})
     assert np.abs(small.astype(int) - large).max() <= 8
@@ -371,3 +388,9 @@ def test_ports_have_the_encoders_size(opened: Opened) -> None:
     (ports,) = edit_session(opened, Scripted((FACE,))).observe(frame_at(0, BIG)).ports
     assert isinstance(opened[1], StitRunner)
     assert (ports["image"].shape, ports["parsed"].shape) == ((1, ENCODER, ENCODER, 3), (1, SIZE, SIZE, 3))
+
+
+def test_a_system_without_layouts_says_so(opened: Opened) -> None:
+    """There is nothing to paint on."""
+    with pytest.raises(InputError, match="choose a system that does"):
+        edit_session(opened, Scripted((FACE,))).layout()

@@ -388,7 +388,15 @@ def test_what_crosses_to_the_worker_process_comes_back_as_it_was() -> None:
     offered = (
         BundleInfo("both", "Both", "ganimation", "CC0-1.0", tuple(Mode), frozenset({Mode.EDIT}), False, True),
         BundleInfo("one", "One", "mesh_flow", "Apache-2.0"),
-        BundleInfo("two", "Two", "stit", "CC0-1.0", directions=(("smile", -1.0, 1.5),), outputs=(64, 32)),
+        BundleInfo(
+            "two",
+            "Two",
+            "stit",
+            "CC0-1.0",
+            directions=(("smile", -1.0, 1.5),),
+            outputs=(64, 32),
+            heeds=("motion",),
+        ),
     )
     crossed = _crossed("ready", text="", bundles=[messages.bundle_fields(info) for info in offered])
     assert messages.read_bundles(crossed) == offered

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError, NoFaceError, WorkerError
+from engine.parsing.runs import MOST_RUNS
 from engine.worker import mailbox, messages
 from engine.worker.child import Child
 from engine.worker.holdings import SOURCES_KEPT
@@ -596,6 +597,7 @@ import os, signal, sys, time, threading
 sys.path.insert(0, {project!r})
 print("once", flush=True)
 from pathlib import Path
+from engine.parsing.runs import MOST_RUNS
 from engine.worker import mailbox, messages
 from engine.worker.interface import SessionSpec, State, WorkerConfig
 from engine.worker.process import _Process
@@ -715,3 +717,31 @@ def test_a_session_that_ended_before_it_was_opened_is_told_once() -> None:
     for _ in range(20):
         inside._carry_out(messages.unpack(messages.pack("change", session="s", change={"smoothing": 1.0})))
     assert [(message.kind, message.get("command", str)) for message in told.sent] == [("trouble", "open")]
+
+
+def test_the_largest_painting_and_layout_cross_and_outlive_a_process(
+    watched: Callable[..., Watched],
+) -> None:
+    """As many runs as are read reach the process and, when it was killed, the next one; its layout comes back; and who
+    asks a process that stops is told."""
+    one = watched(spare=True, **PATIENT).ready().session()
+    one.next()
+    side = 512
+    painted = [[index % 19, 1] for index in range(MOST_RUNS - 1)]
+    painted.append([0, side * side - (MOST_RUNS - 1)])
+    number = one.worker.change("s", {"controls": {"painted": painted}})
+    assert painted_of(one.next(changes=number)) == MOST_RUNS
+    assert len(one.worker.look("s").result(LONG_S).labels) == 128 * 128
+    assert one.worker.look("s", rest=True).result(LONG_S).picture == b"rest"
+    one.faults.switch("no answer")
+    waiting = one.worker.look("s")
+    one.kill()
+    assert isinstance(waiting.exception(LONG_S), WorkerError)
+    assert painted_of(one.next(changes=number)) == MOST_RUNS
+    assert isinstance(one.worker.look("another").exception(LONG_S), WorkerError)
+    assert one.restarts() == {"crashed": 1}
+
+
+def painted_of(delivery: Any) -> int:
+    high, low = delivery.planes[0, 5:7].tolist()
+    return 256 * high + low

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import ModelError, NoFaceError
+from engine.errors import InputError, ModelError, NoFaceError
 from engine.types import FrameReport, Outcome
 from engine.worker.changes import merged, parse
-from engine.worker.interface import BundleInfo, Delivery, SourceInfo, Stamp, State, WorkerStatus
+from engine.worker.interface import BundleInfo, Delivery, Look, SourceInfo, Stamp, State, WorkerStatus
 from engine.worker.mailbox import Mailbox
 
 SIDE = 64
@@ -55,8 +55,8 @@ class Faults:
 
 
 class FakeWorker:
-    """Shows each frame's first value as a grey picture, whose first four bytes are this process's number and whose
-    fifth is ten times the smoothing; obeys its faults."""
+    """Shows each frame's first value as a grey picture, whose first four bytes are this process's number, whose
+    fifth is ten times the smoothing and whose next two count the painted runs; obeys its faults."""
 
     def __init__(self, config: Any, faults: Faults) -> None:
         self._config, self._faults = config, faults
@@ -125,6 +125,16 @@ class FakeWorker:
         self._sessions[session] = spec, deliver
         return self._changes[session]
 
+    def look(self, session: str, *, rest: bool = False) -> Future[Look]:
+        """A layout as large as any may be; never an answer where that is the fault."""
+        found: Future[Look] = Future()
+        if session not in self._sessions:
+            found.set_exception(InputError("layout: nothing was drawn yet"))
+        elif not self._faults.on("no answer"):
+            runs = tuple((index % 19, 1) for index in range(128 * 128))
+            found.set_result(Look(b"rest" if rest else bytes(60_000), runs))
+        return found
+
     def close_session(self, session: str) -> None:
         self._sessions.pop(session, None)
 
@@ -143,6 +153,8 @@ class FakeWorker:
                 planes = np.full((SIDE * 3 // 2, SIDE), rgb[0, 0, 0], np.uint8)
                 planes[0, :4] = np.frombuffer(np.uint32(os.getpid()).tobytes(), np.uint8)
                 planes[0, 4] = round(spec.smoothing * 10)
+                painted = len(spec.controls.get("painted", ()))
+                planes[0, 5:7] = divmod(painted, 256)
                 if self._faults.once("odd picture"):
                     planes = planes[:10]
                 if self._faults.once("odd size"):

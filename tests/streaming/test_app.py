@@ -68,16 +68,17 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert info["limits"] == {"upload_bytes": MOST_UPLOAD_BYTES, "statement": 300, "sessions": 2, "donors": 4}
     assert info["bundles"][1] == {
         "name": "swap", "title": "A swap", "system": "geogan", "licence": "CC0-1.0", "aus": False,
-        "directions": [], "outputs": [],
+        "directions": [], "outputs": [], "heeds": [],
         "modes": {"edit": {"takes_source": True, "removes": True}},
     }  # fmt: skip
     assert info["expressions"]["happiness"] == {"AU06": 1.0, "AU12": 1.0}
+    assert (len(info["parts"]), info["parts"][13]) == (19, {"name": "hair", "colour": [0, 0, 204]})
     assert info["edit"] is False
     assert (info["codec"], info["pass_through"], info["driver_pixels"]) == ("auto", False, False)
     assert (info["ice_servers"], info["worker"]) == ([], "ready")
     assert set(info) == {
         "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "driver_pixels", "ice_servers",
-        "limits", "worker", "bundles", "expressions", "edit",
+        "limits", "worker", "bundles", "parts", "expressions", "edit",
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from engine.features.doubts import doubts
 from engine.generators.feather import feather
 from engine.generators.maskgan import changes
 from engine.generators.maskgan.networks import PictureGraphs
-from engine.generators.maskgan.placing import kept, placed
+from engine.generators.maskgan.placing import kept, labels_in, placed, seen_from
 from engine.generators.maskgan.runner import ROUGH, nearest
 from engine.generators.maskgan.template import Template, moved, template_of
 from engine.generators.motion.transfer import check_shape, expression, transfer
@@ -34,7 +34,21 @@ from engine.parsing.runs import KEEP, decode
 from engine.parsing.steady import SteadyProbabilities
 from engine.plug import Ports
 from engine.smooth import MaskSmoother
-from engine.types import F32, F64, U8, Controls, Crop, Drive, FaceShape, Gaze, Mode, Patch, Signal, Source
+from engine.types import (
+    F32,
+    F64,
+    U8,
+    Controls,
+    Crop,
+    Drive,
+    FaceShape,
+    Gaze,
+    Layout,
+    Mode,
+    Patch,
+    Signal,
+    Source,
+)
 
 MOVED, PAINTED, BRUSHED = 0.012, 0.2, 0.005
 """Share of the square's side by which a part is to move, amount of brows, hair or glasses, and share of the square that
@@ -68,13 +82,17 @@ class PreparedFace:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Now:
     """The drive at hand. canvas: what is pasted on. crop: canvas to network. own: the layout of the canvas there.
-    labels: the layout that is drawn. uncovered: (S, S), 1 where nothing stands before the face, None everywhere."""
+    labels: the layout that is drawn. beneath: that layout in the square that moves with the head, without what is
+    painted. view: from network to that square, None where they are one. uncovered: (S, S), 1 where nothing stands
+    before the face, None everywhere."""
 
     canvas: U8
     crop: Crop
     own: U8
     labels: U8
+    beneath: U8
     time_s: float
+    view: F64 | None = None
     uncovered: F32 | None = None
 
 
@@ -82,7 +100,7 @@ class _Now:
 class FaceState:
     """One session's face. steady: the square about the head. layout, region: filters over time. style: of the driver's
     own face, and `covered` how much of it was hidden then. change: what the last edit asked for, 1 is to be
-    seen. brush: what is painted, as runs and as labels."""
+    seen. brush: what is painted, as runs and as labels. drawn: the last drive that was drawn, and its picture."""
 
     prepared: PreparedFace
     donors: tuple[PreparedFace, ...]
@@ -95,6 +113,7 @@ class FaceState:
     change: float = 0.0
     brush: tuple[tuple[tuple[int, int], ...], U8] | None = None
     now: _Now | None = None
+    drawn: tuple[_Now, U8] | None = None
 
     def start_anew(self) -> None:
         """Another face: nothing of the one before is kept."""
@@ -142,7 +161,7 @@ class Maskgan:
             return PreparedFace(None, mode)
         crop = crop_of(self._parameters.crop.rule, source.face.points, self._size)
         image, points = cut(source.rgb, crop)[None], points_in(crop, source.face.points)
-        labels = self._pictures.parse(image)
+        labels = self._pictures.parse(image) if source.labels is None else labels_in(source.labels, crop)
         notes = doubts(source.rgb, source.face, source.name)
         if labels is None:
             person = None if source.person is None else cut(source.person, crop)
@@ -183,6 +202,20 @@ class Maskgan:
         """See engine.pipeline.Session: whether the last `inputs` asked for a change that has to be seen."""
         return state.change >= 1.0
 
+    def layout(self, state: FaceState, *, rest: bool = False) -> Layout | None:
+        """What a brush paints on, as it was drawn last; None before anything was. rest: a portrait as it lies there.
+        For any thread."""
+        one = state.prepared
+        if rest and one.mode is Mode.PUPPET and one.source and one.crop and one.template:
+            view = SteadyCrop(self._parameters.crop.rule, self._size).follow(one.template.shape).matrix
+            return seen_from(view, Layout(cut(one.source.rgb, one.crop), one.template.labels))
+        if state.drawn is None:
+            return None
+        now, rgb = state.drawn
+        if now.view is None:
+            return Layout(rgb, now.beneath)
+        return Layout(seen_from(now.view, Layout(rgb, now.labels)).rgb, now.beneath)
+
     def patch(self, state: FaceState, outputs: Ports) -> Patch:
         size, now = self._size, state.now
         if now is None:
@@ -195,6 +228,7 @@ class Maskgan:
             np.uint8
         )  # rounded by cutting off
         rgb = np.ascontiguousarray(levels.transpose(1, 2, 0))
+        state.drawn = now, rgb
         labels = outputs.get("labels")
         mask = self._mask(state, now, now.labels if labels is None else labels[0])
         return _at_most(rgb, mask, now)
@@ -208,7 +242,7 @@ class Maskgan:
         target = kept(target, own.shape, self._size)
         rigid = FaceShape(own.shape.local, target.rotation, target.scale, target.translation)
         view = state.steady.follow(rigid).matrix
-        labels = self._laid(state, own, target, drive, view)
+        labels, beneath = self._laid(state, own, target, drive, view)
         back = cv2.warpAffine(
             labels,
             view,
@@ -218,7 +252,8 @@ class Maskgan:
             borderValue=(_NO_LABEL,),
         )
         labels = np.where(back == _NO_LABEL, own.labels, back).astype(np.uint8)
-        return _Now(one.source.rgb, one.crop, own.labels, labels, drive.frame.time_s), one.style
+        now = _Now(one.source.rgb, one.crop, own.labels, labels, beneath, drive.frame.time_s, view)
+        return now, one.style
 
     def _edit(self, state: FaceState, drive: Drive) -> tuple[_Now, Ports]:
         frame, features, controls = drive.frame, drive.features, drive.controls
@@ -240,15 +275,15 @@ class Maskgan:
             template = donor
             local = expression(donor.shape.local, shape.local, drive.neutral, controls)
         target = FaceShape(local, shape.rotation, shape.scale, shape.translation)
-        labels = self._laid(state, template, target, drive, None)
+        labels, beneath = self._laid(state, template, target, drive, None)
         state.change = self._asked(state, drive, shape, target)
         uncovered = None if hidden is None else 1.0 - hidden
-        return _Now(frame.rgb, crop, own, labels, frame.time_s, uncovered), style
+        return _Now(frame.rgb, crop, own, labels, beneath, frame.time_s, None, uncovered), style
 
     def _laid(
         self, state: FaceState, template: Template, target: FaceShape, drive: Drive, view: F64 | None
-    ) -> U8:
-        """The steady layout of the target by the controls, uint8 (S, S)."""
+    ) -> tuple[U8, U8]:
+        """The steady layout of the target by the controls, uint8 (S, S), and the same before the brush."""
         amounts = drive.controls.layout
         local = changes.reshaped(target.local, amounts)
         shape = FaceShape(local, target.rotation, target.scale, target.translation)
@@ -260,9 +295,8 @@ class Maskgan:
             points = points_in(Crop(view, self._size), points)
         labels = changes.repainted(labels, points, amounts)
         brush = self._brush(state, drive.controls)
-        if brush is not None:
-            labels = np.where(brush == KEEP, labels, brush)
-        return state.layout.update(Parsing(labels, CELEBAMASK), drive.frame.time_s).labels
+        painted = labels if brush is None else np.where(brush == KEEP, labels, brush)
+        return state.layout.update(Parsing(painted, CELEBAMASK), drive.frame.time_s).labels, labels
 
     def _brush(self, state: FaceState, controls: Controls) -> U8 | None:
         """What is painted, uint8 (S, S), KEEP where nothing is; None for nothing at all."""
@@ -279,11 +313,7 @@ class Maskgan:
             return parsed
         if drawn is None:
             raise InputError(f"{self.name}: got a drive without parsing; ask for what the generator needs")
-        labels = cv2.warpAffine(
-            drawn.of(CELEBAMASK), crop.matrix, (crop.size, crop.size), flags=cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
-        return np.asarray(labels, np.uint8)
+        return labels_in(drawn.of(CELEBAMASK), crop)
 
     def _style(self, state: FaceState, drive: Drive, image: U8, own: U8, hidden: F32 | None) -> Ports:
         """The last donor's, or that of the first clear frame of this face."""

@@ -40,6 +40,7 @@ class MeshFlow:
         "remove",
         "directions",
         "output_size",
+        "motion",
         "layout",
         "donor_layout",
         "donor_style",

@@ -95,7 +95,11 @@ class Stit:
         self.needs = frozenset({Signal.SHAPE, Signal.OCCLUSION} | drawn)
         self.directions = person.reaches()
         self.outputs = person.outputs if len(person.outputs) > 1 else ()
-        offered = {"directions": self.directions, "output_size": self.outputs}
+        offered = {
+            "directions": self.directions,
+            "output_size": self.outputs,
+            "motion": Mode.PUPPET in self.modes,
+        }
         self.heeds = frozenset(name for name, choices in offered.items() if choices)
 
     def takes_source(self, mode: Mode) -> bool:
@@ -143,6 +147,7 @@ class Stit:
         }
         if puppet and state.neutral.codes is not None:
             ports["neutral"] = state.neutral.codes
+            ports["motion"] = np.full((1, 1), drive.controls.motion, np.float32)
         if self._parsing is not None and not puppet:
             ports["parsed"] = brought_to(picture, self._side)[None].copy()
         return ports

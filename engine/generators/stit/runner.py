@@ -4,6 +4,7 @@ Ports of an entry: `image` (1, E, E, 3) uint8, the aligned crop at the encoder's
 (1, 1), as of the graph `moving`; `output` (1,) int64, the side of the picture that is wanted; and where they are known
 
 - `neutral` (1, rows, w), the driver's codes at rest; without it the codes of the image itself are taken;
+- `motion` (1, 1), by how much the codes are to differ from `neutral` of what they do: 1 where it is not given;
 - `parsed` (1, P, P, 3) uint8, what the parser looks at; without it, the synthesised picture.
 
 Answered by `ws`, `moved`, `picture` (1, 3, S, S), about -1..1, and where there is a parser `labels` (1, P, P) uint8.
@@ -109,10 +110,11 @@ class StitRunner:
     def _move(self, faces: Sequence[_Face]) -> None:
         for face in faces:
             ws = face.found["ws"]
+            neutral = face.ports.get("neutral", ws)
             entry = {
-                "ws": ws,
+                "ws": _scaled(ws, neutral, face.ports.get("motion")),
                 "strengths": face.ports["strengths"],
-                "neutral": face.ports.get("neutral", ws),
+                "neutral": neutral,
                 "puppet": face.ports["puppet"],
             }
             try:
@@ -149,6 +151,13 @@ class StitRunner:
                 face.error = labels
             else:
                 face.found["labels"] = labels
+
+
+def _scaled(ws: NDArray[Any], neutral: NDArray[Any], motion: NDArray[Any] | None) -> NDArray[Any]:
+    """neutral + motion * (ws - neutral), and the codes themselves, to the bit, at 1."""
+    if motion is None or motion[0, 0] == 1.0:
+        return ws
+    return np.asarray(neutral + motion[0, 0] * (ws - neutral), np.float32)
 
 
 def pixels(picture: F32) -> U8:
