@@ -116,8 +116,9 @@ class Losses:
     """Weights. features, perceptual_weight: lambda_feat and lambda_percept. perceptual: which distance; vgg19: file of
     its weights. reconstruction: L1 to the picture where the mask is its own; officially none. parts: how many times
     more of it the pixels of eyes, brows, lips and mouth cost, in the layout or in that of the style: an eye that shuts
-    is in the latter alone. critic: factor on the sum of the critic's real and fake terms; the release has no loop,
-    pix2pixHD, from which it comes, takes half."""
+    is in the latter alone. colours: L1 between the mean colours of every part, which a sum over pixels hardly feels;
+    officially none. critic: factor on the sum of the critic's real and fake terms; the release has no loop, pix2pixHD,
+    from which it comes, takes half."""
 
     adversarial: float = 1.0
     features: float = 10.0
@@ -126,12 +127,20 @@ class Losses:
     vgg19: str = ""
     reconstruction: float = 0.0
     parts: float = 0.0
+    colours: float = 0.0
     critic: float = 0.5
 
     def __post_init__(self) -> None:
-        at_least(
-            self, 0.0, "adversarial", "features", "perceptual_weight", "reconstruction", "parts", "critic"
+        weights = (
+            "adversarial",
+            "features",
+            "perceptual_weight",
+            "reconstruction",
+            "parts",
+            "colours",
+            "critic",
         )
+        at_least(self, 0.0, *weights)
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,14 @@ def reconstruction(pair: Pair, fake: Tensor, parts: float) -> Tensor:
     return (away * (1 + parts * seen)).mean()
 
 
+def colours(pair: Pair, fake: Tensor) -> Tensor:
+    """L1 between the mean colours of a part in both pictures; mean over the parts that a layout shows."""
+    pixels = pair.planes.sum((2, 3))
+    sums = torch.einsum("bchw,bkhw->bck", pair.planes, fake - pair.image)
+    away = (sums / pixels.clamp(min=1)[..., None]).abs().mean(2)
+    return away.sum() / (pixels > 0).sum()
+
+
 def total(terms: Mapping[str, Tensor]) -> Tensor:
     """Their sum."""
     return torch.stack([term.float() for term in terms.values()]).sum()
@@ -156,6 +164,8 @@ def mapping_step(networks: Networks, pair: Pair, weights: Losses, turn: Turn, cl
         given = given_terms(critic, pair, fake, distance, weights)
     if weights.reconstruction:
         given["reconstruction"] = weights.reconstruction * reconstruction(pair, fake, weights.parts)
+    if weights.colours:
+        given["colours"] = weights.colours * colours(pair, fake)
     turn.descend(total(given), "generator", clip=clip)
     return _named("critic", judged) | _named("generator", given)
 

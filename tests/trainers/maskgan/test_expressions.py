@@ -82,6 +82,25 @@ def test_the_step_takes_the_recipes_parts() -> None:
     assert float(expected) > 5.0 * float(reconstruction(given, fake, 0.0))
 
 
+def test_a_parts_mean_colour_costs_the_same_however_small_it_is() -> None:
+    """One pixel of an eye and all of the skin, each off by 1 in one of three colours: a third each, mean over both."""
+    image = torch.zeros(1, 3, SIDE, SIDE)
+    planes = _layout(l_eye=(1, 2))
+    eye = image.clone()
+    eye[:, 0, 1, 2] = 1.0
+    shown = int((planes.sum((2, 3)) > 0).sum())
+    assert float(step.colours(Pair(planes, image), eye)) == pytest.approx(1 / 3 / shown)
+    assert float(step.colours(Pair(planes, image), image + 1)) == pytest.approx(1.0)
+
+
+def test_noise_that_keeps_the_mean_colour_costs_nothing_of_it() -> None:
+    """Light and dark pixels of one part cancel out."""
+    image = torch.zeros(1, 3, SIDE, SIDE)
+    fake = image.clone()
+    fake[..., 2, 1], fake[..., 2, 2] = 1.0, -1.0
+    assert float(step.colours(Pair(_layout(), image), fake)) == pytest.approx(0.0, abs=1e-7)
+
+
 def _faces(eyes: Sequence[int], bases: Sequence[int], persons: Sequence[str]) -> Faces:
     """Pictures whose grey is their index, each with so many pixels of an eye in its layout, all hair below."""
 
