@@ -124,6 +124,38 @@ export async function hasSource(source) {
 }
 
 /**
+ * What a session draws: the picture as JPEG in base 64, and its layout as runs (painting.js).
+ *
+ * @param {string} session
+ * @param {boolean} rest the portrait as it lies there
+ * @returns {Promise<{picture: string, labels: unknown}>}
+ */
+export async function readLayout(session, rest) {
+  return JSON.parse(await ask(`/api/sessions/${encodeURIComponent(session)}/layout${rest ? "?rest=1" : ""}`));
+}
+
+/**
+ * @param {string} session
+ * @param {[number, number][]} runs what is painted from now on; none: nothing
+ */
+export async function sendPainting(session, runs) {
+  const headers = { "Content-Type": "application/json" };
+  await ask(`/api/sessions/${encodeURIComponent(session)}/painting`, { method: "PUT", headers, body: JSON.stringify(runs) });
+}
+
+/**
+ * Has a label picture read.
+ *
+ * @param {File} file
+ * @returns {Promise<unknown>} its runs
+ */
+export async function readLabels(file) {
+  const headers = { "Content-Type": "application/octet-stream" };
+  const path = `/api/labels?${new URLSearchParams({ name: file.name })}`;
+  return JSON.parse(await ask(path, { method: "POST", headers, body: file })).labels;
+}
+
+/**
  * Sends a picture. XMLHttpRequest, because fetch does not tell how far an upload is.
  *
  * @param {Blob} file
@@ -131,12 +163,14 @@ export async function hasSource(source) {
  * @param {string} statement one line: who allows the use of this picture
  * @param {(share: number) => void} sent 0 .. 1
  * @param {AbortSignal} signal
+ * @param {Blob | null} labels its layout, as a label picture
  * @returns {Promise<SourceInfo>}
  */
-export function uploadSource(file, name, statement, sent, signal) {
+export function uploadSource(file, name, statement, sent, signal, labels = null) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", `/api/sources?${new URLSearchParams({ name, statement })}`);
+    const counted = labels ? { labels: String(labels.size) } : undefined;
+    request.open("POST", `/api/sources?${new URLSearchParams({ name, statement, ...counted })}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.onprogress = (event) => sent(event.total ? event.loaded / event.total : 0);
     request.onload = () => {
@@ -146,6 +180,6 @@ export function uploadSource(file, name, statement, sent, signal) {
     request.onerror = () => reject(refusal(0, ""));
     request.onabort = () => reject(new DOMException("The upload was stopped.", "AbortError"));
     signal.addEventListener("abort", () => request.abort(), { once: true });
-    request.send(file);
+    request.send(labels ? new Blob([file, labels]) : file);
   });
 }

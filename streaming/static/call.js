@@ -78,6 +78,11 @@ export class Call {
     await this.#link?.replaceTrack(track);
   }
 
+  /** The session that answers now, or null between two links. */
+  get session() {
+    return this.#openedAt ? (this.#link?.session ?? null) : null;
+  }
+
   /** The browser's own figures, or null between two links. */
   async stats() {
     return this.#link ? await this.#link.peer.getStats() : null;

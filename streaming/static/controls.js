@@ -1,9 +1,11 @@
 import { button, make, part, select } from "./elements.js";
+import { LayoutFields } from "./layout.js";
 import { recall, remember } from "./memory.js";
+import { slider, spellCalm, spellGain, spellOffset, spellShare } from "./slider.js";
 
 /** @import {BundleInfo, Change, Controls, Info, Message} from "./messages.js" */
 
-/** @typedef {"pose" | "mouth" | "eyes" | "brows" | "gaze"} Gain */
+/** @typedef {"pose" | "mouth" | "eyes" | "brows" | "gaze" | "motion"} Gain */
 /** @typedef {"absolute_mouth" | "absolute_eyes" | "absolute_gaze"} Absolute */
 
 /** @type {[Gain, string][]} */
@@ -13,7 +15,11 @@ const GAINS = [
   ["eyes", "Eyelids"],
   ["brows", "Brows"],
   ["gaze", "Gaze"],
+  ["motion", "All motion"],
 ];
+
+/** What an edit leaves as it is, or has not. @type {Gain[]} */
+const PUPPETS = ["pose", "gaze", "motion"];
 
 /** @type {[Absolute, string][]} */
 const ABSOLUTES = [
@@ -44,6 +50,9 @@ export const ACTION_UNITS = [
   ]],
 ];
 
+/** What is off until it is asked for. @type {("remove" | "donor_layout" | "donor_style" | "project")[]} */
+const SWITCHES = ["remove", "donor_layout", "donor_style", "project"];
+
 const NEUTRAL = "neutral";
 const INTENSITY = 0.7;
 
@@ -54,12 +63,16 @@ const LEAST_GAP_MS = 33; // the server hears 60 messages a second; half of them 
 /** @returns {Controls} */
 export function neutralControls() {
   return {
-    pose: 1, mouth: 1, eyes: 1, brows: 1, gaze: 1,
+    pose: 1, mouth: 1, eyes: 1, brows: 1, gaze: 1, motion: 1,
     absolute_mouth: true, absolute_eyes: true, absolute_gaze: true,
     au_offsets: Object.fromEntries(ACTION_UNITS.flatMap(([, units]) => units.map(([name]) => [name, 0]))),
     remove: false,
     directions: {},
     output_size: 0,
+    layout: {},
+    donor_layout: false,
+    donor_style: false,
+    project: false,
   };
 }
 
@@ -75,7 +88,8 @@ function remembered(names) {
   for (const [gain] of GAINS) controls[gain] = within(old?.[gain], 0, MOST_GAIN) ?? controls[gain];
   for (const [name] of ABSOLUTES) controls[name] = old?.[name] !== false;
   for (const name of Object.keys(controls.au_offsets)) controls.au_offsets[name] = within(old?.au_offsets?.[name], -1, 1) ?? 0;
-  controls.remove = old?.remove === true;
+  for (const name of SWITCHES) controls[name] = old?.[name] === true;
+  for (const [name, amount] of Object.entries(old?.layout ?? {})) controls.layout[name] = within(amount, -1, 1) ?? 0;
   for (const [name, strength] of Object.entries(old?.directions ?? {})) controls.directions[name] = within(strength, -100, 100) ?? 0;
   controls.output_size = within(old?.output_size, 0, 4096) ?? 0;
   const name = names.find((one) => one === expression?.name) ?? NEUTRAL;
@@ -89,44 +103,6 @@ function remembered(names) {
  */
 const within = (value, least, most) => (typeof value === "number" && value >= least && value <= most ? value : undefined);
 
-/**
- * One labelled slider.
- *
- * @param {{name: string, label: string, code?: string, facs?: string, least: number, most: number, rest: number, value: number}} shape
- * @param {(value: string) => string} spell
- * @param {(value: number) => void} moved
- */
-function slider({ name, label, code, facs, least, most, rest, value: now }, spell, moved) {
-  const row = make("div", "slider");
-  const title = make("label", "", label);
-  if (code) title.title = `Called ${code} (action unit ${Number(code.slice(2))}, ${facs}) where faces are measured`;
-  if (facs) title.append(make("small", "", facs));
-  const range = make("input");
-  range.id = title.htmlFor = `slider-${name}`;
-  Object.assign(range, { type: "range", min: String(least), max: String(most), step: "0.05", value: String(now) });
-  const value = make("output");
-  const show = () => {
-    value.textContent = spell(range.value);
-    range.setAttribute("aria-valuetext", spell(range.value));
-    row.dataset.set = String(Number(range.value) !== rest);
-  };
-  range.oninput = () => {
-    show();
-    moved(Number(range.value));
-  };
-  row.append(...(code ? [title, range, value] : [title, value, range]));
-  const reset = () => {
-    range.value = String(rest);
-    show();
-  };
-  range.ondblclick = () => {
-    reset();
-    moved(rest);
-  };
-  show();
-  return { row, reset };
-}
-
 /** The live controls: what is set, and how it gets to the server, at most one change per animation frame. */
 export class ControlDesk {
   #seq = 0;
@@ -136,6 +112,9 @@ export class ControlDesk {
   #dirty = new Set();
   /** @type {(() => void)[]} */
   #resets = [];
+  /** @type {Map<string, HTMLElement>} */
+  #motions = new Map(); // the rows of gains and absolutes
+  #layouts = false; // what is chosen draws by layouts, where a server that is told nothing takes its donors'
 
   /**
    * @param {Info} info
@@ -153,12 +132,13 @@ export class ControlDesk {
     this.#buildMotion();
     if (names.length) this.#buildExpressions(names);
     this.#buildOffsets();
+    this.layouts = new LayoutFields(controls, () => this.#mark("controls"));
   }
 
   /** Everything that is set, for a channel that has just opened. */
   announce() {
     const rest = JSON.stringify(neutralControls());
-    if (JSON.stringify(this.controls) !== rest) this.#mark("controls");
+    if (this.#layouts || JSON.stringify(this.controls) !== rest) this.#mark("controls");
     if (this.smoothing !== 1) this.#mark("smoothing");
     if (this.expression.name !== NEUTRAL) this.#mark("expression");
   }
@@ -179,7 +159,11 @@ export class ControlDesk {
    * @param {BundleInfo | null} bundle
    */
   offer(bundle) {
-    const { directions = [], outputs = [] } = bundle ?? {};
+    const { directions = [], outputs = [], heeds } = bundle ?? {};
+    for (const [name, row] of this.#motions) row.hidden = heeds ? !heeds.includes(name) : name === "motion";
+    this.layouts.offer(heeds ?? []);
+    this.#layouts = heeds?.includes("donor_layout") ?? false;
+    if (this.#layouts) this.#mark("controls");
     const rows = directions.map(({ name, low, high }) => {
       const value = Math.min(Math.max(this.controls.directions[name] ?? 0, low), high);
       const shape = { name: `direction-${name}`, label: name.replaceAll("_", " "), least: low, most: high, rest: 0, value };
@@ -252,7 +236,8 @@ export class ControlDesk {
         this.controls[gain] = value;
         this.#mark("controls");
       });
-      if (gain === "pose" || gain === "gaze") row.classList.add("only-puppet"); // an edit leaves them as they are
+      if (PUPPETS.includes(gain)) row.classList.add("only-puppet");
+      this.#motions.set(gain, row);
       part("gains").append(row);
       return reset;
     });
@@ -264,9 +249,8 @@ export class ControlDesk {
     part("smoothing").append(calm.row);
     resets.push(calm.reset, ...ABSOLUTES.map(([name, label]) => this.#toggle(name, label)));
     button("reset-motion").onclick = () => {
-      const rest = neutralControls();
-      const { au_offsets, remove, directions, output_size } = this.controls;
-      this.controls = { ...rest, au_offsets, remove, directions, output_size };
+      for (const [gain] of GAINS) this.controls[gain] = 1;
+      for (const [name] of ABSOLUTES) this.controls[name] = true;
       this.smoothing = 1;
       for (const reset of resets) reset();
       this.#mark("controls");
@@ -289,6 +273,7 @@ export class ControlDesk {
     };
     row.append(box, make("span", "", label));
     part("absolutes").append(row);
+    this.#motions.set(name, row);
     return () => {
       box.checked = true;
     };
@@ -355,12 +340,3 @@ export class ControlDesk {
     };
   }
 }
-
-/** @param {string} value */
-const spellGain = (value) => (Number(value) === 0 ? "off" : `× ${Number(value).toFixed(2)}`);
-/** @param {string} value */
-const spellCalm = (value) => (Number(value) === 0 ? "none" : Number(value) === 1 ? "normal" : `× ${Number(value).toFixed(2)}`);
-/** @param {string} value */
-const spellOffset = (value) => (Number(value) === 0 ? "0" : `${Number(value) > 0 ? "+" : "−"}${Math.abs(Number(value)).toFixed(2)}`);
-/** @param {string} value */
-const spellShare = (value) => `${Math.round(100 * Number(value))} %`;

@@ -19,6 +19,7 @@
  */
 
 const NAME = "marotte";
+const PAINTING = "marotte-painting";
 
 /** @returns {Remembered} what is there, unchecked but for its being an object; nothing where storage is forbidden */
 export function recall() {
@@ -42,6 +43,25 @@ export function remember(news) {
     window.sessionStorage.setItem(NAME, JSON.stringify({ ...recall(), ...news }));
   } catch (error) {
     if (!(error instanceof DOMException)) throw error; // forbidden or full: this tab forgets, and goes on
+  }
+}
+
+/** @returns {unknown} what was painted (painting.js); under a name of its own, for it is large */
+export function recallPainting() {
+  try {
+    return JSON.parse(window.sessionStorage.getItem(PAINTING) ?? "null");
+  } catch (error) {
+    if (error instanceof DOMException || error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** @param {[number, number][]} runs */
+export function rememberPainting(runs) {
+  try {
+    window.sessionStorage.setItem(PAINTING, JSON.stringify(runs));
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
   }
 }
 

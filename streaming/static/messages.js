@@ -13,6 +13,7 @@
  * @property {boolean} aus whether action units move it
  * @property {{name: string, low: number, high: number}[]} [directions] what else moves it, and how far
  * @property {number[]} [outputs] sides of what it synthesises, the finest first
+ * @property {string[]} [heeds] controls that change something, where the server tells
  * @property {Partial<Record<Mode, {takes_source: boolean, removes: boolean}>>} modes
  *
  * @typedef {object} Info
@@ -23,6 +24,7 @@
  * @property {string} [codec]
  * @property {string[]} [drivers]
  * @property {BundleInfo[]} [bundles]
+ * @property {{name: string, colour: [number, number, number]}[]} [parts] classes of a layout, in their order
  * @property {Record<string, Record<string, number>>} [expressions] action units by name
  * @property {boolean} [edit]
  * @property {boolean} [pass_through]
@@ -63,6 +65,7 @@
  * @property {number} eyes
  * @property {number} brows
  * @property {number} gaze
+ * @property {number} motion
  * @property {boolean} absolute_mouth
  * @property {boolean} absolute_eyes
  * @property {boolean} absolute_gaze
@@ -70,6 +73,10 @@
  * @property {boolean} remove
  * @property {Record<string, number>} directions
  * @property {number} output_size
+ * @property {Record<string, number>} layout
+ * @property {boolean} donor_layout
+ * @property {boolean} donor_style
+ * @property {boolean} project
  *
  * @typedef {"camera" | "demo"} Driver
  *

@@ -1,4 +1,5 @@
 import { saysDonorGone, saysSourceGone, stillOf } from "./api.js";
+import { Brush } from "./brush.js";
 import { Call } from "./call.js";
 import { Camera, CameraTrouble, trouble } from "./camera.js";
 import { offerCameras, setUpChoices } from "./choices.js";
@@ -57,11 +58,13 @@ export class Page {
       (error) => void this.#changeRefused(error),
     );
     this.desk.offer(this.wish.system.bundle);
+    this.brush = new Brush(info, () => this.#call?.session ?? null);
     this.sources = new Sources(info, {
       chosen: () => this.#showSource(),
       donated: (source) => this.wish.donors.add(source),
       listed: (sources) => this.wish.list(sources),
       wantsDonor: () => this.wish.takesDonors,
+      takesLabels: () => this.wish.takesLayouts,
       refused: (error) => error.lockedOut && this.#lockOut(),
     });
     this.measure = new MeasureButton({
@@ -258,6 +261,7 @@ export class Page {
   #announce(source) {
     this.#call?.send({ mirror: this.#view.mirrored });
     this.desk.announce();
+    this.brush.announce();
     const { id } = this.sources.current;
     if (source !== id) this.desk.change({ source: id });
     if (button("pause").getAttribute("aria-pressed") === "true") this.#call?.send({ pause: true });
@@ -327,6 +331,7 @@ export class Page {
     if (calling && (this.#begun || left)) this.#keepFocus();
     if (!calling && left) button("start").focus({ preventScroll: true });
     this.measure.refresh();
+    this.brush.refresh();
     this.#tell();
   }
 

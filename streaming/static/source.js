@@ -29,8 +29,9 @@ export class Sources {
   /**
    * @param {Info} info
    * @param {{chosen: (source: SourceInfo) => void, donated: (source: SourceInfo) => void, listed: (sources: Sources) => void,
-   *   wantsDonor: () => boolean, refused: (error: Refusal) => void}} told chosen: another one is to be shown. donated:
-   *   it was sent as a donor. listed: what is kept has changed. wantsDonor: whether what is dropped is one. refused: a
+   *   wantsDonor: () => boolean, takesLabels: () => boolean, refused: (error: Refusal) => void}} told chosen: another one is to be shown. donated:
+   *   it was sent as a donor. listed: what is kept has changed. wantsDonor: whether what is dropped is one. takesLabels: whether its
+   *   layout may come with it. refused: a
    *   question got no answer, or the page is locked out
    */
   constructor(info, told) {
@@ -173,11 +174,14 @@ export class Sources {
     this.#upload?.abort();
     this.#asDonor = donor;
     const known = file.size <= this.#most ? this.#known.get(await idOf(file)) : undefined;
-    if (known) {
+    const labels = this.told.takesLabels();
+    if (known && !labels) {
       this.#use(known);
       return;
     }
     this.#file = file;
+    part("attest-labels-field").hidden = !labels;
+    input("attest-labels").value = "";
     say(part("attest-title"), donor ? "Use this donor" : "Use this portrait");
     say(part("attest-name"), file.name);
     this.#statement.value = "";
@@ -209,7 +213,8 @@ export class Sources {
       if (share >= 1) say(button("attest-send"), "Looking for the face…");
     };
     try {
-      const source = await uploadSource(file, file.name, statement, sent, upload.signal);
+      const labels = input("attest-labels").files?.[0] ?? null;
+      const source = await uploadSource(file, file.name, statement, sent, upload.signal, labels);
       this.#known.set(source.id, source);
       this.#use(source);
       for (const note of source.notes ?? []) notice(note);

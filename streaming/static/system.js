@@ -5,6 +5,7 @@ import { recall, remember } from "./memory.js";
 
 /** @type {Mode[]} */
 const MODES = ["puppet", "edit"];
+const GAINS = ["pose", "mouth", "eyes", "brows", "gaze", "motion"];
 
 /** What a call runs: which of the systems that the server offers, and in which of its modes. */
 export class System {
@@ -45,6 +46,11 @@ export class System {
   /** Whether pictures of others give something to the driver's own. */
   get takesDonors() {
     return this.mode === "edit" && (this.bundle?.modes.edit?.takes_source ?? false);
+  }
+
+  /** Whether it draws by layouts, which can be edited and painted on. */
+  get takesLayouts() {
+    return this.bundle?.heeds?.includes("painted") ?? false;
   }
 
   /**
@@ -102,9 +108,14 @@ export class System {
     page.mode = mode;
     page.aus = String(this.bundle?.aus ?? true);
     page.donors = String(this.takesDonors);
+    page.layouts = String(this.takesLayouts);
+    const gains = this.bundle?.heeds ? GAINS.some((gain) => this.bundle?.heeds?.includes(gain) && !(gain === "motion" && mode === "edit")) : page.aus === "true";
+    page.gains = String(gains);
+    part("tab-layout").hidden = !this.takesLayouts;
     page.directions = String((this.bundle?.directions?.length ?? 0) > 0);
     part("removal").hidden = !this.bundle?.modes[mode]?.removes;
-    for (const fields of ["gains", "expression-fields"]) need(fields, HTMLFieldSetElement).disabled = page.aus === "false";
+    need("gains", HTMLFieldSetElement).disabled = !gains;
+    need("expression-fields", HTMLFieldSetElement).disabled = page.aus === "false";
   }
 
   /** @param {Mode} mode */
@@ -119,7 +130,7 @@ export class System {
 }
 
 /** Whose names are written in their own way. @type {Record<string, string>} */
-const SYSTEMS = { mesh_flow: "Mesh flow, Marotte's own", ganimation: "GANimation", geogan: "GeoGAN", stit: "STIT" };
+const SYSTEMS = { mesh_flow: "Mesh flow, Marotte's own", ganimation: "GANimation", geogan: "GeoGAN", maskgan: "MaskGAN", stit: "STIT" };
 
 /** @param {string} system */
 const systemName = (system) => SYSTEMS[system] ?? system;

@@ -4,13 +4,19 @@ import { part } from "./elements.js";
 export function setUpTabs() {
   const list = part("tabs");
   const tabs = /** @type {HTMLButtonElement[]} */ ([...list.querySelectorAll("[role=tab]")]);
-  tabs.forEach((tab, place) => {
+  // what a system does not have leaves with its tab
+  new MutationObserver(() => {
+    if (tabs.some((tab) => tab.hidden && tab.getAttribute("aria-selected") === "true")) choose(tabs, tabs[0]);
+  }).observe(list, { attributeFilter: ["hidden"], subtree: true });
+  tabs.forEach((tab) => {
     tab.onclick = () => choose(tabs, tab);
     tab.onkeydown = (event) => {
-      const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: tabs.length - 1 }[event.key];
+      const there = tabs.filter((one) => !one.hidden);
+      const place = there.indexOf(tab);
+      const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: there.length - 1 }[event.key];
       if (to === undefined) return;
       event.preventDefault();
-      const next = tabs[(to + tabs.length) % tabs.length];
+      const next = there[(to + there.length) % there.length];
       choose(tabs, next);
       next.focus();
     };

@@ -41,6 +41,10 @@ export class Wish {
     return this.system.takesDonors;
   }
 
+  get takesLayouts() {
+    return this.system.takesLayouts;
+  }
+
   /** For an offer, or as a change. */
   get asked() {
     const { wish } = this.system;

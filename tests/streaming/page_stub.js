@@ -15,9 +15,19 @@
     say: (message) => stub.channel.send(JSON.stringify(message)),
     tell: (changes) => stub.say({ report: { ...stub.report, ...changes } }),
     drop: () => stub.peer.close(),
+    paintings: [],
+    doors: {
+      layout: () => ({ picture: stub.jpeg, labels: [[0, 8192], [13, 8192], [1, 49152]] }),
+      painting: (_, { body }) => ({ changes: stub.paintings.push(JSON.parse(body)) }),
+      labels: () => ({ labels: [[17, 1024]] }),
+    },
     of: (name) => stub.heard.filter((message) => name in message),
   };
   window.stub = stub;
+  const blank = document.createElement("canvas");
+  [blank.width, blank.height] = [64, 64];
+  blank.getContext("2d").fillRect(0, 0, 64, 64);
+  stub.jpeg = blank.toDataURL("image/jpeg").split(",")[1];
 
   function picture() {
     const canvas = document.createElement("canvas");
@@ -69,6 +79,11 @@
   const real = window.fetch.bind(window);
   window.fetch = async (path, options = {}) => {
     if (path === "/api/sessions") return answer(JSON.parse(options.body));
+    const door = /^\/api\/(?:sessions\/[^/]+\/(layout|painting)|(labels))/.exec(String(path));
+    if (door) {
+      const { status, ...told } = await stub.doors[door[1] ?? door[2]](path, options);
+      return new Response(JSON.stringify(told), { status: status ?? 200 });
+    }
     if (String(path).startsWith("/api/sessions/")) {
       stub.ended.push(path);
       return new Response(null, { status: 204 });
