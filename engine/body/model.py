@@ -103,7 +103,9 @@ class Shaped:
         return Posed(vertices, joints, rotations)
 
 
-def chained(rotations: F32, rest: F32, parents: tuple[int, ...]) -> tuple[F32, F32]:
+def chained(
+    rotations: forms.Real, rest: forms.Real, parents: tuple[int, ...]
+) -> tuple[forms.Real, forms.Real]:
     """Rotations from the model's axes (J, 3, 3), and where the joints lie (J, 3), of local rotations (J, 3, 3).
 
     rest: joints of the body at rest (J, 3).

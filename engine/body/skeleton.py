@@ -18,6 +18,7 @@ COUNT: Final = len(JOINTS)
 PELVIS, SPINE1, SPINE2, SPINE3, NECK, HEAD = 0, 3, 6, 9, 12, 15
 HIPS, KNEES, ANKLES, FEET = (1, 2), (4, 5), (7, 8), (10, 11)
 COLLARS, SHOULDERS, ELBOWS, WRISTS, HANDS = (13, 14), (16, 17), (18, 19), (20, 21), (22, 23)
+SPINE_AND_ROOT: Final = (PELVIS, SPINE1, SPINE2, SPINE3)
 LEGS: Final = (*HIPS, *KNEES, *ANKLES, *FEET)
 STILL: Final = (*FEET, *HANDS)
 """Joints that the tracker's points say nothing about: they stay as they are at rest."""
