@@ -10,6 +10,7 @@ from engine.media.header import check_whole, essential_png, read_header
 from engine.media.limits import Limits
 from engine.media.wording import one_line
 from engine.parsing.classes import CELEBAMASK, ClassTable
+from engine.parsing.colour import unpaint
 from engine.parsing.runs import LEAST_SIDE, MOST_RUNS, MOST_SIDE, encode
 from engine.types import U8
 
@@ -66,25 +67,10 @@ def _numbers(labels: U8, name: str, table: ClassTable) -> U8:
 
 
 def _coloured(rgb: U8, name: str, table: ClassTable) -> U8:
-    codes = _codes(rgb)
-    known = _codes(table.palette)
-    order = np.argsort(known)
-    places = np.searchsorted(known[order], codes).clip(0, len(known) - 1)
-    wrong = known[order][places] != codes
-    if wrong.any():
-        y, x = (int(place) for place in np.argwhere(wrong)[0])
-        share = 100.0 * float(wrong.mean())
-        red, green, blue = rgb[y, x].tolist()
-        raise InputError(
-            f"{name}: got colour {red}, {green}, {blue} at x={x}, y={y} ({share:.0f} % of its pixels are no class), "
-            f"expected the colours of {table.name}, not smoothed, or class numbers 0 .. {len(table) - 1}"
-        )
-    return np.asarray(order[places], np.uint8)
-
-
-def _codes(rgb: U8) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-    wide = rgb.astype(np.int32)
-    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], np.int32)
+    try:
+        return unpaint(np.ascontiguousarray(rgb), table)
+    except InputError as error:
+        raise InputError(f"{name}: {error}, or class numbers 0 .. {len(table) - 1}") from error
 
 
 def fitted_labels(labels: U8, width: int, height: int, name: str) -> U8:

@@ -43,7 +43,7 @@ def test_numbers_and_colours_give_the_same_labels(labels: np.ndarray) -> None:
         (lambda one: png(np.where(one == 3, 19, one).astype(np.uint8)), "got 19 at x=3, y=0"),
         (lambda one: png((one > 9).astype(np.uint8) * 255), "class numbers 0 .. 18"),
         (lambda one: png(one.astype(np.uint16)), "16 bits"),
-        (lambda one: png(CELEBAMASK.palette[one] // 2 + 1), "got colour 1, 1, 1 at x=0, y=0"),
+        (lambda one: png(CELEBAMASK.palette[one] // 2 + 1), r"the colour \(1, 1, 1\) at \(0, 0\)"),
         (lambda one: cv2.imencode(".png", np.dstack([one] * 4))[1].tobytes(), "transparent"),
     ],
 )
