@@ -119,7 +119,8 @@ def _filled(recipe: str, folder: Path) -> Weights:
 @dataclass(frozen=True)
 class Call:
     """What an adapter gets for one case. weights: by network, '' where there is one. inputs: prepared arrays.
-    stored: inputs.npz as it is, for what a case takes over from another one."""
+    stored: inputs.npz as it is, for what a case takes over from another one. expected: outputs.npz as it is, for a
+    stage that has to start from the official result of the one before it; never a source of results."""
 
     arguments: Mapping[str, Any]
     mode: str | None
@@ -131,6 +132,7 @@ class Call:
     options: Mapping[str, Any]
     files: Mapping[str, Path] = field(default_factory=dict)
     stored: Mapping[str, Array] = field(default_factory=dict)
+    expected: Mapping[str, Array] = field(default_factory=dict)
 
     def tensor(self, name: str) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.inputs[name]))
@@ -157,6 +159,7 @@ def call_of(fixture: Fixture, case: Mapping[str, Any]) -> Call:
         options=case.get("options", {}),
         files={**fixture.weight_files(case), **fixture.files()},
         stored=fixture.inputs,
+        expected=fixture.outputs if fixture.case["cases"] else {},
     )
 
 

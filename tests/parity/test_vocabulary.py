@@ -72,11 +72,12 @@ def test_a_tolerance_field_decides(tmp_path: Path, rules: Any, result: Any, pass
     assert (complaint(fixture, "r", rules, np.array(result)) is None) is passes
 
 
-def test_rotation_vectors_compare_as_rotations(tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", ["[1:4]", "[:, 1:4]"])
+def test_rotation_vectors_compare_as_rotations(tmp_path: Path, columns: str) -> None:
     """A turn of 2 pi - t about -axis is the turn of t about the axis; the other columns stay numbers."""
     turn = np.array([0.6, 0.0, 0.8])
     fixture = _fixture(tmp_path, {"a": np.r_[1.0, 0.5 * turn, 2.0][None]})
-    rules = {"key": "a", "atol": 1e-6, "rtol": 0.0, "rotation_vectors": "[1:4]"}
+    rules = {"key": "a", "atol": 1e-6, "rtol": 0.0, "rotation_vectors": columns}
     same = np.r_[1.0, -(2 * np.pi - 0.5) * turn, 2.0][None]
     assert complaint(fixture, "r", rules, same) is None
     assert complaint(fixture, "r", rules, same + np.r_[0, 0, 0, 0, 1e-3]) is not None

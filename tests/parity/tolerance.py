@@ -124,9 +124,12 @@ def _distance_complaint(name: str, got: Array, expected: Array, rules: Rules) ->
 
 
 def _as_matrices(array: Array, columns: str) -> Array:
-    """Rows (N, C): the listed columns as rotation matrices (N, 9 per vector), the others behind them as they are."""
+    """Rows (N, C): the listed columns as rotation matrices (N, 9 per vector), the others behind them as they are.
+
+    columns: of one row, `[3:75]`, or of the array, `[:, 3:75]`.
+    """
     which = np.zeros(array.shape[-1], bool)
-    indexed(which, columns)[...] = True
+    indexed(which, columns.strip("[] ").rpartition(",")[2])[...] = True
     vectors = array[..., which].astype(np.float64).reshape(-1, 3)
     matrices = np.stack([_rotation(vector) for vector in vectors]).reshape(*array.shape[:-1], -1)
     return np.concatenate((matrices, array[..., ~which].astype(np.float64)), axis=-1)
