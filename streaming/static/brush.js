@@ -75,6 +75,15 @@ export class Brush {
     this.#show();
   }
 
+  /** Something else is drawn now: what was frozen is of the past. What is painted stays. */
+  thaw() {
+    this.#asking += 1;
+    this.#beneath = null;
+    this.#picture?.close();
+    this.#picture = null;
+    this.#show();
+  }
+
   /** Whether there is a call to freeze a picture of. */
   refresh() {
     const live = this.session() !== null;

@@ -161,6 +161,7 @@ export class ControlDesk {
   offer(bundle) {
     const { directions = [], outputs = [], heeds } = bundle ?? {};
     for (const [name, row] of this.#motions) row.hidden = heeds ? !heeds.includes(name) : name === "motion";
+    part("exact").hidden = ABSOLUTES.every(([name]) => this.#motions.get(name)?.hidden);
     this.layouts.offer(heeds ?? []);
     this.#layouts = heeds?.includes("donor_layout") ?? false;
     if (this.#layouts) this.#mark("controls");

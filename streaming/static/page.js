@@ -186,6 +186,7 @@ export class Page {
   /** @param {Change} change */
   #wished(change) {
     this.desk.offer(this.wish.system.bundle);
+    if ("bundle" in change) this.brush.thaw();
     if (this.#call) this.#call.plan.wish = this.wish.asked;
     if (this.#phase === "live") this.desk.change(change);
     this.#tell();
@@ -289,6 +290,7 @@ export class Page {
     const { id, name, size } = this.sources.current;
     if (this.#call) this.#call.plan.source = id;
     if (this.#phase === "live") this.desk.change({ source: id });
+    this.brush.thaw();
     this.#view.showStill(stillOf(id), size);
     if (this.#call && this.wish.mode === "puppet") notice(`Portrait: ${name}`);
   }
