@@ -1,7 +1,7 @@
 """Weak-perspective cameras (s, tx, ty): x' = s (X + tx), y' = s (Y + ty), y down; depth is kept.
 
-The first axes of points (..., V, 3) and cameras (..., 3) are those of a clip, or none; results are float32 where what is
-given is.
+The first axes of points (..., V, 3) and cameras (..., 3) are those of a clip, or none; results have the dtype that is
+given.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     source   outline, filled picture + condition (6 channels), background + its mask (4), texture
     target   sampled texture + condition (6 channels), one flow per source
 
-Points come in as a camera places them: float32 (V, 3), x and y in -1..1 with y down, z towards the picture. Pictures are
-float32 (3, S, S) in -1..1, square and of the composer's size.
+Points come in as a camera places them: float32 (V, 3), x and y in -1..1 with y down, z away from the camera. Pictures
+are float32 (3, S, S) in -1..1, square and of the composer's size.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Drawn:
     @property
     def silhouette(self) -> F32:
         """float32 (S, S), 1 where the mesh is seen."""
-        return 1 - self.condition[-1]
+        return np.asarray(1 - self.condition[-1], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +128,8 @@ class Composer:
         """The mesh of one picture. for_texture: with what a source needs beside a target. out: memory drawn over."""
         layout = self.layout
         screen = on_screen(points)
-        raster = rasterise(screen, layout.faces, self.size, out and out.raster)
-        table = condition(raster, layout.condition, out and out.condition)
+        raster = rasterise(screen, layout.faces, self.size, out.raster if out else None)
+        table = condition(raster, layout.condition, out.condition if out else None)
         corners = corners_of(points, layout.faces)
         if not for_texture or layout.texture_faces is layout.faces:
             return Drawn(raster, table, corners, raster, corners)
@@ -179,7 +179,7 @@ class Composer:
 
         out: the target of an earlier frame with as many sources, drawn over and given back.
         """
-        drawn = self.draw(points, out=out and out.drawn)
+        drawn = self.draw(points, out=out.drawn if out else None)
         if out is None:
             room = (self.size, self.size, 2)
             out = Target(

@@ -1,9 +1,9 @@
 """A source's picture continued beyond its outline, so that nothing of the background flows with the body.
 
 The official step finds edges of a 0/1 silhouette by comparing numbers that are equal up to rounding, blends the three
-nearest ones with weights that grow with their distance, and builds a table of every ring pixel against every edge pixel.
-Its result depends on the convolution at hand, and its memory grows with the square of the outline. Here a pixel of the
-ring takes the mean colour about the nearest trusted pixel: exact distances, fixed ties, one pass over rows and columns.
+nearest ones with weights that grow with their distance, and builds a table of all ring pixels against all edge pixels:
+its result depends on the convolution at hand, its memory grows with the square of the outline. Here a pixel of the ring
+takes the mean colour about the nearest trusted pixel: exact distances, fixed ties, one pass over columns and rows.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _spread(picture: F32, known: NDArray[np.bool_], ring: NDArray[np.bool_], pla
         for column in range(width):
             if not ring[row, column]:
                 continue
-            y, x = np.int64(places[row, column, 0]), np.int64(places[row, column, 1])
+            y, x = int(places[row, column, 0]), int(places[row, column, 1])
             top, bottom = max(y - 1, 0), min(y + 2, height)
             left, right = max(x - 1, 0), min(x + 2, width)
             for c in range(channels):

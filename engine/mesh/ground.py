@@ -6,6 +6,7 @@ smaller.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, TypeVar
 
 import numpy as np
@@ -24,14 +25,14 @@ LANDED: Final = 0.1
 def jumps(lowest: Real) -> list[tuple[int, int]]:
     """The jumps of a clip, as first and last frame, both within it. lowest: (n,) y of the lowest point as it is seen.
 
-    The clip is taken apart where the point turns. A piece that rises by more than RISE starts a jump, at its first frame
-    above the ground of the clip's first frame; the jump ends with the first piece after it that ends within LANDED of
-    that start or below, or with the clip.
+    The clip is taken apart where the point turns. A piece that rises by more than RISE starts a jump, at its first
+    frame above the ground of the clip's first frame; the jump ends with the first piece after it that ends within
+    LANDED of that start or below, or with the clip.
     """
     found: list[tuple[int, int]] = []
     start: int | None = None
     turns = _turns(lowest)
-    for before, after in zip(turns[:-1], turns[1:]):
+    for before, after in pairwise(turns):
         risen = float(lowest[before]) - float(lowest[after])
         if risen > RISE:
             start = _lift_off(lowest, before, after)
@@ -45,8 +46,8 @@ def jumps(lowest: Real) -> list[tuple[int, int]]:
 
 def _turns(lowest: Real) -> list[int]:
     steps = np.diff(lowest)
-    inner = np.flatnonzero(steps[:-1] * steps[1:] < 0) + 1
-    return [0, *inner.tolist(), len(lowest) - 1]
+    inner: list[int] = (np.flatnonzero(steps[:-1] * steps[1:] < 0) + 1).tolist()
+    return [0, *inner, len(lowest) - 1]
 
 
 def _lift_off(lowest: Real, before: int, after: int) -> int:

@@ -1,4 +1,4 @@
-"""What belongs to a mesh and never moves: its triangles, where they lie in a texture, its parts, and who lies beside whom.
+"""What of a mesh never moves: its triangles, where they lie in a texture, its parts, and which lie side by side.
 
 A texture's places run -1..1, x right, y down. The point that stands for a face, in condition maps and for distances, is
 the midpoint of its first two corners, not its barycentre: the published weights were trained with that.
@@ -28,10 +28,10 @@ _ROWS = 1024
 class Layout:
     """A mesh's topology; arrays are not to be changed.
 
-    faces: int32 (F, 3), points as drawn in pictures, counter-clockwise from outside. texture_faces: int32 (F, 3), points
-    as read into a texture, `faces` itself for most meshes. corners: float32 (F, 3, 2), where each face's corners lie in
-    the texture. condition_corners: the same as the condition map tells them, `corners` itself for most meshes.
-    parts: name -> face numbers; a face may be in several. groups: further named face lists, such as front, head, facial.
+    faces: int32 (F, 3), points as drawn in pictures, counter-clockwise from outside. texture_faces: int32 (F, 3),
+    points as read into a texture, `faces` itself for most meshes. corners: float32 (F, 3, 2), where each face's corners
+    lie in the texture. condition_corners: the same as the condition map tells them, `corners` itself for most meshes.
+    parts: name -> face numbers; a face may be in several. groups: further face lists by name: front, head, facial.
     """
 
     faces: I32
@@ -109,7 +109,8 @@ def layout_of(
     if not covered.all():
         missing = int(np.flatnonzero(~covered)[0])
         raise InputError(
-            f"parts of a mesh: expected all {count} faces in a part, {int((~covered).sum())} are in none, face {missing} first"
+            f"parts of a mesh: expected all {count} faces in a part, {int((~covered).sum())} are in none, face"
+            f" {missing} first"
         )
     lists = {name: _numbers(f"group {name!r}", list(one), count) for name, one in (groups or {}).items()}
     kept_faces = np.ascontiguousarray(faces)
@@ -125,7 +126,7 @@ def layout_of(
 
 def _numbers(name: str, numbers: list[int], count: int) -> NDArray[np.int64]:
     array = np.array(numbers, np.int64)
-    if array.ndim != 1 or (len(array) and not (0 <= array.min() and array.max() < count)):
+    if array.ndim != 1 or (len(array) and (array.min() < 0 or array.max() >= count)):
         raise InputError(f"{name} of a mesh: expected numbers of {count} faces, got others")
     return array
 
@@ -148,7 +149,7 @@ def samples(corners: F32, steps: int) -> F32:
     last = corners[:, None, 2]
     spans = corners[:, :2] - corners[:, 2:]
     found = last + np.einsum("kt,fkd->ftd", along, spans)
-    return np.clip(found, -1.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(found, -1.0, 1.0), np.float32)
 
 
 def weights_of(steps: int) -> F32:

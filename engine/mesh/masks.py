@@ -1,8 +1,8 @@
 """Masks grown and shrunk by a box, as the flows' official code does it.
 
-Masks are (..., H, W), 1 = inside; results are float32 0 or 1. A box of k x k pixels, k odd, is counted about every pixel:
-a shrunken mask keeps what is full, with the outside of the picture counted as full; a grown one what sums to one, a
-softly grown one what sums to half the box, with the outside counted as empty.
+Masks are (..., H, W), 1 = inside; results are float32 0 or 1. A box of k x k pixels, k odd, is counted about every
+pixel: a shrunken mask keeps what is full, with the outside of the picture counted as full; a grown one what sums to
+one, a softly grown one what sums to half the box, with the outside counted as empty.
 """
 
 from __future__ import annotations

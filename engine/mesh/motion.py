@@ -57,8 +57,8 @@ def _numbers(poses: Real) -> Real:
 def turntable(length: int, joints: int = JOINTS) -> F32:
     """float32 (length, 13 + 3 joints): a body at rest that turns once about its own axis, first and last frame alike.
 
-    Only the root's rotation is set: y from 0 to 360 degrees after half a turn about x, which stands a body of y up into a
-    picture of y down.
+    Only the root's rotation is set: y from 0 to 360 degrees after half a turn about x, which stands a body of y up into
+    a picture of y down.
     """
     rows = np.zeros((length, 3 + 3 * joints + BETAS), np.float32)
     angles = np.linspace(0.0, 2.0 * np.pi, length) if length > 1 else np.zeros(length)
@@ -87,11 +87,13 @@ def stopped(rows: F64, stops: Sequence[tuple[int, int]]) -> tuple[F64, NDArray[n
     stops: (frame, length), in order; before `frame` a turn of `length` rows is put in, with its pose, camera and betas
     and the root of `turntable`. Frames beyond the clip are passed over. Gives the rows, and each row's frame (m,).
     """
-    pieces, frames, first = [], [], 0
+    pieces: list[F64] = []
+    frames: list[NDArray[np.int64]] = []
+    first = 0
     for frame, length in stops:
         if frame >= len(rows):
             continue
-        around = np.repeat(np.asarray(rows[frame : frame + 1], np.float32), length, axis=0)
+        around = np.repeat(rows[frame : frame + 1], length, axis=0)
         around[:, 3:6] = turntable(length)[:, 3:6]
         pieces += [rows[first:frame], around]
         frames += [np.arange(first, frame), np.full(length, frame)]

@@ -48,7 +48,7 @@ def _sample(picture: F32, grid: F32, out: F32) -> None:
                 for c in range(channels):
                     out[c, row, column] = zero
                 continue
-            left, top = np.int64(np.floor(x)), np.int64(np.floor(y))
+            left, top = int(np.floor(x)), int(np.floor(y))
             right, bottom = left + 1, top + 1
             to_right, down = x - np.float32(left), y - np.float32(top)
             to_left, up = np.float32(right) - x, np.float32(bottom) - y

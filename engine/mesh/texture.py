@@ -35,8 +35,8 @@ def merged(
     """
     if not len(pictures) == len(corners) == len(visible_corners) or not pictures:
         raise InputError(
-            f"texture: expected as many corners as pictures, one at least, got {len(pictures)} pictures, {len(corners)} and"
-            f" {len(visible_corners)} corners"
+            f"texture: expected as many corners as pictures, one at least, got {len(pictures)} pictures,"
+            f" {len(corners)} and {len(visible_corners)} corners"
         )
     first = sampled(pictures[0], flow(texture, corners[0]))
     if len(pictures) == 1:
@@ -48,7 +48,7 @@ def merged(
         total += sees
         mixed += sampled(picture, flow(texture, place)) * sees
     others = (1 - coverage(pictures[0].shape, visible_corners[0], texture)) * (total >= 1)
-    return first * (1 - others) + mixed / (total + _NOT_ZERO) * others
+    return np.asarray(first * (1 - others) + mixed / (total + _NOT_ZERO) * others, np.float32)
 
 
 def coverage(shape: tuple[int, ...], corners: F32, texture: Raster) -> F32:
@@ -58,7 +58,8 @@ def coverage(shape: tuple[int, ...], corners: F32, texture: Raster) -> F32:
 
 def inside(shape: tuple[int, ...], corners: F32, texture: Raster) -> F32:
     """float32 (S, S), 0..1: how far the texture's places lie within a picture (C, H, W) by these corners (F, 3, 2)."""
-    return sampled(np.ones((1, *shape[-2:]), np.float32), flow(texture, corners))[0]
+    whole = np.ones((1, *shape[-2:]), np.float32)
+    return np.asarray(sampled(whole, flow(texture, corners))[0], np.float32)
 
 
 def blended(textures: Sequence[F32], shares: Sequence[F32]) -> F32:
