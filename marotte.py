@@ -234,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     from engine.sweep import command as sweep
     from export import commands as exporting
     from export import models
+    from export.enrol import offline
     from streaming.commands import bench_live, doctor, serving
     from trainers import commands as training
 
@@ -241,8 +242,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"marotte {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serving.add(commands, serve)
+    rendering.add(commands, offline)
     for one in (
-        sample, rendering, prepare, training, exporting, evaluate, sweep, bench, bench_live, models, doctor,
+        sample, prepare, training, exporting, evaluate, sweep, bench, bench_live, models, doctor,
     ):  # fmt: skip
         one.add(commands)
     return parser

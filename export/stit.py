@@ -33,15 +33,15 @@ CODES: Final = (-1.5, 1.5)
 
 
 class Inverting(nn.Module):
-    """`image`, the aligned crop at the encoder's size, to codes (1, rows, w_dim)."""
+    """`image`, the aligned crop at the encoder's size, to codes (1, rows, w_dim). spare: rows of zeros behind them."""
 
-    def __init__(self, inversion: Inversion) -> None:
+    def __init__(self, inversion: Inversion, spare: int = 0) -> None:
         super().__init__()
-        self.inversion = inversion
+        self.inversion, self.spare = inversion, spare
 
     def forward(self, image: Tensor) -> Tensor:
         codes: Tensor = self.inversion(scaled(image))
-        return codes
+        return torch.cat([codes, *[torch.zeros_like(codes[:, :1])] * self.spare], 1) if self.spare else codes
 
 
 class Parsing(nn.Module):
@@ -59,8 +59,12 @@ class Parsing(nn.Module):
         return logits
 
 
-def plan(loaded: Loaded) -> Plan:
-    """The bundle of a STIT checkpoint. Raises BundleError where the checkpoint does not say enough."""
+def plan(loaded: Loaded, styles: Tensor | None = None) -> Plan:
+    """The bundle of a STIT checkpoint. Raises BundleError where the checkpoint does not say enough.
+
+    styles: (n, style channels), directions of StyleCLIP. Their strengths reach the synthesis in a row that codes have
+    behind their own (`trainers.stit.live.LiveSynthesis`), so that whoever carries codes about need not know of it.
+    """
     if "generator" not in loaded.arguments:
         raise BundleError(
             f"the checkpoint holds {', '.join(loaded.arguments) or 'no network'}, expected a generator"
@@ -68,8 +72,8 @@ def plan(loaded: Loaded) -> Plan:
     generator = loaded.network("generator", Generator)
     graphs: list[GraphPlan] = []
     if "encoder" in loaded.arguments:
-        graphs.append(_inversion(loaded.network("encoder", Inversion), generator))
-    graphs += [_synthesis(generator, size) for size in outputs(generator)]
+        graphs.append(_inversion(loaded.network("encoder", Inversion), generator, spare_rows(styles)))
+    graphs += [_synthesis(generator, size, styles) for size in outputs(generator)]
     if "parser" in loaded.arguments:
         graphs.append(_parsing(loaded.network("parser", BiSeNet), min(PARSED, generator.resolution)))
     title = f"STIT, StyleGAN2 of {generator.resolution} px"
@@ -87,7 +91,12 @@ def synthesis_name(generator: Generator, size: int) -> str:
     return "synthesis" if size == generator.resolution else f"synthesis_{size}"
 
 
-def _inversion(inversion: Inversion, generator: Generator) -> GraphPlan:
+def spare_rows(styles: Tensor | None) -> int:
+    """How many rows a code has behind its own."""
+    return 0 if styles is None else 1
+
+
+def _inversion(inversion: Inversion, generator: Generator, spare: int) -> GraphPlan:
     encoder = inversion.encoder
     if (encoder.rows, encoder.style_dim) != (generator.num_ws, generator.w_dim):
         raise BundleError(
@@ -96,20 +105,21 @@ def _inversion(inversion: Inversion, generator: Generator) -> GraphPlan:
         )
     return GraphPlan(
         "e4e",
-        Inverting(inversion),
+        Inverting(inversion, spare),
         (picture("image", encoder.size),),
-        (numbers("ws", (1, encoder.rows, encoder.style_dim)),),
+        (numbers("ws", (1, encoder.rows + spare, encoder.style_dim)),),
         batched=True,
     )
 
 
-def _synthesis(generator: Generator, size: int) -> GraphPlan:
+def _synthesis(generator: Generator, size: int, styles: Tensor | None) -> GraphPlan:
+    rows = generator.num_ws + spare_rows(styles)
     return GraphPlan(
         synthesis_name(generator, size),
-        LiveSynthesis(generator.synthesis, size),
-        (numbers("ws", (1, generator.num_ws, generator.w_dim), CODES),),
+        LiveSynthesis(generator.synthesis, size, styles),
+        (numbers("ws", (1, rows, generator.w_dim), CODES),),
         (numbers("image", (1, 3, size, size)),),
-        reference=Stopped(generator, size),
+        reference=Stopped(generator, size, styles),
         batched=True,
     )
 

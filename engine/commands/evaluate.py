@@ -13,7 +13,7 @@ def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = sub_command(commands, "evaluate", _evaluate, "measure the generator on clips and portraits")
     parser.add_argument("--drivers", type=Path, metavar="DIR", help="folder of clips")
-    parser.add_argument("--portraits", required=True, type=Path, metavar="DIR", help="folder of pictures")
+    parser.add_argument("--portraits", type=Path, metavar="DIR", help="folder of pictures")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
     parser.add_argument(
         "--bundle", default="mesh_flow", metavar="B", help="generator: a name or a folder (mesh_flow)"
@@ -26,6 +26,18 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--mode", metavar="M", help="of the requests: puppet or edit (default: what it has)")
     parser.add_argument("--attributes", metavar="AUS", help="AUs that donors bring (default: 12,25)")
+    parser.add_argument(
+        "--border",
+        action="store_true",
+        help="edit the drivers as live, and measure how restless the border of what is pasted is; without portraits",
+    )
+    parser.add_argument(
+        "--direction",
+        action="append",
+        default=[],
+        metavar="NAME=X",
+        help="of --border: strength of an edit that the bundle offers; may be repeated",
+    )
     add_accept(parser)
     add_backend(parser)
 
@@ -39,8 +51,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         "backend": options.backend,
         "cache": options.cache,
     }
+    if not options.border and options.direction:
+        raise ConfigError("direction: it belongs to a border; add --border")
+    if options.portraits is None and not options.border:
+        raise ConfigError("portraits: expected a folder of pictures; --border does without")
     with progress_bar("evaluate") as progress:
-        if options.requests:
+        if options.border:
+            _borders(options, shared, progress)
+        elif options.requests:
             if options.pairs is not None:
                 raise ConfigError("pairs: there are none among requests; leave out --pairs or --requests")
             from engine.evaluate.request_run import evaluate_requests
@@ -71,3 +89,17 @@ def _evaluate(options: argparse.Namespace) -> None:
                 **shared,
             )
     print(f"{options.out / 'metrics.json'} and {options.out / 'report.html'} are written")
+
+
+def _borders(options: argparse.Namespace, shared: dict[str, Any], progress: Any) -> None:
+    from engine.commands.render import _numbers
+    from engine.errors import ConfigError
+    from engine.evaluate.border_run import evaluate_borders
+
+    for name in ("portraits", "pairs", "mode", "attributes"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{name}: a border has none; leave out --{name} or --border")
+    if options.requests or options.drivers is None:
+        raise ConfigError("border: expected --drivers DIR and no --requests")
+    directions = _numbers(options.direction, "direction", "a name and a strength: smile=2")
+    evaluate_borders(options.drivers, options.out, directions=directions, progress=progress, **shared)

@@ -6,15 +6,25 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from engine.commands import add_accept, add_backend, progress_bar, sub_command
 
 
-def add(commands: Any) -> None:
+class Offline(Protocol):
+    """Another way of rendering, of another package: chosen by the option `paper`, which it adds."""
+
+    def add_options(self, parser: Any) -> None: ...
+
+    def render_paper(self, options: argparse.Namespace) -> int: ...
+
+
+def add(commands: Any, offline: Offline | None = None) -> None:
     """Add the command's parser."""
     text = "move a source by a driver, or edit the driver, from file to file"
-    parser = sub_command(commands, "render", _render, text)
+    parser = sub_command(commands, "render", _chosen(offline), text)
+    if offline is not None:
+        offline.add_options(parser)
     parser.add_argument("--source", metavar="S", help="portrait or clip that is moved")
     parser.add_argument("--driver", required=True, metavar="D", help="clip or picture that moves it")
     parser.add_argument("--out", required=True, type=Path, metavar="O", help="clip (.mp4, .webm) or picture")
@@ -96,6 +106,16 @@ def add(commands: Any) -> None:
         help="crop, network, blending and paste-back as one graph, as on a GPU (marotte frame adds it to a bundle)",
     )
     add_backend(parser)
+
+
+def _chosen(offline: Offline | None) -> Callable[[argparse.Namespace], int | None]:
+    def run(options: argparse.Namespace) -> int | None:
+        if offline is not None and options.paper is not None:
+            return offline.render_paper(options)
+        _render(options)
+        return None
+
+    return run
 
 
 def _render(options: argparse.Namespace) -> None:

@@ -47,20 +47,24 @@ def _away(yaw: F64) -> F64:
     return np.abs(yaw - np.nanmedian(yaw)) if np.isfinite(yaw).any() else yaw
 
 
-def sheet(title: str, source: U8, columns: Columns, rows: Mapping[str, Sequence[U8]]) -> U8:
-    """A title, the source at the left of the first row, then one labelled row per entry. uint8 RGB."""
-    width = _LABEL + CELL * (1 + len(columns.indices))
-    high = max(_small(picture).shape[0] for picture in (source, *(row[0] for row in rows.values() if row)))
+def sheet(title: str, source: U8 | None, columns: Columns, rows: Mapping[str, Sequence[U8]]) -> U8:
+    """A title, the source, where there is one, at the left of the first row, then one labelled row per entry. uint8
+    RGB."""
+    first = 0 if source is None else 1
+    width = _LABEL + CELL * (first + len(columns.indices))
+    shown = [row[0] for row in rows.values() if row] + ([] if source is None else [source])
+    high = max(_small(picture).shape[0] for picture in shown)
     paper = np.full((_HEAD + high * len(rows), width, 3), 245, np.uint8)
     _write(paper, title, (4, 14))
-    for place, name in enumerate(("source", *columns.titles)):
+    for place, name in enumerate((*(["source"] * first), *columns.titles)):
         _write(paper, name, (_LABEL + CELL * place + 4, 32))
-    _place(paper, source, _HEAD, _LABEL)
+    if source is not None:
+        _place(paper, source, _HEAD, _LABEL)
     for line, (label, pictures) in enumerate(rows.items()):
         top = _HEAD + high * line
         _write(paper, label, (4, top + high // 2))
         for place, picture in enumerate(pictures):
-            _place(paper, picture, top, _LABEL + CELL * (1 + place))
+            _place(paper, picture, top, _LABEL + CELL * (first + place))
     return paper
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from export.enrol.edits import add_edit_options, files_of, reaches_of
+from export.enrol.offline import add_stitching_options, stitching_of, strengths_of
 from export.enrol.progress import STAGES, Stream, end_with_input
 from export.libraries import libraries
 
@@ -39,14 +41,7 @@ def add_enrol(commands: Any) -> None:
         metavar="NPY",
         help="(frames, 68, 2) in pixels, for characters that no detector finds",
     )
-    parser.add_argument("--directions", type=Path, metavar="DIR", help="folder of W directions, <name>.npy")
-    parser.add_argument(
-        "--edit",
-        action="append",
-        default=[],
-        metavar="NAME=LOW:HIGH",
-        help="a direction that will be offered, and its strengths; may be repeated",
-    )
+    add_edit_options(parser)
     parser.add_argument(
         "--frames", type=int, default=300, metavar="N", help="most frames that are enrolled (300)"
     )
@@ -61,7 +56,7 @@ def add_enrol(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=X",
-        help="of --render: strength of a direction; may be repeated",
+        help="of --render, --ablations and --compare: strength of a direction; may be repeated",
     )
     parser.add_argument(
         "--without",
@@ -70,14 +65,32 @@ def add_enrol(commands: Any) -> None:
         metavar="PART",
         help="of --render: leave out smoothing, tuning, stitching or mask (the paper's ablation)",
     )
+    add_stitching_options(parser, "of --render")
     parser.add_argument(
-        "--stitch",
-        choices=("frame", "amortised"),
-        default="frame",
-        help="of --render: tune every frame, as the paper does (frame), or take the border passes of the enrolment",
+        "--ablations",
+        type=Path,
+        metavar="DIR",
+        help="also render the clip without each part and by both ways of stitching: one sheet, one table",
     )
     parser.add_argument(
-        "--stitch-steps", type=int, default=100, metavar="N", help="of --stitch frame: steps per frame (100)"
+        "--ablation-frames",
+        type=int,
+        default=40,
+        metavar="N",
+        help="of --ablations: frames, from the first on; 0 = all (40)",
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="DIR",
+        help="also measure what stitching costs by both ways at equal border error",
+    )
+    parser.add_argument(
+        "--compare-frames",
+        type=int,
+        default=12,
+        metavar="N",
+        help="of --compare: frames that are tuned one by one, spread over the enrolment (12)",
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it is tuned (auto)"
@@ -123,7 +136,7 @@ def _enrol(options: argparse.Namespace) -> int:
         raise ConfigError("enrol: expected CLIP and --out BUNDLE")
     if options.check:
         asked = Enrolment(
-            tuning=_tuning(options.edit, options.set), directions=options.directions, device=options.device
+            tuning=_tuning(options.edit, options.set), edits=files_of(options), device=options.device
         )
         check(options.weights, asked)
         return 0
@@ -132,10 +145,13 @@ def _enrol(options: argparse.Namespace) -> int:
         tuning=_tuning(options.edit, options.set),
         most=options.frames,
         landmarks=options.landmarks,
-        directions=options.directions,
+        edits=files_of(options),
+        freeze=options.freeze,
         backend=options.backend,
         device=options.device,
         render=_rendering(options),
+        ablations=_ablations(options),
+        comparison=_comparison(options),
     )
     label = Label(
         options.licence,
@@ -162,41 +178,46 @@ def _enrol(options: argparse.Namespace) -> int:
 def _rendering(options: argparse.Namespace) -> Any:
     from engine.errors import ConfigError
     from export.enrol.paper import Rendering
-    from trainers.stit.stitching import Stitching
 
     if options.render is None:
-        if options.strength or options.without:
+        if options.without or (options.strength and options.ablations is None and options.compare is None):
             raise ConfigError("strength, without: they belong to a rendering; add --render VIDEO")
         return None
-    try:
-        strengths = {
-            name: float(value) for name, _, value in (one.partition("=") for one in options.strength)
-        }
-        stitching = Stitching(steps=options.stitch_steps)
-    except ValueError as error:
-        raise ConfigError(f"render: {error}; --strength takes NAME=X, such as smile=2") from error
-    return Rendering(options.render, strengths, frozenset(options.without), options.stitch, stitching)
+    return Rendering(
+        options.render,
+        strengths_of(options.strength, "strength"),
+        frozenset(options.without),
+        options.stitch,
+        stitching_of(options),
+    )
+
+
+def _ablations(options: argparse.Namespace) -> Any:
+    from export.enrol.ablations import Ablations
+
+    if options.ablations is None:
+        return None
+    strengths = strengths_of(options.strength, "strength")
+    return Ablations(options.ablations, strengths, options.ablation_frames, stitching_of(options))
+
+
+def _comparison(options: argparse.Namespace) -> Any:
+    from export.enrol.comparison import Comparison
+
+    if options.compare is None:
+        return None
+    strengths = strengths_of(options.strength, "strength")
+    return Comparison(options.compare, strengths, options.compare_frames, stitching_of(options))
 
 
 def _tuning(edits: list[str], changes: list[str]) -> Any:
     from trainers.stit.tuning import Tuning
     from trainers.typed import from_mapping, hints_of, override
 
-    values: dict[str, Any] = {"edits": [_reach(text) for text in edits]}
+    values: dict[str, Any] = {"edits": reaches_of(edits)}
     for text in changes:
         override(values, hints_of(Tuning), text)
     return from_mapping(Tuning, values)
-
-
-def _reach(text: str) -> dict[str, Any]:
-    from engine.errors import ConfigError
-
-    name, _, ends = text.partition("=")
-    low, _, high = ends.partition(":")
-    try:
-        return {"name": name, "low": float(low), "high": float(high)}
-    except ValueError as error:
-        raise ConfigError(f"--edit {text}: expected NAME=LOW:HIGH, such as smile=-4:4") from error
 
 
 def teller(clock: Callable[[], float] = time.monotonic) -> Callable[[str, int, int | None], None]:

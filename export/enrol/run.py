@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,31 +13,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.align.masks import foreground
-from engine.errors import BundleError, ConfigError
 from engine.media import write_picture
-from engine.types import U8, Mode
+from engine.types import U8
 from export.checkpoints import Loaded, load
-from export.enrol.moving import moving
-from export.enrol.paper import Networks, Rendered, Rendering, check_rendering, render
-from export.enrol.tracking import Alignment, Labels, Tell, track, write_crops
+from export.enrol.ablations import Ablations, ablate
+from export.enrol.comparison import Comparison, compare
+from export.enrol.edits import EditFiles, read_edits
+from export.enrol.inverting import invert
+from export.enrol.paper import Networks, Rendering, Scene, check_rendering
+from export.enrol.person import Person, keep, parser_of, person_plan
+from export.enrol.scenes import device_of
+from export.enrol.tracking import Alignment, Tell, track, write_crops
 from export.pack import Label, pack
 from export.place import check_place
-from export.plan import GraphPlan
-from export.systems import plan_of
 from trainers import checkpoint
 from trainers.checkpoint import Checkpoint
 from trainers.errors import CheckpointError
-from trainers.stit.bisenet import DEVIATION, MEAN, BiSeNet
 from trainers.stit.clip import Clip
-from trainers.stit.e4e import Inversion, resized
-from trainers.stit.edits import F64, read_directions
+from trainers.stit.directions import Direction, offset_of, synthesised
+from trainers.stit.e4e import Inversion
 from trainers.stit.generator import Generator
+from trainers.stit.stitching import Reach
 from trainers.stit.tuning import Outcome, Tuning, border_error, check_tuning, reconstruction_psnr, tune
 
 SYSTEM = "stit"
 _SHEET_FRAMES, _SHEET_SIDE = 6, 256
-_PARSED = 512
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,16 @@ class Enrolment:
     axes_sigma: float = 3.0
     most: int = 300
     landmarks: Path | None = None
-    directions: Path | None = None
+    edits: EditFiles = field(default_factory=EditFiles)
+    freeze: int | None = None
+    """The first row of the codes that stays the clip's mean."""
     backend: str = "auto"
     device: str = "cpu"
     quiet: bool = False
     render: Rendering | None = None
     """The paper's procedure on the clip, after the bundle is packed."""
+    ablations: Ablations | None = None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,27 @@ class Enrolled:
     psnr: Mapping[str, float]
     border: Mapping[str, tuple[float, float]]
     interrupted: str = ""
-    rendered: Rendered | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """CPU time of the tuning's stages."""
+    told: tuple[str, ...] = ()
+    """Of what was done with the person after the bundle was packed."""
 
     def lines(self) -> list[str]:
         """For people."""
         said = [f"{self.frames} of {self.total} frames enrolled"]
-        said += [f"reconstruction, {name}: {value:.2f} dB" for name, value in self.psnr.items()]
+        first = next(iter(self.psnr.values()), 0.0)
         said += [
-            f"border error of {name}: {before:.4f} before the border passes, {after:.4f} after them"
-            for name, (before, after) in self.border.items()
+            f"reconstruction, {name}: {value:.2f} dB ({value - first:+.2f})"
+            for name, value in self.psnr.items()
         ]
-        return said + (self.rendered.lines() if self.rendered is not None else [])
+        said += [
+            f"border error of {name}: {before:.4f} before the border passes, {after:.4f} after them "
+            f"({100.0 * (after / before - 1.0):+.0f} %)"
+            for name, (before, after) in self.border.items()
+            if before > 0
+        ]
+        spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
+        return [*said, f"CPU time of the tuning's passes: {spent}", *self.told]
 
 
 def enrol(
@@ -99,10 +111,13 @@ def enrol(
     )
     if options.render is not None:
         check_rendering(clip, options.render, directions)
+    for one in (options.ablations, options.comparison):
+        if one is not None:
+            one.check(directions)
     tracked = track(clip, work, tell, options.landmarks, options.backend)
-    labels = _parser_of(loaded)
+    labels = parser_of(loaded)
     write_crops(clip, tracked, work, alignment, tell, labels, options.backend)
-    _invert(work, encoder, tell, _device(options.device))
+    invert(work, encoder, tell, device_of(options.device), options.freeze)
     opened = Clip(work)
     made = tune(
         opened,
@@ -111,7 +126,7 @@ def enrol(
         options.tuning,
         work / "tuning",
         directions=directions,
-        device=_device(options.device),
+        device=device_of(options.device),
         quiet=options.quiet,
         tell=lambda done, steps: tell("tune", done, steps),
     )
@@ -120,17 +135,28 @@ def enrol(
     tell("pack", 0, 1)
     found = _measured(opened, tracked.total, generator, made, options, directions)
     write_picture(work / "preview.png", _sheet(opened, generator, made, options, directions))
-    person = moving(opened.mean_code(), options.tuning.edits, directions)
-    _pack(loaded, made, out, work, label, _facts(options, found), person)
+    person = Person(opened.mean_code(), options.freeze, directions)
+    _pack(loaded, made, out, work, label, _facts(options, found), person, options.tuning.edits)
     tell("pack", 1, 1)
-    if options.render is None:
-        return found
-    networks = Networks(generator, encoder, made, labels, _device(options.device))
-    rendered = render(clip, tracked, alignment, networks, directions, options.render, tell, options.backend)
-    return dataclasses.replace(found, rendered=rendered)
+    still = None if options.freeze is None else (options.freeze, person.mean)
+    networks = Networks(generator, encoder, made, labels, device_of(options.device), still)
+    scene = Scene(clip, tracked, alignment, networks, directions, options.backend)
+    return dataclasses.replace(found, told=tuple(_more(scene, opened, options, tell)))
 
 
-def check(weights: Path, options: Enrolment) -> tuple[Loaded, Generator, Inversion, Mapping[str, F64]]:
+def _more(scene: Scene, opened: Clip, options: Enrolment, tell: Tell) -> list[str]:
+    """Renders and compares what was asked for; what there is to tell of it."""
+    said: list[str] = []
+    if options.render is not None:
+        said += scene.render(options.render, tell).lines()
+    if options.ablations is not None:
+        said += ablate(scene, options.ablations, tell)
+    if options.comparison is not None:
+        said += compare(scene, opened, options.comparison, tell)
+    return said
+
+
+def check(weights: Path, options: Enrolment) -> tuple[Loaded, Generator, Inversion, Mapping[str, Direction]]:
     """Whatever is wrong before there is a clip, as `enrol` raises it; else what an enrolment begins with."""
     loaded = load(weights)
     loaded.checkpoint.of_system(SYSTEM)
@@ -138,72 +164,10 @@ def check(weights: Path, options: Enrolment) -> tuple[Loaded, Generator, Inversi
         if network not in loaded.arguments:
             raise CheckpointError(f"{weights}: holds no {network}; import ffhq.pkl and the e4e file together")
     generator, encoder = loaded.network("generator", Generator), loaded.network("encoder", Inversion)
-    directions = {} if options.directions is None else read_directions(options.directions, generator.w_dim)
+    directions = read_edits(options.edits, generator)
     check_tuning(options.tuning, directions)
-    _device(options.device)
+    device_of(options.device)
     return loaded, generator, encoder, directions
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: 'cuda' was asked for, and torch finds no GPU here; take 'cpu' or 'auto'")
-    return torch.device(name)
-
-
-def _parser_of(loaded: Loaded) -> Labels | None:
-    if "parser" not in loaded.arguments:
-        return None
-    parser = loaded.network("parser", BiSeNet)
-    mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
-
-    def labels(crop: U8) -> U8:
-        side = min(_PARSED, crop.shape[0])
-        small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
-        picture = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1))).float() / 255.0
-        with torch.no_grad():
-            logits: Tensor = parser(((picture - mean) / deviation)[None])
-        return foreground(logits[0].argmax(0).to(torch.uint8).numpy())
-
-    return labels
-
-
-def _invert(work: Path, encoder: Inversion, tell: Tell, device: torch.device) -> None:
-    """`codes.npy` of the crops. Rows that are there stay, where encoder and crops are the same."""
-    about = json.loads((work / "clip.json").read_text(encoding="utf-8"))
-    rules = (work / "rules.json").read_bytes()
-    digest = hashlib.sha256(rules)
-    for name, value in encoder.state_dict().items():
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    mark, partial = work / "codes.mark", work / "codes.partial.npy"
-    if (work / "codes.npy").exists() and _text(mark) == digest.hexdigest():
-        return
-    shape = (len(about["frames"]), encoder.encoder.rows, encoder.encoder.style_dim)
-    if not partial.exists() or _text(mark) != digest.hexdigest():
-        new = np.lib.format.open_memmap(partial, "w+", np.float32, shape)
-        new[:] = np.nan
-        new.flush()
-        mark.write_text(digest.hexdigest(), encoding="utf-8")
-        (work / "codes.npy").unlink(missing_ok=True)
-    codes = np.lib.format.open_memmap(partial, "r+")
-    encoder = encoder.to(device)
-    for index, number in enumerate(about["frames"]):
-        if np.isnan(codes[index]).any():
-            codes[index] = _code(work / "crops" / f"{number:06d}.png", encoder, device)
-        tell("invert", index + 1, shape[0])
-    codes.flush()
-    partial.replace(work / "codes.npy")
-
-
-def _code(path: Path, encoder: Inversion, device: torch.device) -> Any:
-    pixels = cv2.imread(str(path))
-    if pixels is None:
-        raise CheckpointError(f"{path}: missing or no picture; remove its folder and enrol anew")
-    rgb = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1))).float()
-    with torch.no_grad():
-        ws = encoder(resized((rgb / 127.5 - 1.0)[None].to(device), encoder.encoder.size))
-    return ws[0].cpu().numpy()
 
 
 def _measured(
@@ -212,7 +176,7 @@ def _measured(
     generator: Generator,
     made: Outcome,
     options: Enrolment,
-    directions: Mapping[str, F64],
+    directions: Mapping[str, Direction],
 ) -> Enrolled:
     before = made.pivotal or made.generator
     psnr = {"by the encoder alone": reconstruction_psnr(generator, clip)}
@@ -221,16 +185,16 @@ def _measured(
     if made.pivotal is not None:
         psnr["after the border passes"] = reconstruction_psnr(made.generator, clip)
         for reach in options.tuning.edits:
-            offset = 0.5 * reach.high * directions[reach.name]
+            offset = offset_of(directions, {reach.name: reach.high})
             border[f"{reach.name} {reach.high:g}"] = (
                 border_error(before, clip, offset),
                 border_error(made.generator, clip, offset),
             )
-    return Enrolled(len(clip), total, psnr, border)
+    return Enrolled(len(clip), total, psnr, border, seconds=made.seconds)
 
 
 def _sheet(
-    clip: Clip, generator: Generator, made: Outcome, options: Enrolment, directions: Mapping[str, F64]
+    clip: Clip, generator: Generator, made: Outcome, options: Enrolment, directions: Mapping[str, Direction]
 ) -> U8:
     """Rows: frames over the clip. Columns: crop, encoder alone, tuned, and the first edit at its strongest."""
     first = options.tuning.edits[0] if options.tuning.edits else None
@@ -240,8 +204,8 @@ def _sheet(
         with torch.no_grad():
             row = [clip.crop(int(index)), generator.synthesis(ws), made.generator.synthesis(ws)]
             if first is not None:
-                offset = torch.from_numpy(0.5 * first.high * directions[first.name]).to(ws)
-                row.append(made.generator.synthesis(ws + offset))
+                offset = offset_of(directions, {first.name: first.high})
+                row.append(synthesised(made.generator.synthesis, ws, offset))
         rows.append(np.concatenate([_pixels(picture) for picture in row], axis=1))
     return np.ascontiguousarray(np.concatenate(rows), np.uint8)
 
@@ -253,13 +217,8 @@ def _pixels(picture: Tensor) -> U8:
 
 
 def _facts(options: Enrolment, found: Enrolled) -> dict[str, Any]:
-    """What the live path reads of a person beside the graphs: the edits in the order of the port `strengths`, with
-    their reach, and how crops were cut; and what was measured."""
-    edits = options.tuning.edits
+    """How crops were cut, which the live path reads, and what was measured."""
     return {
-        "edits": [reach.name for reach in edits],
-        "edits_low": [reach.low for reach in edits],
-        "edits_high": [reach.high for reach in edits],
         "alignment_scale": options.scale,
         "enrolled_frames": found.frames,
         "enrolled_of": found.total,
@@ -276,7 +235,8 @@ def _pack(
     work: Path,
     label: Label,
     facts: dict[str, Any],
-    person: GraphPlan,
+    person: Person,
+    edits: Sequence[Reach],
 ) -> None:
     """The tuned generator takes the place of the given one in a checkpoint, which is packed."""
     names = [name for name in ("encoder", "parser") if name in loaded.arguments]
@@ -291,15 +251,5 @@ def _pack(
         facts=dict(loaded.facts),
     )
     checkpoint.write(work / "enrolled", about, weights)
-    plan = plan_of(load(work / "enrolled"))
-    clash = set(plan.parameters.facts) & set(facts)
-    if clash:
-        raise BundleError(f"the bundle's facts {sorted(clash)} are stated twice")
-    parameters = dataclasses.replace(
-        plan.parameters, facts={**plan.parameters.facts, **facts}, modes=frozenset(Mode)
-    )
-    pack(dataclasses.replace(plan, graphs=(*plan.graphs, person), parameters=parameters), label, out)
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    keep(person, work)
+    pack(person_plan(load(work / "enrolled"), person, edits, facts), label, out)

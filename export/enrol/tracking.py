@@ -86,6 +86,14 @@ def track(
     return tracked
 
 
+def track_again(clip: Path, folder: Path, tell: Tell, backend: str = "auto") -> Tracked:
+    """For an enrolment that is over: what was tracked then, by landmarks of a file or not, where this is its clip.
+    Another clip is tracked into `folder`/clips. Raises as `track` does."""
+    mark = _mark_in(folder / "track.npz")
+    found = _kept(folder / "track.npz", mark) if mark.partition("|")[0] == _mark_of(clip, None) else None
+    return found or track(clip, folder / "clips" / clip.name, tell, None, backend)
+
+
 def write_crops(
     clip: Path,
     tracked: Tracked,
@@ -213,6 +221,14 @@ def _mark_of(clip: Path, landmarks: Path | None) -> str:
                 raise InputError(f"{path}: cannot be read ({error.strerror})") from error
             marks.append(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
     return "|".join(marks)
+
+
+def _mark_in(path: Path) -> str:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return str(stored["mark"])
+    except (OSError, ValueError, KeyError, EOFError):
+        return ""
 
 
 def _kept(path: Path, mark: str) -> Tracked | None:

@@ -63,7 +63,11 @@ def test_every_frame_is_edited_or_held(clip: Path, marks: Path, networks: Networ
         given = [frame.rgb for frame in media]
     assert np.abs(frames[3].astype(int) - given[3])[30:70, 30:70].mean() > 10
     assert np.abs(frames[5].astype(int) - given[5])[:8].mean() < 6
-    assert set(told.seconds) == {"align", "mask", "invert", "synthesise", "paste"}
+    assert (
+        set(told.seconds)
+        == {"read", "align", "mask", "invert", "synthesise", "paste", "write"}
+        == set(told.work)
+    )
 
 
 @pytest.mark.full

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainers.stit.edits import style_offsets
 from trainers.stit.generator import Generator, Synthesis, SynthesisLayer, ToRGB
 from trainers.stit.primitives import GAIN, SLOPE, FullyConnected
 
@@ -76,8 +77,11 @@ class LiveLayer(nn.Module):
             weight = weight.transpose(0, 1)
         self.weight = _constant(weight)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, added: Tensor | None = None) -> Tensor:
+        """added: (B, inputs), what an edit adds to the styles."""
         styles = self.affine(w)
+        if added is not None:
+            styles = styles + added
         factors = GAIN / torch.sqrt(functional.linear(styles * styles, self.squares) + self.least)
         x = x * styles[:, :, None, None]
         if self.filter is None:
@@ -108,9 +112,12 @@ class LiveSynthesis(nn.Module):
 
     size: the resolution to stop at, the generator's own when None. A picture of a coarser block is not the finest one
     made smaller, but what that block's colours have summed up to.
+
+    styles: (n, style channels), directions in the styles of the convolutions, in order. A code has one row more then,
+    the first n numbers of which are their strengths.
     """
 
-    def __init__(self, synthesis: Synthesis, size: int | None = None) -> None:
+    def __init__(self, synthesis: Synthesis, size: int | None = None, styles: Tensor | None = None) -> None:
         super().__init__()
         until = size or synthesis.sizes[-1]
         if until not in synthesis.sizes:
@@ -124,12 +131,20 @@ class LiveSynthesis(nn.Module):
             self.colours.append(LiveColours(block.torgb))
             if not block.first:
                 self.larger.append(_Larger(block.resample_filter, len(block.torgb.bias)))
+        self.directions: nn.ParameterList | None = None
+        if styles is not None:
+            apart = directions_apart(synthesis, styles)[: sum(len(block.convolutions) for block in blocks)]
+            self.directions = nn.ParameterList(_constant(one) for one in apart)
 
     def forward(self, ws: Tensor) -> Tensor:
         x, image, row = self.const, None, 0
         for index, (layers, colours) in enumerate(zip(self.layers, self.colours)):
             for layer in cast(nn.ModuleList, layers):
-                x = layer(x, ws[:, row])
+                added = None
+                if self.directions is not None:
+                    own = self.directions[row]
+                    added = ws[:, self.rows, : len(own)] @ own
+                x = layer(x, ws[:, row], added)
                 row += 1
             made = colours(x, ws[:, row])
             image = made if image is None else self.larger[index - 1](image) + made
@@ -137,14 +152,34 @@ class LiveSynthesis(nn.Module):
 
 
 class Stopped(nn.Module):
-    """The generator's own synthesis, stopped at a size: what `LiveSynthesis` is compared with."""
+    """The generator's own synthesis, stopped at a size: what `LiveSynthesis` is compared with. styles: as there."""
 
-    def __init__(self, generator: Generator, size: int) -> None:
+    def __init__(self, generator: Generator, size: int, styles: Tensor | None = None) -> None:
         super().__init__()
-        self.synthesis, self.size = generator.synthesis, size
+        self.synthesis, self.size, self.rows = generator.synthesis, size, generator.num_ws
+        self.register_buffer("directions", styles)
 
     def forward(self, ws: Tensor) -> Tensor:
-        return self.synthesis.made(self.synthesis.styles(ws), "const", self.size).image
+        found = self.synthesis.styles(ws[:, : self.rows])
+        directions = self._buffers["directions"]
+        if directions is not None:
+            strengths = ws[:, self.rows, : len(directions)]
+            rest, place = iter(directions_apart(self.synthesis, directions)), 0
+            for block in self.synthesis.blocks():
+                for _ in block.convolutions:
+                    found[place] = found[place] + strengths @ next(rest)
+                    place += 1
+                place += 1  # the colours' style stays
+        return self.synthesis.made(found, "const", self.size).image
+
+
+def directions_apart(synthesis: Synthesis, styles: Tensor) -> list[Tensor]:
+    """Directions (n, style channels) as those of each convolution, (n, its inputs). Raises CheckpointError for those of
+    another generator."""
+    for one in styles:
+        style_offsets(synthesis, one)
+    lengths = [layer.affine.weight.shape[0] for block in synthesis.blocks() for layer in block.convolutions]
+    return list(styles.split(lengths, 1))
 
 
 def _constant(value: Tensor) -> nn.Parameter:

@@ -43,6 +43,10 @@ class StitchingMasks:
         """Bilinear, corner pixels onto corner pixels."""
         return StitchingMasks(*(resized_corners(one, size) for one in (self.content, self.border, self.full)))
 
+    def on(self, device: torch.device) -> StitchingMasks:
+        """The same there."""
+        return StitchingMasks(self.content.to(device), self.border.to(device), self.full.to(device))
+
 
 def foreground(labels: Tensor, background: Sequence[int] = BACKGROUND) -> Tensor:
     """Label maps (B, H, W) of whole numbers to (B, 1, H, W): 1 where the class is none of `background`."""

@@ -8,14 +8,14 @@ is tuned after that: an addition of ours.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.stit.edits import F64
+from trainers.stit.directions import Direction, Offset, offset_of, synthesised
 from trainers.stit.generator import Generator
 from trainers.stit.masks import CONTENT, Norm, StitchingMasks, masked_error
 from trainers.stit.pivotal import Terms
@@ -44,41 +44,50 @@ class Stitching:
 
 @dataclass(frozen=True)
 class Stitched:
-    """generator: tuned to one frame. image: its picture, (1, 3, S, S). before, after: border loss. steps: made."""
+    """generator: tuned to one frame. image: its picture, (1, 3, S, S). before, after: border loss. steps: made. course:
+    border loss after 0, 1, .. steps."""
 
     generator: Generator
     image: Tensor
     before: float
     after: float
     steps: int
+    course: tuple[float, ...]
 
 
 def stitch(
-    generator: Generator, ws: Tensor, crop: Tensor, edited: Tensor, masks: StitchingMasks, options: Stitching
+    generator: Generator,
+    ws: Tensor,
+    crop: Tensor,
+    edited: Tensor,
+    masks: StitchingMasks,
+    options: Stitching,
+    offset: Offset | None = None,
 ) -> Stitched:
     """Tunes a copy of the generator to one frame: border(G(w), crop) + content * content(G(w), edited).
 
-    ws: the edited code (1, num_ws, w_dim). crop: the frame's (1, 3, S, S). edited: the untuned generator's picture of
-    ws. masks: (1, 1, S, S). The generator itself is left as it is, so every frame starts from the same weights.
+    ws: the edited code (1, num_ws, w_dim), or the frame's own where `offset` says how it is edited. crop: the frame's
+    (1, 3, S, S). edited: the untuned generator's picture of it. masks: (1, 1, S, S). The generator itself is left as it
+    is, so every frame starts from the same weights.
     """
     own = copy.deepcopy(generator).train()
     optimiser = torch.optim.Adam(own.parameters(), lr=options.learning_rate)
-    before, made = None, 0
+    course: list[float] = []
     for _ in range(options.steps):
-        image = own.synthesis(ws)
+        image = synthesised(own.synthesis, ws, offset)
         border = masked_error(image, crop, masks.border, options.norm)
-        before = float(border.detach()) if before is None else before
-        if float(border.detach()) < options.threshold:
+        course.append(float(border.detach()))
+        if course[-1] < options.threshold:
             break
         loss = border + options.content * masked_error(image, edited, masks.content, options.norm)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        made += 1
-    with torch.no_grad():
-        image = own.synthesis(ws)
-        after = float(masked_error(image, crop, masks.border, options.norm))
-    return Stitched(own, image, after if before is None else before, after, made)
+    else:
+        with torch.no_grad():
+            image = synthesised(own.synthesis, ws, offset)
+            course.append(float(masked_error(image, crop, masks.border, options.norm)))
+    return Stitched(own, image.detach(), course[0], course[-1], len(course) - 1, tuple(course))
 
 
 # --- amortised -------------------------------------------------------------------------------------
@@ -101,11 +110,13 @@ class Reach:
 class Amortised:
     """Passes over the enrolment frames, after the pivotal ones, in which the border counts as well.
 
-    border: weight of border + content loss beside the pivotal terms. several: share of the steps in which two
-    directions are drawn in place of one.
+    steps: how many steps are made in place of whole passes, on frames spread over the clip; 0 = passes. border: weight
+    of border + content loss beside the pivotal terms. several: share of the steps in which two directions are drawn in
+    place of one.
     """
 
     passes: int = 20
+    steps: int = 0
     learning_rate: float = 3e-4
     border: float = 10.0
     content: float = CONTENT
@@ -113,24 +124,24 @@ class Amortised:
     several: float = 0.25
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "passes", "border", "content", "several")
+        at_least(self, 0, "passes", "steps", "border", "content", "several")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected more than 0")
 
 
 def drawn_edit(
-    reaches: Sequence[Reach], directions: dict[str, F64], numbers: np.random.Generator, several: float
-) -> F64 | None:
-    """An offset (w_dim,) in the reach of what will be offered; None where nothing is: the picture as it is then."""
+    reaches: Sequence[Reach],
+    directions: Mapping[str, Direction],
+    numbers: np.random.Generator,
+    several: float,
+) -> Offset | None:
+    """What edits in the reach of what will be offered add; None where nothing is offered: the picture as it is then."""
     if not reaches:
         return None
     count = min(len(reaches), 2 if numbers.random() < several else 1)
-    chosen = numbers.choice(len(reaches), count, replace=False)
-    total: F64 = np.zeros_like(next(iter(directions.values())))
-    for index in chosen:
-        one = reaches[index]
-        total += 0.5 * numbers.uniform(one.low, one.high) * directions[one.name]
-    return total
+    chosen = [reaches[index] for index in numbers.choice(len(reaches), count, replace=False)]
+    drawn = {one.name: float(numbers.uniform(one.low, one.high)) for one in chosen}
+    return offset_of(directions, drawn)
 
 
 def amortised_terms(

@@ -29,7 +29,7 @@ from trainers.moments import Names
 from trainers.progress import Progress
 from trainers.stit import pivotal, stitching
 from trainers.stit.clip import Clip
-from trainers.stit.edits import F64
+from trainers.stit.directions import Direction, Offset, edited_styles, synthesised
 from trainers.stit.generator import Generator
 from trainers.stit.lpips import distance
 from trainers.stit.masks import masked_error
@@ -39,6 +39,8 @@ from trainers.stopping import Stopping
 
 SYSTEM = "stit"
 PIVOTAL, STITCHING = "pivotal", "stitching"
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, less their whole parts, lie as evenly in 0..1 as any, however many there are."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Tuning:
 @dataclass(frozen=True)
 class Outcome:
     """How a tuning ended. generator: tuned, in eval mode, on the CPU. pivotal: as it was before the border passes, None
-    where it did not come to them. interrupted: the signal's name, or empty."""
+    where it did not come to them. seconds: of CPU time that the steps of each stage took, all runs of them together.
+    interrupted: the signal's name, or empty."""
 
     generator: Generator
     pivotal: Generator | None
@@ -63,6 +66,7 @@ class Outcome:
     steps: int
     checkpoint: Path
     interrupted: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def tune(
@@ -72,7 +76,7 @@ def tune(
     options: Tuning,
     out: Path,
     *,
-    directions: Mapping[str, F64] | None = None,
+    directions: Mapping[str, Direction] | None = None,
     facts: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
     quiet: bool = False,
@@ -80,7 +84,7 @@ def tune(
 ) -> Outcome:
     """Tune a copy of `original` to a clip, or go on where the folder `out` has a tuning of it.
 
-    arguments: of the generator's constructor. directions: (w_dim,) by name, at least those of `options.edits`. facts:
+    arguments: of the generator's constructor. directions: by name, at least those of `options.edits`. facts:
     kept in the checkpoint. tell: told of each step, how many are done of how many. Raises TrainerError: RecipeError and
     CheckpointError before a step is made.
     """
@@ -91,26 +95,28 @@ def tune(
         return run.through(quiet, tell)
 
 
-def check_tuning(options: Tuning, directions: Mapping[str, F64]) -> None:
+def check_tuning(options: Tuning, directions: Mapping[str, Direction]) -> None:
     """Raises what `tune` raises of its options alone."""
     _check_edits(options.edits, directions)
     distance(options.pivotal.perceptual, options.pivotal.lpips, "tuning.pivotal.lpips")
 
 
-def _check_edits(edits: Sequence[Reach], directions: Mapping[str, F64]) -> None:
+def _check_edits(edits: Sequence[Reach], directions: Mapping[str, Direction]) -> None:
     for reach in edits:
         if reach.name not in directions:
             raise RecipeError(f"edit {reach.name!r} has no direction; name one of {sorted(directions)}")
 
 
-def border_error(generator: Generator, clip: Clip, offset: F64 | None = None) -> float:
-    """Mean over the clip of the squared border error (three times a mean, pictures in -1..1) of frames whose codes are
-    moved by `offset` (w_dim,)."""
+def border_error(
+    generator: Generator, clip: Clip, offset: Offset | None = None, frames: Sequence[int] | None = None
+) -> float:
+    """Mean over the clip, or over these frames of it, of the squared border error (three times a mean, pictures in
+    -1..1) of pictures that are edited by `offset`."""
     device = next(generator.parameters()).device
     errors = []
-    for index in range(len(clip)):
+    for index in range(len(clip)) if frames is None else frames:
         with torch.no_grad():
-            image = generator.synthesis(_moved(clip.code(index), offset).to(device))
+            image = synthesised(generator.synthesis, clip.code(index).to(device), offset)
         border = clip.masks(index).border.to(device)
         errors.append(float(masked_error(image, clip.crop(index).to(device), border)))
     return float(np.mean(errors))
@@ -138,7 +144,7 @@ class _Run:
         arguments: Mapping[str, Any],
         options: Tuning,
         out: Path,
-        directions: dict[str, F64],
+        directions: dict[str, Direction],
         facts: dict[str, Any],
         device: torch.device | None,
     ) -> None:
@@ -152,7 +158,9 @@ class _Run:
         self.original = _frozen(original, self.device)
         self.generator = copy.deepcopy(original).to(self.device).requires_grad_(True).train()
         self.pivotal: Generator | None = None
-        self.step, self.counts = 0, [options.pivotal.passes * len(clip), options.stitching.passes * len(clip)]
+        border = options.stitching.steps or options.stitching.passes * len(clip)
+        self.step, self.counts = 0, [options.pivotal.passes * len(clip), border]
+        self.seconds = {PIVOTAL: 0.0, STITCHING: 0.0}
         self.optimiser = self._optimiser()
 
     @property
@@ -189,6 +197,8 @@ class _Run:
                 raise CheckpointError(f"{self.out}: holds a tuning {what}; name another folder, or remove it")
         try:
             self.step, moments = int(training.state["step"]), training.state["moments"]
+            spent = training.state.get("seconds", {})  # none in those of older versions
+            self.seconds = {name: float(spent.get(name, 0.0)) for name in self.seconds}
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.damaged(found, error) from error
         found.load("generator", self.generator)
@@ -211,7 +221,12 @@ class _Run:
         weights = {"generator": self.generator.state_dict()}
         if self.pivotal is not None:
             weights["pivotal"] = self.pivotal.state_dict()
-        state = {"step": self.step, "moments": numbers, **self._described()}
+        state = {
+            "step": self.step,
+            "moments": numbers,
+            "seconds": {name: round(spent, 3) for name, spent in self.seconds.items()},
+            **self._described(),
+        }
         about = Checkpoint(
             SYSTEM,
             dict.fromkeys(weights, self.arguments),
@@ -230,7 +245,9 @@ class _Run:
             while self.step < total and not stopping.asked:
                 if self.step == self.counts[0] and self.pivotal is None:
                     self._turn()
+                stage, began_s = self.stage, time.process_time()
                 scalars = self._one()
+                self.seconds[stage] += time.process_time() - began_s
                 self.step += 1
                 progress.step(self.step, scalars)
                 if tell is not None:
@@ -247,6 +264,7 @@ class _Run:
             total,
             kept,
             stopping.asked,
+            dict(self.seconds),
         )
 
     def _turn(self) -> None:
@@ -255,7 +273,7 @@ class _Run:
         self.optimiser = self._optimiser()
 
     def _one(self) -> dict[str, float]:
-        index = self.step % len(self.clip)
+        index = self._frame()
         numbers = np.random.default_rng([self.options.seed, self.step])
         ws, crop = self.clip.code(index).to(self.device), self.clip.crop(index).to(self.device)
         terms = (
@@ -271,6 +289,12 @@ class _Run:
             )
         return scalars
 
+    def _frame(self) -> int:
+        """Whose turn it is: frame by frame, and where fewer steps than passes are made, spread over the clip."""
+        if self.stage == STITCHING and self.options.stitching.steps:
+            return int((self.step - self.counts[0]) * _GOLDEN % 1.0 * len(self.clip))
+        return self.step % len(self.clip)
+
     def _pivotal(self, ws: Tensor, crop: Tensor, numbers: np.random.Generator) -> pivotal.Terms:
         options = self.options.pivotal
         terms = pivotal.pivot_terms(self.generator.synthesis(ws), crop, self.distance, options)
@@ -285,24 +309,18 @@ class _Run:
     def _border(self, index: int, ws: Tensor, crop: Tensor, numbers: np.random.Generator) -> pivotal.Terms:
         options = self.options.stitching
         offset = stitching.drawn_edit(self.options.edits, self.directions, numbers, options.several)
-        moved = _moved(ws, offset)
-        images = self.generator.synthesis(torch.cat((ws, moved)))
         if self.pivotal is None:
             raise RuntimeError("the border passes begin with the tuned generator at hand")
+        synthesis = self.generator.synthesis
+        pairs = zip(synthesis.styles(ws), edited_styles(synthesis, ws, offset))
+        images = synthesis.from_styles([torch.cat(pair) for pair in pairs])
         with torch.no_grad():
-            edited = self.pivotal.synthesis(moved)
-        masks = self.clip.masks(index)
-        masks = dataclasses.replace(
-            masks, border=masks.border.to(self.device), content=masks.content.to(self.device)
-        )
+            edited = synthesised(self.pivotal.synthesis, ws, offset)
+        masks = self.clip.masks(index).on(self.device)
         return {
             **pivotal.pivot_terms(images[:1], crop, self.distance, self.options.pivotal),
             **stitching.amortised_terms(images[1:], crop, edited, masks, options),
         }
-
-
-def _moved(ws: Tensor, offset: F64 | None) -> Tensor:
-    return ws if offset is None else ws + torch.from_numpy(offset).to(ws)
 
 
 def _frozen(generator: Generator, device: torch.device) -> Generator:

@@ -205,7 +205,9 @@ def test_drawn_edits_stay_in_reach() -> None:
     directions = {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0])}
     reaches = (Reach("a", 2.0, 4.0), Reach("b", -2.0, -1.0))
     numbers = np.random.default_rng(0)
-    drawn = np.array([drawn_edit(reaches, directions, numbers, 0.5) for _ in range(200)])
+    offsets = [drawn_edit(reaches, directions, numbers, 0.5) for _ in range(200)]
+    drawn = np.array([offset.ws for offset in offsets if offset is not None])
+    assert len(drawn) == 200
     both = (drawn != 0).all(1)
     assert 60 < both.sum() < 140
     assert set(np.sign(drawn[:, 0])) == {0.0, 1.0}

@@ -15,6 +15,7 @@ from trainers import checkpoint
 from trainers.errors import CheckpointError, DataError, DivergedError, PictureError, RecipeError
 from trainers.stit import tuning as tuning_module
 from trainers.stit.clip import Clip
+from trainers.stit.directions import Offset
 from trainers.stit.pivotal import Locality, Pivotal
 from trainers.stit.stitching import Amortised, Reach
 from trainers.stit.tuning import Tuning, border_error, reconstruction_psnr, tune
@@ -42,7 +43,7 @@ def test_tuning_brings_the_clip_nearer_and_then_its_edited_border(clip: Clip, tm
     assert made.step == made.steps == 10 * FRAMES
     assert made.pivotal is not None
     assert reconstruction_psnr(made.pivotal, clip) > reconstruction_psnr(generator(), clip) + 1.0
-    offset = 1.5 * DIRECTIONS["smile"]
+    offset = Offset(1.5 * DIRECTIONS["smile"])
     assert border_error(made.generator, clip, offset) < 0.8 * border_error(made.pivotal, clip, offset)
     kept = checkpoint.read(tmp_path / "out")
     assert kept.networks() == ("generator", "pivotal")
