@@ -58,6 +58,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--gate", action="append", default=[], metavar="NAME=X", help="change a limit of docs/dataset.md"
     )
+    parser.add_argument(
+        "--mesh",
+        metavar="NAME",
+        help="draw a mesh over every frame, for liquid_warping: face (others: no mesh)",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: 2)")
     parser.add_argument("--backend", default="auto", metavar="NAME", help="what runs the networks")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of the models")
@@ -65,6 +70,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The sub-command itself."""
+    if options.mesh is not None:
+        _run_mesh(options)
+        return
     from engine.annotate.gates import Gates
     from engine.annotate.run import prepare
     from engine.annotate.work import Settings
@@ -96,6 +104,32 @@ def run(options: argparse.Namespace) -> None:
     left_out = sum(counts["refused"].values())
     print(f"{options.out}: {counts['pictures']} pictures of {counts['inputs']} inputs, {left_out} left out")
     print(f"{options.out / 'report.html'} says why")
+
+
+def _run_mesh(options: argparse.Namespace) -> None:
+    from engine.annotate.mesh import prepare_mesh
+
+    with _progress() as progress:
+        clips, left_out = prepare_mesh(
+            options.inputs,
+            options.out,
+            mesh=options.mesh,
+            size=options.size,
+            per_second=options.per_second,
+            most=options.most,
+            expressions=options.synthesise,
+            persons=options.persons,
+            licence=options.licence,
+            origins=options.origins,
+            validation=options.validation,
+            backend=options.backend,
+            cache=options.cache,
+            progress=progress,
+        )
+    frames = sum(clip.frames for clip in clips)
+    print(f"{options.out}: {frames} frames of {len(clips)} clips, {len(left_out)} inputs left out")
+    for name, reason in left_out.items():
+        print(f"{name}: {reason}", file=sys.stderr)
 
 
 @contextmanager
