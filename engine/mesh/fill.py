@@ -28,11 +28,12 @@ def continued(picture: F32, trusted: F32, wanted: F32) -> F32:
     height, width = picture.shape[1:]
     if trusted.shape != (height, width) or wanted.shape != (height, width):
         raise InputError(f"fill: expected masks {(height, width)}, got {trusted.shape} and {wanted.shape}")
+    picture = np.ascontiguousarray(picture, np.float32)
     known = np.ascontiguousarray(trusted > 0.5)
     ring = np.ascontiguousarray((wanted > 0.5) & ~known)
-    filled = np.where(known, picture, np.float32(0.0)).astype(np.float32)
+    filled = np.ascontiguousarray(picture * known)
     if known.any() and ring.any():
-        _spread(np.ascontiguousarray(picture, np.float32), known, ring, nearest(known), filled)
+        _spread(picture, known, ring, nearest(known), filled)
     return filled
 
 
@@ -80,9 +81,7 @@ def _nearest(known: NDArray[np.bool_], found: I32) -> None:
             above = closest[row, column]
             if last >= 0 and (above < 0 or last - row < row - above):
                 closest[row, column] = last
-    base = np.int64(height) * np.int64(
-        width
-    )  # orders equal distances by row and column: no two candidates tie
+    base = height * width  # orders equal distances by row and column: no two candidates tie
     kept, until = np.empty(width, np.int64), np.empty(width, np.int64)
     for row in range(height):
         top = -1

