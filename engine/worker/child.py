@@ -100,7 +100,8 @@ class Child:
     """One process. `told(child, message)` is called in the reader thread with everything but pictures and signs of
     life, and once with None when the process has ended or talks nonsense.
 
-    heard_s: when its last sign of life was read. busy_s: of its busiest stage, then. sources: those that it has.
+    heard_s: when its last sign of life was read. busy_s: of its busiest stage, then. sources, bundles: those that it
+    has, by id and by name. opening: name of the bundle that it opens beside its sessions, or empty.
     """
 
     def __init__(
@@ -109,6 +110,8 @@ class Child:
         self.number = number
         self.ready = False
         self.sources: set[str] = set()
+        self.bundles: set[str] = set()
+        self.opening = ""
         self.adding: Adding | None = None
         self.started_s = self.heard_s = time.perf_counter()
         self.busy_s = 0.0
@@ -244,6 +247,11 @@ class Child:
             still=still.name,
             capacity=still.capacity,
         )
+
+    def open_bundle(self, name: str, folder: str) -> None:
+        """One at a time; it answers with "bundle opened" or "bundle refused"."""
+        self.opening = name
+        self.send("bundle", bundle=folder)
 
     def still(self) -> U8 | None:
         """Picture of the source on its way, where the process has left one. Raises WorkerError."""

@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Container
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.errors import WorkerError
 from engine.worker.child import Child
-from engine.worker.interface import SourceInfo
+from engine.worker.interface import BundleInfo, SourceInfo
 
 _log = logging.getLogger("marotte.worker")
 
@@ -37,10 +37,10 @@ class Parcel(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What somebody who waits for a source is to be told."""
+    """What somebody who waits for a source or a bundle is to be told."""
 
-    future: Future[SourceInfo]
-    result: SourceInfo | Exception
+    future: Future[Any]
+    result: SourceInfo | BundleInfo | Exception
 
     def give(self) -> None:
         """Runs what waits for it: call it without a lock."""

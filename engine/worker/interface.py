@@ -230,6 +230,19 @@ class Worker(Protocol):
         """Those that are offered, the first one first; none before it was ready for the first time."""
         ...
 
+    def add_bundle(self, bundle: str) -> Future[BundleInfo]:
+        """Open one more, a folder, beside the running sessions, and offer it from then on, also after a replacement.
+        One at a time; opening may take a minute.
+
+        The future fails with what opening it raises (BundleError, ConfigError, BackendError), and a WorkerError where
+        the worker is busy with another one, away, or was lost over it.
+        """
+        ...
+
+    def drop_bundle(self, name: str) -> None:
+        """Offer one that was added no more. Raises ConfigError for any other, WorkerError while a session runs it."""
+        ...
+
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         """Decode a picture (or a clip's best frame), find its faces and prepare them, beside the running sessions.
 

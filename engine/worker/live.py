@@ -137,6 +137,11 @@ class Live:
             raise InputError("layout: nothing was drawn yet; try again in a moment")
         return recipient.session.layout(rest=rest)
 
+    def runs(self, bundle: str) -> bool:
+        """Whether it does so now, or is about to."""
+        with self._lock:
+            return bundle in (self.spec.bundle, self._now.bundle, *(one.spec.bundle for one in self._pending))
+
     def close(self) -> None:
         """Nothing is delivered any more; the threads free what they hold and end."""
         self._closed.set()

@@ -4,6 +4,7 @@ marotte-side             opens everything, then finds sources, one at a time, an
 marotte-observe-NAME     one per session
 marotte-generate-NAME    one per session
 marotte-batch-BUNDLE     one per bundle: runs its graph for all sessions (engine/batching.py)
+marotte-bundle           while one more bundle is opened beside them
 """
 
 from __future__ import annotations
@@ -17,18 +18,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 from engine import blend
-from engine.batching import BatchingRunner
-from engine.errors import ConfigError, NoFaceError, WorkerError
+from engine.errors import ConfigError, MarotteError, NoFaceError, WorkerError
 from engine.media import read_picture
-from engine.media.planes import i420_of
-from engine.pipeline import PipelineConfig, Session
 from engine.puppet import Opening
 from engine.sample import sample_portrait
-from engine.types import U8, Frame, Mode
+from engine.types import U8
 from engine.worker.changes import checked, merged, parse, settled
 from engine.worker.interface import (
     BundleInfo,
@@ -46,17 +43,15 @@ from engine.worker.interface import (
 from engine.worker.live import Live
 from engine.worker.looking import answered
 from engine.worker.offers import OpenBundle, first_kind
+from engine.worker.opening import Opener, Sample
 from engine.worker.preparing import Preparing
-from engine.worker.servers import Servers
 from engine.worker.sources import Finder, Ready, Sources, fitted, id_of
 from engine.worker.stock import Stock, Trackers
-from engine.worker.tools import ClosableTracker, Tools
+from engine.worker.tools import Tools
 
 _log = logging.getLogger("marotte.worker")
 
 _JOIN_S = 2.0
-_WARM_FRAMES = 3
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +79,10 @@ class LocalWorker(Worker):
         self._ended: list[threading.Thread] = []
         self._sources = Sources()
         self._bundles: tuple[BundleInfo, ...] = ()
+        self._open_bundles: dict[str, OpenBundle] = {}
+        self._opener = Opener(config, self._tools, self._opening, self._go_on)
+        self._sample: Sample | None = None
+        self._adding: threading.Thread | None = None
         self._stock: Stock | None = None
         self._work: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: look what else there is
         self._job: _Job | None = None
@@ -105,6 +104,46 @@ class LocalWorker(Worker):
 
     def bundles(self) -> tuple[BundleInfo, ...]:
         return self._bundles
+
+    def add_bundle(self, bundle: str) -> Future[BundleInfo]:
+        added: Future[BundleInfo] = Future()
+        with self._lock:
+            stock = self._stock
+            try:
+                name = bundle_name(bundle)
+                if stock is None or self._status.state is not State.READY:
+                    raise WorkerError(
+                        self._refusal() or "the worker is still starting: try again in a moment"
+                    )
+                if self._adding is not None:
+                    raise WorkerError("busy with another bundle: try again when it is open")
+                if name in self._open_bundles:
+                    raise ConfigError(f"bundle {name}: one of this name is offered already")
+            except MarotteError as error:
+                added.set_exception(error)
+            else:
+                work = (bundle, stock, added)
+                self._adding = threading.Thread(
+                    target=self._add_bundle, args=work, name="marotte-bundle", daemon=True
+                )
+                self._adding.start()
+        return added
+
+    def drop_bundle(self, name: str) -> None:
+        with self._lock:
+            configured = {bundle_name(bundle) for bundle in self._config.bundles}
+            if name in configured or name not in {info.name for info in self._bundles}:
+                raise ConfigError(f"bundle {name}: it was not added, so it is not taken back")
+            if any(live.runs(name) for live in self._sessions.values()):
+                raise WorkerError(
+                    f"bundle {name}: a session runs it; turn it to another system first, or end it"
+                )
+            self._bundles = tuple(info for info in self._bundles if info.name != name)
+            dropped = self._open_bundles.pop(name)
+            self._sources.forget(name)
+            if self._stock is not None:
+                self._stock.preparing.forget(name)
+        dropped.runner.close()
 
     def busy_s(self) -> float:
         """Seconds for which the stage that is longest at work has been at it; 0 when all wait."""
@@ -183,8 +222,7 @@ class LocalWorker(Worker):
             threads = list(self._ended)
             stock = self._stock
         self._work.put(None)
-        if self._side is not None:
-            threads.append(self._side)
+        threads += [thread for thread in (self._side, self._adding) if thread is not None]
         if job is not None and job.found.set_running_or_notify_cancel():
             job.found.set_exception(WorkerError("the worker was closed"))
         if _join(threads) and stock is not None:
@@ -234,21 +272,11 @@ class LocalWorker(Worker):
         """Everything that a first session would wait for."""
         tools, opening, config = self._tools, self._opening, self._config
         undo = opened.enter_context(ExitStack())
-        bundles: dict[str, OpenBundle] = {}
+        bundles = self._open_bundles
         for bundle in config.bundles:
-            generator, inner = tools.open_generator(bundle, opening, config.accept)
-            runner = BatchingRunner(
-                inner,
-                most=config.batch,
-                wait_s=config.batch_wait_s,
-                stall_s=config.hang_s,
-                name=bundle_name(bundle),
-            )
-            undo.callback(runner.close)
-            while not runner.ready(_POLL_S):
-                self._go_on()
-            info = tools.offer(bundle, generator, edit=config.edit)
-            bundles[info.name] = OpenBundle(info, generator, runner)
+            one = self._opener.open(bundle)
+            undo.callback(one.runner.close)
+            bundles[one.info.name] = one
             self._go_on()
         blend.warm_up()
         self._go_on()
@@ -283,41 +311,48 @@ class LocalWorker(Worker):
             stock.trackers.give(tracker)
             return
         self._sources.add(ready)
-        rgb = fitted(read_picture(path), self._config.side)
-        with ExitStack() as opened:
-            servers = Servers(stock.tools, stock.opening, opened, _no_warning)
-            for bundle in stock.bundles.values():
-                for mode in bundle.info.modes:
-                    self._warm_up(stock, bundle, mode, ready, tracker, servers, rgb)
+        self._sample = Sample(ready, fitted(read_picture(path), self._config.side))
+        self._opener.warm_up(stock, stock.bundles.values(), self._sample, tracker)
         stock.trackers.give(tracker)
 
-    def _warm_up(
-        self,
-        stock: Stock,
-        bundle: OpenBundle,
-        mode: Mode,
-        ready: Ready,
-        tracker: ClosableTracker,
-        servers: Servers,
-        rgb: U8,
-    ) -> None:
-        used = ready if mode in bundle.info.takes_source else None
-        made = stock.preparing.make(used, bundle.info.name, mode)
-        if isinstance(made, Exception):
-            _log.warning("%s was not warmed up: %s", bundle.info.name, made)
-            return
-        session = Session(
-            tracker,
-            bundle.generator,
-            bundle.runner,
-            config=PipelineConfig(mode=mode),
-            prepared=made,
-            **servers.of(bundle.generator),
-        )
-        for number in range(_WARM_FRAMES):
-            self._go_on()
-            frame, _ = session.step(Frame(rgb, number, Fraction(1, 30), time.perf_counter()))
-            i420_of(frame.rgb)
+    # The thread of one more bundle.
+
+    def _add_bundle(self, bundle: str, stock: Stock, added: Future[BundleInfo]) -> None:
+        found: BundleInfo | None = None
+        fault: Exception = WorkerError("the worker was closed")
+        try:
+            found = self._one_more(bundle, stock)
+        except _ClosedError:
+            pass
+        except Exception as error:  # whatever it is, it is told to whoever asked for the bundle
+            fault = error
+        with self._lock:
+            self._adding = None
+        if found is not None:
+            added.set_result(found)
+        else:
+            added.set_exception(fault)
+
+    def _one_more(self, bundle: str, stock: Stock) -> BundleInfo:
+        one = self._opener.open(bundle)
+        name = one.info.name
+        try:
+            with self._lock:
+                self._go_on()
+                self._open_bundles[name] = one
+            if self._sample is not None:
+                tracker = stock.trackers.take()
+                self._opener.warm_up(stock, [one], self._sample, tracker)
+                stock.trackers.give(tracker)
+            with self._lock:
+                self._go_on()
+                self._bundles += (one.info,)
+        except BaseException:
+            with self._lock:
+                self._open_bundles.pop(name, None)
+            one.runner.close()
+            raise
+        return one.info
 
     def _add(self, finder: Finder, stock: Stock, job: _Job) -> None:
         until = time.perf_counter() + self._config.add_s
@@ -368,10 +403,6 @@ class LocalWorker(Worker):
             job, self._job = self._job, None
         if job is not None and job.found.set_running_or_notify_cancel():
             end(job.found)
-
-
-def _no_warning(error: Exception) -> None:
-    """A session that needs it will say so."""
 
 
 def _line(error: Exception) -> str:

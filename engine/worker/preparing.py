@@ -65,6 +65,10 @@ class Preparing:
             self._tell(ready, bundle, made)
         return made
 
+    def forget(self, bundle: str) -> None:
+        """What an edit without a source by this bundle was given; it is not offered any more."""
+        self._without.pop(bundle, None)
+
     def work(self) -> None:
         """Make what was asked for."""
         while True:

@@ -24,7 +24,16 @@ import cv2
 from engine.errors import MarotteError, WorkerError
 from engine.plans import policy
 from engine.worker import messages
-from engine.worker.interface import Delivery, Look, SourceInfo, State, Worker, WorkerConfig, WorkerStatus
+from engine.worker.interface import (
+    BundleInfo,
+    Delivery,
+    Look,
+    SourceInfo,
+    State,
+    Worker,
+    WorkerConfig,
+    WorkerStatus,
+)
 from engine.worker.looking import look_fields
 from engine.worker.mailbox import Mailbox, attach_segment, close_segment, memory
 from engine.worker.messages import Message, Pipe
@@ -196,6 +205,8 @@ class _Process:
             "look": self._look,
             "add": self._add,
             "drop": self._drop,
+            "bundle": self._open_bundle,
+            "withdraw": self._withdraw,
         }
         if message.kind == "close":
             _end(0)
@@ -303,6 +314,21 @@ class _Process:
             self.tell("refused", source=source, **messages.error_fields(error))
         finally:
             still.close()
+
+    def _open_bundle(self, message: Message) -> None:
+        assert self._worker is not None
+
+        def done(future: Future[BundleInfo]) -> None:
+            try:
+                self.tell("bundle opened", bundles=[messages.bundle_fields(future.result())])
+            except Exception as error:  # told to whoever asked for it
+                self.tell("bundle refused", **messages.error_fields(error))
+
+        self._worker.add_bundle(message.get("bundle", str)).add_done_callback(done)
+
+    def _withdraw(self, message: Message) -> None:
+        assert self._worker is not None
+        self._worker.drop_bundle(message.get("bundle", str))
 
     def _drop(self, message: Message) -> None:
         assert self._worker is not None

@@ -191,6 +191,13 @@ class Sources:
             if source not in self._shown:
                 self._ready.pop(source, None)
 
+    def forget(self, bundle: str) -> None:
+        """What this bundle made of them; it is not offered any more."""
+        with self._lock:
+            for ready in self._ready.values():
+                for kind in [kind for kind in ready.prepared if kind[0] == bundle]:
+                    ready.prepared.pop(kind, None)
+
     def _forget(self) -> None:
         idle = [source for source in self._ready if source not in self._shown]
         for source in idle[: max(0, len(idle) - self._kept)]:

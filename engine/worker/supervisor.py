@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import ConfigError, MarotteError, WorkerError
 from engine.types import U8
 from engine.worker import changes, messages
+from engine.worker.added import Added
 from engine.worker.child import Child, Deliver
 from engine.worker.holdings import Holdings
 from engine.worker.interface import (
@@ -40,6 +41,7 @@ from engine.worker.interface import (
 from engine.worker.messages import Message
 from engine.worker.pair import END_S, Pair
 from engine.worker.process import Make, local_worker
+from engine.worker.standing import Standing
 
 if TYPE_CHECKING:
     from engine.worker.tools import Tools
@@ -61,6 +63,11 @@ class _Session:
     changes: int = 0
 
 
+def _serves(child: Child, spec: SessionSpec) -> bool:
+    """Whether the process has all that such a session needs."""
+    return child.sources.issuperset(spec.sources) and spec.bundle in child.bundles
+
+
 class ProcessWorker(Worker):
     """See Worker. tools: what the process opens things with; they cross by spawn. make: what runs in the process."""
 
@@ -70,10 +77,10 @@ class ProcessWorker(Worker):
         self._config = config
         self._lock = threading.RLock()
         self._events: queue.SimpleQueue[tuple[Child, Message | None] | None] = queue.SimpleQueue()
-        self._told: list[Callable[[WorkerStatus], None]] = []
-        self._status = WorkerStatus(State.STARTING, {})
+        self._standing = Standing()
         self._sessions: dict[str, _Session] = {}
-        self._bundles: tuple[BundleInfo, ...] = ()
+        self._configured: tuple[BundleInfo, ...] = ()
+        self._added = Added()
         self._holdings = Holdings()
         self._restarts: dict[str, int] = {}
         self._warned = ""
@@ -95,14 +102,28 @@ class ProcessWorker(Worker):
             self._thread.start()
 
     def status(self) -> WorkerStatus:
-        return self._status
+        return self._standing.now
 
     def on_status(self, told: Callable[[WorkerStatus], None]) -> None:
-        with self._lock:
-            self._told.append(told)
+        self._standing.on_change(told)
 
     def bundles(self) -> tuple[BundleInfo, ...]:
-        return self._bundles
+        with self._lock:
+            return self._configured + self._added.infos
+
+    def add_bundle(self, bundle: str) -> Future[BundleInfo]:
+        with self._lock:
+            opened = self._added.want(bundle, [info.name for info in self._configured], self._away())
+        self._events.put(None)
+        return opened
+
+    def drop_bundle(self, name: str) -> None:
+        with self._lock:
+            if any(session.spec.bundle == name for session in self._sessions.values()):
+                raise WorkerError(
+                    f"bundle {name}: a session runs it; turn it to another system first, or end it"
+                )
+            self._added.drop(name, self._pair.alive())
 
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         with self._lock:
@@ -124,7 +145,7 @@ class ProcessWorker(Worker):
     def open(self, session: str, spec: SessionSpec, deliver: Deliver) -> None:
         spec = changes.checked(spec, driver_pixels=self._config.driver_pixels)
         with self._lock:
-            if self._status.state in (State.CLOSED, State.FAILED):
+            if self._standing.now.state in (State.CLOSED, State.FAILED):
                 raise WorkerError(self._away() or "the worker is away")
             if session in self._sessions:
                 raise WorkerError(f"session {session}: it is open already")
@@ -157,9 +178,9 @@ class ProcessWorker(Worker):
             kept.changes += 1
             child = self._pair.current
             if child is not None and child.has(session):
-                if child.sources.issuperset(kept.spec.sources):
+                if _serves(child, kept.spec):
                     child.send("change", session=session, change=messages.change_fields(parsed))
-                else:  # it is opened again once the process has the source
+                else:  # it is opened again once the process has the source, or the bundle
                     child.shut(session)
             return kept.changes
 
@@ -176,7 +197,7 @@ class ProcessWorker(Worker):
         """As it is offered, its sources the last used ones. Raises `unknown` where one is not here, or ConfigError."""
         if not all(source in self._holdings for source in spec.sources):
             raise unknown(_UNKNOWN)
-        spec = changes.settled(spec, self._bundles, edit=self._config.edit)
+        spec = changes.settled(spec, self.bundles(), edit=self._config.edit)
         for source in spec.sources:
             self._holdings.use(source)
         return spec
@@ -236,10 +257,12 @@ class ProcessWorker(Worker):
         for child in pair.alive():
             if child.ready and child.adding is None:
                 self._feed(child)
+            if child.ready and not child.opening:
+                self._open_next(child)
 
     def _spare_is_due(self, current: Child) -> bool:
         wanted = self._config.spare and self._pair.spare is None
-        return wanted and current.ready and self._status.state is State.READY
+        return wanted and current.ready and self._standing.now.state is State.READY
 
     def _launched(self) -> Child | None:
         try:
@@ -263,7 +286,9 @@ class ProcessWorker(Worker):
             elif message.kind == "failed":
                 self._lose(child, "crashed", message.get("text", str), final=message.get("final", bool))
             elif message.kind in ("added", "refused"):
-                self._added(child, message)
+                self._found(child, message)
+            elif message.kind in ("bundle opened", "bundle refused"):
+                self._opened(child, message)
             elif message.kind == "trouble":
                 _log.warning("worker: %s: %s", message.get("command", str), message.get("text", str))
             else:
@@ -273,7 +298,9 @@ class ProcessWorker(Worker):
             self._lose(child, "crashed", child.how_it_ended())
 
     def _ready(self, child: Child, message: Message) -> None:
-        self._bundles = messages.read_bundles(message)
+        with self._lock:
+            self._configured = messages.read_bundles(message)
+            child.bundles = {info.name for info in self._configured}
         self._pair.started(child)
         _log.debug("worker process %s is ready: %s", child.pid, message.get("text", str))
         self._go_on()
@@ -290,7 +317,9 @@ class ProcessWorker(Worker):
                 except WorkerError as error:
                     _log.warning("session %s: it waits: %s", session, error)
             shown = self._shown()
+            run = {session.spec.bundle for session in self._sessions.values()}
             waiting = not shown.isdisjoint(self._holdings.missing(child, shown))
+            waiting = waiting or self._added.awaited(child, run)
         if not waiting:
             self._tell(State.READY)
 
@@ -298,7 +327,7 @@ class ProcessWorker(Worker):
         child, kept = self._pair.current, self._sessions[session]
         if child is None or not child.ready or child.has(session):
             return
-        if child.sources.issuperset(kept.spec.sources):
+        if _serves(child, kept.spec):
             child.open(session, kept.spec, kept.deliver, kept.changes)
 
     def _shown(self) -> set[str]:
@@ -320,7 +349,18 @@ class ProcessWorker(Worker):
             with self._lock:
                 self._holdings.unsent(child, error)
 
-    def _added(self, child: Child, message: Message) -> None:
+    def _open_next(self, child: Child) -> None:
+        """Have it open the next bundle that was added."""
+        with self._lock:
+            self._added.open_next(child, new=child is self._pair.current)
+
+    def _opened(self, child: Child, message: Message) -> None:
+        """The process has an answer about the bundle that it was given."""
+        with self._lock:
+            self._added.hear(child, message)
+        self._go_on()
+
+    def _found(self, child: Child, message: Message) -> None:
         """The process has an answer about the source that it was given."""
         source = message.get("source", str)
         if child.adding is None or child.adding.source != source:
@@ -340,7 +380,7 @@ class ProcessWorker(Worker):
     def _answer(self) -> None:
         """Tell those who wait for a source."""
         with self._lock:
-            answers = self._holdings.answers()
+            answers = self._holdings.answers() + self._added.answers()
         for answer in answers:
             answer.give()
 
@@ -360,6 +400,7 @@ class ProcessWorker(Worker):
         with self._lock:
             spare = child is self._pair.spare
             self._holdings.blame(child, words)
+            self._added.blame(child, words)
             self._pair.retire(child)
             if not spare:
                 self._restarts[reason] = self._restarts.get(reason, 0) + 1
@@ -378,12 +419,13 @@ class ProcessWorker(Worker):
     def _failed_start(self, words: str, *, final: bool) -> None:
         detail = f"the worker could not be started: {words}"
         if not self._pair.failed(final=final):
-            self._tell(self._status.state, detail)
+            self._tell(self._standing.now.state, detail)
             return
         if self._pair.ever_ready:  # a first start is somebody's who waits for it, and tells it
             _log.error("%s", detail)
         with self._lock:
             self._holdings.answer(WorkerError(detail))
+            self._added.fail(WorkerError(detail))
         self._tell(State.FAILED, detail)
 
     def _failed_spare(self, words: str) -> None:
@@ -392,29 +434,14 @@ class ProcessWorker(Worker):
 
     def _away(self) -> str | None:
         """Why nothing new can be begun now."""
-        state, detail = self._status.state, self._status.detail
-        if self._closing or state is State.CLOSED:
-            return "the worker was closed"
-        if state is State.FAILED:
-            return detail
-        if state is State.STARTING:
-            return "the worker is still starting: try again in a moment"
-        return None
+        return self._standing.refusal(closing=self._closing)
 
     def _tell(self, state: State, detail: str = "") -> None:
         with self._lock:
             child = self._pair.current
             pid = None if child is None or state is State.CLOSED else child.pid
-            status = WorkerStatus(state, dict(self._restarts), detail, pid)
-            if status == self._status:
-                return
-            self._status = status
-            told = list(self._told)
-        for one in told:
-            try:
-                one(status)
-            except Exception:  # whoever listens must not stop the worker
-                _log.exception("a listener of the worker's state failed")
+            restarts = dict(self._restarts)
+        self._standing.tell(WorkerStatus(state, restarts, detail, pid))
 
     def _end(self, state: State) -> None:
         """Every process ends, and all that it had is freed."""
@@ -422,6 +449,7 @@ class ProcessWorker(Worker):
             self._closing = True
             self._sessions.clear()
             self._holdings.answer(WorkerError("the worker was closed"))
+            self._added.fail(WorkerError("the worker was closed"))
             children = self._pair.leave()
         self._answer()
         self._pair.end(children)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.errors import ConfigError, NoFaceError, WorkerError
+from engine.errors import ConfigError, MarotteError, NoFaceError, WorkerError
 from engine.parsing.runs import MOST_RUNS
 from engine.worker import mailbox, messages
 from engine.worker.child import Child
@@ -745,3 +745,47 @@ def test_the_largest_painting_and_layout_cross_and_outlive_a_process(
 def painted_of(delivery: Any) -> int:
     high, low = delivery.planes[0, 5:7].tolist()
     return 256 * high + low
+
+
+def _added(one: Watched, folder: str = "/enrolled/more") -> str:
+    return one.worker.add_bundle(folder).result(LONG_S).name
+
+
+def test_a_bundle_that_was_added_outlives_its_process(watched: Callable[..., Watched]) -> None:
+    """The spare opens it too; a session that runs it goes on in the next process as soon as that has it."""
+    one = watched(**PATIENT).ready().session()
+    assert _added(one) == "more"
+    assert [info.name for info in one.worker.bundles()] == ["fake", "more"]
+    one.worker.change("s", {"bundle": "more"})
+    first = _pid_of(one.next(bundle="more"))
+    one.kill()
+    second = _pid_of(one.next(bundle="more"))
+    assert second != first
+    assert one.faults.on(f"more-in-{first}")
+    assert one.faults.on(f"more-in-{second}")
+    with pytest.raises(WorkerError, match="a session runs it"):
+        one.worker.drop_bundle("more")
+    one.worker.close_session("s")
+    one.worker.drop_bundle("more")
+    one.until(lambda: one.faults.on(f"more-dropped-by-{second}"))
+    assert [info.name for info in one.worker.bundles()] == ["fake"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("dies over a bundle", "while it opened it"), ("no such bundle", "no manifest")]
+)
+def test_a_bundle_that_cannot_be_opened_is_not_tried_again(
+    watched: Callable[..., Watched], fault: str, said: str
+) -> None:
+    """Whoever asked is told, though the process was lost over it; the sessions go on, and the next one is welcome."""
+    one = watched(**PATIENT).ready().session()
+    one.next()
+    one.faults.switch(fault)
+    with pytest.raises(MarotteError, match=said):
+        _added(one)
+    (one.faults.folder / fault).unlink(missing_ok=True)
+    one.next()
+    assert _added(one, "/enrolled/other") == "other"
+    assert [info.name for info in one.worker.bundles()] == ["fake", "other"]
+    with pytest.raises(ConfigError, match="offered already"):
+        _added(one, "/enrolled/fake")

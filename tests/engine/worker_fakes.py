@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import InputError, ModelError, NoFaceError
+from engine.errors import InputError, ManifestError, ModelError, NoFaceError
 from engine.types import FrameReport, Outcome
 from engine.worker.changes import merged, parse
 from engine.worker.interface import BundleInfo, Delivery, Look, SourceInfo, Stamp, State, WorkerStatus
@@ -82,6 +82,21 @@ class FakeWorker:
     def bundles(self) -> tuple[BundleInfo, ...]:
         return (BundleInfo("fake", "Fake", "fake", "CC0-1.0"),)
 
+    def add_bundle(self, bundle: str) -> Future[BundleInfo]:
+        added: Future[BundleInfo] = Future()
+        if self._faults.once("dies over a bundle"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._faults.on("no such bundle"):
+            added.set_exception(ManifestError(f"{bundle}: no manifest"))
+        else:
+            name = Path(bundle).name
+            self._faults.switch(f"{name}-in-{os.getpid()}")
+            added.set_result(BundleInfo(name, "One more", "fake", "CC0-1.0"))
+        return added
+
+    def drop_bundle(self, name: str) -> None:
+        self._faults.switch(f"{name}-dropped-by-{os.getpid()}")
+
     def busy_s(self) -> float:
         since = self._busy_since
         return 0.0 if since is None else time.perf_counter() - since
@@ -118,11 +133,11 @@ class FakeWorker:
         return False
 
     def change(self, session: str, change: Any) -> int:
-        self._changes[session] += 1
         spec, deliver = self._sessions[session]
         spec = merged(spec, parse(change))
         assert spec.source in self._sources
         self._sessions[session] = spec, deliver
+        self._changes[session] += 1  # last: what a picture says of it is in force
         return self._changes[session]
 
     def look(self, session: str, *, rest: bool = False) -> Future[Look]:
@@ -148,6 +163,7 @@ class FakeWorker:
                 time.sleep(3600)
             if self._faults.once("exit"):
                 os._exit(7)
+            changes = self._changes.get(session, 0)
             spec, deliver = self._sessions.get(session, (None, None))
             if spec is not None:
                 planes = np.full((SIDE * 3 // 2, SIDE), rgb[0, 0, 0], np.uint8)
@@ -160,7 +176,6 @@ class FakeWorker:
                 if self._faults.once("odd size"):
                     planes = np.zeros((1 << 13, 1 << 13), np.uint8)
                 report = FrameReport(stamp.pts, Outcome.GENERATED, {"run": 0.001}, 0.0, faces=1)
-                changes = self._changes[session]
                 deliver(
                     Delivery(session, planes, stamp, report, changes, spec.source, spec.bundle, spec.mode)
                 )

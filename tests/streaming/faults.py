@@ -18,7 +18,7 @@ import numpy as np
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
 from engine.types import Face, Frame
-from engine.worker.local import _WARM_FRAMES
+from engine.worker.opening import _WARM_FRAMES
 from engine.worker.tools import ClosableTracker, Tools
 
 SLOW_S = 0.2
