@@ -1,7 +1,7 @@
 """A body model that follows a person: from the tracker's 33 points to rotations, shape and camera, frame by frame.
 
 Only what is seen moves. A joint whose points are hidden or outside of the picture keeps its last rotation, or that of
-somebody who stands where it never had one: of a half-length view the legs hang straight down instead of squatting to fit the picture.
+somebody who stands where it never had one: the legs of a half-length view hang straight down instead of squatting.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ Seen = NDArray[np.bool_]
 
 VISIBLE: Final = 0.5
 """Visibility from which a point is used."""
-_EDGE: Final = 0.02
-"""Share of the picture's longer side by which a point may lie outside of it: beyond, the tracker guesses."""
+_INSIDE: Final = np.full(s.POINTS, -0.05)
+"""Share of the picture's longer side by which a point has to lie inside of it, or may lie outside. An elbow beyond the
+edge is a fair guess; hips and legs are invented there, and so are the knees at the very edge."""
+_INSIDE[list(s.POINT_HIPS)] = -0.02
+_INSIDE[s.POINT_KNEES[0] :] = 0.005
 _AGAIN: Final = (1, 8, 30)
 """After how many frames the person's shape is worked out; after the last it stays."""
 _ROLES: Final[dict[int, tuple[int, ...]]] = {
@@ -151,9 +154,12 @@ class BodyFitter:
         person = self._person(points, seen, memory)
         moving = _moving(seen)
         half = not seen[list(s.POINT_HIPS)].all()
+        standing_on = bool(moving[list(s.LEGS)].any())
+        if not half and not standing_on:
+            points = inverse.unleaned(points)
         rotations = inverse.solve(person.figure, points, seen, memory.rotations)
         free = moving.copy()
-        free[s.PELVIS] = not half
+        free[s.PELVIS] = standing_on  # nothing else tells the pelvis' pitch from a bent back
         weights = np.where(seen & _carried(moving, person), body.points[:, 3], 0.0).astype(np.float64)
         rotations = refined(person.figure, rotations, points, weights, flat, self._fit, free)
         memory.rotations = rotations
@@ -196,9 +202,15 @@ def full_pose(model: BodyModel, rotations: F32) -> F32:
 
 
 def _seen(body: Body, size: tuple[int, int]) -> Seen:
-    margin = _EDGE * max(size)
-    inside = (body.points[:, :2] > -margin) & (body.points[:, :2] < np.array(size) + margin)
-    return np.asarray((body.points[:, 3] >= VISIBLE) & inside.all(axis=1))
+    """(33,): points to go by. A leg is seen down to its ankle or not at all: where a picture ends at the thighs the
+    tracker is often sure of knees that it invents."""
+    margin = _INSIDE[:, None] * max(size)
+    inside = (body.points[:, :2] > margin) & (body.points[:, :2] < np.array(size) - margin)
+    seen = np.asarray((body.points[:, 3] >= VISIBLE) & inside.all(axis=1))
+    for side in (0, 1):
+        if not seen[[s.POINT_KNEES[side], s.POINT_ANKLES[side]]].all():
+            seen[s.POINT_KNEES[side] :: 2] = False
+    return seen
 
 
 def _moving(seen: Seen) -> Seen:

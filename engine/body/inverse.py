@@ -28,6 +28,7 @@ HINGES: Final = {
     5: np.array([1.0, 0.0, 0.0]),
 }
 """About which axis, in the frame of the limb above it at rest, a joint bends."""
+UP: Final = np.array([0.0, -1.0, 0.0])
 _STRAIGHT, _BENT = math.sin(math.radians(10.0)), math.sin(math.radians(30.0))
 """Below the first a limb is too straight to show how its upper half is twisted; from the second on it shows it."""
 
@@ -38,12 +39,13 @@ def solve(figure: Figure, points: F64, seen: Seen, before: F64) -> F64:
     rest = figure.points
     rotations[s.PELVIS] = root = _root(rest, points, seen, before[s.PELVIS])
     chest = root
-    if seen[[*s.POINT_SHOULDERS, *s.POINT_HIPS]].all():
-        chest = _trunk(points, s.POINT_SHOULDERS) @ _trunk(rest, s.POINT_SHOULDERS).T
+    if seen[list(s.POINT_SHOULDERS)].all():
+        if seen[list(s.POINT_HIPS)].all():
+            chest = _trunk(points, s.POINT_SHOULDERS) @ _trunk(rest, s.POINT_SHOULDERS).T
+        else:
+            chest = _frame(_across(points), UP)
         third = rotation_matrix(rotation_vector(root.T @ chest) / 3.0)
         rotations[[s.SPINE1, s.SPINE2, s.SPINE3]] = third
-    else:
-        rotations[[s.SPINE1, s.SPINE2, s.SPINE3]] = np.eye(3)
     if seen[[s.NOSE, *s.EARS]].all():
         head = _head(points) @ _head(rest).T
         rotations[[s.NECK, s.HEAD]] = rotation_matrix(rotation_vector(chest.T @ head) / 2.0)
@@ -58,14 +60,29 @@ def solve(figure: Figure, points: F64, seen: Seen, before: F64) -> F64:
 
 
 def _root(rest: F64, points: F64, seen: Seen, before: F64) -> F64:
-    """The pelvis by hips and shoulders; by the shoulders alone, upright, where the hips are not seen."""
+    """The pelvis by hips and shoulders; where the hips are not seen upright, turned as the shoulders are."""
     shoulders, hips = list(s.POINT_SHOULDERS), list(s.POINT_HIPS)
     if seen[shoulders].all() and seen[hips].all():
         return _trunk(points, s.POINT_HIPS) @ _trunk(rest, s.POINT_HIPS).T
     if seen[shoulders].all():
-        across = points[shoulders[0]] - points[shoulders[1]]
-        return _frame(across, np.array([0.0, -1.0, 0.0]))
+        return _frame(_across(points) * np.array([1.0, 0.0, 1.0]), UP)
     return before
+
+
+def _across(points: F64) -> F64:
+    """From the right to the left shoulder."""
+    between: F64 = points[s.POINT_SHOULDERS[0]] - points[s.POINT_SHOULDERS[1]]
+    return between
+
+
+def unleaned(points: F64) -> F64:
+    """Points (33, 3) with the shoulders above the hips in depth, as the tracker, which guesses depth, often has them
+    not: depth is sheared, so that what the picture shows stays."""
+    trunk = points[list(s.POINT_SHOULDERS)].mean(0) - points[list(s.POINT_HIPS)].mean(0)
+    made = points.copy()
+    if abs(trunk[1]) > 0.5 * float(np.linalg.norm(trunk)):
+        made[:, 2] -= points[:, 1] * (trunk[2] / trunk[1])
+    return made
 
 
 def _trunk(points: F64, pair: tuple[int, int]) -> F64:
