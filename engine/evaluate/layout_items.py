@@ -9,10 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from engine.evaluate.items import PictureItem, Result, Tools
 from engine.evaluate.layout_scores import FOLLOW, Answer, measure_layouts
 from engine.evaluate.layouts import Seat, Wanted, clip_requests, portrait_requests
-from engine.evaluate.pairs import pairs_of
-from engine.evaluate.request_items import Picture, Result, Tools
 from engine.evaluate.request_sheets import figure
 from engine.evaluate.subjects import Subject
 from engine.parsing.colour import paint
@@ -23,19 +22,10 @@ _CELL = 150
 
 
 @dataclass(frozen=True, slots=True)
-class PortraitLayoutItem:
+class PortraitLayoutItem(PictureItem):
     """A portrait asked for other layouts of its face."""
 
-    picture: Picture
     kind: str = "layouts"
-
-    @property
-    def name(self) -> str:
-        return self.picture.name
-
-    @property
-    def contents(self) -> tuple[str, ...]:
-        return (self.picture.content,)
 
     def measure(self, tools: Tools) -> tuple[Result, U8]:
         subject, mover = tools.subject(self.picture.path), tools.changers[0]
@@ -45,22 +35,13 @@ class PortraitLayoutItem:
 
 
 @dataclass(frozen=True, slots=True)
-class ClipLayoutItem:
+class ClipLayoutItem(PictureItem):
     """A clip's calmest frame asked for the layouts of other frames."""
 
-    picture: Picture
     kind: str = "clip_layouts"
 
-    @property
-    def name(self) -> str:
-        return self.picture.name
-
-    @property
-    def contents(self) -> tuple[str, ...]:
-        return (self.picture.content,)
-
     def measure(self, tools: Tools) -> tuple[Result, U8]:
-        clip = pairs_of(self.picture.path, tools.tracker, mode=tools.measured, segmenter=tools.segmenter)
+        clip = tools.clip(self.picture.path)
         return _measured(self.name, clip.source, tools, lambda seat: clip_requests(clip, seat))
 
 

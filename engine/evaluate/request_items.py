@@ -2,92 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass
 
-from engine.evaluate.changers import Changed, Changer
-from engine.evaluate.clip import Tracker
-from engine.evaluate.layouts import LayoutChanger
-from engine.evaluate.pairs import Target, measure_pairs, pairs_of
+from engine.evaluate.changers import Changed
+from engine.evaluate.items import Picture, PictureItem, Result, Tools
+from engine.evaluate.pairs import Target, measure_pairs
 from engine.evaluate.request_sheets import couple_sheet, pair_sheet, request_sheet
-from engine.evaluate.requests import JUDGED_AUS, measure
-from engine.evaluate.subjects import MODE, Subject, read_subject
-from engine.evaluate.transfers import Removal, Transfer, measure_removal, measure_transfer
-from engine.source import Segmenter
+from engine.evaluate.requests import measure
+from engine.evaluate.transfers import measure_removal, measure_transfer
 from engine.types import U8
 
 SHOWN_AUS = ("AU12", "AU25", "AU26", "AU45", "AU01", "AU02", "AU04", "AU15")
 """AUs that the sheets show."""
 
-Result = dict[str, Any]
-
-
-@dataclass(slots=True, eq=False)
-class Tools:
-    """What measures and what is measured. changers: the first is judged, the others stand beside it on clips; none
-    where the generator takes no requests. transfer: None where it takes no donor. layouts: what is told a layout in
-    place of both; the first changer then makes the expressions. aus: those that are asked for.
-    measured: one of engine.evaluate.subjects.MODES."""
-
-    tracker: Tracker
-    segmenter: Segmenter | None = None
-    changers: tuple[Changer, ...] = ()
-    transfer: Transfer | None = None
-    removal: Removal | None = None
-    layouts: LayoutChanger | None = None
-    aus: tuple[str, ...] = JUDGED_AUS
-    measured: str = MODE
-    _subjects: dict[Path, Subject] = field(default_factory=dict)
-
-    def subject(self, path: Path) -> Subject:
-        """A portrait, read once."""
-        if path not in self._subjects:
-            self._subjects[path] = read_subject(path, self.tracker, segmenter=self.segmenter)
-        return self._subjects[path]
-
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A file. content: SHA-256 of its bytes."""
-
-    name: str
-    path: Path
-    content: str
-
-
-class Item(Protocol):
-    """One piece. kind: the table of the report that it belongs to. contents: everything that decides it beside the
-    generator and the code."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def contents(self) -> tuple[str, ...]: ...
-
-    def measure(self, tools: Tools) -> tuple[Result, U8]:
-        """The figures, and a sheet of what was seen. Raises InputError where it cannot be used."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class PortraitItem:
+class PortraitItem(PictureItem):
     """A portrait asked for its AUs, one by one."""
 
-    picture: Picture
     kind: str = "requests"
-
-    @property
-    def name(self) -> str:
-        return self.picture.name
-
-    @property
-    def contents(self) -> tuple[str, ...]:
-        return (self.picture.content,)
 
     def measure(self, tools: Tools) -> tuple[Result, U8]:
         subject, changer = tools.subject(self.picture.path), tools.changers[0]
@@ -103,22 +36,13 @@ class PortraitItem:
 
 
 @dataclass(frozen=True, slots=True)
-class ClipItem:
+class ClipItem(PictureItem):
     """A clip's source frame asked for the AUs of other frames."""
 
-    picture: Picture
     kind: str = "pairs"
 
-    @property
-    def name(self) -> str:
-        return self.picture.name
-
-    @property
-    def contents(self) -> tuple[str, ...]:
-        return (self.picture.content,)
-
     def measure(self, tools: Tools) -> tuple[Result, U8]:
-        clip = pairs_of(self.picture.path, tools.tracker, mode=tools.measured, segmenter=tools.segmenter)
+        clip = tools.clip(self.picture.path)
         shown: dict[str, dict[int, U8]] = {}
 
         def watch(name: str, target: Target, rgb: U8) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 from engine.errors import ConfigError
+from engine.evaluate.items import Item
 from engine.evaluate.layout_scores import FOLLOW, mean_of_layouts
 from engine.evaluate.pairs import mean_of_clips
 from engine.evaluate.parts import Parts, write_json, write_text
 from engine.evaluate.report import STYLE, exclusion_table, gallery, number
-from engine.evaluate.request_items import Item
 from engine.evaluate.requests import Scores, by_person, mean_of
 from engine.evaluate.rules import Exclusion
 from engine.media import read_picture, write_picture

@@ -14,18 +14,11 @@ from engine.bundle import Parameters, read_manifest
 from engine.config import known
 from engine.errors import ConfigError, InputError, PortError
 from engine.evaluate.changers import Opened
+from engine.evaluate.items import Item, Picture, Tools
 from engine.evaluate.layout_items import ClipLayoutItem, PortraitLayoutItem
 from engine.evaluate.layouts import SYSTEMS, open_layouts
 from engine.evaluate.parts import Parts, code_digest, digest, file_digest
-from engine.evaluate.request_items import (
-    ClipItem,
-    CoupleItem,
-    Item,
-    Picture,
-    PortraitItem,
-    RemovalItem,
-    Tools,
-)
+from engine.evaluate.request_items import ClipItem, CoupleItem, PortraitItem, RemovalItem
 from engine.evaluate.request_report import write_report
 from engine.evaluate.requests import JUDGED_AUS, Scores
 from engine.evaluate.rules import Exclusion

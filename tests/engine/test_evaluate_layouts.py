@@ -13,6 +13,7 @@ from engine.crop import crop_of, points_in
 from engine.errors import ManifestError
 from engine.evaluate import request_run
 from engine.evaluate.changers import Changed, Plain
+from engine.evaluate.items import Tools
 from engine.evaluate.layout_scores import (
     Answer,
     Overlap,
@@ -22,7 +23,6 @@ from engine.evaluate.layout_scores import (
     measure_layouts,
 )
 from engine.evaluate.layouts import REQUESTS, LayoutInCrop, Seat, Wanted, open_layouts, portrait_requests
-from engine.evaluate.request_items import Tools
 from engine.evaluate.request_run import Plan, evaluate_requests, takes_layouts
 from engine.evaluate.subjects import Subject, subject_of
 from engine.evaluate.work import Settings

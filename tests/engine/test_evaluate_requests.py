@@ -13,8 +13,8 @@ import marotte
 from engine.errors import ConfigError, PortError
 from engine.evaluate import effects, request_run
 from engine.evaluate.changers import Changed, InCrop, Plain
+from engine.evaluate.items import Tools
 from engine.evaluate.pairs import ClipPairs, Target, judge_pairs
-from engine.evaluate.request_items import Tools
 from engine.evaluate.request_run import evaluate_requests
 from engine.evaluate.requests import judge, lines, mean_of, measure
 from engine.evaluate.subjects import Subject, read
