@@ -14,13 +14,13 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from engine import backends, blend
+from engine import backends, blend, several
 from engine.backends import Choice
 from engine.config import file_path, from_mapping, known
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
-from engine.generators import check_asked, open_generator
+from engine.generators import check_asked, open_generator, takes_several
 from engine.measuring import Measurers, Tracker
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
@@ -130,15 +130,34 @@ def find_sources(source: Path | str | U8, opening: Opening) -> tuple[Source, ...
         return _faces(lambda detector: source_picture(media, detector), media.name, opening)
 
 
-def find_given(given: Given, opening: Opening, mode: Mode) -> tuple[Source, ...]:
-    """The faces of a puppet's one source, or the main faces of an edit's donors, as find_sources finds them."""
+def find_given(
+    given: Given, opening: Opening, mode: Mode, *, several: bool = False, accept: Iterable[str] = ()
+) -> tuple[Source, ...]:
+    """The faces of a puppet's one source, or the main faces of an edit's donors, as find_sources finds them.
+
+    several: a puppet is one person, made of all pictures that are given, or of several frames of a clip. accept: names
+    of acceptances, see engine.several.joined.
+    """
     if mode is Mode.EDIT:
         one_each = dataclasses.replace(opening, faces=1)
         return tuple(find_sources(one, one_each)[0] for one in pictures_of(given))
+    if several and given is not None:
+        return (_one_person(pictures_of(given), opening, frozenset(accept)),)
     if given is None or isinstance(given, (list, tuple)):
         got = "none" if given is None else f"{len(given)} of them"
         raise ConfigError(f"source: got {got}, expected one portrait or clip; several are donors of an edit")
     return find_sources(cast(Picture, given), opening)
+
+
+def _one_person(given: Sequence[Picture], opening: Opening, accept: frozenset[str]) -> Source:
+    """One source of several pictures, or of a clip."""
+    alone = dataclasses.replace(opening, faces=1)
+    if len(given) == 1 and isinstance(given[0], (str, Path)):
+        with open_media(given[0]) as media:
+            if not media.still:
+                with closing(alone.detector()) as detector, closing(alone.segmenter()) as segmenter:
+                    return several.from_clip(media, media.duration_s, detector, segmenter, name=media.name)
+    return several.joined([find_sources(one, alone)[0] for one in given], accept=accept)
 
 
 def pictures_of(given: Given) -> tuple[Picture, ...]:
@@ -174,12 +193,10 @@ def load(
     Raises MarotteError when any of it cannot be used.
     """
     opening = opening or Opening()
-    choice = backends.choose(opening.backend)
+    accept, choice = frozenset(accept), backends.choose(opening.backend)
     check_asked(bundle, mode, donors=bool(pictures_of(source)))
-    sources = find_given(source, opening, mode)
-    generator, runner = open_generator(
-        bundle, backend=opening.backend, accept=frozenset(accept), frames=opening.frames
-    )
+    sources = find_given(source, opening, mode, several=takes_several(bundle), accept=accept)
+    generator, runner = open_generator(bundle, backend=opening.backend, accept=accept, frames=opening.frames)
     blend.warm_up()
     return Loaded(generator, runner, sources, choice, mode)
 
@@ -235,9 +252,18 @@ class Puppet:
     at once.
     """
 
-    def __init__(self, session: Session, choice: Choice, opening: Opening, opened: ExitStack) -> None:
+    def __init__(
+        self,
+        session: Session,
+        choice: Choice,
+        opening: Opening,
+        opened: ExitStack,
+        *,
+        several: bool = False,
+        accept: frozenset[str] = frozenset(),
+    ) -> None:
         self.session, self.choice = session, choice
-        self._opening, self._opened = opening, opened
+        self._opening, self._opened, self._several, self._accept = opening, opened, several, accept
         self.report: FrameReport | None = None
 
     def __call__(self, rgb: U8, time_s: float | None = None) -> U8:
@@ -262,7 +288,9 @@ class Puppet:
     def swap(self, source: Given) -> None:
         """Another source, or other donors, from the next frame on. Raises InputError for a bad one, and the old one
         goes on."""
-        self.session.swap(find_given(source, self._opening, self.session.mode))
+        self.session.swap(
+            find_given(source, self._opening, self.session.mode, several=self._several, accept=self._accept)
+        )
 
     def recalibrate(self) -> None:
         """Take the driver's next stable second as the resting face."""
@@ -311,7 +339,7 @@ def open_puppet(
     or left out. Default: what `config` says, a puppet without one.
     Raises MarotteError when the source, a bundle, a model or a backend cannot be used.
     """
-    opening = Opening(backend, faces, cache, task)
+    opening, accept = Opening(backend, faces, cache, task), frozenset(accept)
     wanted = (config or PipelineConfig()).mode if mode is None else mode_of(mode)
     loaded = load(source, opening, bundle=bundle, mode=wanted, accept=accept)
     with ExitStack() as opened:
@@ -321,7 +349,14 @@ def open_puppet(
             loaded, opening, tracker, opened, config=config, controls=controls, neutral=neutral
         )
         loaded.announce()
-        return Puppet(session, loaded.choice, opening, opened.pop_all())
+        return Puppet(
+            session,
+            loaded.choice,
+            opening,
+            opened.pop_all(),
+            several=takes_several(bundle),
+            accept=accept,
+        )
 
 
 def _checked(rgb: object) -> U8:

@@ -315,7 +315,8 @@ class Source:
 
     rgb: uint8 (H, W, 3), the whole picture. person: uint8 (H, W), 255 = person, or None. key: SHA-256 (hex) of the
     pixels and the face's points. name: for messages. labels: uint8 (H, W), its layout in classes of CelebAMask-HQ where
-    somebody gave one with the picture.
+    somebody gave one with the picture. further: other pictures of the same person, for systems that take several; each
+    has none of its own.
     """
 
     rgb: U8
@@ -324,6 +325,7 @@ class Source:
     key: str
     name: str
     labels: U8 | None = None
+    further: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

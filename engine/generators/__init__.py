@@ -22,6 +22,9 @@ BUILT_IN = ("mesh_flow",)
 TAKE_DONORS = frozenset({"geogan", "maskgan"})
 """Systems whose edit takes something of a donor."""
 
+TAKE_SEVERAL = frozenset({"liquid_warping"})
+"""Systems whose puppet is made of several pictures of one person."""
+
 
 def names() -> tuple[str, ...]:
     """What can be opened by name: the generators that need no bundle, and the shipped bundles."""
@@ -85,6 +88,13 @@ def check_asked(bundle: str | Path, mode: Mode, *, donors: bool) -> None:
     check_no_source(name, mode, given=donors, takes=manifest.system in TAKE_DONORS)
 
 
+def takes_several(bundle: str | Path) -> bool:
+    """Whether a bundle's puppet is made of several pictures of one person, by its manifest. Raises BundleError for one
+    that cannot be used."""
+    folder = find_bundle(bundle)
+    return folder is not None and read_manifest(folder).system in TAKE_SEVERAL
+
+
 def find_bundle(bundle: str | Path) -> Path | None:
     """The folder of a bundle by name or path, None for what needs none. Raises ConfigError that names the nearest."""
     if bundle in BUILT_IN:
@@ -130,9 +140,18 @@ def _stit(bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]) 
     return open_stit(bundle, backend, threads, batches)
 
 
+def _liquid_warping(
+    bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...]
+) -> tuple[Generator, Runner]:
+    from engine.generators.liquid_warping import open_liquid_warping
+
+    return open_liquid_warping(bundle, backend, threads, batches)
+
+
 _SYSTEMS: dict[str, Callable[[Bundle, str, int, tuple[int, ...]], tuple[Generator, Runner]]] = {
     "ganimation": _ganimation,
     "geogan": _geogan,
     "stit": _stit,
     "maskgan": _maskgan,
+    "liquid_warping": _liquid_warping,
 }

@@ -14,6 +14,7 @@ WRITERS: Final = {"ganimation": "export.frame.ganimation", "geogan": "export.fra
 
 WITHOUT: Final = {
     "maskgan": "its layouts are changed by the engine between two networks; none is written yet",
+    "liquid_warping": "its mesh is drawn, and its flows are made, before the network; none is written yet",
     "stit": "its pictures are pasted by the seams that its tuning settled; none is written yet",
 }
 """Systems whose bundles have none, and why: one that exports stands here or above."""

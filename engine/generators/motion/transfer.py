@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from engine.generators.motion import limits
 from engine.generators.motion.regions import LID_PULL, LIP_PULL, NEIGHBOURS, REGIONS
 from engine.geometry import rotation_matrix, rotation_vector
 from engine.types import AU_NAMES, F32, F64, Controls, Drive, FaceShape, Gaze, Neutral
+
+Limit = Callable[[F64, F64], F64]
 
 _UPPER_LIDS = np.array(LIDS_RIGHT[0] + LIDS_LEFT[0])
 _LOWER_LIDS = np.array(LIDS_RIGHT[1] + LIDS_LEFT[1])
@@ -51,10 +54,13 @@ class Target:
     irises: F32
 
 
-def transfer(source: FaceShape, rest_gaze: Gaze, drive: Drive) -> Target:
+def transfer(
+    source: FaceShape, rest_gaze: Gaze, drive: Drive, limit: Limit = limits.limit_rotation
+) -> Target:
     """Move `source` (its shape in patch pixels) as the driver moves relative to the driver's neutral.
 
-    rest_gaze: the source's own. Raises InputError when the driver's features are missing or not finite.
+    rest_gaze: the source's own. limit: brings a wanted rotation, given beside the source's, to one that can be shown.
+    Raises InputError when the driver's features are missing or not finite.
     """
     driver, look = drive.features.shape, drive.features.gaze
     if driver is None or look is None:
@@ -64,7 +70,7 @@ def transfer(source: FaceShape, rest_gaze: Gaze, drive: Drive) -> Target:
     check_shape(driver, "driver")
     check_shape(drive.neutral.shape, "neutral")
     local = expression(source.local, driver.local, drive.neutral, drive.controls)
-    moved = _rigid(source, driver, drive.neutral.shape, drive.controls, local)
+    moved = _rigid(source, driver, drive.neutral.shape, drive.controls, local, limit)
     points = moved.points()
     irises = _irises(moved, _gaze(rest_gaze, look, drive.neutral.gaze, drive.controls))
     if not (np.isfinite(points).all() and np.isfinite(irises).all()):
@@ -168,11 +174,11 @@ def _from_rest(source: F32, driver: F32, rest: F32, width: float) -> F32:
 
 
 def _rigid(
-    source: FaceShape, driver: FaceShape, rest: FaceShape, controls: Controls, local: F32
+    source: FaceShape, driver: FaceShape, rest: FaceShape, controls: Controls, local: F32, limit: Limit
 ) -> FaceShape:
     """The driver's head motion since its neutral, on the source's head, within limits."""
     wanted = driver.rotation @ rest.rotation.T @ source.rotation
-    rotation = limits.limit_rotation(_partly(wanted, source.rotation, controls.pose), source.rotation)
+    rotation = limit(_partly(wanted, source.rotation, controls.pose), source.rotation)
     grown = limits.soft(controls.pose * math.log(driver.scale / rest.scale), limits.SCALE)
     shift = controls.pose * (driver.translation - rest.translation)[:2] * (source.scale / rest.scale)
     width = source.scale * float(np.linalg.norm(canonical.VERTICES[234] - canonical.VERTICES[454]))

@@ -1,0 +1,176 @@
+"""Several pictures of one person as one source: which of them are used, and whether they are one person's.
+
+The first is the one that moves: calm, looking ahead, sharp. Further ones are taken one by one, each for what it shows
+that those before it do not: another yaw or pitch, an open mouth, closed eyes. A clip offers its frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from engine.annotate.labels import sharpness
+from engine.crop import face_crop
+from engine.errors import InputError, NoFaceError
+from engine.features import landmarks68, openness
+from engine.features.likeness import MOST_APART_CM, shape_distance
+from engine.features.shape import fit_shape
+from engine.geometry import apply_affine, head_pose
+from engine.media import resize_within
+from engine.source import MAX_SIDE, Detector, Segmenter, find_faces, sources_from_picture
+from engine.types import U8, Face, FaceShape, Frame, Source
+
+MOST_SOURCES: Final = 8
+ACCEPTANCE: Final = "different-people"
+"""The name under which pictures whose faces differ are taken all the same."""
+
+LOOKED_AT: Final = 60
+"""Frames of a clip among which sources are chosen."""
+
+_YAW, _PITCH = 15.0, 15.0  # degrees that count as one new thing
+_MOUTH, _EYES = 0.15, 0.12  # openness from which a mouth is open, and up to which eyes are closed
+_ANGLES_MOST = 2.0
+_LEAST_NEWS = 0.35
+_SHARP = 0.5  # from which on a face is sharp
+_SIDE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture of a face shows: degrees, openness (engine.features.openness), sharpness 0..1."""
+
+    yaw: float
+    pitch: float
+    roll: float
+    mouth: float
+    eyes: float
+    sharp: float
+
+    @property
+    def unrest(self) -> float:
+        """How far it is from a picture that one would begin with."""
+        turned = abs(self.yaw) / 10 + abs(self.pitch) / 15 + abs(self.roll) / 30
+        return turned + 10 * self.mouth + 10 * max(0.0, 0.25 - self.eyes) + 3 * (1.0 - self.sharp)
+
+
+def look_of(rgb: U8, face: Face) -> Look:
+    """What the face of a picture (H, W, 3) shows."""
+    shape = fit_shape(face.points)
+    pose, gaps, crop = head_pose(shape.rotation), openness.measure(shape), face_crop(shape, _SIDE)
+    clear = sharpness(rgb, crop, apply_affine(crop.matrix, landmarks68.from_points(face.points)))
+    eyes = min(gaps.right_eye, gaps.left_eye)
+    return Look(pose.yaw, pose.pitch, pose.roll, gaps.mouth, eyes, min(1.0, clear / _SHARP))
+
+
+def choose(looks: Sequence[Look], count: int) -> list[int]:
+    """Numbers of at most `count` of them, the one to begin with first; fewer where the rest shows nothing new."""
+    if not looks:
+        return []
+    chosen = [min(range(len(looks)), key=lambda k: looks[k].unrest)]
+    while len(chosen) < min(count, len(looks)):
+        left = [k for k in range(len(looks)) if k not in chosen]
+        best = max(left, key=lambda k: _news(looks[k], [looks[c] for c in chosen]))
+        if _news(looks[best], [looks[c] for c in chosen]) < _LEAST_NEWS:
+            break
+        chosen.append(best)
+    return chosen
+
+
+def _news(look: Look, known: Sequence[Look]) -> float:
+    """What a look shows that the known ones do not: about 1 for each new thing, less where it is blurred."""
+    away = min(
+        abs(look.yaw - other.yaw) / _YAW + 0.5 * abs(look.pitch - other.pitch) / _PITCH for other in known
+    )
+    found = min(_ANGLES_MOST, away)
+    if look.mouth >= _MOUTH > max(other.mouth for other in known):
+        found += 1.0
+    if look.eyes <= _EYES < min(other.eyes for other in known):
+        found += 0.6
+    return found * (0.3 + 0.7 * look.sharp)
+
+
+def check_one_person(
+    shapes: Sequence[FaceShape], names: Sequence[str], accept: AbstractSet[str] = frozenset()
+) -> None:
+    """Raise InputError where a face is nobody of the first one's, by its shape; not where ACCEPTANCE is given."""
+    if ACCEPTANCE in accept or len(shapes) < 2:
+        return
+    for shape, name in zip(shapes[1:], names[1:]):
+        apart = shape_distance(shapes[0], shape)
+        if apart > MOST_APART_CM:
+            raise InputError(
+                f"{name}: its face differs from that of {names[0]} by {10 * apart:.1f} mm of shape, expected at most "
+                f"{10 * MOST_APART_CM:.1f} for one person; take other pictures, or give --accept {ACCEPTANCE}"
+            )
+
+
+def joined(
+    sources: Sequence[Source], count: int = MOST_SOURCES, accept: AbstractSet[str] = frozenset()
+) -> Source:
+    """One source of several pictures' main faces: at most `count` of them, chosen. accept: names of acceptances.
+
+    Raises InputError where they are not one person's, and where there is none.
+    """
+    if not sources:
+        raise InputError("source: got no picture, expected one or more of one person")
+    check_one_person([fit_shape(one.face.points) for one in sources], [one.name for one in sources], accept)
+    taken = [sources[k] for k in choose([look_of(one.rgb, one.face) for one in sources], count)]
+    if len(taken) == 1:
+        return taken[0]
+    key = hashlib.sha256("".join(one.key for one in taken).encode()).hexdigest()
+    return dataclasses.replace(taken[0], key=key, further=tuple(taken[1:]))
+
+
+def from_clip(
+    frames: Iterable[Frame],
+    duration_s: float | None,
+    detector: Detector,
+    segmenter: Segmenter | None,
+    *,
+    name: str,
+    count: int = MOST_SOURCES,
+) -> Source:
+    """One source of the frames of an enrolment clip, chosen likewise. Raises NoFaceError where nobody is seen.
+
+    A frame whose face is another person's by its shape (a cut, a passer-by) is passed over.
+    """
+    found: list[tuple[U8, Face]] = []
+    looks: list[Look] = []
+    step, due = (duration_s or 10.0) / LOOKED_AT, 0.0
+    for frame in frames:
+        if frame.time_s < due or len(found) >= LOOKED_AT:
+            continue
+        due = frame.time_s + step
+        rgb = resize_within(frame.rgb, MAX_SIDE)
+        if faces := find_faces(rgb, detector):
+            found.append((rgb.copy(), faces[0]))
+            looks.append(look_of(rgb, faces[0]))
+    if not found:
+        raise NoFaceError(f"{name}: no face found; expected a clip with one clearly visible face")
+    first = fit_shape(found[min(range(len(looks)), key=lambda k: looks[k].unrest)][1].points)
+    same = [k for k, (_, face) in enumerate(found) if _one_person(first, face)]
+    taken = [same[k] for k in choose([looks[k] for k in same], count)]
+    sources = [
+        sources_from_picture(found[k][0], _Found(found[k][1]), segmenter, name=f"{name}, frame {k + 1}")[0]
+        for k in taken
+    ]
+    key = hashlib.sha256("".join(one.key for one in sources).encode()).hexdigest()
+    return dataclasses.replace(sources[0], name=name, key=key, further=tuple(sources[1:]))
+
+
+def _one_person(first: FaceShape, face: Face) -> bool:
+    return shape_distance(first, fit_shape(face.points)) <= MOST_APART_CM
+
+
+class _Found:
+    """A face that was found before."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+
+    def detect(self, rgb: U8, *, thorough: bool = True, passes: int = 1) -> tuple[Face, ...]:
+        return (self._face,)
