@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.enrol.command import add_enrol
+from export.enrol.edits import add_edit_options, asks_edits, files_of, reaches_of
 from export.frame.command import add_frame
 from export.libraries import libraries
 from export.systems import IMPORTERS
 from export.tensorrt.command import add_plan
+
+if TYPE_CHECKING:
+    from export.checkpoints import Loaded
+    from export.plan import Plan
 
 
 def add(commands: Any) -> None:
@@ -65,6 +70,7 @@ def _add_export(commands: Any) -> None:
         action="store_true",
         help="leave out the graphs of whole frames, which GPUs run: half of the size, or less",
     )
+    add_edit_options(parser)
     parser.add_argument("--title", metavar="TEXT", help="one line for people")
     parser.add_argument("--licence", metavar="SPDX", help="of the weights, such as CC0-1.0")
     parser.add_argument("--weights", metavar="TEXT", help="where the weights come from")
@@ -107,7 +113,7 @@ def _export(options: argparse.Namespace) -> None:
         )
         label = label_of(loaded, stated)
         packed = pack(
-            plan_of(loaded),
+            _offered(loaded, options) if asks_edits(options) else plan_of(loaded),
             label,
             options.out,
             half=options.fp16,
@@ -126,6 +132,12 @@ def _export(options: argparse.Namespace) -> None:
             "pass it on",
             file=sys.stderr,
         )
+
+
+def _offered(loaded: Loaded, options: argparse.Namespace) -> Plan:
+    from export.enrol.person import offered_plan
+
+    return offered_plan(loaded, files_of(options), reaches_of(options.edit), options.freeze)
 
 
 def _tell(step: str) -> None:

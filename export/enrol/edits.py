@@ -97,6 +97,12 @@ def files_of(options: argparse.Namespace) -> EditFiles:
     )
 
 
+def asks_edits(options: argparse.Namespace) -> bool:
+    """Whether any of the options of `add_edit_options` was given."""
+    given = (options.directions, options.edit, options.styleclip, options.statistics, options.freeze)
+    return any(one is not None and one != [] for one in given)
+
+
 def reaches_of(edits: Sequence[str]) -> list[dict[str, Any]]:
     """NAME=LOW:HIGH as the fields of a Reach. Raises ConfigError."""
     return [_reach(one) for one in edits]
@@ -178,8 +184,11 @@ def _text_edit(text: str) -> TextEdit:
 
 def _reach(text: str) -> dict[str, Any]:
     name, _, ends = text.partition("=")
-    low, _, high = ends.partition(":")
+    start, _, stop = ends.partition(":")
     try:
-        return {"name": name, "low": float(low), "high": float(high)}
+        low, high = float(start), float(stop)
     except ValueError as error:
         raise ConfigError(f"--edit {text}: expected NAME=LOW:HIGH, such as smile=-4:4") from error
+    if low <= high and not low <= 0.0 <= high:
+        raise ConfigError(f"--edit {text}: expected strengths that hold 0, at which nothing is edited")
+    return {"name": name, "low": low, "high": high}

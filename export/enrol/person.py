@@ -19,15 +19,19 @@ import torch
 from torch import Tensor
 
 from engine.align.masks import foreground
-from engine.errors import BundleError, InputError
+from engine.config import known
+from engine.errors import BundleError, ConfigError, InputError
 from engine.types import U8, Mode
 from export.checkpoints import Loaded
+from export.enrol.edits import EditFiles, read_edits
 from export.enrol.moving import moving, style_directions
 from export.enrol.tracking import Labels
 from export.plan import Plan
 from export.stit import plan
 from trainers.stit.bisenet import DEVIATION, MEAN, BiSeNet
 from trainers.stit.directions import Direction, StyleDirection
+from trainers.stit.e4e import Inversion
+from trainers.stit.generator import Generator
 from trainers.stit.stitching import Reach
 
 KEPT = "person.npz"
@@ -60,6 +64,32 @@ def person_plan(loaded: Loaded, person: Person, edits: Sequence[Reach], facts: M
     )
     moves = moving(person.mean, edits, person.directions, person.frozen)
     return dataclasses.replace(found, graphs=(*found.graphs, moves), parameters=parameters)
+
+
+def offered_plan(
+    loaded: Loaded, files: EditFiles, edits: Sequence[Mapping[str, Any]], freeze: int | None
+) -> Plan:
+    """The bundle of a checkpoint that is exported with edits: of the person that was enrolled there, else of nobody,
+    whose mean is the encoder's.
+
+    edits: fields of a Reach each. Raises ConfigError for an edit without a direction, and what reading raises.
+    """
+    loaded.checkpoint.of_system("stit")
+    generator = loaded.network("generator", Generator)
+    mean = loaded.network("encoder", Inversion).latent_avg[None]
+    folder = loaded.checkpoint.folder.parent
+    known_one = kept(folder) if (folder / KEPT).is_file() else Person(mean, None, {})
+    frozen = known_one.frozen if freeze is None else freeze
+    if frozen is not None and not 0 <= frozen < generator.num_ws:
+        raise ConfigError(f"freeze: got row {frozen}, expected 0 .. {generator.num_ws - 1} of the codes")
+    directions = {**known_one.directions, **read_edits(files, generator)}
+    try:
+        reaches = [Reach(**one) for one in edits]
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for reach in reaches:
+        known(reach.name, tuple(directions), "edit")
+    return person_plan(loaded, Person(known_one.mean, frozen, directions), reaches, {})
 
 
 def keep(person: Person, folder: Path) -> None:
