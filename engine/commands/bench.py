@@ -34,6 +34,11 @@ def add(commands: Any) -> None:
         help="two backends or two bundles measured by turns; or two bench folders or files, read",
     )
     parser.add_argument(
+        "--mesh",
+        action="store_true",
+        help="the rasteriser by itself, on meshes of a face's and a body's size",
+    )
+    parser.add_argument(
         "--frames", type=int, default=300, metavar="N", help="frames that are counted, from 25 on (300)"
     )
     parser.add_argument(
@@ -49,6 +54,12 @@ def _bench(options: argparse.Namespace) -> None:
 
     if options.compare and live_pair(*options.compare) is None:
         print(compare(*map(Path, options.compare)))
+        return
+    if options.mesh:
+        from engine.bench.mesh import RESULT, run_mesh_bench
+
+        print(run_mesh_bench(options.out, options.frames))
+        print(f"{options.out / RESULT} is written")
         return
     request = Request(
         options.bundle,
