@@ -1,0 +1,282 @@
+"""A user's body model: every way such files are written is read, and nothing in them runs."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import sys
+import types
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from engine.body import pickles, skeleton
+from engine.body.files import read_body
+from engine.body.model import BodyModel
+from engine.errors import ModelError
+
+
+@cache
+def _small() -> BodyModel:
+    """A model of few vertices and of any numbers: files are about fields, not about bodies."""
+    numbers = np.random.default_rng(3)
+
+    def some(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return numbers.standard_normal(shape, dtype=np.float32)
+
+    count, joints = 40, skeleton.COUNT
+    sparse = np.where(numbers.random((joints, count)) < 0.2, some(joints, count), 0).astype(np.float32)
+    return BodyModel(
+        some(count, 3),
+        some(count, 3, 10),
+        some(9 * (joints - 1), 3 * count),
+        sparse,
+        np.ascontiguousarray(sparse.T),
+        skeleton.PARENTS,
+        np.arange(count - count % 3, dtype=np.int32).reshape(-1, 3),
+    )
+
+
+def _fields(model: BodyModel) -> dict[str, Any]:
+    parents = np.array(model.parents, np.int64)
+    return {
+        "v_template": model.template.astype(np.float64),
+        "shapedirs": model.shapes.astype(np.float64),
+        "posedirs": model.pose_shapes.reshape(-1, *model.template.shape).transpose(1, 2, 0),
+        "J_regressor": model.regressor,
+        "weights": model.weights,
+        "kintree_table": np.stack([parents, np.arange(len(parents))]).astype(np.uint32),
+        "f": model.faces.astype(np.uint32),
+        "bs_type": "lrotmin",
+    }
+
+
+def _same(read: BodyModel, model: BodyModel) -> None:
+    for name in ("template", "shapes", "pose_shapes", "regressor", "weights", "faces"):
+        np.testing.assert_allclose(getattr(read, name), getattr(model, name), atol=1e-7)
+    assert read.parents == model.parents
+
+
+@pytest.fixture
+def chumpy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Classes of chumpy's names, there only while a file is written."""
+    made: dict[str, Any] = {}
+    for module, names in (("chumpy.ch", ("Ch",)), ("chumpy.reordering", ("Select", "Reshape"))):
+        stub = types.ModuleType(module)
+        for name in names:
+            made[name] = type(name, (), {"__module__": module})
+            setattr(stub, name, made[name])
+        monkeypatch.setitem(sys.modules, module, stub)
+    monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
+    return made
+
+
+def _node(kind: Any, **state: Any) -> Any:
+    made = kind()
+    made.__dict__.update(state)
+    return made
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_of_any_protocol_is_read(protocol: int, tmp_path: Path, chumpy: dict[str, Any]) -> None:
+    """Sparse matrices and chumpy's arrays, selections and reshapes come out as the arrays that they stand for."""
+    model = _small()
+    fields = _fields(model)
+    order = np.arange(fields["shapedirs"].size)[::-1]
+    fields["J_regressor"] = scipy.sparse.csc_matrix(fields["J_regressor"])
+    fields["weights"] = scipy.sparse.csr_matrix(fields["weights"])
+    fields["v_template"] = _node(chumpy["Ch"], x=fields["v_template"], _dirty_vars=set(), _itr=None)
+    fields["shapedirs"] = _node(
+        chumpy["Select"],
+        a=_node(chumpy["Ch"], x=fields["shapedirs"].reshape(-1)[::-1].copy()),
+        idxs=order,
+        preferred_shape=fields["shapedirs"].shape,
+    )
+    fields["posedirs"] = _node(
+        chumpy["Reshape"], a=fields["posedirs"].reshape(-1), newshape=fields["posedirs"].shape
+    )
+    path = tmp_path / "smpl.pkl"
+    path.write_bytes(pickle.dumps(fields, protocol=protocol))
+    for name in [name for name in sys.modules if name.startswith("chumpy")]:
+        sys.modules[name] = types.ModuleType(name)  # reading must not need them
+    _same(read_body(path), model)
+
+
+def _python2(fields: dict[str, Any]) -> bytes:
+    """The opcodes that Python 2's cPickle writes for arrays in protocol 2: byte strings, old module names."""
+    out = io.BytesIO()
+
+    def text(value: str) -> None:
+        out.write(b"U" + bytes([len(value)]) + value.encode())
+
+    out.write(b"\x80\x02}(")
+    for name, value in fields.items():
+        text(name)
+        if isinstance(value, str):
+            text(value)
+            continue
+        array = np.ascontiguousarray(value)
+        out.write(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01(")
+        for size in array.shape:
+            out.write(b"J" + struct.pack("<i", size))
+        out.write(b"tcnumpy\ndtype\n")
+        text(array.dtype.str[1:])
+        out.write(b"K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89")
+        raw = array.tobytes()
+        out.write(b"T" + struct.pack("<i", len(raw)) + raw + b"tb")
+    return out.getvalue() + b"u."
+
+
+def test_what_python_2_wrote_is_read(tmp_path: Path) -> None:
+    """The makers' own files are of Python 2: bytes as text, NumPy's old names."""
+    model = _small()
+    path = tmp_path / "smpl.pkl"
+    path.write_bytes(_python2(_fields(model)))
+    _same(read_body(path), model)
+
+
+def test_an_npz_with_300_shapes_keeps_the_first_ten(tmp_path: Path) -> None:
+    """Newer files have more shapes than anything here uses; the root's parent may be -1."""
+    model = _small()
+    fields = _fields(model)
+    fields["shapedirs"] = np.concatenate([fields["shapedirs"], np.ones((*model.template.shape, 290))], axis=2)
+    fields["kintree_table"] = fields["kintree_table"].astype(np.int64)
+    fields["kintree_table"][0, 0] = -1
+    path = tmp_path / "model.npz"
+    np.savez(path, **fields)
+    _same(read_body(path), model)
+
+
+def test_a_missing_file_says_what_to_bring(tmp_path: Path) -> None:
+    """The licensed file is named, with where it is from."""
+    with pytest.raises(ModelError, match=r"basicmodel_neutral.*smpl\.is\.tue\.mpg\.de"):
+        read_body(tmp_path / "smpl_model.pkl")
+
+
+@pytest.mark.parametrize("name", ["posedirs", "J_regressor", "kintree_table"])
+def test_a_missing_field_is_named(name: str, tmp_path: Path) -> None:
+    """Another model's file (FLAME, MANO) is told by what it lacks."""
+    fields = _fields(_small())
+    del fields[name]
+    path = tmp_path / "other.pkl"
+    path.write_bytes(pickle.dumps(fields))
+    with pytest.raises(ModelError, match=f"has no {name}"):
+        read_body(path)
+
+
+class _Runs:
+    """What a hostile file does when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_in_a_file_runs(tmp_path: Path) -> None:
+    """A reference to anything but arrays is refused by its name, and was not followed."""
+    path, made = tmp_path / "evil.pkl", tmp_path / "made"
+    path.write_bytes(pickle.dumps({"v_template": _Runs(made)}))
+    with pytest.raises(ModelError, match=r"(posix|nt)\.mkdir.*nothing of it was run"):
+        read_body(path)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"cchumpy\nset\n)R.",  # a call under a known package's name
+        b"c__builtin__\neval\nU\x011\x85R.",
+        b"cscipy.sparse\ncsc_matrix\n(I1\ntR.",
+        b"cnumpy\ndtype\nU\x01OK\x00K\x01\x87R.",  # objects in an array
+        b"(lp0\ng0\na.",
+    ],
+)
+def test_calls_that_only_look_known_are_refused(hostile: bytes, tmp_path: Path) -> None:
+    """Neither calls of classes nor arrays of objects nor values that are no dictionary pass."""
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(hostile)
+    with pytest.raises(ModelError):
+        read_body(path)
+
+
+def test_a_sparse_matrix_of_a_huge_shape_is_refused(tmp_path: Path) -> None:
+    """A file of a kilobyte cannot ask for a terabyte."""
+    fields = _fields(_small())
+    sparse = scipy.sparse.csc_matrix(fields["J_regressor"])
+    sparse._shape = (1 << 30, sparse.shape[1])
+    fields["J_regressor"] = sparse
+    path = tmp_path / "large.pkl"
+    path.write_bytes(pickle.dumps(fields))
+    with pytest.raises(ModelError, match="sparse matrix of shape"):
+        read_body(path)
+
+
+def test_an_npz_that_unfolds_beyond_bounds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes are read from the archive's table before anything is unpacked."""
+    monkeypatch.setattr("engine.body.files.MOST_NUMBERS", 1000)
+    path = tmp_path / "model.npz"
+    np.savez_compressed(path, **_fields(_small()))
+    with pytest.raises(ModelError, match="more than 1000 numbers"):
+        read_body(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("kind", ["pkl", "npz"])
+def test_a_file_cut_short_is_damaged(share: float, kind: str, tmp_path: Path) -> None:
+    """A download that broke off is one clear line."""
+    path = tmp_path / f"model.{kind}"
+    fields = _fields(_small())
+    if kind == "pkl":
+        path.write_bytes(pickle.dumps(fields))
+    else:
+        np.savez(path, **fields)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ModelError, match=str(path)):
+        read_body(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("f", np.array([[0, 1, 10**6]]), "does not name three"),
+        ("weights", np.ones((5, 24)), "weights has shape"),
+        ("posedirs", np.full_like(_fields(_small())["posedirs"], np.nan), "not finite"),
+        ("kintree_table", np.array([[-1, 2, 1], [0, 1, 2]]), "before its parent"),
+    ],
+)
+def test_fields_that_do_not_fit_are_named(name: str, value: Any, words: str, tmp_path: Path) -> None:
+    """Shapes and values are checked before anything is built on them."""
+    fields = {**_fields(_small()), name: value}
+    path = tmp_path / "model.npz"
+    np.savez(path, **fields)
+    with pytest.raises(ModelError, match=words):
+        read_body(path)
+
+
+def test_chumpy_around_itself_comes_to_an_end() -> None:
+    """A node that contains itself is refused, not followed."""
+    node = pickles.Node(pickles.Name("chumpy.ch", "Ch"))
+    node.state = {"x": node}
+    with pytest.raises(pickles.Refused, match="within each other"):
+        pickles.array(node)
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    """A zip file without such fields is no model."""
+    path = tmp_path / "model.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "no arrays")
+    with pytest.raises(ModelError, match="has no v_template"):
+        read_body(path)
