@@ -17,6 +17,7 @@ CLASSES = len(CELEBAMASK)
 EYES = [CELEBAMASK.index(name) for name in ("l_eye", "r_eye")]
 MOVING = EYES + [CELEBAMASK.index(name) for name in ("l_brow", "r_brow", "mouth", "u_lip", "l_lip")]
 """What an expression moves."""
+HAIR = CELEBAMASK.index("hair")
 
 
 def one_hot(labels: Tensor, classes: int = CLASSES, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainers.errors import DataError
 from trainers.faces import PARSING_MIRROR, U8, Faces
 from trainers.maskgan.interpolation import reference_of
-from trainers.maskgan.labels import EYES
+from trainers.maskgan.labels import EYES, HAIR
 from trainers.system import Draw
 
 Read = Callable[[int], U8]
@@ -23,9 +23,9 @@ class Pairs:
 
     image float32 (3, S, S) in -1..1 and labels uint8 (S, S): I_t and M_t. style_image, style_labels: where the style
     comes from: the same, or in the share `expressions` another picture of the same base, which lies pixel on pixel and
-    differs in its expression. closed: as in the recipe. reference uint8 (S, S): the mask of another person. inner,
-    outer uint8 (S, S), where both are given: the precomputed masks, which belong to the picture. flip: share that is
-    mirrored, all of it.
+    differs in its expression. closed, recolour: as in the recipe. reference uint8 (S, S): the mask of another person.
+    inner, outer uint8 (S, S), where both are given: the precomputed masks, which belong to the picture. flip: share
+    that is mirrored, all of it.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Pairs:
         *,
         expressions: float = 0.0,
         closed: float = 0.0,
+        recolour: float = 0.0,
         flip: float = 0.0,
         inner: Read | None = None,
         outer: Read | None = None,
@@ -41,6 +42,7 @@ class Pairs:
         if len(faces) == 1:
             raise DataError("one picture alone has no other person's mask; give two or more on each side")
         self._faces, self._expressions, self._closed, self._flip = faces, expressions, closed, flip
+        self._recolour = recolour
         self._masks = {"inner": inner, "outer": outer}
         base = np.where(faces.base.numpy() >= 0, faces.base.numpy(), np.arange(len(faces)))
         members: dict[int, list[int]] = {}
@@ -69,6 +71,11 @@ class Pairs:
             "style_labels": faces.classes(style, flip=flip).to(torch.uint8),
             "reference": faces.classes(reference, flip=flip).to(torch.uint8),
         }
+        if self._recolour:
+            colours = numbers.normal(0.0, self._recolour, (2, 2, 3)).astype(np.float32)
+            for prefix in ("", "style_"):
+                image, labels = sample[f"{prefix}image"], sample[f"{prefix}labels"]
+                sample[f"{prefix}image"] = recoloured(image, labels, torch.from_numpy(colours))
         for name, read in self._masks.items():
             if read is not None:
                 sample[name] = _mirrored(read(row)) if flip else torch.from_numpy(read(row))
@@ -79,6 +86,15 @@ def _least_eyes(faces: Faces, members: Mapping[int, list[int]]) -> dict[int, int
     """By the first picture of a family, the one that shows the least of its eyes."""
     shown = {row: int(np.isin(faces.classes(row), EYES).sum()) for rows in members.values() for row in rows}
     return {rows[0]: min(rows, key=lambda row: shown[row]) for rows in members.values()}
+
+
+def recoloured(image: Tensor, labels: Tensor, colours: Tensor) -> Tensor:
+    """The picture (3, S, S), in -1..1, in other colours. colours (2, 2, 3): of the whole picture and, after it, of the
+    hair alone, the logarithm of a factor and a shift per colour."""
+    everywhere, hair = colours[..., None, None]
+    image = image * everywhere[0].exp() + everywhere[1]
+    dyed = image * hair[0].exp() + hair[1]
+    return torch.where(labels == HAIR, dyed, image).clamp(-1.0, 1.0)
 
 
 def _mirrored(labels: U8) -> Tensor:

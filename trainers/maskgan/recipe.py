@@ -28,7 +28,9 @@ class Data:
     the samples of a prepared folder whose style comes from another picture of the same person and base, so that the
     layout is the only thing that says the expression; officially the style is always the picture's own. closed: share
     of the samples whose picture is replaced by that of the same person and base which shows the least of its eyes: shut
-    eyes are rare. flip: share that is mirrored, left and right classes with it; officially none of the three.
+    eyes are rare. recolour: how far the colours of a sample, its style's with them, and those of its hair once more
+    stray, standard deviation in -1..1: a few people have few colours. flip: share that is mirrored, left and right
+    classes with it; officially none of the four.
     """
 
     folder: str = ""
@@ -38,10 +40,11 @@ class Data:
     size: int = 512
     expressions: float = 0.0
     closed: float = 0.0
+    recolour: float = 0.0
     flip: float = 0.0
 
     def __post_init__(self) -> None:
-        within(self, 0, 1, "expressions", "closed", "flip")
+        within(self, 0, 1, "expressions", "closed", "recolour", "flip")
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ class MaskGAN(System):
             masks.train,
             expressions=data.expressions,
             closed=data.closed,
+            recolour=data.recolour,
             flip=data.flip,
             inner=inner,
             outer=outer,

@@ -3,6 +3,7 @@ often."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from trainers.classes import CELEBAMASK
 from trainers.faces import Faces
 from trainers.maskgan import step
 from trainers.maskgan.labels import one_hot
-from trainers.maskgan.pairs import Pairs
+from trainers.maskgan.pairs import Pairs, recoloured
 from trainers.maskgan.recipe import Losses
 from trainers.maskgan.step import Pair, reconstruction
 from trainers.system import Draw, Turn
@@ -99,6 +100,19 @@ def test_noise_that_keeps_the_mean_colour_costs_nothing_of_it() -> None:
     fake = image.clone()
     fake[..., 2, 1], fake[..., 2, 2] = 1.0, -1.0
     assert float(step.colours(Pair(_layout(), image), fake)) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_hair_is_dyed_once_more_than_the_picture_and_none_leaves_its_range() -> None:
+    """Factors are given by their logarithm, shifts as they are, first for all pixels and then for the hair's."""
+    image = torch.full((3, SIDE, SIDE), 0.5)
+    labels = torch.full((SIDE, SIDE), SKIN)
+    labels[0, 0] = HAIR
+    colours = torch.zeros(2, 2, 3)
+    colours[0, 0], colours[0, 1, 0] = math.log(0.5), 0.1
+    colours[1, 1, 2] = -2.0
+    found = recoloured(image, labels, colours)
+    assert found[:, 1, 1].tolist() == pytest.approx([0.35, 0.25, 0.25])
+    assert found[:, 0, 0].tolist() == pytest.approx([0.35, 0.25, -1.0])
 
 
 def _faces(eyes: Sequence[int], bases: Sequence[int], persons: Sequence[str]) -> Faces:
