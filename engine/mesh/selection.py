@@ -96,7 +96,5 @@ def ranked(counts: Sequence[int], most: int) -> list[int]:
     most from behind, and so on in turn; of equal ones the earlier."""
     order = sorted(range(len(counts)), key=lambda frame: -counts[frame])
     back = sorted(range(len(counts)), key=lambda frame: counts[frame])
-    chosen: list[int] = []
-    for pair in zip(order, back):
-        chosen += [frame for frame in pair if frame not in chosen]
-    return chosen[:most]
+    in_turn = [frame for pair in zip(order, back) for frame in pair]
+    return list(dict.fromkeys(in_turn))[:most]
