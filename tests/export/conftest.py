@@ -1,12 +1,42 @@
-"""Small checkpoints, as a training leaves them."""
+"""Small checkpoints, as a training leaves them; and what torch's exporter reads once for all graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def translations_kept() -> Iterator[None]:
+    """torch's exporter parses the source of its five hundred translations anew for every graph: a third of what a
+    narrow one takes. Here they are parsed once in a process."""
+    if "torch" not in sys.modules:  # nothing is exported then
+        yield
+        return
+    import torch
+
+    export = torch.onnx.export
+    with pytest.MonkeyPatch.context() as patch:
+
+        @functools.cache
+        def keep() -> None:
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            patch.setattr(
+                ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+            )
+
+        def exported(*given: Any, **options: Any) -> Any:
+            keep()
+            return export(*given, **options)
+
+        patch.setattr(torch.onnx, "export", exported)
+        yield
 
 
 @pytest.fixture
@@ -68,6 +98,36 @@ def geogan(tmp_path: Path) -> Callable[..., Path]:
         )
         checkpoint.write(
             tmp_path / "checkpoint", about, {"generator": FlowGenerator(**arguments).state_dict()}
+        )
+        return tmp_path / "checkpoint"
+
+    return make
+
+
+@pytest.fixture
+def liquid_warping(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a narrow Liquid Warping GAN's checkpoint, likewise, of the face's mesh; `size` is the side of the pictures,
+    `sources` how many photographs its bundle takes."""
+    import torch
+
+    from trainers import checkpoint
+    from trainers.checkpoint import Checkpoint
+    from trainers.liquid_warping.generator import LiquidWarpingGenerator
+
+    def make(data: Any = None, size: int = 32, sources: int = 2, **arguments: Any) -> Path:
+        torch.manual_seed(7)
+        narrow = {"widths": [4, 6], "residual_blocks": 1, "background_widths": [4, 6], "background_blocks": 1}
+        given = narrow | arguments
+        crop = {"rule": "bust", "size": size}
+        about = Checkpoint(
+            "liquid_warping",
+            {"generator": given},
+            data={"extractor": None, "crop": crop, "size": size, "mesh": "face", "texture": size}
+            | (data or {}),
+            facts={"sources": sources, "background_erosion": 3},
+        )
+        checkpoint.write(
+            tmp_path / "checkpoint", about, {"generator": LiquidWarpingGenerator(**given).state_dict()}
         )
         return tmp_path / "checkpoint"
 
