@@ -136,7 +136,10 @@ def _enrol(options: argparse.Namespace) -> int:
         raise ConfigError("enrol: expected CLIP and --out BUNDLE")
     if options.check:
         asked = Enrolment(
-            tuning=_tuning(options.edit, options.set), edits=files_of(options), device=options.device
+            tuning=_tuning(options.edit, options.set),
+            edits=files_of(options),
+            freeze=options.freeze,
+            device=options.device,
         )
         check(options.weights, asked)
         return 0

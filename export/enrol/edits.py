@@ -103,6 +103,12 @@ def asks_edits(options: argparse.Namespace) -> bool:
     return any(one is not None and one != [] for one in given)
 
 
+def check_frozen(row: int | None, rows: int) -> None:
+    """Raises ConfigError for a first frozen row that codes of so many rows do not have; None freezes nothing."""
+    if row is not None and not 0 <= row < rows:
+        raise ConfigError(f"freeze: got row {row}, expected 0 .. {rows - 1} of the codes")
+
+
 def reaches_of(edits: Sequence[str]) -> list[dict[str, Any]]:
     """NAME=LOW:HIGH as the fields of a Reach. Raises ConfigError."""
     return [_reach(one) for one in edits]

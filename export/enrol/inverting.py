@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from engine.errors import ConfigError
+from export.enrol.edits import check_frozen
 from export.enrol.tracking import Tell
 from trainers.errors import CheckpointError
 from trainers.stit.e4e import Inversion, resized
@@ -26,8 +26,7 @@ def invert(
     Raises ConfigError for a row that codes do not have.
     """
     rows = encoder.encoder.rows
-    if frozen is not None and not 0 <= frozen < rows:
-        raise ConfigError(f"freeze: got row {frozen}, expected 0 .. {rows - 1} of the codes")
+    check_frozen(frozen, rows)
     about = json.loads((work / "clip.json").read_text(encoding="utf-8"))
     digest = _digest(work, encoder, frozen)
     mark, partial = work / "codes.mark", work / "codes.partial.npy"

@@ -23,7 +23,7 @@ from engine.config import known
 from engine.errors import BundleError, ConfigError, InputError
 from engine.types import U8, Mode
 from export.checkpoints import Loaded
-from export.enrol.edits import EditFiles, read_edits
+from export.enrol.edits import EditFiles, check_frozen, read_edits
 from export.enrol.moving import moving, style_directions
 from export.enrol.tracking import Labels
 from export.plan import Plan
@@ -80,8 +80,7 @@ def offered_plan(
     folder = loaded.checkpoint.folder.parent
     known_one = kept(folder) if (folder / KEPT).is_file() else Person(mean, None, {})
     frozen = known_one.frozen if freeze is None else freeze
-    if frozen is not None and not 0 <= frozen < generator.num_ws:
-        raise ConfigError(f"freeze: got row {frozen}, expected 0 .. {generator.num_ws - 1} of the codes")
+    check_frozen(frozen, generator.num_ws)
     directions = {**known_one.directions, **read_edits(files, generator)}
     try:
         reaches = [Reach(**one) for one in edits]

@@ -18,7 +18,7 @@ from engine.types import U8
 from export.checkpoints import Loaded, load
 from export.enrol.ablations import Ablations, ablate
 from export.enrol.comparison import Comparison, compare
-from export.enrol.edits import EditFiles, read_edits
+from export.enrol.edits import EditFiles, check_frozen, read_edits
 from export.enrol.inverting import invert
 from export.enrol.paper import Networks, Rendering, Scene, check_rendering
 from export.enrol.person import Person, keep, parser_of, person_plan
@@ -166,6 +166,7 @@ def check(weights: Path, options: Enrolment) -> tuple[Loaded, Generator, Inversi
     generator, encoder = loaded.network("generator", Generator), loaded.network("encoder", Inversion)
     directions = read_edits(options.edits, generator)
     check_tuning(options.tuning, directions)
+    check_frozen(options.freeze, generator.num_ws)
     device_of(options.device)
     return loaded, generator, encoder, directions
 
