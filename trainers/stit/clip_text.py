@@ -59,7 +59,7 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.token_embedding(tokens) + self.positional_embedding
         ahead = torch.full((tokens.shape[1], tokens.shape[1]), -torch.inf, device=x.device).triu(1)
-        for block in self.transformer["resblocks"]:  # type: ignore[union-attr]
+        for block in self.transformer["resblocks"].children():
             x = block(x, ahead)
         last = self.ln_final(x)[torch.arange(len(tokens)), tokens.argmax(1)]
         answer: Tensor = last @ self.text_projection
