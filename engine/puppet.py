@@ -145,7 +145,7 @@ def find_given(
         return (_one_person(pictures_of(given), opening, frozenset(accept)),)
     if given is None or isinstance(given, (list, tuple)):
         got = "none" if given is None else f"{len(given)} of them"
-        raise ConfigError(f"source: got {got}, expected one portrait or clip; several are donors of an edit")
+        raise ConfigError(f"source: got {got}, expected one portrait or clip; this bundle takes no more")
     return find_sources(cast(Picture, given), opening)
 
 

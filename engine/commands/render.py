@@ -25,7 +25,13 @@ def add(commands: Any, offline: Offline | None = None) -> None:
     parser = sub_command(commands, "render", _chosen(offline), text)
     if offline is not None:
         offline.add_options(parser)
-    parser.add_argument("--source", metavar="S", help="portrait or clip that is moved")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="S",
+        help="portrait or clip that is moved; several of one person for a bundle that takes them",
+    )
     parser.add_argument("--driver", required=True, metavar="D", help="clip or picture that moves it")
     parser.add_argument("--out", required=True, type=Path, metavar="O", help="clip (.mp4, .webm) or picture")
     parser.add_argument(
@@ -164,14 +170,14 @@ def _render_source(options: argparse.Namespace) -> Any:
     from engine.types import Mode
 
     if mode_of(options.mode) is Mode.EDIT:
-        if options.source is not None:
+        if options.source:
             raise ConfigError("source: an edit moves none; name whose attribute is taken with --donor")
         return options.donor
     if options.donor or options.swap_out is not None:
         raise ConfigError("donor, swap-out: they belong to an edit; add --mode edit")
-    if options.source is None:
+    if not options.source:
         raise ConfigError("source: got none, expected a portrait or clip; --mode edit does without")
-    return options.source
+    return options.source[0] if len(options.source) == 1 else options.source
 
 
 def _numbers(
