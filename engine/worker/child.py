@@ -184,9 +184,10 @@ class Child:
     def open(self, session: str, spec: SessionSpec, deliver: Deliver, changes: int) -> None:
         """Raises WorkerError where there is no memory for its pictures."""
         outbox = Mailbox.create(picture_bytes(self._config.side))
-        self._doors[session] = _Door(deliver, changes, outbox)
         fields = messages.spec_fields(spec)
         self.send("open", session=session, outbox=outbox.name, capacity=outbox.capacity, **fields)
+        # Only now: whoever posts tells of its mailbox as soon as there is a door, and that must come after.
+        self._doors[session] = _Door(deliver, changes, outbox)
 
     def shut(self, session: str) -> None:
         door = self._doors.pop(session, None)
