@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,7 @@ def read_edits(files: EditFiles, generator: Generator) -> dict[str, Direction]:
     for one in files.texts:
         if one.name in found:
             raise ConfigError(f"styleclip: {one.name!r} is also a W direction; expected another name")
-    return found | _style_directions(files, generator)
+    return {**found, **_style_directions(files, generator)}
 
 
 def _style_directions(files: EditFiles, generator: Generator) -> Mapping[str, Direction]:
@@ -155,7 +155,8 @@ class _Features:
     """CLIP's feature of a text, from a file of it or by the text encoder, which is opened for the first text."""
 
     def __init__(self, files: EditFiles) -> None:
-        self._files, self._encoder = files, None
+        self._files = files
+        self._encoder: Callable[[str], Tensor] | None = None
 
     def __call__(self, what: str) -> Tensor:
         from trainers.stit.edits import mean_feature, read_text_feature
@@ -166,7 +167,7 @@ class _Features:
             self._encoder = self._opened(what)
         return mean_feature(self._encoder(what))
 
-    def _opened(self, what: str) -> Any:
+    def _opened(self, what: str) -> Callable[[str], Tensor]:
         from trainers.stit.clip_text import open_text_encoder
 
         files = self._files

@@ -179,7 +179,7 @@ def directions_apart(synthesis: Synthesis, styles: Tensor) -> list[Tensor]:
     for one in styles:
         style_offsets(synthesis, one)
     lengths = [layer.affine.weight.shape[0] for block in synthesis.blocks() for layer in block.convolutions]
-    return list(styles.split(lengths, 1))
+    return list(torch.split(styles, lengths, 1))
 
 
 def _constant(value: Tensor) -> nn.Parameter:

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch.nn import functional
@@ -106,7 +106,9 @@ def _data(options: argparse.Namespace) -> Data:
     size = stated.get("size")
     if not isinstance(size, int):
         raise CheckpointError(f"{options.checkpoint}: does not state the size of its pictures")
-    mode = options.mode or stated.get("mode") or "static"
+    mode: Literal["static", "dynamic"] = (
+        "dynamic" if (options.mode or stated.get("mode")) == "dynamic" else "static"
+    )
     return Data(
         options.data,
         options.layout,
