@@ -24,7 +24,7 @@ _TRUNK: Final = len(_LIMBS) + len(_ACROSS)
 LENGTHS: Final = _TRUNK + 1
 """Lengths that are measured: of both sides' upper arms, forearms, thighs and shins, of shoulders, hips and ears across,
 and of the trunk."""
-_SIGMAS: Final = np.array([0.02, 0.02, 0.02, 0.02, 0.03, 0.1, 0.1, 0.03])
+_SIGMAS: Final = np.array([0.01, 0.01, 0.01, 0.01, 0.03, 0.1, 0.1, 0.02])
 """Metres: how well each tells the shape. The tracker's hips and ears are not where a model's are."""
 _WIDEST: Final = 0.05
 _STEPS: Final = 4
