@@ -61,7 +61,7 @@ def refine(
     shape = betas.detach().clone().requires_grad_(True)
 
     def losses(pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-        _, points = skin(pose, betas)
+        points = skin.seen(pose, betas)
         each = fitting(pose[:, 3:], betas, points, translation, seen, prior, weights)
         return each, unsteady(points, translation, seen, weights) if steady else torch.zeros_like(each)
 

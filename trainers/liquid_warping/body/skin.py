@@ -16,8 +16,8 @@ class Skin(nn.Module):
     """Linear blend skinning. Buffers are those of the engine's body model, under its names; none is trained.
 
     arrays: template (V, 3), shapes (V, 3, S), pose_shapes (9 (J - 1), 3 V), regressor (J, V), weights (V, J). parents:
-    (J,), -1 for the root, which is first. points: (N, V), what is regressed from the posed vertices in place of the
-    skeleton's joints, or None.
+    (J,), -1 for the root, which is first. points: (N, V), what is regressed from the posed vertices and seen instead of
+    the skeleton's joints, or None.
     """
 
     template: Tensor
@@ -40,20 +40,27 @@ class Skin(nn.Module):
         self.parents = tuple(parents)
 
     def forward(self, pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """pose: (B, 3 J) rotation vectors. betas: (B, S). Returns vertices (B, V, 3) and points (B, N, 3)."""
-        samples, count = len(pose), len(self.parents)
-        turned = rotations(pose.reshape(-1, 3)).reshape(samples, count, 3, 3)
-        shaped = self.template + torch.einsum("vcs,bs->bvc", self.shapes[..., : betas.shape[1]], betas)
-        rest = torch.einsum("jv,bvc->bjc", self.regressor, shaped)
-        bent = (turned[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).reshape(samples, -1)
-        shaped = shaped + (bent @ self.pose_shapes).reshape(shaped.shape)
+        """pose: (B, 3 J) rotation vectors. betas: (B, S). Returns vertices (B, V, 3) and joints (B, J, 3)."""
+        turned, shaped, rest = self._shaped(pose, betas)
         turns, joints = self._chained(turned, rest)
+        bent = (turned[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).reshape(len(pose), -1)
+        shaped = shaped + (bent @ self.pose_shapes).reshape(shaped.shape)
         shifts = joints - torch.einsum("bjrc,bjc->bjr", turns, rest)
-        vertices = torch.einsum("vj,bjrc,bvc->bvr", self.weights, turns, shaped)
-        vertices = vertices + torch.einsum("vj,bjr->bvr", self.weights, shifts)
-        if self.points is None:
-            return vertices, joints
-        return vertices, torch.einsum("nv,bvc->bnc", self.points, vertices)
+        moves = torch.einsum("vj,bjrc->bvrc", self.weights, torch.cat([turns, shifts[..., None]], dim=3))
+        return (moves[..., :3] @ shaped[..., None])[..., 0] + moves[..., 3], joints
+
+    def seen(self, pose: Tensor, betas: Tensor) -> Tensor:
+        """What is held against a picture (B, N, 3): the regressed points, or the joints, which need no vertices."""
+        if self.points is not None:
+            return torch.einsum("nv,bvc->bnc", self.points, self(pose, betas)[0])
+        turned, _, rest = self._shaped(pose, betas)
+        return self._chained(turned, rest)[1]
+
+    def _shaped(self, pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Local rotations (B, J, 3, 3), vertices (B, V, 3) and joints (B, J, 3) of the body at rest."""
+        turned = rotations(pose.reshape(-1, 3)).reshape(len(pose), len(self.parents), 3, 3)
+        shaped = self.template + torch.einsum("vcs,bs->bvc", self.shapes[..., : betas.shape[1]], betas)
+        return turned, shaped, torch.einsum("jv,bvc->bjc", self.regressor, shaped)
 
     def _chained(self, turned: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
         turns, places = [turned[:, 0]], [rest[:, 0]]
