@@ -22,6 +22,8 @@ from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import Allowance, Doors, RefusedError, add_headers, busy, read_body
+from streaming.enrolment import Enrolments
+from streaming.enrolment_doors import routes as enrolment_routes
 from streaming.health import SIGN, Health, healthz, readyz
 from streaming.layouts import Layouts
 from streaming.measured import Recorder
@@ -54,16 +56,17 @@ def create_app(
     render: Callable[[], bytes] | None = None,
     open_peer: OpenPeer = Peer.open,
     once: OneTimeCode | None = None,
+    enrolments: Enrolments | None = None,
 ) -> web.Application:
     """One server's application. config.port: the port that is really bound. render: what /metrics gives. once: see
-    Doors.
+    Doors. enrolments: None where nobody is enrolled; the caller's, as the worker is.
 
     Its shutdown ends every session; the worker is the caller's.
     """
     doors = Doors(token, config.port, recorder, hosts=config.hosts, bound=config.host, once=once)
     calls = Calls(config, worker, recorder, sources, open_peer)
     sources.in_use = calls.shown
-    api = Api(config, worker, sources, calls)
+    api = Api(config, worker, sources, calls, enrolments)
     layouts = Layouts(worker, calls)
     pages = Pages()
     app = _guarded(doors)
@@ -84,6 +87,7 @@ def create_app(
             web.get("/readyz", api.ready),
         ]
     )
+    app.add_routes(enrolment_routes(enrolments))
     if render is not None:
         app.add_routes([web.get("/metrics", _metrics(render))])
     return app
@@ -117,8 +121,16 @@ def _told(health: Health, sign: str = "") -> web.Response:
 class Api:
     """What stands under /api, and /readyz."""
 
-    def __init__(self, config: ServeConfig, worker: Worker, sources: Sources, calls: Calls) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        worker: Worker,
+        sources: Sources,
+        calls: Calls,
+        enrolments: Enrolments | None = None,
+    ) -> None:
         self._config, self._worker, self._sources, self._calls = config, worker, sources, calls
+        self._enrolments = enrolments
         self._offers = Allowance(30, 1.0)
         self._codecs = [name for name, library in _CODECS.items() if library in av.codecs_available]
 
@@ -147,6 +159,7 @@ class Api:
                 "bundles": [_bundle(bundle) for bundle in self._worker.bundles()],
                 "parts": _parts(),
                 "expressions": {name: dict(aus) for name, aus in EXPRESSIONS.items()},
+                "enrol": None if self._enrolments is None else self._enrolments.about(),
                 "edit": config.worker.edit,
                 "pass_through": config.pass_through,
                 "driver_pixels": config.worker.driver_pixels,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import ConfigError
 from engine.worker.interface import WorkerConfig
+from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
 
 DEFAULT_PORT = 8765
 MOST_UPLOAD_BYTES = 32 << 20
@@ -22,7 +24,9 @@ class ServeConfig:
     metrics_port: a second door for /metrics alone, on loopback, without a token. in_process: no worker process.
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
-    ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them."""
+    ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
+    pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by system. enrolments: the
+    folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -37,9 +41,15 @@ class ServeConfig:
     public_ice: bool = False
     ice_servers: tuple[str, ...] = ()
     codec: str = "auto"
+    enrol: Mapping[str, Path] = field(default_factory=dict)
+    enrol_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    enrolments: Path | None = None
+    enrol_command: tuple[str, ...] = COMMAND
     worker: WorkerConfig = field(default_factory=WorkerConfig)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "enrol", checked_checkpoints(self.enrol))
+        object.__setattr__(self, "enrol_options", checked_words(self.enrol_options, self.enrol))
         for name, port in (("port", self.port), ("metrics_port", self.metrics_port)):
             if port is not None and not 0 <= port <= 65535:
                 raise ConfigError(f"{name}: got {port}, expected 0 .. 65535")

@@ -283,6 +283,13 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
 
 
+async def go_ahead(request: web.Request) -> None:
+    """Tell who waits for it that the body may come."""
+    if _expects(request) and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # nothing of the answer was sent yet
+
+
 async def read_body(request: web.Request, most: int, within_s: float, what: str) -> bytes:
     """The whole body, at most `most` bytes of it, stated or not. Raises RefusedError for more, and for a slow one."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
@@ -294,9 +301,7 @@ async def read_body(request: web.Request, most: int, within_s: float, what: str)
     count = 0
     try:
         async with asyncio.timeout(within_s):
-            if _expects(request) and request.version >= HttpVersion11:
-                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                request.writer.output_size = 0  # nothing of the answer was sent yet
+            await go_ahead(request)
             async for part in request.content.iter_any():
                 count += len(part)
                 if count > most:

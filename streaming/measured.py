@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from engine.types import FrameReport
+from engine.worker.interface import BundleInfo
 
 
 class Recorder(Protocol):
@@ -58,6 +59,22 @@ class Recorder(Protocol):
         ...
 
 
+class EnrolmentRecorder(Protocol):
+    """The same of enrolments."""
+
+    def enrolling(self, on: bool) -> None:
+        """Whether an enrolment runs."""
+        ...
+
+    def enrolled(self, outcome: str) -> None:
+        """An enrolment's process has ended. outcome: "done", "stopped", "cancelled", "failed"."""
+        ...
+
+    def offer_enrolled(self, bundle: BundleInfo) -> None:
+        """An enrolled bundle is offered from now on."""
+        ...
+
+
 class NoRecorder:
     """Counts nothing."""
 
@@ -86,3 +103,9 @@ class NoRecorder:
     def source_added(self, outcome: str) -> None: ...
 
     def refused(self, reason: str) -> None: ...
+
+    def enrolling(self, on: bool) -> None: ...
+
+    def enrolled(self, outcome: str) -> None: ...
+
+    def offer_enrolled(self, bundle: BundleInfo) -> None: ...

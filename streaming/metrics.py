@@ -11,6 +11,7 @@ import platform
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -20,7 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from engine.types import FrameReport, Outcome
 from engine.versions import versions
 from engine.worker.interface import BundleInfo, State, WorkerStatus
-from streaming.measured import Recorder
+from streaming.measured import EnrolmentRecorder, Recorder
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
@@ -43,6 +44,9 @@ ADDED = (
 DRIVERS = ("camera", "demo")
 CODECS = ("vp8", "h264")
 OPENED = ("first", "size", "bitrate")
+ENROLMENTS = ("done", "stopped", "cancelled", "failed")
+ENROLLED = "enrolled"
+"""In place of the names of enrolled bundles, of which there is no end."""
 
 SECONDS = (
     0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1,
@@ -58,7 +62,7 @@ _MOST_SESSIONS = (
 _RAISED = re.compile(r"\w+: ")
 
 
-class Metrics(Recorder):
+class Metrics(Recorder, EnrolmentRecorder):
     """Counts for one server, in a registry of its own. Every method may be called from any thread and never raises; a
     duration that is no finite number is not counted, a negative one counts as 0."""
 
@@ -185,11 +189,16 @@ class Metrics(Recorder):
             registry=self._registry,
         )
         self._running: dict[tuple[str, str], set[str]] = {}
+        self._enrolled_names: set[str] = set()
         self._sources = self._counter(
             "sources", "Sources that were offered, by what became of them.", outcome=ADDED
         )
         self._refused = self._counter(
             "requests_refused", "Requests that were turned away, by cause.", reason=REFUSED
+        )
+        self._enrolling = self._gauge("enrolling", "Whether an enrolment runs.")
+        self._enrolments = self._counter(
+            "enrolments", "Enrolments whose process has ended, by what became of them.", outcome=ENROLMENTS
         )
 
     def offer(self, bundles: Iterable[BundleInfo]) -> None:
@@ -200,7 +209,12 @@ class Metrics(Recorder):
                     self._running.setdefault((bundle.name, mode.value), set())
             self._tell_running()
 
+    def offer_enrolled(self, bundle: BundleInfo) -> None:
+        self._enrolled_names.add(bundle.name)
+        self.offer([replace(bundle, name=ENROLLED)])
+
     def showing(self, session: str, bundle: str, mode: str) -> None:
+        bundle = ENROLLED if bundle in self._enrolled_names else bundle
         with self._lock:
             for sessions in self._running.values():
                 sessions.discard(session)
@@ -235,6 +249,12 @@ class Metrics(Recorder):
 
     def refused(self, reason: str) -> None:
         self._refused.of(reason).inc()
+
+    def enrolling(self, on: bool) -> None:
+        self._enrolling.set(on)
+
+    def enrolled(self, outcome: str) -> None:
+        self._enrolments.of(outcome).inc()
 
     # --- the processes -------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from streaming import attest
 from streaming.app import create_app, create_metrics_app
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
+from streaming.enrolment import Enrolments
 from streaming.listen import bind, listening
 from streaming.metrics import Metrics
 from streaming.once import OneTimeCode
@@ -157,9 +158,19 @@ class _Server:
         worker = _worker(config, self._tools)
         opened.push_async_callback(asyncio.to_thread, worker.close)
         sources = Sources(worker, self._metrics, within_s=config.worker.add_s)
-        once = OneTimeCode()
+        once, enrolments = OneTimeCode(), None
+        if config.enrol:
+            enrolments = Enrolments(config, worker, self._metrics)
+            opened.push_async_callback(asyncio.to_thread, enrolments.close)
         app = create_app(
-            config, worker, self._metrics, sources, self._token, render=self._metrics.render, once=once
+            config,
+            worker,
+            self._metrics,
+            sources,
+            self._token,
+            render=self._metrics.render,
+            once=once,
+            enrolments=enrolments,
         )
         await opened.enter_async_context(listening(app, opened_socket))
         metrics_url = None
@@ -168,8 +179,13 @@ class _Server:
             metrics_app = create_metrics_app(port, self._metrics, self._metrics.render)
             await opened.enter_async_context(listening(metrics_app, metrics_socket))
             metrics_url = f"http://{_LOOPBACK}:{port}/metrics"
+        worker.start()
+        if enrolments is not None:  # beside the worker's start, which takes as long
+            await asyncio.to_thread(enrolments.check)
         await self._start(worker)
         await _add_first(sources, config, data)
+        if enrolments is not None:
+            await asyncio.to_thread(enrolments.start)
         host = _reachable(config.host)
         page = f"http://{host}:{config.port}/"
         url = f"{page}?token={quote(self._token, safe='')}"

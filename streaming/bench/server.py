@@ -34,8 +34,9 @@ def config_of(options: Mapping[str, Any]) -> ServeConfig:
     if worker.get("cache") is not None:
         worker["cache"] = Path(worker["cache"])
     fields["worker"] = WorkerConfig(**worker)
-    if fields.get("source") is not None:
-        fields["source"] = Path(fields["source"])
+    for name in ("source", "enrolments"):
+        if fields.get(name) is not None:
+            fields[name] = Path(fields[name])
     return ServeConfig(**fields)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable
@@ -80,6 +81,23 @@ def _add_serving(parser: Any) -> None:
         default=[],
         metavar="URL",
         help="stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT",
+    )
+    parser.add_argument(
+        "--enrol",
+        action="append",
+        default=[],
+        metavar="SYSTEM=CHECKPOINT",
+        help="let pages enrol a person with this system, from this checkpoint (docs/enrolment.md)",
+    )
+    parser.add_argument(
+        "--enrol-options",
+        action="append",
+        default=[],
+        metavar="SYSTEM=WORDS",
+        help="further words of `marotte enrol`, such as 'stit=--directions DIR --edit smile=-4:4'",
+    )
+    parser.add_argument(
+        "--enrolments", type=Path, metavar="DIR", help="what is enrolled (default: in the state's folder)"
     )
     add_backend(parser)
 
@@ -167,8 +185,35 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         backend=options.backend,
         driver_pixels=options.driver_pixels,
         cache=options.cache,
+        enrol=_by_system("enrol", options.enrol),
+        enrol_options={
+            system: _words(system, text)
+            for system, text in _by_system("enrol-options", options.enrol_options).items()
+        },
+        enrolments=options.enrolments,
     )
     print("marotte: stopped", file=sys.stderr)
+
+
+def _by_system(option: str, given: list[str]) -> dict[str, str]:
+    from engine.errors import ConfigError
+
+    found: dict[str, str] = {}
+    for text in given:
+        system, equals, value = text.partition("=")
+        if not (system and equals and value) or system in found:
+            raise ConfigError(f"--{option} {text}: expected SYSTEM=VALUE, each system once")
+        found[system] = value
+    return found
+
+
+def _words(system: str, text: str) -> tuple[str, ...]:
+    from engine.errors import ConfigError
+
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigError(f"--enrol-options {system}: {error}; quote each word that has spaces") from error
 
 
 def _token(file: Path | None) -> str:

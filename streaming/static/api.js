@@ -45,7 +45,7 @@ const NO_TOKEN = "This server does not know this page any more. Open the address
  * @param {number} status
  * @param {string} body
  */
-function refusal(status, body) {
+export function refusal(status, body) {
   if (status === 0) return new Refusal(0, "Unreachable", UNREACHABLE);
   if (status === 401) return new Refusal(401, "NoToken", NO_TOKEN);
   try {
@@ -61,7 +61,7 @@ function refusal(status, body) {
  * @param {RequestInit} [options]
  * @returns {Promise<string>}
  */
-async function ask(path, options) {
+export async function ask(path, options) {
   /** @type {Response} */
   let response;
   /** @type {string} */

@@ -1,5 +1,6 @@
 import { Refusal, readInfo } from "./api.js";
 import { part, say } from "./elements.js";
+import { setUpEnrolment } from "./enrol.js";
 import { lock } from "./locked.js";
 import { Page } from "./page.js";
 import { setUpTabs } from "./tabs.js";
@@ -10,7 +11,8 @@ async function main() {
   setUpTabs();
   for (;;) {
     try {
-      new Page(await readInfo());
+      const info = await readInfo();
+      setUpEnrolment(info, new Page(info).turning);
       return;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;

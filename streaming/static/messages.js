@@ -26,6 +26,7 @@
  * @property {BundleInfo[]} [bundles]
  * @property {{name: string, colour: [number, number, number]}[]} [parts] classes of a layout, in their order
  * @property {Record<string, Record<string, number>>} [expressions] action units by name
+ * @property {import("./enrol_api.js").EnrolInfo | null} [enrol] null where nobody is enrolled
  * @property {boolean} [edit]
  * @property {boolean} [pass_through]
  * @property {boolean} [driver_pixels]

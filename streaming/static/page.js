@@ -19,7 +19,7 @@ import { View } from "./view.js";
 import { Wish } from "./wish.js";
 
 /** @import {CallPhase} from "./call.js" */
-/** @import {Change, Driver, Info, Message, Report} from "./messages.js" */
+/** @import {BundleInfo, Change, Driver, Info, Message, Report} from "./messages.js" */
 /** @import {Phase} from "./status.js" */
 
 const SILENT_MS = 2500;
@@ -85,6 +85,16 @@ export class Page {
     this.#enter("idle");
     void this.sources.resume();
     window.setInterval(() => void this.#everySecond(), 1000);
+  }
+
+  /** What enrolled bundles need of it. */
+  get turning() {
+    return {
+      live: () => this.#camera.stream,
+      renew: (/** @type {BundleInfo[]} */ bundles) => this.wish.system.renew(bundles),
+      turnTo: (/** @type {string} */ bundle) => this.wish.system.turnTo(bundle),
+      lockedOut: () => this.#lockOut(),
+    };
   }
 
   #setUpButtons() {

@@ -23,19 +23,49 @@ export class System {
   constructor(info, chosen) {
     this.#bundles = info.bundles ?? [];
     this.chosen = chosen;
-    const modes = MODES.filter((mode) => this.#offering(mode).length);
     for (const radio of this.#radios()) {
-      const label = /** @type {HTMLElement} */ (radio.parentElement);
-      label.hidden = !modes.includes(/** @type {Mode} */ (radio.value));
       radio.onchange = () => this.#take(/** @type {Mode} */ (radio.value), this.bundle?.name);
     }
     select("bundle").onchange = () => this.#take(this.mode, select("bundle").value);
-    need("modes", HTMLFieldSetElement).hidden = modes.length < 2;
+    const modes = this.#showModes();
     const before = recall();
     const first = this.#bundles[0]?.modes.puppet ? "puppet" : modes[0];
     const mode = modes.find((one) => one === before.mode) ?? first;
     if (mode) this.#set(mode, before.bundle);
+  }
+
+  /** What there is to choose between. */
+  #showModes() {
+    const modes = MODES.filter((mode) => this.#offering(mode).length);
+    for (const radio of this.#radios()) {
+      /** @type {HTMLElement} */ (radio.parentElement).hidden = !modes.includes(/** @type {Mode} */ (radio.value));
+    }
+    need("modes", HTMLFieldSetElement).hidden = modes.length < 2;
     part("systems").hidden = modes.length < 2 && this.#bundles.length < 2;
+    return modes;
+  }
+
+  /**
+   * What the server offers from now on; what is chosen stays where it is among it.
+   *
+   * @param {BundleInfo[]} bundles
+   */
+  renew(bundles) {
+    this.#bundles = bundles;
+    const modes = this.#showModes();
+    this.#set(modes.includes(this.mode) ? this.mode : (modes[0] ?? this.mode), this.bundle?.name);
+  }
+
+  /**
+   * As if it had been chosen, in the mode at hand where it has that.
+   *
+   * @param {string} name
+   */
+  turnTo(name) {
+    const modes = MODES.filter((mode) => this.#offering(mode).some((bundle) => bundle.name === name));
+    const free = modes.filter((mode) => !this.#radios().some((radio) => radio.value === mode && radio.disabled));
+    const mode = free.includes(this.mode) ? this.mode : free[0];
+    if (mode) this.#take(mode, name);
   }
 
   /** What an offer asks for: nothing where the server offers no choice. */

@@ -74,11 +74,12 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert info["expressions"]["happiness"] == {"AU06": 1.0, "AU12": 1.0}
     assert (len(info["parts"]), info["parts"][13]) == (19, {"name": "hair", "colour": [0, 0, 204]})
     assert info["edit"] is False
+    assert info["enrol"] is None
     assert (info["codec"], info["pass_through"], info["driver_pixels"]) == ("auto", False, False)
     assert (info["ice_servers"], info["worker"]) == ([], "ready")
     assert set(info) == {
         "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "driver_pixels", "ice_servers",
-        "limits", "worker", "bundles", "parts", "expressions", "edit",
+        "limits", "worker", "bundles", "parts", "expressions", "edit", "enrol",
     }  # fmt: skip
 
 

@@ -110,6 +110,18 @@ def test_what_sessions_run_is_told_by_bundle_and_mode() -> None:
     assert running() == (0, 0)
 
 
+def test_enrolled_bundles_count_together() -> None:
+    """There is no end of their names."""
+    counted = offering()
+    for number in range(3):
+        counted.offer_enrolled(BundleInfo(f"enrolled-{number}", "", "", "", tuple(Mode)))
+        counted.showing(f"s{number}", f"enrolled-{number}", "edit")
+    assert value(counted, "marotte_bundle_sessions", bundle="enrolled", mode="edit") == 3
+    assert b"enrolled-" not in counted.render()
+    counted.showing("s0", "", "")
+    assert value(counted, "marotte_bundle_sessions", bundle="enrolled", mode="edit") == 2
+
+
 def test_the_table_names_a_unit_and_a_meaning() -> None:
     """No cell but that of the labels is empty."""
     for line in TABLE.read_text(encoding="utf-8").splitlines():
@@ -211,6 +223,8 @@ def test_the_rest_is_counted() -> None:
     counted.source_added("NoFaceError")
     counted.refused("origin")
     counted.session_opened("demo")
+    counted.enrolling(True)
+    counted.enrolled("failed")
     for name, labels, expected in (
         ("marotte_frames_received_total", {}, 1),
         ("marotte_frames_dropped_total", {"reason": "late"}, 1),
@@ -223,6 +237,8 @@ def test_the_rest_is_counted() -> None:
         ("marotte_requests_refused_total", {"reason": "origin"}, 1),
         ("marotte_sessions_opened_total", {"driver": "demo"}, 1),
         ("marotte_sessions", {}, 1),
+        ("marotte_enrolling", {}, 1),
+        ("marotte_enrolments_total", {"outcome": "failed"}, 1),
     ):
         assert value(counted, name, **labels) == expected, name
     counted.session_closed("stopped")
@@ -279,6 +295,7 @@ def test_no_series_grows_with_what_comes_in() -> None:
         counted.source_added(word)
         counted.refused(word)
         counted.session_closed(word)
+        counted.enrolled(word)
     assert names.findall(counted.render()) == before
     assert value(counted, "marotte_encoders_opened_total", codec="other", reason="other") == 1000
     assert value(counted, "marotte_requests_refused_total", reason="other") == 1000
