@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXPORTERS: Final = {
     "ganimation": "export.ganimation",
     "geogan": "export.geogan",
+    "liquid_warping": "export.liquid_warping",
     "maskgan": "export.maskgan",
     "stit": "export.stit",
 }
@@ -23,6 +24,7 @@ EXPORTERS: Final = {
 IMPORTERS: Final = {
     "ganimation": "export.official.ganimation",
     "geogan": "export.official.geogan",
+    "liquid_warping": "export.official.liquid_warping",
     "maskgan": "export.official.maskgan",
     "stit": "export.official.stit",
 }

@@ -216,6 +216,9 @@ class Loop:
             network.train()
         start = time.monotonic()
         for batch in self._batches(stage):
+            if self.system.finished(self._turn(stage, "step", self.place.step, self.devices.rank)):
+                self._note(f"stage {stage.name} ends after {self.place.stage_step} of {stage.steps} steps")
+                break
             self._step(stage, batch)
             now = time.monotonic()
             self.seconds, start = self.seconds + now - start, now

@@ -242,6 +242,11 @@ class System(Protocol):
         """
         return CarryOn()
 
+    def finished(self, turn: Turn) -> bool:
+        """Whether the stage has come to its end before its last step; asked before each, also after resuming. It has to
+        follow from `state`, and to be the same in every process."""
+        return False
+
     def state(self) -> Mapping[str, Any]:
         """What the system itself remembers between steps, as JSON: adjusted weights, counters, a guard's averages."""
         return {}

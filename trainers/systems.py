@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SYSTEMS = {
     "ganimation": "trainers.ganimation.training:GANimation",
     "geogan": "trainers.geogan.training:GeoGAN",
+    "liquid_warping": "trainers.liquid_warping.training:LiquidWarping",
     "maskgan": "trainers.maskgan.training:MaskGAN",
     "stit": "trainers.stit.training:STIT",
 }

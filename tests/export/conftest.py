@@ -106,7 +106,7 @@ def geogan(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def liquid_warping(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a narrow Liquid Warping GAN's checkpoint, likewise, of the face's mesh; `size` is the side of the pictures,
+    """Writes a narrow Liquid Warping GAN's checkpoint, likewise, of the face's mesh; `size` is the pictures' side,
     `sources` how many photographs its bundle takes."""
     import torch
 

@@ -84,6 +84,30 @@ def _geogan(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]
     }
 
 
+def _liquid_warping(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
+    """Two sources, drawn anew because no crop is a port, on the second crop's background, a little turned."""
+    size = int(run.models["background"].graph.input[0].type.tensor_type.shape.dim[2].dim_value)
+    condition = np.random.default_rng(seed).uniform(-1.0, 1.0, (1, 3, 1, 1)).astype(np.float32)
+    flat = np.broadcast_to(condition, (1, 3, size, size))
+    photos = [_signed(drawn(size, 2 * seed + place)) for place in range(2)]
+    made = [run("source", {"filled": photo, "condition": flat}) for photo in photos]
+    projected = {port: np.stack([one[port] for one in made], 1) for port in made[0]}
+    line = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
+    x, y = np.meshgrid(line, line)
+    there = np.where(
+        (x**2 + y**2 < 0.6)[..., None], np.stack((0.9 * x, 0.9 * y + 0.05), -1), np.float32(-2.0)
+    )
+    flow = np.broadcast_to(there.astype(np.float32), (1, 2, size, size, 2))
+    found = run("generator", {"target": np.concatenate((photos[0], flat), 1), "flow": flow, **projected})
+    known = np.ones((1, 1, size, size), np.float32)
+    behind = run("background", {"image": np.concatenate((photos[1], known), 1)})["background"]
+    mask = found["mask"]
+    return {
+        "background": _grey(behind),
+        "generator": _grey(mask * behind + (1 - mask) * found["colour"]),
+    }
+
+
 def _maskgan(run: Run, image: Array, other: Array, seed: int) -> dict[str, Array]:
     """A layout in the style of the crop; and how sure MaskVAE and the parser are of each class."""
     labels = _layout(seed, image.shape[1])
@@ -123,6 +147,7 @@ def _sized(image: Array, side: int) -> Array:
 SHOWN: dict[str, Callable[[Run, Array, Array, int], dict[str, Array]]] = {
     "ganimation": _ganimation,
     "geogan": _geogan,
+    "liquid_warping": _liquid_warping,
     "maskgan": _maskgan,
     "stit": _stit,
 }

@@ -84,7 +84,7 @@ def _worst(system: str, exact: Run, lowered: Run, crops: list[Array]) -> float:
 
 
 def _size(models: Models) -> int:
-    return int(next(iter(models.values())).graph.input[0].type.tensor_type.shape.dim[1].dim_value)
+    return int(next(iter(models.values())).graph.input[0].type.tensor_type.shape.dim[2].dim_value)
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,13 @@ from tests.export.tiny_plan import LABEL
 PUBLISHED: dict[str, dict[str, Any]] = {
     "ganimation": {"conv_dim": 64, "repeat_num": 6},
     "geogan": {"size": 128, "width": 16, "downsamples": 3, "blocks": 3},
+    "liquid_warping": {
+        "size": 512,
+        "widths": [64, 128, 256],
+        "residual_blocks": 6,
+        "background_widths": [64, 128, 128, 256],
+        "background_blocks": 6,
+    },
     "maskgan": {
         "size": 512,
         "width": 64,

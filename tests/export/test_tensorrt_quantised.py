@@ -41,7 +41,7 @@ def _given(rule: str, size: int, count: int) -> list[Array]:
 
 
 def _size(models: Any) -> int:
-    return int(next(iter(models.values())).graph.input[0].type.tensor_type.shape.dim[1].dim_value)
+    return int(next(iter(models.values())).graph.input[0].type.tensor_type.shape.dim[2].dim_value)
 
 
 def _compile(models: Any, precision: Any, calibration: Any) -> dict[str, onnx.ModelProto]:

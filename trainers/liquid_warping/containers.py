@@ -104,13 +104,13 @@ def recognised(plain: Mapping[str, Tensor]) -> Network:
 def _generator(plain: Mapping[str, Tensor]) -> dict[str, Any]:
     encoder, source = "tsf_net_enc.layers.{}.0.weight", "src_net.encoders.layers.{}.0.weight"
     widths, source_widths = _widths(plain, encoder), _widths(plain, source)
-    found = {
+    found: dict[str, Any] = {
         "block": _block(plain),
         "widths": widths,
         "residual_blocks": len(_numbers(plain, r"res_blocks\.(\d+)\.main\.0\.weight")),
-        "source_inputs": _convolution(plain, source.format(0)).shape[1],
-        "transfer_inputs": _convolution(plain, encoder.format(0)).shape[1],
     }
+    found |= _unusual("source_inputs", _convolution(plain, source.format(0)).shape[1], 6)
+    found |= _unusual("transfer_inputs", _convolution(plain, encoder.format(0)).shape[1], 6)
     if source_widths != widths:
         found["source_widths"] = source_widths
     if not any(name.startswith("bg_net.") for name in plain):
@@ -136,8 +136,13 @@ def _background(plain: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
         "background_widths": [level.shape[0] for level in levels],
         "background_blocks": len(places),
-        "background_inputs": levels[0].shape[1],
+        **_unusual("background_inputs", levels[0].shape[1], 4),
     }
+
+
+def _unusual(name: str, given: Any, usual: Any) -> dict[str, Any]:
+    """An argument only where it is not the published one, as a training's checkpoint has it."""
+    return {} if given == usual else {name: given}
 
 
 def _one_network(plain: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -165,17 +170,18 @@ def _critic(plain: Mapping[str, Tensor]) -> dict[str, Any]:
     )
     widths = [_convolution(plain, f"global_model.model.{place}.weight").shape[0] for place in places[:-1]]
     batch = any(name.endswith(".running_mean") for name in plain)
-    found = {
+    found: dict[str, Any] = {
         "parts": parts,
         "background": "bg_model.model.0.weight" in plain,
-        "inputs": first.shape[1],
         "width": first.shape[0],
         "layers": len(places) - 2,
         "widest": max(1, max(widths) // max(1, first.shape[0])),
-        "norm": "batch" if batch else "instance",
+        **_unusual("inputs", first.shape[1], 6),
+        **_unusual("norm", "batch" if batch else "instance", "instance"),
     }
     if found["background"]:
-        found["background_inputs"] = _convolution(plain, "bg_model.model.0.weight").shape[1]
+        planes = _convolution(plain, "bg_model.model.0.weight").shape[1]
+        found |= _unusual("background_inputs", planes, 4)
     return found
 
 

@@ -17,6 +17,8 @@ STAGES = (TRAINING, PERSONALISING)
 (run.weights), with a critic of the whole picture that begins anew."""
 
 MOST_SOURCES = 8
+_LEAST_MAP = 3
+"""A critic's last norm needs more than one pixel of what is left after its halvings."""
 Adapted = Literal["all", "blocks", "spade"]
 """What is tuned to a person: all weights, as officially; the warping blocks, both heads and the background; or of the
 blocks the SPADE layers alone, with these."""
@@ -148,8 +150,8 @@ class Personalising:
 @dataclass(frozen=True)
 class Optimiser:
     """Adam for the generator and for the critic, at constant rates. falling: the last share of a stage, over which the
-    rates fall to nothing; officially 0. clip: of the joint norm of gradients, 0 never. average: decay of the generator's
-    moving average, 0 keeps none."""
+    rates fall to nothing; officially 0. clip: of the joint norm of gradients, 0 never. average: decay of the
+    generator's moving average, 0 keeps none."""
 
     rate: float = 1e-4
     critic_rate: float = 1e-4
@@ -188,6 +190,12 @@ class LiquidWarpingRecipe:
                 "stages: expected one; a person is tuned in a training of its own, which starts from run.weights"
             )
         side("data.size", self.data.size, self.generator.multiple)
+        smallest = self.data.size // max((PARTS[part] for part in self.critic.parts), default=1)
+        if smallest >> self.critic.layers < _LEAST_MAP:
+            raise ValueError(
+                f"critic.layers is {self.critic.layers}, which leaves nothing of a part of {smallest} pixels; take "
+                "fewer layers or larger pictures"
+            )
 
     @property
     def personal(self) -> bool:
