@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Where tests stand that run by themselves; nothing else is imported for those few.
-ALONE := tests/streaming tests/engine/test_worker_process.py
+# Files with tests that run by themselves; nothing else is imported for those few.
+ALONE = $(sort $(shell grep -srl --include='test_*.py' 'mark\.alone' tests))
+
+# Whole files, in the order that tests/conftest.py gives them.
+SHARED := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Tests start dozens of processes: what one has compiled, the next need not.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,12 +20,12 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
-	$(BIN)/python -m pytest -m "not full and not alone" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not full and not alone" $(SHARED)
 	$(BIN)/python -m pytest -m "not full and alone" $(ALONE)
 
 test-full: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
-	$(BIN)/python -m pytest -m "not alone" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not alone" $(SHARED)
 	$(BIN)/python -m pytest -m alone $(ALONE)
 
 check: $(VENV)/.installed-dev
@@ -50,8 +53,8 @@ define set_up
 	@echo "setting up $(VENV), about a minute"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --config-settings editable_mode=compat --editable "$(1)"
-	@# what pip would do on one core; a package's templates need not be Python
-	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@# what pip would do on one core, but for what nobody imports; a package's templates need not be Python
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests/|/(mypyc?|setuptools|torchgen)/' $(VENV)/lib || true
 endef
 
 $(VENV)/.installed: pyproject.toml

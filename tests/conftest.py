@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,14 +40,34 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return 1 + (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who runs by itself stands where the Makefile looks for it; it would run nowhere otherwise."""
-    makefile = (PROJECT / "Makefile").read_text()
-    named = next(line for line in makefile.splitlines() if line.startswith("ALONE := "))
-    places = {PROJECT / place for place in named.split()[2:]}
-    alone = (item for item in items if item.get_closest_marker("alone"))
-    if astray := [item.nodeid for item in alone if places.isdisjoint((item.path, *item.path.parents))]:
-        raise pytest.UsageError(f"marked alone, and not where the Makefile looks ({named}): {astray[0]}")
+LONGEST = (
+    "streaming/test_page.py", "parity/test_official.py", "export/test_batch.py", "export/test_tensorrt_quantised.py",
+    "export/test_tensorrt_graphs.py", "export/test_frame.py", "export/test_precision.py", "export/test_systems.py",
+    "parity/test_mediapipe_face.py", "engine/test_evaluate.py", "engine/test_evaluate_shipped.py", "test_marotte.py",
+    "trainers/test_resume.py", "trainers/stit/test_tuning.py", "export/test_enrol.py", "streaming/test_serve.py",
+    "streaming/test_page_edit.py", "streaming/test_peer.py", "engine/test_bench.py", "engine/test_media_hard.py",
+    "engine/test_render_hard.py", "engine/test_worker_process_models.py", "engine/test_worker_sources.py",
+    "engine/test_worker_local_real.py", "engine/test_annotate.py", "engine/test_doctor.py",
+    "trainers/maskgan/test_mask_training.py", "trainers/maskgan/test_training.py", "trainers/test_loop.py",
+    "export/test_frame_batches.py", "export/test_tensorrt_live.py", "streaming/test_page_text.py",
+)  # fmt: skip
+"""Files that take longest. Several workers begin with them: at the end of the queue they would leave workers without
+work. pytest-xdist goes by the number of tests, and those that take long stand in short files."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, Any, Any]:
+    """Who runs by itself is marked in the file where it stands: the Makefile looks for it there, and it would run
+    nowhere otherwise. The others come in the order for several workers."""
+    alone = {item.path: item.nodeid for item in items if item.get_closest_marker("alone")}
+    if astray := [nodeid for path, nodeid in alone.items() if "mark.alone" not in path.read_text("utf-8")]:
+        raise pytest.UsageError(f"marked alone, and not in its file, where the Makefile looks: {astray[0]}")
+    found = yield
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        rank = {PROJECT / "tests" / name: place for place, name in enumerate(LONGEST)}
+        count = Counter(item.path for item in items)
+        items.sort(key=lambda item: (rank.get(item.path, len(rank)), -count[item.path], str(item.path)))
+    return found
 
 
 def pytest_collection_finish() -> None:

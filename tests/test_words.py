@@ -69,3 +69,10 @@ def test_make_says_that_it_sets_up(target: str, tmp_path: Path) -> None:
     assert first[2].split()[-1] == (".[dev]" if target == "test" else ".")
     assert first[3].split()[:3] == ["python", "-m", "compileall"]
     assert made() == first[4:]
+
+
+def test_the_files_that_workers_begin_with_are_there() -> None:
+    """One that was renamed would come last, and nobody would see it."""
+    from tests.conftest import LONGEST
+
+    assert [name for name in LONGEST if not (PROJECT / "tests" / name).is_file()] == []
