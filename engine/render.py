@@ -193,9 +193,10 @@ def _controls(au_offsets: Mapping[str, float], expression: str | None, **others:
 
 def _roles(source: Given, mode: Mode) -> dict[str, Path | str | U8 | None]:
     given = pictures_of(source)
-    if mode is Mode.PUPPET or len(given) == 1:
-        return {"source" if mode is Mode.PUPPET else "donor": given[0] if given else None}
-    return {f"donor {number}": one for number, one in enumerate(given, 1)}
+    role = "source" if mode is Mode.PUPPET else "donor"
+    if len(given) <= 1:
+        return {role: given[0] if given else None}
+    return {f"{role} {number}": one for number, one in enumerate(given, 1)}
 
 
 def write_frames(
@@ -334,8 +335,9 @@ def _about(
     given = [
         str(one) if isinstance(one, (str, Path)) else "a picture in memory" for one in pictures_of(source)
     ]
+    moved = {"source": given[0]} if len(given) == 1 else {"sources": given}
     about = {"mode": loaded.mode.value} | (
-        {"source": given[0]} if loaded.mode is Mode.PUPPET else {"donors": given, "remove": controls.remove}
+        moved if loaded.mode is Mode.PUPPET else {"donors": given, "remove": controls.remove}
     )
     return about | {
         "driver": str(driver),
