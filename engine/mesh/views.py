@@ -21,7 +21,7 @@ from engine.mesh.layout import Layout
 from engine.mesh.masks import dilated, eroded
 from engine.mesh.raster import Raster, rasterise
 from engine.mesh.sampling import sampled
-from engine.mesh.selection import visible
+from engine.mesh.selection import only, visible
 from engine.mesh.texture import coverage, merged
 from engine.types import F32, U8
 
@@ -31,14 +31,14 @@ REACH: Final = 9
 """Box in pixels by which mask and mesh together grow to what is filled. Both are the published training's."""
 NEIGHBOURS: Final = 3
 """Faces about one that is seen which count as seen, itself among them."""
-_HALF: Final = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One picture, S pixels a side. picture: float32 (3, S, S), RGB in -1..1. person: float32 (S, S), 1 = person.
 
-    filled: float32 (3, S, S), the person continued a little beyond their border, 0 where `reach` (float32 (S, S)) is 0.
+    filled: float32 (3, S, S), the person continued a little beyond their border: the picture where `trusted`, something
+    near where only `reach`, 0 elsewhere (float32 (S, S), 0 or 1 both).
     raster: the mesh, drawn. condition: float32 (3, S, S). corners: float32 (F, 3, 2), of the faces in the picture,
     -1..1, y down. texture_corners: the same as they are read into the texture, visible_corners: those of what is seen.
     """
@@ -46,6 +46,7 @@ class View:
     picture: F32
     person: F32
     filled: F32
+    trusted: F32
     reach: F32
     raster: Raster
     condition: F32
@@ -68,24 +69,46 @@ def view_of(rgb: U8, person: U8, points: F32, layout: Layout) -> View:
             f"view: expected a square picture, its mask and points (V, 3), got {rgb.shape}, {person.shape} and "
             f"{points.shape}"
         )
-    picture = signed(rgb)
-    raster = rasterise(on_screen(points), layout.faces, size)
+    return prepared(signed(rgb), person.astype(np.float32) / np.float32(255), points, layout)
+
+
+def prepared(
+    picture: F32,
+    person: F32,
+    points: F32,
+    layout: Layout,
+    *,
+    confident: int = CONFIDENT,
+    reach: int = REACH,
+    filled: F32 | None = None,
+) -> View:
+    """The same of numbers. picture: float32 (3, S, S) in -1..1. person: float32 (S, S), of which more than a half
+    counts. confident, reach: boxes in pixels, odd. filled: float32 (3, S, S), taken as it is where it is given."""
+    raster = rasterise(on_screen(points), layout.faces, len(person))
     drawn = raster.index >= 0
-    there = (person >= _HALF).astype(np.float32)
-    trusted = eroded(there, CONFIDENT)
-    reach = dilated(np.maximum(there, drawn), REACH)
+    there = (person > 0.5).astype(np.float32)
+    trusted = eroded(there, confident)
+    wanted = dilated(np.maximum(there, drawn), reach)
     texture_corners = corners_of(points, layout.texture_faces)
     return View(
         picture=picture,
-        person=person.astype(np.float32) / np.float32(255),
-        filled=continued(picture, trusted, reach),
-        reach=reach,
+        person=person,
+        filled=continued(picture, trusted, wanted) if filled is None else filled,
+        trusted=trusted,
+        reach=wanted,
         raster=raster,
         condition=condition(raster, layout.condition),
         corners=corners_of(points, layout.faces),
         texture_corners=texture_corners,
-        visible_corners=visible(texture_corners, raster.index, neighbours_of(layout)),
+        visible_corners=visible(texture_corners, _read(points, layout, raster).index, neighbours_of(layout)),
     )
+
+
+def _read(points: F32, layout: Layout, raster: Raster) -> Raster:
+    """The mesh drawn by the faces that the texture is read with, which are mostly those of the picture."""
+    if layout.texture_faces is layout.faces:
+        return raster
+    return rasterise(on_screen(points), layout.texture_faces, raster.size)
 
 
 def signed(rgb: U8) -> F32:
@@ -99,10 +122,20 @@ def neighbours_of(layout: Layout) -> NDArray[np.int64]:
     return layout.neighbours(NEIGHBOURS)
 
 
-def texture_of(views: Sequence[View], texture: Raster) -> F32:
-    """float32 (3, U, U): the texture of several sources; the first one's where it sees. texture: the layout, drawn."""
+def given(
+    view: View, layout: Layout, faces: NDArray[np.int64] | None = None, *, only_seen: bool = False
+) -> F32:
+    """float32 (F, 3, 2): the corners that flows find in a source. faces: only these. only_seen: only those seen in it,
+    and their neighbours."""
+    corners = view.corners if faces is None else only(view.corners, faces)
+    return visible(corners, view.raster.index, neighbours_of(layout)) if only_seen else corners
+
+
+def texture_of(views: Sequence[View], texture: Raster, *, filled: bool = False) -> F32:
+    """float32 (3, U, U): the texture of several sources; the first one's where it sees. texture: the layout, drawn.
+    filled: of the filled pictures, as the published networks know it, and not of the pictures as they are."""
     return merged(
-        [view.picture for view in views],
+        [view.filled if filled else view.picture for view in views],
         [view.texture_corners for view in views],
         [view.visible_corners for view in views],
         texture,

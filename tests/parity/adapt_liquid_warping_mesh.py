@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -10,12 +10,12 @@ import numpy as np
 
 from engine.body.files import read_body
 from engine.mesh import cameras, ground, layout, lowpass, masks, motion, rotations, selection
-from engine.mesh.composition import NEIGHBOURS, Drawn, SourceView
 from engine.mesh.flow import condition, flow
 from engine.mesh.raster import Raster, rasterise
+from engine.mesh.views import NEIGHBOURS, View, neighbours_of
 from tests.parity import adapt_liquid_warping
 from tests.parity.fixtures import Array, Call
-from tests.parity.liquid_warping_imitator import composer_of, imitated, lowest, posed, stabilised
+from tests.parity.liquid_warping_imitator import Frame, Meshes, imitated, lowest, posed, stabilised
 
 Results = Mapping[str, Any]
 
@@ -182,7 +182,7 @@ class Flows:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.body = read_body(call.files["body_model"])
-        self.composer = composer_of(call)
+        self.meshes = Meshes(call)
         assert call.arguments["renderer"]["top_k"] == NEIGHBOURS
 
     def results(self) -> Results:
@@ -198,7 +198,7 @@ class Flows:
         }[self.call.call]()
 
     def tables(self) -> Results:
-        held = self.composer.layout
+        held = self.meshes.layout
         steps = 3
         depth = np.ones((held.count, 3, 1), np.float32)
         return {
@@ -208,11 +208,11 @@ class Flows:
             "f_uvs2img": held.corners,
             "coords": layout.weights_of(steps),
             "img2uv_sampler": layout.samples(held.corners, steps),
-            "face_k_nearest": self.composer.neighbours,
+            "face_k_nearest": neighbours_of(held),
         }
 
     def texture(self) -> Results:
-        drawn = self.composer.texture
+        drawn = self.meshes.texture
         return {"fim": drawn.index[None], "wim": drawn.weights[None]}
 
     def _placed(self, kind: str) -> tuple[Array, list[Array]]:
@@ -229,37 +229,40 @@ class Flows:
     def details(self) -> Results:
         if "ref_smpl" in self.call.inputs:
             own, placed = self._placed("ref")
-            return self._rendered([self.composer.draw(points) for points in placed], own)
+            return self._rendered([self.meshes.frame(points) for points in placed], own)
         own, placed = self._placed("src")
         views = self._views(placed)
-        seen = [
-            selection.visible(one.texture_corners, one.texture_raster.index, self.composer.neighbours)
-            for one in (view.drawn for view in views)
+        held = self.meshes.layout
+        read = [
+            rasterise(cameras.on_screen(points), held.texture_faces, self.meshes.size) for points in placed
         ]
-        rendered = self._rendered([view.drawn for view in views], own)
-        return {**rendered, **_outlines(views), "only_vis_obj_f2pts": np.stack(seen)}
+        return {
+            **self._rendered(views, own),
+            "obj_fim": np.stack([one.index for one in read]),
+            "obj_f2pts": np.stack([view.texture_corners for view in views]),
+            "only_vis_obj_f2pts": np.stack([view.visible_corners for view in views]),
+            "confidant_sil": np.stack([view.trusted for view in views])[:, None],
+            "outpad_sil": np.stack([view.reach for view in views])[:, None],
+        }
 
-    def _views(self, placed: list[Array], filled: Array | None = None) -> list[SourceView]:
-        size = self.composer.size
-        masks_ = 1 - self.call.inputs["src_mask"].reshape(-1, size, size)
-        blank = np.zeros((len(masks_), 3, size, size), np.float32)
+    def _views(self, placed: list[Array], filled: Array | None = None) -> list[View]:
+        size = self.meshes.size
+        persons = 1 - self.call.inputs["src_mask"].reshape(-1, size, size)
+        blank = np.zeros((len(persons), 3, size, size), np.float32)
         pictures = self.call.inputs.get("src_img", blank).reshape(-1, 3, size, size)
         return [
-            self.composer.source(points, picture, mask, None if filled is None else filled[i])
-            for i, (points, picture, mask) in enumerate(zip(placed, pictures, masks_, strict=True))
+            self.meshes.view(points, picture, person, None if filled is None else filled[i])
+            for i, (points, picture, person) in enumerate(zip(placed, pictures, persons, strict=True))
         ]
 
-    def _rendered(self, drawn: list[Drawn], vertices: Array) -> Results:
-        near = self.composer.neighbours
+    def _rendered(self, drawn: Sequence[View | Frame], vertices: Array) -> Results:
         return {
             "verts": vertices,
             "fim": np.stack([one.raster.index for one in drawn]),
             "wim": np.stack([one.raster.weights for one in drawn]),
             "cond": np.stack([one.condition for one in drawn]),
             "f2pts": np.stack([one.corners for one in drawn]),
-            "only_vis_f2pts": np.stack(
-                [selection.visible(one.corners, one.raster.index, near) for one in drawn]
-            ),
+            "only_vis_f2pts": np.stack([self.meshes.seen_corners(one) for one in drawn]),
         }
 
     def training(self) -> Results:
@@ -267,22 +270,22 @@ class Flows:
         count, sources, times = *given["src_smpl"].shape[:2], given["ref_smpl"].shape[1]
         views = self._views(self._placed("src")[1], given["morph_img"])
         groups = [views[i * sources : (i + 1) * sources] for i in range(count)]
-        textures = [self.composer.merged_texture(group) for group in groups]
+        textures = [self.meshes.skin(group) for group in groups]
         targets = self._placed("ref")[1]
         frames = [
-            self.composer.target(
-                points, textures[i // times], [self.composer.given(view.drawn) for view in groups[i // times]]
+            self.meshes.frame(
+                points, textures[i // times], [self.meshes.given(view) for view in groups[i // times]]
             )
             for i, points in enumerate(targets)
         ]
-        before = [self.composer.given(frame.drawn) for frame in frames]
+        before = [self.meshes.given(frame) for frame in frames]
         # the official slices run over the whole batch, whoever is in it
-        between = [flow(frames[i + count].drawn.raster, before[i]) for i in range(len(frames) - count)]
+        between = [flow(frames[i + count].raster, before[i]) for i in range(len(frames) - count)]
         assert not self.call.arguments["opt"]["share_bg"]
         shape = (count, sources)
         return {
-            "input_G_bg": _folded([view.background for view in views], shape),
-            "input_G_src": _folded([view.ports for view in views], shape),
+            "input_G_bg": _folded([self.meshes.background(view) for view in views], shape),
+            "input_G_src": _folded([self.meshes.ports(view) for view in views], shape),
             "input_G_tsf": _folded([frame.ports for frame in frames], (count, times)),
             "Tst": _folded([frame.flows for frame in frames], (count, times)),
             "Ttt": _folded(between, (count, times - 1)),
@@ -302,28 +305,18 @@ class Flows:
         }
 
     def live_flow(self) -> Results:
-        sources = [self.composer.draw(points) for points in self._placed("src")[1]]
-        frames = [self.composer.draw(points) for points in self._placed("ref")[1]]
+        sources = [self.meshes.frame(points) for points in self._placed("src")[1]]
+        frames = [self.meshes.frame(points) for points in self._placed("ref")[1]]
         options = self.call.options
         first, second = frames[0].raster, frames[1]
-        given = [flow(first, self.composer.given(one)) for one in sources[: options["ns"]]]
+        given = [flow(first, self.meshes.given(one)) for one in sources[: options["ns"]]]
         assert (options["bs"], options["nt"], options["temporal"]) == (1, 1, True)
         return {"Tst": np.stack(given)[None], "Ttt": flow(first, second.corners)[None, None]}
 
     def front(self) -> Results:
-        table = self.composer.layout.table(self.composer.layout.groups["head"])
+        table = self.meshes.layout.table(self.meshes.layout.groups["head"])
         planes = [condition(_raster(index), table) for index in self.call.inputs["fim"]]
         return {"mask": np.stack(planes)}
-
-
-def _outlines(views: list[SourceView]) -> Results:
-    near = [view.drawn for view in views]
-    return {
-        "obj_fim": np.stack([one.texture_raster.index for one in near]),
-        "obj_f2pts": np.stack([one.texture_corners for one in near]),
-        "confidant_sil": np.stack([view.trusted for view in views])[:, None],
-        "outpad_sil": np.stack([view.wanted for view in views])[:, None],
-    }
 
 
 def _folded(rows: list[Array], shape: tuple[int, int]) -> Array:

@@ -1,17 +1,17 @@
-"""What networks are given of pictures and meshes; layouts and their files; parts and who is chosen as a source."""
+"""Views: what networks are given of pictures and meshes; layouts and their files; parts, and who is a source."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.errors import ConfigError, InputError
-from engine.mesh import files, selection, texture
+from engine.mesh import files, selection, texture, views
 from engine.mesh.cameras import on_screen
-from engine.mesh.composition import Boxes, Composer
 from engine.mesh.flow import ABSENT, corners_of, flow
 from engine.mesh.layout import Layout, layout_of, midpoints, nearest_in_part, samples, weights_of
 from engine.mesh.raster import rasterise
@@ -48,72 +48,94 @@ def placed(scale: float, shift: float = 0.0) -> np.ndarray:
     return (points * np.float32([scale, scale, 1]) + np.float32([shift, 0, 0])).astype(np.float32)
 
 
+def person() -> np.ndarray:
+    """The mask of a picture without anybody."""
+    return np.zeros((SIZE, SIZE), np.float32)
+
+
 def test_a_source_on_itself_gives_its_own_picture_back():
     """Source to texture to the same pose: what the sampled texture shows is the picture, within what sampling blurs."""
-    composer = Composer(layout(), SIZE, Boxes(1, 5, 3))
+    held = layout()
     x, y = np.meshgrid(*[np.linspace(-1, 1, SIZE, dtype=np.float32)] * 2)
     ramp = np.stack([x, y, np.zeros_like(x)])
-    view = composer.source(placed(0.7), ramp)
-    found = composer.target(placed(0.7), composer.merged_texture([view]), [composer.given(view.drawn)])
-    inner = view.trusted * (np.abs(ramp).max(0) < 0.6) > 0
+    view = views.prepared(ramp, person() + 1, placed(0.7), held, confident=1)
+    inner = (view.raster.index >= 0) & (np.abs(ramp).max(0) < 0.6)
     assert inner.sum() > 200
-    np.testing.assert_allclose(found.ports[:3, inner], ramp[:, inner], atol=0.02)
-    np.testing.assert_array_equal(found.ports[3:], view.drawn.condition)
+    for filled in (False, True):
+        skin = views.texture_of([view], held.drawn(SIZE), filled=filled)
+        ports = views.target_of(view.raster, skin, held)
+        np.testing.assert_allclose(ports[:3, inner], ramp[:, inner], atol=0.02)
+        np.testing.assert_array_equal(ports[3:], view.condition)
     rows, columns = np.nonzero(inner)
     centres = (2 * np.stack([columns, rows], -1) + 1 - SIZE) / SIZE
-    np.testing.assert_allclose(found.flows[0][inner], centres, atol=1e-5)
+    np.testing.assert_allclose(flow(view.raster, views.given(view, held))[inner], centres, atol=1e-5)
 
 
-def test_a_source_knows_its_outline_and_its_background():
+def test_a_view_knows_its_outline_and_its_background():
     """Inside the shrunk outline the picture itself, nothing beyond the grown one, the background without the person."""
-    composer = Composer(layout(), SIZE, Boxes(3, 7, 5))
-    person = np.zeros((SIZE, SIZE), np.float32)
-    person[8:30, 10:28] = 1
+    there = person()
+    there[8:30, 10:28] = 1
     image = picture(0)
-    view = composer.source(placed(0.4), image, person)
+    view = views.prepared(image, there, placed(0.4), layout(), confident=3, reach=7)
     kept = view.trusted > 0
     assert kept.sum() == 20 * 16
-    np.testing.assert_array_equal(view.picture[:, kept], image[:, kept])
-    assert (view.picture[:, view.wanted == 0] == 0).all()
-    assert (view.wanted >= person).all()
-    assert (view.wanted >= view.drawn.silhouette).all()
-    free = view.background[3] > 0
-    assert not (free & (person > 0)).any()
-    np.testing.assert_array_equal(view.background[:3, free], image[:, free])
-    assert (view.background[:3, ~free] == 0).all()
-    assert view.ports.shape == (6, SIZE, SIZE)
+    np.testing.assert_array_equal(view.filled[:, kept], image[:, kept])
+    assert (view.filled[:, view.reach == 0] == 0).all()
+    assert (view.reach >= there).all()
+    assert (view.reach >= (view.raster.index >= 0)).all()
+    known = views.known_background(view, 5)
+    free = known[3] > 0
+    assert not (free & (there > 0)).any()
+    np.testing.assert_array_equal(known[:3, free], image[:, free])
+    assert (known[:3, ~free] == 0).all()
 
 
-def test_a_frame_is_drawn_over_the_frame_before():
-    """Memory of an earlier target gives the same numbers as new memory, and is that memory."""
-    composer = Composer(layout(), SIZE)
-    views = [composer.source(placed(0.6), picture(1)), composer.source(placed(0.5, 0.1), picture(2))]
-    skin = composer.merged_texture(views)
-    given = [composer.given(view.drawn) for view in views]
-    out = composer.target(placed(0.9), skin, given)
-    again = composer.target(placed(0.3, -0.2), skin, given, out)
-    fresh = composer.target(placed(0.3, -0.2), skin, given)
-    assert again is out
-    np.testing.assert_array_equal(again.ports, fresh.ports)
-    np.testing.assert_array_equal(again.flows, fresh.flows)
-    with pytest.raises(InputError, match="expected memory for 1 sources, got 2"):
-        composer.target(placed(0.3), skin, given[:1], out)
+def test_a_picture_that_is_already_filled_is_taken_as_it_is():
+    """What is given as filled is what the texture and the network get."""
+    filled = picture(4)
+    view = views.prepared(picture(3), person() + 1, placed(0.6), layout(), filled=filled)
+    np.testing.assert_array_equal(view.filled, filled)
+    skin = views.texture_of([view], layout().drawn(SIZE), filled=True)
+    other = views.texture_of([view], layout().drawn(SIZE))
+    assert np.abs(skin - other).max() > 0.1
+
+
+def test_pictures_of_bytes_and_of_numbers_give_the_same_view():
+    """view_of is prepared after bytes have become numbers: 0..255 to -1..1, a mask by its half."""
+    rng = np.random.default_rng(5)
+    rgb = rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+    mask = np.where(np.arange(SIZE)[:, None] < 20, 128, 127).astype(np.uint8) * np.ones((1, SIZE), np.uint8)
+    one = views.view_of(rgb, mask, placed(0.5), layout())
+    assert one.trusted[5, 5] == 1
+    assert one.trusted[30, 5] == 0
+    np.testing.assert_allclose(one.picture, rgb.transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+    with pytest.raises(InputError, match="view: expected a square picture"):
+        views.view_of(rgb[:-1], mask, placed(0.5), layout())
+
+
+def test_a_target_is_drawn_over_the_one_before():
+    """Memory that is given holds the result, whatever stood in it."""
+    held = layout()
+    skin = picture(6)
+    drawn = rasterise(on_screen(placed(0.8)), held.faces, SIZE)
+    out = np.full((6, SIZE, SIZE), 7.0, np.float32)
+    assert views.target_of(drawn, skin, held, out) is out
+    np.testing.assert_array_equal(out, views.target_of(drawn, skin, held))
 
 
 def test_other_sources_fill_what_the_first_does_not_see():
     """A place that source 0 hides comes from the ones that show it; one that it shows is its own."""
-    held = layout()
-    composer = Composer(held, SIZE)
+    laid = layout().drawn(SIZE)
     points, faces = sheet()
     corners = corners_of(0.9 * points, faces)
     red, blue = (np.full((3, SIZE, SIZE), value, np.float32) for value in (1.0, -1.0))
     shown = selection.only(corners, np.arange(8))
-    first = texture.merged([red, blue], [corners] * 2, [shown, corners], composer.texture)
-    drawn = composer.texture.index
+    first = texture.merged([red, blue], [corners] * 2, [shown, corners], laid)
+    drawn = laid.index
     lowest = drawn == drawn.max()
     np.testing.assert_allclose(first[:, lowest], -1, atol=1e-4)
     np.testing.assert_allclose(first[:, drawn == 0], 1, atol=1e-4)
-    alone = texture.merged([red], [corners], [shown], composer.texture)
+    alone = texture.merged([red], [corners], [shown], laid)
     np.testing.assert_allclose(alone[:, lowest], 1, atol=1e-4)
 
 
@@ -127,27 +149,17 @@ def test_persons_share_a_texture_by_what_each_gives():
 def test_only_seen_faces_give_when_only_they_are_to():
     """A face hidden in the source is absent in the flow, unless it lies beside one that is seen."""
     held = layout()
-    composer = Composer(held, SIZE, only_seen=True)
-    drawn = composer.draw(placed(0.9))
-    hidden = drawn.raster.index.copy()
+    view = views.prepared(picture(0), person() + 1, placed(0.9), held)
+    hidden = view.raster.index.copy()
     hidden[SIZE // 2 :] = -1
-    seen = selection.seen(hidden)
-    kept = selection.visible(drawn.corners, hidden, composer.neighbours)
-    assert (kept[seen] != ABSENT).all()
+    half = replace(view, raster=replace(view.raster, index=hidden))
+    kept = views.given(half, held, only_seen=True)
+    assert (kept[selection.seen(hidden)] != ABSENT).all()
     assert (kept[held.count - 1] == ABSENT).all()
-    np.testing.assert_array_equal(composer.given(drawn), drawn.corners)
-    chosen = composer.given(drawn, np.array([3]))
+    np.testing.assert_array_equal(views.given(half, held), view.corners)
+    chosen = views.given(view, held, np.array([3]))
     assert (chosen[3] != ABSENT).all()
-    grid = flow(drawn.raster, selection.only(drawn.corners, np.array([3])))
-    np.testing.assert_allclose(grid[drawn.raster.index == 5], ABSENT, atol=1e-6)
-
-
-def test_a_picture_or_a_box_of_another_size_is_refused():
-    """One clear line with what was expected."""
-    with pytest.raises(InputError, match=r"source picture: expected \(3, 40, 40\)"):
-        Composer(layout(), SIZE).source(placed(0.5), np.zeros((3, 8, 8), np.float32))
-    with pytest.raises(ConfigError, match="box filled: expected an odd number"):
-        Boxes(filled=10)
+    np.testing.assert_allclose(flow(view.raster, chosen)[view.raster.index == 5], ABSENT, atol=1e-6)
 
 
 def test_faces_read_into_the_texture_may_be_others_than_those_drawn():
@@ -156,9 +168,12 @@ def test_faces_read_into_the_texture_may_be_others_than_those_drawn():
     corners = np.ascontiguousarray(0.9 * points[:, :2][faces])
     other = np.roll(faces, 1, axis=0)
     held = layout_of(faces, corners, PARTS, texture_faces=other)
-    drawn = Composer(held, SIZE).draw(placed(0.9), for_texture=True)
-    np.testing.assert_array_equal(drawn.texture_corners, np.roll(drawn.corners, 1, axis=0))
-    assert (drawn.texture_raster.index != drawn.raster.index).any()
+    cut = (placed(0.9) + np.float32([0, 1.0, 0])).astype(np.float32)  # its lower half is below the picture
+    view = views.prepared(picture(0), person() + 1, cut, held)
+    np.testing.assert_array_equal(view.texture_corners, np.roll(view.corners, 1, axis=0))
+    read = rasterise(on_screen(cut), other, SIZE).index
+    expected = selection.visible(view.texture_corners, read, held.neighbours(views.NEIGHBOURS))
+    np.testing.assert_array_equal(view.visible_corners, expected)
     same = layout_of(faces, corners, PARTS, texture_faces=faces.copy())
     assert same.texture_faces is same.faces
 
@@ -309,12 +324,3 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, role: str, con
     with pytest.raises(InputError) as caught:
         files.read_folder(tmp_path)
     assert message in str(caught.value)
-
-
-def test_a_drawn_mesh_is_the_rasterisers():
-    """The composer draws by the rasteriser's rules, from points with y down."""
-    points, faces = sheet()
-    drawn = Composer(layout(), SIZE).draw(placed(0.8))
-    plain = rasterise(on_screen(placed(0.8)), faces, SIZE)
-    np.testing.assert_array_equal(drawn.raster.index, plain.index)
-    np.testing.assert_array_equal(drawn.corners, (0.8 * points)[:, :2][faces])
