@@ -105,25 +105,27 @@ class BodyFitter:
         self._turning, self._placing = RotationSmoother(self._steady), CameraSmoother(self._steady)
         self._ground = GroundLock(self._steady)
 
-    def picture(self, body: Body, size: tuple[int, int]) -> BodyFit:
-        """The body of a single picture, unfiltered; what follows a clip is left alone. size: (width, height).
+    def picture(self, body: Body, size: tuple[int, int], face: F64 | None = None) -> BodyFit:
+        """The body of a single picture, unfiltered; what follows a clip is left alone. size: (width, height). face:
+        (3, 3), how the face tracker has the head (`FaceShape.rotation`), which knows better than nose and ears.
 
         Raises InputError when too little of the body is seen.
         """
-        found = self._measured(body, size, _Memory(standing()))
+        found = self._measured(body, size, _Memory(standing()), face)
         if found is None:
             raise InputError(
                 "body: shoulders are hidden or outside of the picture; expected a person seen from the waist up or more"
             )
         return found
 
-    def follow(self, body: Body, size: tuple[int, int]) -> BodyFit | None:
+    def follow(self, body: Body, size: tuple[int, int], face: F64 | None = None) -> BodyFit | None:
         """The body in a frame of a stream, filtered by what came before. None until shoulders were seen once; after
-        that, what cannot be seen is held. The same measurement (by its time) gives the same answer."""
+        that, what cannot be seen is held. face: as for `picture`. The same measurement (by its time) gives the same
+        answer."""
         memory = self._memory
         if memory.fit is not None and body.time_s == memory.fit.time_s:
             return memory.fit
-        raw = self._measured(body, size, memory)
+        raw = self._measured(body, size, memory, face)
         if raw is None:
             return memory.fit
         seconds = 0.0 if memory.fit is None else body.time_s - memory.fit.time_s
@@ -146,7 +148,9 @@ class BodyFitter:
         shaped = self.model.shaped(fit.betas if betas is None else betas)
         return shaped.posed(full_pose(self.model, fit.rotations))
 
-    def _measured(self, body: Body, size: tuple[int, int], memory: _Memory) -> BodyFit | None:
+    def _measured(
+        self, body: Body, size: tuple[int, int], memory: _Memory, face: F64 | None
+    ) -> BodyFit | None:
         points, flat = body.world[:, :3].astype(np.float64), body.points[:, :2].astype(np.float64)
         seen = _seen(body, size)
         if not seen[list(s.POINT_SHOULDERS)].all():
@@ -162,6 +166,8 @@ class BodyFitter:
         free[s.PELVIS] = standing_on  # nothing else tells the pelvis' pitch from a bent back
         weights = np.where(seen & _carried(moving, person), body.points[:, 3], 0.0).astype(np.float64)
         rotations = refined(person.figure, rotations, points, weights, flat, self._fit, free)
+        if face is not None:
+            rotations = inverse.headed(rotations, face)
         memory.rotations = rotations
         _, _, posed = person.figure.placed(rotations)
         scale, offset = weak_perspective(posed, flat, weights)

@@ -28,6 +28,8 @@ HINGES: Final = {
     5: np.array([1.0, 0.0, 0.0]),
 }
 """About which axis, in the frame of the limb above it at rest, a joint bends."""
+TURNED: Final = np.array([1.0, -1.0, -1.0])
+"""Columns of a rotation out of the camera's axes become those of one out of the model's."""
 UP: Final = np.array([0.0, -1.0, 0.0])
 _STRAIGHT, _BENT = math.sin(math.radians(10.0)), math.sin(math.radians(30.0))
 """Below the first a limb is too straight to show how its upper half is twisted; from the second on it shows it."""
@@ -57,6 +59,17 @@ def solve(figure: Figure, points: F64, seen: Seen, before: F64) -> F64:
         _palm(rest, points, seen, rotations, chest, side)
         _foot(rest, points, seen, rotations, root, side)
     return rotations
+
+
+def headed(rotations: F64, face: F64) -> F64:
+    """Rotations (24, 3, 3) with the head turned as the face tracker has it, half of it from the chest by the neck.
+
+    face: (3, 3) of `FaceShape.rotation`: the unit matrix looks at the camera.
+    """
+    made = rotations.copy()
+    chest = made[s.PELVIS] @ made[s.SPINE1] @ made[s.SPINE2] @ made[s.SPINE3]
+    made[[s.NECK, s.HEAD]] = rotation_matrix(rotation_vector(chest.T @ (face * TURNED)) / 2.0)
+    return made
 
 
 def _root(rest: F64, points: F64, seen: Seen, before: F64) -> F64:

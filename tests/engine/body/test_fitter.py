@@ -17,6 +17,8 @@ from engine.body.synthetic import synthetic_body
 from engine.errors import InputError
 from engine.geometry import rotation_matrix
 from engine.mesh import rotations as forms
+from engine.mesh.cameras import on_screen, project_with_depth
+from engine.mesh.raster import rasterise
 from engine.types import F64, Body
 from tests.engine.body.bodies import SCALE, SIZE, natural_pose, points_of, seen
 
@@ -195,6 +197,40 @@ def test_standing_feet_stay_and_jumping_ones_leave_the_ground() -> None:
     assert max(jumped) > 0.3
     drifted = [at(0.001 * step) for step in range(200)]
     assert abs(drifted[-1] - 0.199) < 0.051
+
+
+def test_the_face_tracker_turns_the_head() -> None:
+    """Its rotation is the head's in the camera's axes, whatever nose and ears say; neck and head share the way."""
+    fitter = BodyFitter(synthetic_body())
+    face = rotation_matrix(np.array([0.2, -0.6, 0.1]))
+    fit = fitter.picture(seen(points_of(standing())), SIZE, face)
+    head = np.linalg.multi_dot(
+        [fit.rotations[joint] for joint in (s.PELVIS, s.SPINE1, s.SPINE2, s.SPINE3, s.NECK, s.HEAD)]
+    )
+    np.testing.assert_allclose(head, face @ UPRIGHT, atol=1e-5)
+    np.testing.assert_allclose(fit.rotations[s.NECK], fit.rotations[s.HEAD], atol=1e-6)
+
+
+@pytest.mark.parametrize(("yaw", "ahead"), [(0.0, True), (np.pi, False)])
+def test_a_rasteriser_sees_the_side_that_faces_the_camera(yaw: float, ahead: bool) -> None:
+    """Fit, mesh, camera and the drawn faces speak of the same axes: a chest from before, a back from behind."""
+    pose = standing()
+    pose[s.PELVIS] = UPRIGHT @ rotation_matrix(np.array([0.0, yaw, 0.0]))
+    fitter = BodyFitter(synthetic_body())
+    fit = fitter.picture(seen(points_of(pose)), SIZE)
+    camera = fit.camera.in_square(79.5, -0.5, 480.0)
+    drawn = rasterise(
+        on_screen(project_with_depth(fitter.posed(fit).vertices, camera)), fitter.model.faces, 96
+    )
+    shown = np.unique(drawn.index[drawn.index >= 0])
+    corners = fitter.model.template[fitter.model.faces[shown]]
+    trunk = (
+        fitter.model.weights[fitter.model.faces[shown]][:, :, [s.SPINE1, s.SPINE2, s.SPINE3]].sum((1, 2)) > 1
+    )
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[trunk]
+    assert trunk.sum() > 20
+    assert ((normals[:, 2] > 0) == ahead).mean() > 0.85
+    assert 0.05 < (drawn.index >= 0).mean() < 0.4
 
 
 def test_a_camera_says_the_same_in_a_square() -> None:
