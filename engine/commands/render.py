@@ -25,6 +25,15 @@ def add(commands: Any, offline: Offline | None = None) -> None:
     parser = sub_command(commands, "render", _chosen(offline), text)
     if offline is not None:
         offline.add_options(parser)
+    _add_files(parser)
+    _add_controls(parser)
+    add_accept(parser)
+    _add_ways(parser)
+    add_backend(parser)
+
+
+def _add_files(parser: Any) -> None:
+    """What is read and written, and by which bundle and mode."""
     parser.add_argument(
         "--source",
         action="append",
@@ -43,6 +52,10 @@ def add(commands: Any, offline: Offline | None = None) -> None:
         metavar="M",
         help="puppet (default), or edit: the driver's own face, edited",
     )
+
+
+def _add_controls(parser: Any) -> None:
+    """What is asked of the picture."""
     parser.add_argument(
         "--donor", action="append", default=[], metavar="PIC", help="of an edit: whose attribute is taken"
     )
@@ -88,7 +101,10 @@ def add(commands: Any, offline: Offline | None = None) -> None:
     parser.add_argument(
         "--swap-out", type=Path, metavar="O", help="two pictures: also write the donor without its attribute"
     )
-    add_accept(parser)
+
+
+def _add_ways(parser: Any) -> None:
+    """How it is done, and what is told of it."""
     parser.add_argument(
         "--faces",
         type=int,
@@ -111,7 +127,6 @@ def add(commands: Any, offline: Offline | None = None) -> None:
         action="store_true",
         help="crop, network, blending and paste-back as one graph, as on a GPU (marotte frame adds it to a bundle)",
     )
-    add_backend(parser)
 
 
 def _chosen(offline: Offline | None) -> Callable[[argparse.Namespace], int | None]:
