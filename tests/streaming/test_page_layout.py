@@ -275,7 +275,7 @@ def test_a_person_without_regions_has_one_gain(served) -> None:  # noqa: F811
         assert page.locator(".no-gains").is_visible()
 
 
-@pytest.mark.parametrize("width", [320, 1440])
+@pytest.mark.parametrize("width", [320, 1280])
 def test_the_brush_fits_a_phone(served, width: int) -> None:  # noqa: F811
     """Nothing sticks out, and every class can be pressed by a finger."""
     with served(TOLD, viewport={"width": width, "height": 800}) as page:
@@ -283,6 +283,9 @@ def test_the_brush_fits_a_phone(served, width: int) -> None:  # noqa: F811
         page.select_option("#bundle", "drawn")
         page.click("#tab-layout")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        beyond = "(() => { const list = document.getElementById('tabs').getBoundingClientRect().right;"
+        beyond += " return document.getElementById('tab-latency').getBoundingClientRect().right - list })()"
+        assert page.evaluate(beyond) <= 0
         sizes = page.evaluate(
             "[...document.querySelectorAll('.palette label, .tools button')].filter((it) => it.offsetParent)"
             ".map((it) => it.offsetHeight)"
