@@ -22,6 +22,7 @@ from engine.worker.interface import BundleInfo, SourceInfo, State, Worker, Worke
 from streaming.app import create_app
 from streaming.calls import OpenPeer
 from streaming.config import ServeConfig
+from streaming.enrolment import Enrolments
 from streaming.listen import bind, listening
 from streaming.measured import NoRecorder
 from streaming.sources import Sources
@@ -201,6 +202,7 @@ def open_site(
     first: bytes | None = b"the first source",
     host: str = "127.0.0.1",
     open_peer: OpenPeer | None = None,
+    enrolments: Enrolments | None = None,
 ) -> Iterator[Site]:
     """A server in a thread of its own. MAROTTE_STATE has to name a folder of the test's."""
     opened = bind(host, 0)
@@ -213,7 +215,14 @@ def open_site(
     async def run() -> None:
         sources = Sources(behind, recorder, within_s=config.worker.add_s)
         app = create_app(
-            config, behind, recorder, sources, TOKEN, render=lambda: b"up 1\n", open_peer=open_peer or peers
+            config,
+            behind,
+            recorder,
+            sources,
+            TOKEN,
+            render=lambda: b"up 1\n",
+            open_peer=open_peer or peers,
+            enrolments=enrolments,
         )
         async with listening(app, opened):
             if first is not None:

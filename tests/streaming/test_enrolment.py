@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,9 +16,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import BackendError, ConfigError, InputError, WorkerError
-from engine.types import Mode
-from engine.worker.interface import BundleInfo
+from engine.errors import BackendError, ConfigError, InputError
 from streaming import attest, enrolment
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError
@@ -28,34 +25,9 @@ from streaming.enrolment_kinds import KINDS
 from streaming.enrolment_probe import Found, check_kind, probe
 from streaming.enrolment_store import LEAST_BYTES, NEEDS_BYTES, file_name
 from streaming.measured import NoRecorder
+from tests.streaming.enrolling import FAKE, FakeOffering, write_clip, write_weights
 
 WAIT_S = 60.0
-FAKE = (sys.executable, str(Path(__file__).with_name("fake_enrol.py")))
-
-
-class FakeOffering:
-    """A worker that opens every bundle at once, unless `fails` says otherwise."""
-
-    def __init__(self) -> None:
-        self.offered: list[str] = []
-        self.dropped: list[str] = []
-        self.fails: Exception | None = None
-        self.runs: str | None = None
-
-    def add_bundle(self, bundle: str) -> Future[BundleInfo]:
-        added: Future[BundleInfo] = Future()
-        if self.fails is not None:
-            added.set_exception(self.fails)
-        else:
-            assert (Path(bundle) / "manifest.json").is_file()
-            self.offered.append(Path(bundle).name)
-            added.set_result(BundleInfo(Path(bundle).name, "one", "stit", "CC0-1.0", tuple(Mode)))
-        return added
-
-    def drop_bundle(self, name: str) -> None:
-        if name == self.runs:
-            raise WorkerError(f"bundle {name}: a session runs it")
-        self.dropped.append(name)
 
 
 class Counted(NoRecorder):
@@ -75,12 +47,7 @@ class Bench:
 
     def __init__(self, folder: Path, clip: Path) -> None:
         self.folder, self.clip = folder, clip
-        self.weights = folder / "weights"
-        self.weights.mkdir()
-        about = {"system": "stit", "arguments": {"generator": {}, "encoder": {}}}
-        (self.weights / "checkpoint.json").write_text(json.dumps(about))
-        (self.weights / "bundle").mkdir()
-        (self.weights / "bundle" / "manifest.json").write_text("{}")
+        self.weights = write_weights(folder / "weights")
         self.worker, self.counted = FakeOffering(), Counted()
         self.free = NEEDS_BYTES
         self.enrolments = self.opened()
@@ -142,19 +109,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two and a half seconds in which nothing happens."""
-    from fractions import Fraction
-
-    import numpy as np
-
-    from engine.media import open_writer
-    from engine.types import Frame
-
-    path, tick = tmp_path_factory.mktemp("clip") / "clip.mp4", Fraction(1, 10)
-    with open_writer(path, (128, 128), tick, Fraction(10)) as writer:
-        for number in range(26):
-            writer.write(Frame(np.full((128, 128, 3), 90, np.uint8), number, tick, number / 10))
-    return path
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
 
 
 @pytest.fixture
