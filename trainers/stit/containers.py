@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from trainers.containers import Account, read_plain, read_state_dict, state_dict
 from trainers.errors import CheckpointError
+from trainers.fitting import Cleaned, fitted
 from trainers.layouts.pickles import Refused
 from trainers.stit import pickled
 from trainers.stit.bisenet import BiSeNet
@@ -38,22 +39,6 @@ KINDS: Mapping[str, type[nn.Module]] = {
     "parser": BiSeNet,
 }
 """By the name that checkpoints give it."""
-
-
-@dataclass(frozen=True)
-class Cleaned:
-    """Weights under the official names, and the constructor's arguments. facts: what else the file said."""
-
-    arguments: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
-    account: Account
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def build(self) -> Any:
-        """The network with these weights, in eval mode. They are not copied."""
-        network = _unfilled(self.account.network, self.arguments)
-        network.load_state_dict(dict(self.weights), strict=True, assign=True)
-        return network.eval()
 
 
 @dataclass(frozen=True)
@@ -318,23 +303,7 @@ def _cleaned(
     stored: Mapping[str, Tensor],
     facts: Mapping[str, Any] | None = None,
 ) -> Cleaned:
-    account = Account(ORIGIN, network)
-    weights = account.fit(stored, _shapes(network, arguments))
-    if not account.whole:
-        raise CheckpointError(account.refusal())
-    return Cleaned(arguments, weights, account, facts or {})
-
-
-def _shapes(network: Network, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
-    try:
-        return _unfilled(network, arguments).state_dict()
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{network}: the file gives {dict(arguments)}, no network: {error}") from error
-
-
-def _unfilled(network: str, arguments: Mapping[str, Any]) -> nn.Module:
-    with torch.device("meta"):
-        return KINDS[network](**arguments)
+    return fitted(Account(ORIGIN, network), KINDS[network], arguments, stored, facts)
 
 
 def _below(state: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainers.stit.generator import Generator
 from trainers.stit.lpips import Choice
-from trainers.typed import at_least, decays
+from trainers.typed import at_least, decays, within
 
 Terms = dict[str, Tensor]
 
@@ -45,10 +45,12 @@ class Locality:
 
 @dataclass(frozen=True)
 class Pivotal:
-    """The official figures. passes: over all frames (80 in the release's examples, 300 by its default)."""
+    """The official figures. passes: over all frames (80 in the release's examples, 300 by its default). falling: share
+    of the steps, the last ones, over which the rate falls to nothing; officially none, and of use where it is high."""
 
     passes: int = 80
     learning_rate: float = 3e-5
+    falling: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     l2: float = 10.0
     perceptual: Choice = "lpips"
@@ -59,6 +61,7 @@ class Pivotal:
 
     def __post_init__(self) -> None:
         at_least(self, 0, "passes", "l2", "perceptual_weight")
+        within(self, 0, 1, "falling")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected more than 0")
         decays(self, "betas")
@@ -67,6 +70,12 @@ class Pivotal:
 def optimiser(generator: Generator, options: Pivotal) -> torch.optim.Adam:
     """Of all of the generator's parameters."""
     return torch.optim.Adam(generator.parameters(), lr=options.learning_rate, betas=options.betas)
+
+
+def rate(options: Pivotal, step: int, steps: int) -> float:
+    """The learning rate of step `step` of `steps`."""
+    left = (steps - step) / max(options.falling * steps, 1.0)
+    return options.learning_rate * min(1.0, left)
 
 
 def pivot_terms(image: Tensor, crop: Tensor, distance: nn.Module | None, options: Pivotal) -> Terms:

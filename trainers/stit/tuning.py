@@ -276,11 +276,13 @@ class _Run:
         index = self._frame()
         numbers = np.random.default_rng([self.options.seed, self.step])
         ws, crop = self.clip.code(index).to(self.device), self.clip.crop(index).to(self.device)
-        terms = (
-            self._pivotal(ws, crop, numbers)
-            if self.stage == PIVOTAL
-            else self._border(index, ws, crop, numbers)
-        )
+        if self.stage == PIVOTAL:
+            terms = self._pivotal(ws, crop, numbers)
+            self.optimiser.param_groups[0]["lr"] = pivotal.rate(
+                self.options.pivotal, self.step, self.counts[0]
+            )
+        else:
+            terms = self._border(index, ws, crop, numbers)
         scalars = pivotal.step(self.optimiser, terms)
         if not math.isfinite(scalars["loss"]):
             raise DivergedError(
