@@ -30,6 +30,7 @@ from engine.measuring import BodyTracker, Expressions, Occlusion, Segmenter, Tra
 from engine.modes import check_mode, check_no_source
 from engine.plug import Generator, Ports, Prepared, Runner
 from engine.scene import Drawn, Scene, Slot
+from engine.seating import incomplete, seated
 from engine.smooth import MaskSmoother, SmoothingConfig
 from engine.types import (
     U8,
@@ -51,8 +52,6 @@ from engine.unedited import left_as_it_was
 _log = logging.getLogger("marotte.pipeline")
 
 Clock = Callable[[], float]
-
-_NO_FACE, _FACE_LOST = "no face", "an edited face is out of sight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,14 +237,15 @@ class Session:
                 faces = self._tracker.track(frame)
             occlusion = self._covering(frame, faces, seconds)
             with _Timed(seconds, "features", self._clock):
-                driven = self._assign(faces, scene.slots)
+                driven = seated(faces, self._tracker.main_id, scene.slots)
                 around = self._surroundings(frame)
                 alone = len(scene.slots) == 1
                 drives = tuple(
                     (slot, replace(self._drive(slot, face, frame, around, occlusion), alone=alone))
                     for slot, face in driven
                 )
-                if reason := self._incomplete(scene.slots, drives, frame.time_s):
+                seats, config = {slot for slot, _ in driven}, self._config
+                if reason := incomplete(scene.slots, seats, frame.time_s, config.mode, config.fallback):
                     return Work(frame, scene, (), (), seconds, reason, 0.0)
             lag = max((slot.smoother.lag_s for slot, _ in driven), default=0.0)
         except Exception as error:
@@ -286,44 +286,6 @@ class Session:
             work.frame.pts, outcome, seconds, age_s, work.filter_lag_s, faces=len(work.ports), reason=reason
         )
         return Frame(picture, work.frame.pts, work.frame.time_base, work.frame.arrived_s), report
-
-    def _assign(self, faces: Sequence[Face], slots: Sequence[Slot]) -> list[tuple[Slot, Face]]:
-        """Main face to the main face of the source; the others stay where they are while they are followed.
-
-        While the main face is out of sight and its seat is held, nobody else moves the main face of the source.
-        """
-        main_id = self._tracker.main_id
-        free = dict(enumerate(slots))
-        del free[0]
-        driven = [(slots[0], face) for face in faces if face.track_id == main_id]
-        known = {slot.track_id: index for index, slot in free.items()}
-        others = [face for face in faces if face.track_id != main_id]
-        for face in sorted(others, key=lambda face: face.track_id not in known)[: len(free)]:
-            index = known.get(face.track_id, min(free))
-            del free[index]
-            driven.append((slots[index], face))
-        return driven
-
-    def _incomplete(
-        self, slots: Sequence[Slot], drives: Sequence[tuple[Slot, Drive]], time_s: float
-    ) -> str | None:
-        """Why this frame cannot be shown with the faces it has; None when it can.
-
-        An edited frame shows everything in front of the camera, so that one with an edited face missing would show
-        that face as it is. It counts as gone for good when the fallback for it has run out.
-        """
-        driven = {slot for slot, _ in drives}
-        for slot in driven:
-            slot.driven_s = time_s
-        if self._config.mode is Mode.PUPPET:
-            return None if drives else _NO_FACE
-        fallback = self._config.fallback
-        for slot in slots[1:]:
-            if slot not in driven and slot.track_id is not None:
-                if abs(time_s - slot.driven_s) <= fallback.hold_s + fallback.fade_s:
-                    return _FACE_LOST
-                slot.forget()
-        return None if slots[0] in driven else _NO_FACE
 
     def _covering(self, frame: Frame, faces: Sequence[Face], seconds: dict[str, float]) -> U8 | None:
         """The occlusion mask where the generator needs one, timed as a stage of its own."""
