@@ -35,7 +35,7 @@ class Raster:
     """A drawn mesh, C-contiguous; row 0 is the top.
 
     index: int32 (S, S), the face seen, NONE for none. weights: float32 (S, S, 3) of its corners, 0 where there is none.
-    depth: float32 (S, S), FAR where there is none. centres: float32 (S,), where the pixels of a row lie.
+    depth: float32 (S, S), the far end where there is none. centres: float32 (S,), where the pixels of a row lie.
     """
 
     index: I32
@@ -61,12 +61,14 @@ def blank(size: int) -> Raster:
     )
 
 
-def rasterise(points: F32, faces: I32, size: int, out: Raster | None = None) -> Raster:
+def rasterise(
+    points: F32, faces: I32, size: int, out: Raster | None = None, *, near: float = NEAR, far: float = FAR
+) -> Raster:
     """Draw faces (F, 3), numbers of points (V, 3), into a square of `size` pixels.
 
-    points: float32, C-contiguous; x and y in -1..1 with y UP, z the distance from the eye, seen within NEAR..FAR. Faces
-    run counter-clockwise as they are seen; every one is drawn by the rules above. Points may lie outside the square,
-    and a face with one that is not finite is left out.
+    points: float32, C-contiguous; x and y in -1..1 with y UP, z the distance from the eye, seen between near and far.
+    Faces run counter-clockwise as they are seen; every one is drawn by the rules above. Points may lie outside the
+    square, and a face with one that is not finite is left out.
     out: memory of an earlier drawing of the same size, drawn over and given back; nothing is allocated then.
     Raises InputError for arrays of another kind, and for a face that names a point which is not there.
     """
@@ -76,7 +78,7 @@ def rasterise(points: F32, faces: I32, size: int, out: Raster | None = None) -> 
         out = blank(size)
     elif out.size != size:
         raise InputError(f"raster: expected memory for {size} pixels, got {out.size}")
-    bad = _draw(points, faces, out.centres, out.index, out.weights, out.depth)
+    bad = _draw(points, faces, out.centres, near, far, out.index, out.weights, out.depth)
     if bad != NONE:
         raise InputError(
             f"face {bad} of the mesh: expected numbers of {len(points)} points, got {faces[bad].tolist()}"
@@ -95,6 +97,8 @@ _DRAW = types.int64(
     types.Array(types.float32, 2, "C", readonly=True),
     types.Array(types.int32, 2, "C", readonly=True),
     types.Array(types.float32, 1, "C", readonly=True),
+    types.float32,
+    types.float32,
     types.int32[:, ::1],
     types.float32[:, :, ::1],
     types.float32[:, ::1],
@@ -102,12 +106,13 @@ _DRAW = types.int64(
 
 
 @compiled_for(_DRAW)
-def _draw(points: F32, faces: I32, centres: F32, index: I32, weights: F32, depth: F32) -> int:
+def _draw(
+    points: F32, faces: I32, centres: F32, near: float, far: float, index: I32, weights: F32, depth: F32
+) -> int:
     """Every face in turn over what is nearer so far. Gives the first face with a point out of range, or -1."""
     size = index.shape[0]
     s = np.float32(size)
     zero, one, half = np.float32(0.0), np.float32(1.0), np.float32(0.5)
-    near, far = np.float32(0.1), np.float32(100.0)
     slack = np.float32(1e-3)
     infinite = np.float32(np.inf)
     index[:] = -1

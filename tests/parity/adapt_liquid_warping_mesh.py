@@ -21,10 +21,11 @@ Results = Mapping[str, Any]
 
 
 def raster(call: Call) -> Results:
-    assert call.arguments == {"near": 0.1, "far": 100.0, "anti_aliasing": False}
+    assert not call.arguments["anti_aliasing"]
+    limits = {name: call.arguments[name] for name in ("near", "far")}
     corners = np.ascontiguousarray(call.inputs["faces"].reshape(-1, 3))
     faces = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
-    drawn = rasterise(corners, faces, int(call.inputs["image_size"]))
+    drawn = rasterise(corners, faces, int(call.inputs["image_size"]), **limits)
     found = {"face_index_map": drawn.index, "weight_map": drawn.weights, "depth": drawn.depth}
     return {**found, "weight_map_fp64": drawn.weights, "depth_fp64": drawn.depth}
 

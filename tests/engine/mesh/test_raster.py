@@ -96,6 +96,10 @@ def test_clockwise_flat_broken_and_far_faces_are_not_drawn():
         assert (rasterise(broken, seen, 16).index == NONE).all()
     for z in (0.05, 150.0, -3.0):
         assert (rasterise(square + np.float32([0, 0, z - 2]), seen, 16).index == NONE).all()
+    assert (rasterise(square, seen, 16, near=2.5).index == NONE).all()
+    beyond = rasterise(square, seen, 16, far=1.5)
+    assert (beyond.index == NONE).all()
+    assert (beyond.depth == 1.5).all()
 
 
 def test_points_far_outside_draw_what_is_inside():
