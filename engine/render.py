@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from engine import expressions
 from engine.config import file_path, known
@@ -43,6 +43,23 @@ Progress = Callable[[int, int | None], None]
 __all__ = ["Progress", "Tally", "check_heeded", "counted", "render", "write_frames"]
 
 
+class Asked(TypedDict, total=False):
+    """Of a render: the controls that it keeps from its first frame to its last, as in Controls."""
+
+    au_offsets: Mapping[str, float] | None
+    """Added to the action units, by name, in place of those of the named expression."""
+    expression: str | None
+    remove: bool
+    """Take the attribute away."""
+    driver_pixels: bool
+    directions: Mapping[str, float] | None
+    output_size: int
+    layout: Mapping[str, float] | None
+    donor_layout: bool
+    donor_style: bool
+    project: bool
+
+
 def render(
     source: Given,
     driver: Path | str,
@@ -54,49 +71,27 @@ def render(
     backend: str = "auto",
     frame_graph: bool | None = None,
     faces: int = 1,
-    driver_pixels: bool = False,
-    au_offsets: Mapping[str, float] | None = None,
-    expression: str | None = None,
-    remove: bool = False,
-    directions: Mapping[str, float] | None = None,
-    output_size: int = 0,
-    layout: Mapping[str, float] | None = None,
-    donor_layout: bool = True,
-    donor_style: bool = False,
-    project: bool = False,
     report: Path | str | None = None,
     cache: Path | None = None,
     task: Path | None = None,
     progress: Progress | None = None,
+    **asked: Unpack[Asked],
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`; or, in mode
     "edit", edit the driver's own face, where `source` is a donor, a list of donors, or None.
 
     The result lasts as long as the driver. A picture as driver gives one frame, as a picture where `out` is named as
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main face,
-    and each further face of the driver one of the others; an edit edits so many faces of the driver. au_offsets: added
-    to the action units, by name, in place of those of the named expression. remove: take the attribute away.
-    directions, output_size, layout, donor_layout, donor_style, project: as in Controls. accept: names of acceptances
-    that were given. report: a JSON file for the tally. frame_graph, task: as frames and task of
-    engine.puppet.Opening. Interrupted (KeyboardInterrupt), what was rendered so far becomes a playable file, the report
-    is written, and the interruption goes on to the caller; before the first frame nothing is written. Raises
-    MarotteError before anything is written when an input, an option or a name cannot be used, and leaves an older
-    file of that name alone.
+    and each further face of the driver one of the others; an edit edits so many faces of the driver. accept: names of
+    acceptances that were given. report: a JSON file for the tally. frame_graph, task: as frames and task of
+    engine.puppet.Opening. asked: see Asked. Interrupted (KeyboardInterrupt), what was rendered so far becomes a
+    playable file, the report is written, and the interruption goes on to the caller; before the first frame nothing is
+    written. Raises MarotteError before anything is written when an input, an option or a name cannot be used, and
+    leaves an older file of that name alone.
     """
     mode = mode_of(mode)
     find_bundle(bundle)
-    controls = _controls(
-        au_offsets or {},
-        expression,
-        driver_pixels=driver_pixels,
-        remove=remove,
-        directions=directions or {},
-        output_size=output_size,
-        layout=layout or {},
-        donor_layout=donor_layout,
-        donor_style=donor_style,
-        project=project,
-    )
+    controls = _controls(**asked)
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     opening = Opening(backend, faces, cache, task, frames=frame_graph)
     _check_apart(_roles(source, mode) | {"driver": driver, "out": out, "report": report})
@@ -179,14 +174,24 @@ def _check_donor(loaded: Loaded, controls: Controls) -> None:
         )
 
 
-def _controls(au_offsets: Mapping[str, float], expression: str | None, **others: Any) -> Controls:
-    for name in au_offsets:
-        known(name, AU_NAMES, "au_offsets")
-    for name in others.get("layout", {}):
-        known(name, LAYOUT_PARTS, "layout")
+def _controls(
+    au_offsets: Mapping[str, float] | None = None,
+    expression: str | None = None,
+    directions: Mapping[str, float] | None = None,
+    layout: Mapping[str, float] | None = None,
+    **others: Any,
+) -> Controls:
+    for what, names, allowed in (
+        ("option", others, tuple(Asked.__annotations__)),
+        ("au_offsets", au_offsets or {}, AU_NAMES),
+        ("layout", layout or {}, LAYOUT_PARTS),
+    ):
+        for name in names:
+            known(name, allowed, what)
     named = {} if expression is None else expressions.expression(expression)
+    offsets = {**named, **(au_offsets or {})}
     try:
-        return Controls(au_offsets={**named, **au_offsets}, **others)
+        return Controls(au_offsets=offsets, directions=directions or {}, layout=layout or {}, **others)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

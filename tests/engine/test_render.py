@@ -164,6 +164,15 @@ def test_an_argument_of_another_kind_is_refused_by_name(option: str, value: obje
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_an_option_that_is_none_is_refused_by_name(portrait: Path, clip: Path, out: Path) -> None:
+    """With the nearest one; a control that only a page has is none of a render's."""
+    with pytest.raises(ConfigError, match="option: got 'expresion'; did you mean 'expression'"):
+        render(portrait, clip, out, expresion="fear")
+    with pytest.raises(ConfigError, match="option: got 'painted'"):
+        render(portrait, clip, out, painted=())
+    assert not left(out.parent)
+
+
 def test_a_cache_may_be_named_as_text(portrait: Path, clip: Path, out: Path) -> None:
     """A name is a name, as text or as a path."""
     with pytest.raises(MarotteError, match="models pull"):
