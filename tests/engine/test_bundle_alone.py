@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import PROJECT
 from tests.engine.bundle_files import write_ganimation, write_geogan, write_maskgan
 from tests.engine.stit_files import write_stit
+from tests.engine.warp_files import write_warp
 
 ABSENT = (
     "torch", "torchgen", "functorch", "lightning_fabric", "lightning_utilities", "safetensors", "tensorboard",
@@ -64,8 +65,9 @@ def test_a_bundle_runs_without_torch_and_onnx(tmp_path: Path) -> None:
     folders = [write_ganimation(tmp_path / "face", 16), write_geogan(tmp_path / "donor", 16)]
     folders.append(write_maskgan(tmp_path / "layout", 64, parser=True, mask_vae=32))
     folders.append(write_stit(tmp_path / "person"))
+    folders.append(write_warp(tmp_path / "warp"))
     packages = packages_without(ABSENT, tmp_path / "packages")
     command = [sys.executable, "-I", "-S", "-c", CODE, str(packages), ",".join(ABSENT), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:4] == ["face 1", "donor 3", "layout 4", "person 5"]
+    assert done.stdout.split("\n")[:5] == ["face 1", "donor 3", "layout 4", "person 5", "warp 3"]
