@@ -60,8 +60,8 @@ def prepare_mesh(
     found = gather(inputs, persons=persons, licence=licence, origins=origins, out=out)
     out.mkdir(parents=True, exist_ok=True)
     settings = json.dumps([mesh, size, texture, per_second, most, expressions])
-    held = split({one.person for one in found}, validation)
-    clips, left_out = [], {}
+    usable: list[tuple[Input, int]] = []
+    left_out = {}
     with closing(Alone(out)), stage or Stage(backend=backend, cache=cache) as opened:
         for number, one in enumerate(found):
             if progress is not None:
@@ -73,10 +73,15 @@ def prepare_mesh(
             except InputError as error:
                 left_out[one.shown] = str(error)
                 continue
-            clips.append(ClipEntry(one.id, one.person, frames, held[one.person], one.origin, one.licence))
-        if not clips:
+            usable.append((one, frames))
+        if not usable:
             reason = next(iter(left_out.values()), "nothing was given")
             raise InputError(f"prepare: none of {len(found)} inputs could be used ({reason})")
+        held = split({one.person for one, _ in usable}, validation)
+        clips = [
+            ClipEntry(one.id, one.person, frames, held[one.person], one.origin, one.licence)
+            for one, frames in usable
+        ]
         crop = {"rule": "bust", "size": size}
         write_table(out, clips, layout(), mesh=mesh, size=size, texture=texture or size, crop=crop)
         if progress is not None:
