@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from trainers.containers import Account, read_state_dict
 from trainers.errors import CheckpointError
+from trainers.fitting import Cleaned, fitted
 from trainers.maskgan.blender import AlphaBlender
 from trainers.maskgan.critic import MultiscaleCritic
 from trainers.maskgan.mask_vae import SMALLEST, MaskVAE
@@ -40,21 +39,6 @@ _FIXED_BEFORE = 4  # padding, convolution, norm, ReLU
 _PER_HALVING = 3
 
 
-@dataclass(frozen=True)
-class Cleaned:
-    """Weights under the official names, and the constructor's arguments."""
-
-    arguments: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
-    account: Account
-
-    def build(self) -> nn.Module:
-        """The network with these weights, in eval mode. They are not copied."""
-        network = _unfilled(self.account.network, self.arguments)
-        network.load_state_dict(dict(self.weights), strict=True, assign=True)
-        return network.eval()
-
-
 def read(path: Path) -> Cleaned:
     """One official file. Raises CheckpointError for what is no whole MaskGAN network."""
     return clean(read_state_dict(path))
@@ -75,11 +59,7 @@ def clean(stored: Mapping[str, Tensor]) -> Cleaned:
             account.dropped[name] = "statistics that AdaIN registers and never reads"
         else:
             kept[name] = value
-    arguments = _ARGUMENTS[network](kept)
-    weights = account.fit(kept, _shapes(network, arguments))
-    if not account.whole:
-        raise CheckpointError(account.refusal())
-    return Cleaned(arguments, weights, account)
+    return fitted(account, KINDS[network], _ARGUMENTS[network](kept), kept)
 
 
 def recognised(plain: Mapping[str, Tensor]) -> Network:
@@ -161,16 +141,3 @@ def _convolution(kept: Mapping[str, Tensor], name: str) -> Tensor:
 
 def _numbers(kept: Mapping[str, Tensor], pattern: str) -> set[int]:
     return {int(found[1]) for name in kept if (found := re.fullmatch(pattern, name))}
-
-
-def _shapes(network: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
-    try:
-        return _unfilled(network, arguments).state_dict()
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{network}: the file gives {dict(arguments)}, no network: {error}") from error
-
-
-def _unfilled(network: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """The network without memory for its weights."""
-    with torch.device("meta"):
-        return KINDS[network](**arguments)
