@@ -17,7 +17,7 @@ from engine.body import inverse
 from engine.body import skeleton as s
 from engine.body.camera import Camera
 from engine.body.landmarks import Landmarks, find_landmarks
-from engine.body.model import BodyModel, Posed
+from engine.body.model import BodyModel, Posed, Shaped
 from engine.body.person import Person, Shaping, lengths
 from engine.body.refine import Fit, refined, weak_perspective
 from engine.body.steady import CameraSmoother, GroundLock, RotationSmoother, SteadyConfig
@@ -96,6 +96,7 @@ class BodyFitter:
         self.model = model
         self.landmarks: Landmarks = find_landmarks(model)
         self._shaping = Shaping(model, self.landmarks)
+        self._shaped: tuple[F32, Shaped] | None = None
         self._fit, self._steady = fit or Fit(), steady or SteadyConfig()
         self.reset()
 
@@ -145,8 +146,10 @@ class BodyFitter:
 
     def posed(self, fit: BodyFit, betas: F32 | None = None) -> Posed:
         """The mesh of a fit in the camera's axes, metres. betas: of another person."""
-        shaped = self.model.shaped(fit.betas if betas is None else betas)
-        return shaped.posed(full_pose(self.model, fit.rotations))
+        wanted = fit.betas if betas is None else betas
+        if self._shaped is None or not np.array_equal(self._shaped[0], wanted):
+            self._shaped = wanted.copy(), self.model.shaped(wanted)
+        return self._shaped[1].posed(full_pose(self.model, fit.rotations))
 
     def _measured(
         self, body: Body, size: tuple[int, int], memory: _Memory, face: F64 | None

@@ -39,6 +39,11 @@ def add(commands: Any) -> None:
         help="the rasteriser by itself, on meshes of a face's and a body's size",
     )
     parser.add_argument(
+        "--body",
+        action="store_true",
+        help="a body by itself: skinning at SMPL's size, and a fit to the tracker's points",
+    )
+    parser.add_argument(
         "--frames", type=int, default=300, metavar="N", help="frames that are counted, from 25 on (300)"
     )
     parser.add_argument(
@@ -60,6 +65,13 @@ def _bench(options: argparse.Namespace) -> None:
 
         print(run_mesh_bench(options.out, options.frames))
         print(f"{options.out / RESULT} is written")
+        return
+    if options.body:
+        from engine.bench.body import RESULT as BODY_RESULT
+        from engine.bench.body import run_body_bench
+
+        print(run_body_bench(options.out, options.frames))
+        print(f"{options.out / BODY_RESULT} is written")
         return
     request = Request(
         options.bundle,
