@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,12 @@ class ParserTraining(LabelTraining):
 
     def __init__(self, recipe: ParserRecipe) -> None:
         shape = recipe.parser
-        arguments = {"classes": CLASSES, "width": shape.width, "channels": 3, "norm": shape.norm}
+        arguments: dict[str, Any] = {
+            "classes": CLASSES,
+            "width": shape.width,
+            "channels": 3,
+            "norm": shape.norm,
+        }
         self.parser = ParsingUNet(**arguments)
         super().__init__(recipe, self.parser, arguments)
 
