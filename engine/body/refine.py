@@ -40,24 +40,24 @@ class Fit:
     picture. depth: how many times as far along the line of sight. picture: metres by which it is off in the picture;
     0 leaves the picture out. damping: share of the diagonal that is added to it."""
 
-    steps: int = 4
-    sigma: float = 0.015
+    steps: int = 6
+    sigma: float = 0.012
     depth: float = 1.0
     picture: float = 0.015
     damping: float = 1e-3
 
 
 WIDTHS: Final[Mapping[int, tuple[float, float, float]]] = {
-    **dict.fromkeys((s.SPINE1, s.SPINE2, s.SPINE3), (12.0, 10.0, 8.0)),
-    s.NECK: (15.0, 20.0, 12.0),
-    s.HEAD: (15.0, 20.0, 12.0),
-    **dict.fromkeys(s.COLLARS, (5.0, 10.0, 10.0)),
-    **dict.fromkeys(s.SHOULDERS, (60.0, 90.0, 90.0)),
-    **dict.fromkeys(s.ELBOWS, (25.0, 0.0, 6.0)),
-    **dict.fromkeys(s.WRISTS, (20.0, 25.0, 30.0)),
-    **dict.fromkeys(s.HIPS, (80.0, 40.0, 40.0)),
-    **dict.fromkeys(s.KNEES, (0.0, 8.0, 6.0)),
-    **dict.fromkeys(s.ANKLES, (25.0, 15.0, 12.0)),
+    **dict.fromkeys((s.SPINE1, s.SPINE2, s.SPINE3), (9.0, 8.0, 6.0)),
+    s.NECK: (12.0, 16.0, 9.0),
+    s.HEAD: (12.0, 16.0, 9.0),
+    **dict.fromkeys(s.COLLARS, (3.0, 6.0, 6.0)),
+    **dict.fromkeys(s.SHOULDERS, (30.0, 90.0, 90.0)),
+    **dict.fromkeys(s.ELBOWS, (20.0, 0.0, 4.0)),
+    **dict.fromkeys(s.WRISTS, (12.0, 15.0, 20.0)),
+    **dict.fromkeys(s.HIPS, (60.0, 20.0, 20.0)),
+    **dict.fromkeys(s.KNEES, (0.0, 5.0, 4.0)),
+    **dict.fromkeys(s.ANKLES, (15.0, 10.0, 8.0)),
 }
 """Degrees: how far joints turn in life about their x (towards the left hand), y (up) and z (forward) at rest. 0:
 freely, within the hinge."""

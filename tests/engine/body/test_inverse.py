@@ -27,7 +27,7 @@ def _figure() -> Figure:
     return figure_of(synthetic_body().shaped(), landmarks())
 
 
-def _recovered(points: F64, steps: int = 4) -> F64:
+def _recovered(points: F64, steps: int = 6) -> F64:
     figure = _figure()
     first = inverse.solve(figure, points, ALL, REST)
     return refined(figure, first, points, np.ones(s.POINTS), fit=Fit(steps=steps))
@@ -48,15 +48,15 @@ def test_joint_angles_come_back_within_8_degrees_from_points_with_a_centimetre_o
 def test_steps_of_gauss_and_newton_bring_the_body_onto_its_points() -> None:
     """They halve what the closed form leaves, and end within 1.5 cm of every joint's point on the mean."""
     numbers = np.random.default_rng(12)
-    away: dict[int, list[float]] = {0: [], 4: []}
+    away: dict[int, list[float]] = {0: [], 6: []}
     for _ in range(20):
         points = points_of(natural_pose(numbers))
         for steps, values in away.items():
             found = points_of(_recovered(points, steps))
             shift = (points - found).mean(0)
             values.append(float(np.linalg.norm(found + shift - points, axis=1)[list(s.OF_JOINT)].mean()))
-    assert np.mean(away[4]) < 0.5 * np.mean(away[0])
-    assert np.mean(away[4]) < 0.015
+    assert np.mean(away[6]) < 0.5 * np.mean(away[0])
+    assert np.mean(away[6]) < 0.015
 
 
 def test_who_stands_upright_before_the_camera_has_the_usual_root() -> None:
