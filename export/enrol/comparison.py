@@ -3,11 +3,11 @@
 Per-frame tuning starts from the generator after its pivotal passes and is followed step by step; the step at which its
 mean border error is that of the border passes is what it is charged with. All times are CPU time of this process.
 
-    frame by frame    frames x (steps x time of a step + one synthesis)
-    amortised         border passes of the enrolment + frames x one synthesis
+    frame by frame    frames x steps x time of a step
+    amortised         border passes of the enrolment, and nothing per frame
 
-A rendering without any stitching has that one synthesis as well. OUT/stitching.json has all figures, OUT/courses what
-was followed, a file for each frame, by which it is found again.
+which is what stitching adds to a rendering without any: the synthesis of the edited picture is the same in all of them.
+OUT/stitching.json has all figures, OUT/courses what was followed, a file for each frame, by which it is found again.
 """
 
 from __future__ import annotations
@@ -78,19 +78,16 @@ class Costs:
     def framewise_s(self, frames: int) -> float:
         """Of so many frames; where it was never as good, of all steps that were followed."""
         steps = len(self.course) - 1 if self.steps is None else self.steps
-        return frames * (steps * self.step_s + self.synthesis_s)
-
-    def amortised_s(self, frames: int) -> float:
-        return self.passes_s + frames * self.synthesis_s
+        return frames * steps * self.step_s
 
     def ratio(self, frames: int) -> float:
         """How many times dearer frame by frame is."""
-        return self.framewise_s(frames) / self.amortised_s(frames)
+        return self.framewise_s(frames) / self.passes_s
 
     def frames_for(self, ratio: float) -> int | None:
-        """From how many frames on it is so many times dearer; None where it never is."""
-        gain = self.framewise_s(1) - ratio * self.synthesis_s
-        return math.ceil(ratio * self.passes_s / gain) if gain > 0 else None
+        """From how many frames on it is so many times dearer; None where no step is needed."""
+        each = self.framewise_s(1)
+        return math.ceil(ratio * self.passes_s / each - 1e-9) if each > 0 else None
 
     def table(self, frames: Sequence[int]) -> dict[str, Any]:
         """As JSON."""
@@ -109,7 +106,7 @@ class Costs:
                 {
                     "frames": count,
                     "framewise_cpu_s": self.framewise_s(count),
-                    "amortised_cpu_s": self.amortised_s(count),
+                    "amortised_cpu_s": self.passes_s,
                     "ratio": self.ratio(count),
                 }
                 for count in frames
@@ -134,7 +131,7 @@ class Costs:
         ]
         said += [
             f"stitching {count} frames: {self.framewise_s(count):.1f} s frame by frame, "
-            f"{self.amortised_s(count):.1f} s amortised, {self.ratio(count):.1f} times cheaper"
+            f"{self.passes_s:.1f} s amortised, {self.ratio(count):.1f} times cheaper"
             for count in frames
         ]
         enough = self.frames_for(WANTED)

@@ -94,12 +94,29 @@ def masks_of_labels(
 
 
 def dilated(mask: Tensor, pixels: int) -> Tensor:
-    """Grown by so many pixels to all eight sides; nothing comes in from outside."""
+    """Grown by so many pixels to all eight sides; nothing comes in from outside.
+
+    A maximum over threes of pixels, ever further apart: a few looks at each, where a wide window would take 2 x 51.
+    """
     if pixels == 0:
         return mask
-    across = 2 * pixels + 1
-    wide = functional.max_pool2d(mask, (1, across), stride=1, padding=(0, pixels))
-    return functional.max_pool2d(wide, (across, 1), stride=1, padding=(pixels, 0))
+    reach, mask = 0, functional.pad(mask, [pixels] * 4)
+    while reach < pixels:
+        step = min(2 * reach + 1, pixels - reach)  # no pixel between two that are looked at is left out
+        for axis in (-1, -2):
+            mask = _beside(mask, step, axis)
+        reach += step
+    return mask[..., pixels:-pixels, pixels:-pixels]
+
+
+def _beside(mask: Tensor, step: int, axis: int) -> Tensor:
+    """The maximum of each pixel and those `step` pixels to both sides of it along an axis."""
+    length = mask.shape[axis] - step
+    grown = mask.clone()
+    for to, start in ((step, 0), (0, step)):
+        place = grown.narrow(axis, to, length)
+        torch.maximum(place, mask.narrow(axis, start, length), out=place)
+    return grown
 
 
 def resized_corners(mask: Tensor, size: int) -> Tensor:

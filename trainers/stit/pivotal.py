@@ -72,10 +72,9 @@ def optimiser(generator: Generator, options: Pivotal) -> torch.optim.Adam:
     return torch.optim.Adam(generator.parameters(), lr=options.learning_rate, betas=options.betas)
 
 
-def rate(options: Pivotal, step: int, steps: int) -> float:
-    """The learning rate of step `step` of `steps`."""
-    left = (steps - step) / max(options.falling * steps, 1.0)
-    return options.learning_rate * min(1.0, left)
+def rate(highest: float, falling: float, step: int, steps: int) -> float:
+    """The learning rate of step `step` of `steps`, the last of which, a share of `falling`, take it to nothing."""
+    return highest * min(1.0, (steps - step) / max(falling * steps, 1.0))
 
 
 def pivot_terms(image: Tensor, crop: Tensor, distance: nn.Module | None, options: Pivotal) -> Terms:

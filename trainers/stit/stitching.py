@@ -19,7 +19,7 @@ from trainers.stit.directions import Direction, Offset, offset_of, synthesised
 from trainers.stit.generator import Generator
 from trainers.stit.masks import CONTENT, Norm, StitchingMasks, masked_error
 from trainers.stit.pivotal import Terms
-from trainers.typed import at_least
+from trainers.typed import at_least, within
 
 
 @dataclass(frozen=True)
@@ -110,20 +110,22 @@ class Reach:
 class Amortised:
     """Passes over the enrolment frames, after the pivotal ones, in which the border counts as well.
 
-    steps: how many steps are made in place of whole passes, on frames spread over the clip; 0 = passes. border: weight
-    of border + content loss beside the pivotal terms. several: share of the steps in which two directions are drawn in
-    place of one.
+    steps: how many steps are made in place of whole passes, on frames spread over the clip; 0 = passes. falling: share
+    of the steps, the last ones, over which the rate falls to nothing. border: weight of border + content loss beside
+    the pivotal terms. several: share of the steps in which two directions are drawn in place of one.
     """
 
     passes: int = 20
     steps: int = 0
     learning_rate: float = 3e-4
+    falling: float = 0.0
     border: float = 10.0
     content: float = CONTENT
     norm: Norm = "l2"
     several: float = 0.25
 
     def __post_init__(self) -> None:
+        within(self, 0, 1, "falling")
         at_least(self, 0, "passes", "steps", "border", "content", "several")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected more than 0")

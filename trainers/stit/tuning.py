@@ -277,12 +277,12 @@ class _Run:
         numbers = np.random.default_rng([self.options.seed, self.step])
         ws, crop = self.clip.code(index).to(self.device), self.clip.crop(index).to(self.device)
         if self.stage == PIVOTAL:
-            terms = self._pivotal(ws, crop, numbers)
-            self.optimiser.param_groups[0]["lr"] = pivotal.rate(
-                self.options.pivotal, self.step, self.counts[0]
-            )
+            terms, how, done = self._pivotal(ws, crop, numbers), self.options.pivotal, self.step
         else:
-            terms = self._border(index, ws, crop, numbers)
+            terms, how = self._border(index, ws, crop, numbers), self.options.stitching
+            done = self.step - self.counts[0]
+        steps = self.counts[0 if self.stage == PIVOTAL else 1]
+        self.optimiser.param_groups[0]["lr"] = pivotal.rate(how.learning_rate, how.falling, done, steps)
         scalars = pivotal.step(self.optimiser, terms)
         if not math.isfinite(scalars["loss"]):
             raise DivergedError(

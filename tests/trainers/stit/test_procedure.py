@@ -37,6 +37,16 @@ def test_the_engines_masks_are_these(pixels: tuple[int, int, int, bool]) -> None
         assert resized == pytest.approx(masks.resized_corners(mask, 96)[0, 0].numpy(), abs=1e-5)
 
 
+@pytest.mark.parametrize("pixels", [1, 3, 4, 7, 25, 60])
+def test_growing_by_threes_is_a_maximum_over_the_square(pixels: int) -> None:
+    """Up to the picture's edge and beyond its size, whatever the number of pixels."""
+    mask = (torch.rand(1, 1, 40, 33, generator=torch.Generator().manual_seed(0)) > 0.99).float()
+    across = 2 * pixels + 1
+    wide = torch.nn.functional.max_pool2d(mask, (1, across), stride=1, padding=(0, pixels))
+    wanted = torch.nn.functional.max_pool2d(wide, (across, 1), stride=1, padding=(pixels, 0))
+    assert torch.equal(masks.dilated(mask, pixels), wanted)
+
+
 def test_both_sides_know_one_set_of_figures() -> None:
     """The engine's are those of a label map, half of the crop's."""
     assert engine_masks.BACKGROUND == masks.BACKGROUND

@@ -84,6 +84,33 @@ def test_a_tuning_that_was_cut_off_gives_the_same_weights(
     assert run(clip, tmp_path / "cut", SHORT).checkpoint == second.checkpoint, "done is done"
 
 
+def test_border_steps_are_spread_over_the_clip_and_their_rate_falls(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer than a pass of them see all parts of the clip; their CPU time is told."""
+    seen: list[tuple[int, float]] = []
+    real = tuning_module._Run._border
+
+    def noted(self: tuning_module._Run, index: int, *given: object) -> object:
+        seen.append((index, 0.0))
+        return real(self, index, *given)  # type: ignore[arg-type]
+
+    def stepped(optimiser: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> dict[str, float]:
+        if "border" in terms:
+            seen[-1] = (seen[-1][0], optimiser.param_groups[0]["lr"])
+        return step(optimiser, terms)
+
+    step = tuning_module.pivotal.step
+    monkeypatch.setattr(tuning_module._Run, "_border", noted)
+    monkeypatch.setattr(tuning_module.pivotal, "step", stepped)
+    short = replace(SHORT, stitching=Amortised(steps=4, learning_rate=0.01, falling=0.5))
+    made = run(clip, tmp_path / "out", short)
+    assert made.steps == FRAMES + 4
+    assert [index for index, _ in seen] == [0, 1, 0, 2]
+    assert [rate for _, rate in seen] == pytest.approx([0.01, 0.01, 0.01, 0.005])
+    assert made.seconds["stitching"] > 0
+
+
 def test_the_given_generator_stays_as_it_is(clip: Clip, tmp_path: Path) -> None:
     """Another person may be enrolled from it next."""
     given = generator()
