@@ -27,6 +27,7 @@ export class Recording {
   #preview = video("enrol-preview");
   #clock = 0;
   #address = "";
+  #allowed = false;
 
   /**
    * @param {{live: () => MediaStream | null, changed: () => void, mostSeconds: number}} told live: the call's own
@@ -66,8 +67,9 @@ export class Recording {
 
   /** Whether the person shown agreed comes before any picture is taken. @param {boolean} on */
   allow(on) {
-    for (const id of ["enrol-record", "enrol-choose"]) button(id).disabled = !on && !this.running;
+    this.#allowed = on;
     if (!on) this.clear();
+    for (const id of ["enrol-record", "enrol-choose"]) button(id).disabled = !on;
   }
 
   /** Nothing is left of it on this page, and the camera's light goes out. */
@@ -153,7 +155,7 @@ export class Recording {
     this.#camera.stop();
     this.#preview.srcObject = null;
     say(part("enrol-record-text"), "Record");
-    button("enrol-record").disabled = false;
+    button("enrol-record").disabled = !this.#allowed;
   }
 
   /** @param {File[]} files */
