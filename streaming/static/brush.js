@@ -63,7 +63,7 @@ export class Brush {
     input("overlay").oninput = () => this.#draw();
     button("load-labels").onclick = () => input("labels-file").click();
     input("labels-file").onchange = () => void this.#load();
-    part("sheet-layout").addEventListener("keydown", (event) => this.#keys(event));
+    document.addEventListener("keydown", (event) => this.#keys(event)); // a button that is dead now has lost the focus
     const kept = decode(recallPainting());
     if (kept) this.#painting.cells = kept;
     this.#show();
@@ -172,7 +172,8 @@ export class Brush {
 
   /** @param {KeyboardEvent} event */
   #keys(event) {
-    if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || part("sheet-layout").hidden) return;
+    if (event.target instanceof HTMLInputElement && event.target.type === "text") return;
     const key = event.key.toLowerCase();
     if (key === "z" && !event.shiftKey) this.#step(() => this.#painting.undo());
     else if (key === "y" || key === "z") this.#step(() => this.#painting.redo());

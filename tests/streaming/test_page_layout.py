@@ -53,9 +53,13 @@ def drawn(page: Any, mode: str = "puppet") -> None:
 
 
 def painting(page: Any, count: int) -> np.ndarray:
-    """The last of `count` paintings or more, (256, 256); KEEP everywhere where it was taken away."""
-    page.wait_for_function("count => stub.paintings.length >= count", arg=count)
-    page.wait_for_timeout(300)  # a stroke's last one follows
+    """The last of `count` paintings or more, once all that is remembered was sent, (256, 256); KEEP everywhere where it
+    was taken away."""
+    page.wait_for_function(
+        "count => stub.paintings.length >= count"
+        " && JSON.stringify(stub.paintings.at(-1)) === sessionStorage.getItem('marotte-painting')",
+        arg=count,
+    )
     runs = page.evaluate("stub.paintings.at(-1)")
     return decode(runs) if runs else np.full((256, 256), KEEP, np.uint8)
 
