@@ -369,7 +369,7 @@ def test_the_command_hands_on_what_it_was_given(
         "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True,
         "ice_servers": ("stun:s:1",), "cache": None, "bundles": ("mesh_flow", "./mine"),
         "accept": frozenset({"terms"}), "edit": True, "batch": 4, "batch_wait_s": 0.0025,
-        "token_place": f"{tmp_path}/token",
+        "token_place": f"{tmp_path}/token", "enrol": {}, "enrol_options": {}, "enrolments": None,
     }  # fmt: skip
     served_as(source, options)
 
