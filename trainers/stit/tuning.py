@@ -276,13 +276,15 @@ class _Run:
         index = self._frame()
         numbers = np.random.default_rng([self.options.seed, self.step])
         ws, crop = self.clip.code(index).to(self.device), self.clip.crop(index).to(self.device)
+        pivots, how = self.counts[0], self.options
         if self.stage == PIVOTAL:
-            terms, how, done = self._pivotal(ws, crop, numbers), self.options.pivotal, self.step
+            terms = self._pivotal(ws, crop, numbers)
+            rate = pivotal.rate(how.pivotal.learning_rate, how.pivotal.falling, self.step, pivots)
         else:
-            terms, how = self._border(index, ws, crop, numbers), self.options.stitching
-            done = self.step - self.counts[0]
-        steps = self.counts[0 if self.stage == PIVOTAL else 1]
-        self.optimiser.param_groups[0]["lr"] = pivotal.rate(how.learning_rate, how.falling, done, steps)
+            terms = self._border(index, ws, crop, numbers)
+            place = self.step - pivots, self.counts[1]
+            rate = pivotal.rate(how.stitching.learning_rate, how.stitching.falling, *place)
+        self.optimiser.param_groups[0]["lr"] = rate
         scalars = pivotal.step(self.optimiser, terms)
         if not math.isfinite(scalars["loss"]):
             raise DivergedError(
