@@ -116,7 +116,7 @@ def liquid_warping(tmp_path: Path) -> Callable[..., Path]:
 
     def make(data: Any = None, size: int = 32, sources: int = 2, **arguments: Any) -> Path:
         torch.manual_seed(7)
-        narrow = {"widths": [4, 6], "residual_blocks": 1, "background_widths": [4, 6], "background_blocks": 1}
+        narrow = {"widths": [4], "residual_blocks": 1, "background_widths": [4], "background_blocks": 1}
         given = narrow | arguments
         crop = {"rule": "bust", "size": size}
         about = Checkpoint(

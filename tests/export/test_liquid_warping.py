@@ -86,7 +86,7 @@ def test_spin_comes_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sources", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_the_graphs_give_the_papers_numbers(sources: int, liquid_warping: Make) -> None:
     """Of narrow networks on both runtimes, for one frame and for several at once; one source has no keys."""
-    plan = plan_of(load(liquid_warping(sources=sources)))
+    plan = plan_of(load(liquid_warping(sources=sources, widths=[4, 6])))
     files = {graph.name: write_graph(graph) for graph in plan.graphs}
     report = measure(plan.graphs, files, gate=1e-4)
     assert set(report.runtimes) == set(BACKENDS) & {"openvino", "onnxruntime"}
