@@ -103,8 +103,8 @@ def check_one_person(
         apart = shape_distance(shapes[0], shape)
         if apart > MOST_APART_CM:
             raise InputError(
-                f"{name}: its face differs from that of {names[0]} by {10 * apart:.1f} mm of shape, expected at most "
-                f"{10 * MOST_APART_CM:.1f} for one person; take other pictures, or give --accept {ACCEPTANCE}"
+                f"{name}: its face differs from that of {names[0]} by {10 * apart:.2f} mm of shape, expected at most "
+                f"{10 * MOST_APART_CM:.2f} for one person; take other pictures, or give --accept {ACCEPTANCE}"
             )
 
 

@@ -71,7 +71,7 @@ def test_different_people_are_refused_with_the_distance_and_taken_by_name() -> N
     """The message says by how much and what to do; the named acceptance lets them through."""
     shapes = [fit_shape(face_of().points), fit_shape(face_of(other_person()).points)]
     apart = 10 * shape_distance(*shapes)
-    with pytest.raises(InputError, match=rf"b\.jpg: .*a\.jpg by {apart:.1f} mm .*--accept {ACCEPTANCE}"):
+    with pytest.raises(InputError, match=rf"b\.jpg: .*a\.jpg by {apart:.2f} mm .*--accept {ACCEPTANCE}"):
         check_one_person(shapes, ["a.jpg", "b.jpg"])
     check_one_person(shapes, ["a.jpg", "b.jpg"], {ACCEPTANCE})
 

@@ -155,8 +155,6 @@ def _view(one: _Cut, bust: Bust, size: int) -> View:
 
 def _notes(cuts: Sequence[_Cut], source: Source) -> tuple[str, ...]:
     found = [note for one in cuts for note in doubts(one.source.rgb, one.source.face, one.source.name)]
-    given = 1 + len(source.further)
-    if given > 1:
-        used = ", ".join(one.source.name for one in cuts)
-        found.insert(0, f"{len(cuts)} of {given} pictures are used: {used}")
+    if source.further:
+        found.insert(0, f"pictures that are used: {', '.join(one.source.name for one in cuts)}")
     return tuple(found)
