@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from filelock import FileLock
 
 from engine.free_batch import settled
 from export.checkpoints import load
@@ -23,13 +24,14 @@ def exported(system: str, request: pytest.FixtureRequest) -> Mapping[str, bytes]
     graph, so the first test that asks writes them to where every worker of pytest-xdist finds them."""
     base: Path = request.getfixturevalue("tmp_path_factory").getbasetemp()
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{system}.graphs"
-    if not place.exists():
-        plan = plan_of(load(request.getfixturevalue(system)()))
-        own = place.with_suffix(f".{os.getpid()}")
-        with zipfile.ZipFile(own, "w") as archive:
-            for graph in plan.graphs:
-                archive.writestr(graph.name, write_graph(graph))
-        own.replace(place)
+    with FileLock(place.with_suffix(".lock")):  # who asks meanwhile waits, and leaves the cores to others
+        if not place.exists():
+            plan = plan_of(load(request.getfixturevalue(system)()))
+            own = place.with_suffix(f".{os.getpid()}")
+            with zipfile.ZipFile(own, "w") as archive:
+                for graph in plan.graphs:
+                    archive.writestr(graph.name, write_graph(graph))
+            own.replace(place)
     with zipfile.ZipFile(place) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
