@@ -41,7 +41,7 @@ class Inverting(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         codes: Tensor = self.inversion(scaled(image))
-        return torch.cat([codes, *[torch.zeros_like(codes[:, :1])] * self.spare], 1) if self.spare else codes
+        return torch.cat([codes, *[0.0 * codes[:, :1]] * self.spare], 1) if self.spare else codes
 
 
 class Parsing(nn.Module):
