@@ -101,6 +101,7 @@ def add_enrol(commands: Any) -> None:
     )
     parser.add_argument("--consent", metavar="TEXT", default="not stated", help="who agreed to be enrolled")
     parser.add_argument("--title", metavar="TEXT", help="one line for people")
+    parser.add_argument("--fp16", action="store_true", help="store weights as float16: half the size")
     parser.add_argument(
         "--check", action="store_true", help="look whether an enrolment could begin, without CLIP and --out"
     )
@@ -152,6 +153,7 @@ def _enrol(options: argparse.Namespace) -> int:
         freeze=options.freeze,
         backend=options.backend,
         device=options.device,
+        half=options.fp16,
         render=_rendering(options),
         ablations=_ablations(options),
         comparison=_comparison(options),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,14 @@ from trainers.stit.clip import Clip
 from trainers.stit.directions import Direction, offset_of, synthesised
 from trainers.stit.e4e import Inversion
 from trainers.stit.generator import Generator
-from trainers.stit.stitching import Reach
 from trainers.stit.tuning import Outcome, Tuning, border_error, check_tuning, reconstruction_psnr, tune
 
 SYSTEM = "stit"
 _SHEET_FRAMES, _SHEET_SIDE = 6, 256
+
+
+_HALF_GATE = 5e-3
+"""In -1..1, two thirds of a level of 255: what demodulation divides by is rounded after it was summed, not before."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Enrolment:
     backend: str = "auto"
     device: str = "cpu"
     quiet: bool = False
+    half: bool = False
+    """Weights of the bundle as float16."""
     render: Rendering | None = None
     """The paper's procedure on the clip, after the bundle is packed."""
     ablations: Ablations | None = None
@@ -136,7 +141,7 @@ def enrol(
     found = _measured(opened, tracked.total, generator, made, options, directions)
     write_picture(work / "preview.png", _sheet(opened, generator, made, options, directions))
     person = Person(opened.mean_code(), options.freeze, directions)
-    _pack(loaded, made, out, work, label, _facts(options, found), person, options.tuning.edits)
+    _pack(loaded, made, out, work, label, _facts(options, found), person, options)
     tell("pack", 1, 1)
     still = None if options.freeze is None else (options.freeze, person.mean)
     networks = Networks(generator, encoder, made, labels, device_of(options.device), still)
@@ -237,7 +242,7 @@ def _pack(
     label: Label,
     facts: dict[str, Any],
     person: Person,
-    edits: Sequence[Reach],
+    options: Enrolment,
 ) -> None:
     """The tuned generator takes the place of the given one in a checkpoint, which is packed."""
     names = [name for name in ("encoder", "parser") if name in loaded.arguments]
@@ -253,4 +258,5 @@ def _pack(
     )
     checkpoint.write(work / "enrolled", about, weights)
     keep(person, work)
-    pack(person_plan(load(work / "enrolled"), person, edits, facts), label, out)
+    plan = person_plan(load(work / "enrolled"), person, options.tuning.edits, facts)
+    pack(plan, label, out, half=options.half, gate=_HALF_GATE if options.half else None)

@@ -143,16 +143,22 @@ def test_what_is_right_passes_the_probe_in_lower_precision_and_a_lost_kernel_doe
             probe = make_probe(data, graph, precision)
             lowered = rounded(onnx.load_from_string(prepared(data, graph, precision, (1,))))
             go_live(probe, lambda arrays, lowered=lowered: _run(lowered.SerializeToString(), arrays), graph)
+        if not _kernels(onnx.load_from_string(data)):
+            continue  # it mixes codes, and has no network
         probe = make_probe(data, graph, "fp16")
         with pytest.raises(PlanError, match="does not go live"):
             go_live(probe, lambda arrays, data=data: _run(_without_kernel(data), arrays), graph)
 
 
+def _kernels(model: onnx.ModelProto) -> list[str]:
+    return [node.input[1] for node in model.graph.node if node.op_type.startswith("Conv")]
+
+
 def _without_kernel(data: bytes) -> bytes:
     model = onnx.load_from_string(data)
+    kernels = _kernels(model)
     held = {weight.name: weight for weight in model.graph.initializer}
     stored = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
-    kernels = [node.input[1] for node in model.graph.node if node.op_type.startswith("Conv")]
     kernel = kernels[len(kernels) // 2]
     weight = held[kernel if kernel in held else stored[kernel]]
     values = onnx.numpy_helper.to_array(weight)
