@@ -179,10 +179,7 @@ class _Server:
             metrics_app = create_metrics_app(port, self._metrics, self._metrics.render)
             await opened.enter_async_context(listening(metrics_app, metrics_socket))
             metrics_url = f"http://{_LOOPBACK}:{port}/metrics"
-        worker.start()
-        if enrolments is not None:  # beside the worker's start, which takes as long
-            await asyncio.to_thread(enrolments.check)
-        await self._start(worker)
+        await self._start(worker, enrolments)
         await _add_first(sources, config, data)
         if enrolments is not None:
             await asyncio.to_thread(enrolments.start)
@@ -191,8 +188,9 @@ class _Server:
         url = f"{page}?token={quote(self._token, safe='')}"
         return Served(url, self._token, config.port, metrics_url, stop, lambda: f"{page}?code={once.issue()}")
 
-    async def _start(self, worker: Worker) -> None:
-        """Until it is ready. Raises WorkerError when it cannot be."""
+    async def _start(self, worker: Worker, enrolments: Enrolments | None) -> None:
+        """Until it is ready, and what persons are enrolled by is looked at meanwhile. Raises WorkerError when it
+        cannot be, and what the look raises."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
 
@@ -202,6 +200,8 @@ class _Server:
 
         worker.on_status(told)
         worker.start()
+        if enrolments is not None:
+            await asyncio.to_thread(enrolments.check)
         while (status := worker.status()).state is not State.READY:
             if status.state in (State.FAILED, State.CLOSED):
                 raise WorkerError(status.detail or "the worker could not be started; run: marotte doctor")

@@ -159,7 +159,7 @@ def call_of(fixture: Fixture, case: Mapping[str, Any]) -> Call:
         options=case.get("options", {}),
         files={**fixture.weight_files(case), **fixture.files()},
         stored=fixture.inputs,
-        expected=fixture.outputs if fixture.case["cases"] else {},
+        expected=fixture.outputs if fixture.case.get("cases") else {},
     )
 
 

@@ -467,9 +467,9 @@ def test_unusual_words_are_explained(served) -> None:
 def test_gains_end_where_a_face_still_holds(served) -> None:
     """Two is the most that the page offers."""
     with served() as page:
-        assert (
-            page.evaluate("[...document.querySelectorAll('#gains input')].map((it) => it.max)") == ["2"] * 5
-        )
+        most = page.evaluate("[...document.querySelectorAll('#gains input')].map((it) => it.max)")
+        assert most
+        assert set(most) == {"2"}
 
 
 def test_sliders_send_one_change_per_frame_and_the_last_value(served) -> None:
