@@ -21,17 +21,19 @@ import marotte
 from export.enrol.progress import end_with_input
 with marotte._interrupted_by_signals():
     end_with_input(within_s={within_s})
-    print("begun", flush=True)
-    try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
+    said = False
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            if not said:
+                said = True
+                print("begun", flush=True)
+            while time.monotonic() < until:
                 time.sleep(0.05)
-            except KeyboardInterrupt:
-                if not {stubborn}:
-                    raise
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+        except KeyboardInterrupt:
+            if not {stubborn}:
+                print("interrupted", flush=True)
+                break
 """
 
 
