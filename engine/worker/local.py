@@ -342,8 +342,10 @@ class LocalWorker(Worker):
                 self._open_bundles[name] = one
             if self._sample is not None:
                 tracker = stock.trackers.take()
-                self._opener.warm_up(stock, [one], self._sample, tracker)
-                stock.trackers.give(tracker)
+                try:
+                    self._opener.warm_up(stock, [one], self._sample, tracker)
+                finally:
+                    stock.trackers.give(tracker)
             with self._lock:
                 self._go_on()
                 self._bundles += (one.info,)
