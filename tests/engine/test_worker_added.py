@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from engine.errors import BackendError, ConfigError, WorkerError
 from engine.types import Outcome
-from engine.worker.interface import BundleInfo, WorkerConfig
+from engine.worker.interface import BundleInfo, Delivery, WorkerConfig
 from engine.worker.local import LocalWorker
 from tests.engine.worker_tools import WAIT_S, Desk, FakeTools, Faults, Gate, desk, value_of
 
@@ -25,6 +28,17 @@ def names(session: Desk) -> list[str]:
     return [info.name for info in session.worker.bundles()]
 
 
+def first_of(session: Desk, bundle: str) -> Delivery:
+    """Its first picture. Frames that come while the source is prepared for it leave none."""
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until:
+        session.post(60)
+        with contextlib.suppress(queue.Empty):
+            if (delivery := session.left.get(timeout=0.2)).bundle == bundle:
+                return delivery
+    raise AssertionError(f"no picture of {bundle}")
+
+
 def test_a_bundle_is_added_beside_a_session_that_then_turns_to_it(session: Desk) -> None:
     """Pictures go on while it opens; from the change on they are its own."""
     gate = Gate()
@@ -37,11 +51,8 @@ def test_a_bundle_is_added_beside_a_session_that_then_turns_to_it(session: Desk)
     assert future.result(WAIT_S).name == "enrolled/one-more"
     assert names(session) == ["mesh_flow", "enrolled/one-more"]
     session.change({"bundle": "enrolled/one-more"})
-    for _ in range(20):
-        delivery = session.step(60)
-        if delivery.bundle == "enrolled/one-more":
-            break
-    assert (delivery.bundle, delivery.report.outcome) == ("enrolled/one-more", Outcome.GENERATED)
+    delivery = first_of(session, "enrolled/one-more")
+    assert delivery.report.outcome == Outcome.GENERATED
 
 
 def test_it_is_run_once_before_anybody_has_it(session: Desk) -> None:
@@ -91,8 +102,7 @@ def test_one_that_was_added_is_taken_back_once_nobody_runs_it(session: Desk) -> 
     with pytest.raises(WorkerError, match="a session runs it"):
         session.worker.drop_bundle("one")
     session.change({"bundle": "mesh_flow"})
-    while session.step(50).bundle != "mesh_flow":
-        pass
+    first_of(session, "mesh_flow")
     session.worker.drop_bundle("one")
     assert names(session) == ["mesh_flow"]
     assert session.faults.closed == ["runner"]

@@ -33,8 +33,8 @@ CLOSED_FORMS = ("drawn", "person")
 LIVE_S = 90.0
 FACE = np.s_[95:145, 135:185]
 """Well inside the driver's face, at 320 x 240."""
-UNLIKE = 25.0
-"""Mean difference in levels there between what a closed form draws and the driver."""
+ALIKE = 0.8
+"""Correlation of grey levels there with the driver's own face, from which on it is that, faded or not."""
 
 
 class Call(Watched):
@@ -63,10 +63,11 @@ class Call(Watched):
         )
         self.page.wait_for_timeout(1000)  # hair and style of a face that was just found settle
 
-    def unlike(self, picture: np.ndarray) -> float:
-        """How far a picture's face is from the driver's own, in levels."""
+    def likeness(self, picture: np.ndarray) -> float:
+        """Of a picture's face and the driver's own; 0 where nothing is to be seen."""
         small = cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA)
-        return float(np.abs(small[FACE].astype(np.float32) - self.driver[FACE]).mean())
+        shown, own = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)[FACE].ravel() for one in (small, self.driver))
+        return 0.0 if shown.std() < 1 else float(np.corrcoef(shown, own)[0, 1])
 
     def lose_the_face(self, closed_form: bool, edit: bool) -> None:
         """Held, faded and back; and in an edit of a closed form no picture on the way is the driver's own face."""
@@ -81,7 +82,7 @@ class Call(Watched):
         pictures = [one.rgb for one in self.opened.stop_collecting(self.page)]
         assert len(pictures) > 5
         if closed_form and edit:
-            assert min(map(self.unlike, pictures)) > UNLIKE
+            assert max(map(self.likeness, pictures)) < ALIKE
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,9 @@ def test_regions_of_the_drivers_own_layout_are_edited(call: Call, bundle: str) -
 
 @pytest.mark.parametrize("bundle", PAINTERS)
 def test_a_label_picture_is_drawn_in_anothers_look(call: Call, bundle: str, tmp_path: Path) -> None:
-    """Three pictures: the camera's, a donor's look, and an edited mask from a file in the colours of CelebAMask-HQ."""
+    """Three pictures: the camera's, a donor's look, and an edited mask from a file in the colours of CelebAMask-HQ.
+
+    The driver's own hair is found a little differently each time, so the last is compared by how much was drawn."""
     call.take(bundle, "edit")
     page = call.page
     before = call.settled()
@@ -215,7 +218,8 @@ def test_a_label_picture_is_drawn_in_anothers_look(call: Call, bundle: str, tmp_
         page.set_input_files("#labels-file", path)
         page.wait_for_selector(".notice.bad:has-text('expected class numbers 0 .. 18')")
     page.click("#clear-painting")
-    call.shows(lambda now: changed(now, before) < 2 * SEEN, "the label picture is still drawn")
+    drawn_by = changed(drawn, before)
+    call.shows(lambda now: changed(now, before) < drawn_by / 4, "the label picture is still drawn")
 
 
 @pytest.mark.parametrize("mode", ["edit", "puppet"])
@@ -251,5 +255,5 @@ def test_a_persons_directions_and_sizes_are_seen(call: Call, bundle: str, mode: 
 def test_the_closed_forms_are_unlike_the_driver(call: Call) -> None:
     """What the tests above rest on: the driver's own face would be found."""
     call.take("drawn", "edit")
-    assert call.unlike(call.settled().astype(np.uint8)) > UNLIKE
-    assert call.unlike(cv2.resize(call.driver, (384, 288))) < 3
+    assert call.likeness(call.settled().astype(np.uint8)) < ALIKE
+    assert call.likeness(cv2.resize(call.driver // 2, (384, 288))) > 0.95
