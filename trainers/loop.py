@@ -8,7 +8,7 @@ checkpoint or follows from the recipe and the step's number: so a resumed traini
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,8 @@ from trainers.stopping import Stopping
 from trainers.system import Adjusted, Stop, System, Turn
 from trainers.systems import find_system
 
+Told = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -48,18 +50,19 @@ class Outcome:
     interrupted: str = ""
 
 
-def train(recipe: Recipe, out: Path, *, resume: bool = False) -> Outcome:
+def train(recipe: Recipe, out: Path, *, resume: bool = False, tell: Told | None = None) -> Outcome:
     """Train into the folder `out` until the recipe's stages are done, or a signal asks to stop.
 
-    resume: go on from the latest checkpoint in `out`, or begin where there is none. Raises TrainerError: bad data or
-    recipe before anything is written, DivergedError where a guard stops it, StorageError where the end cannot be kept.
+    resume: go on from the latest checkpoint in `out`, or begin where there is none. tell: told of every step, how many
+    are made of how many at most, in the place of the bar. Raises TrainerError: bad data or recipe before anything is
+    written, DivergedError where a guard stops it, StorageError where the end cannot be kept.
     """
     latest = out / "latest.json"
     if latest.exists() and not resume:
         raise RecipeError(f"{out}: holds a training already; add --resume to go on, or name another folder")
     devices = Devices(recipe.run)
     try:
-        with closing(Loop(recipe, out, devices)) as loop:
+        with closing(Loop(recipe, out, devices, tell)) as loop:
             loop.begin(checkpoint.read(out) if latest.exists() else None)
             with Stopping() as stopping:
                 return loop.run(stopping)
@@ -78,8 +81,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False) -> Outcome:
 class Loop:
     """One training: see `train`."""
 
-    def __init__(self, recipe: Recipe, out: Path, devices: Devices) -> None:
-        self.recipe, self.out, self.devices = recipe, out, devices
+    def __init__(self, recipe: Recipe, out: Path, devices: Devices, tell: Told | None = None) -> None:
+        self.recipe, self.out, self.devices, self._told = recipe, out, devices, tell
         self.options = recipe.run
         torch.manual_seed(seed_of(self.options.seed, "weights"))
         self.system: System = find_system(recipe.system)(recipe.options)
@@ -116,7 +119,8 @@ class Loop:
             self._hold()
         self.keeper = Keeper(self.out, self.options.keep, self._is_milestone)
         self.keeper.last = found.folder if found is not None else None
-        self._progress = Progress(self.steps, self.place.step, quiet=not self.devices.first)
+        quiet = self._told is not None or not self.devices.first
+        self._progress = Progress(self.steps, self.place.step, quiet=quiet)
         if self.devices.first:
             try:
                 checkpoint.write_text(self.out / "recipe.toml", to_toml(self.recipe.table()))
@@ -263,6 +267,8 @@ class Loop:
         self.place = self.place.after(stage.stage.batch)
         if self._progress is not None:
             self._progress.step(self.place.step, values)
+        if self._told is not None:
+            self._told(self.place.step, self.steps)
 
     def _turn(self, stage: Planned, *seeds: int | str, place: Place | None = None) -> Turn:
         at = self.place if place is None else place

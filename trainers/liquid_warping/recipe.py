@@ -35,7 +35,8 @@ class Data:
     frames, turned ones too. scenes: folder of pictures without people (Places), which then teach the background network
     in place of each clip's own background. background_erosion: side in pixels of the box by which the known background
     is made smaller; officially 11 at 512 px. held: share of a person's frames that the personalising stage holds back;
-    0 none.
+    0 none. held_frames, source_frames: numbers of the frames that are held back, and of those that are sources there,
+    the one whose background is known first; without them both are chosen by yaw.
     """
 
     folder: str = ""
@@ -48,6 +49,8 @@ class Data:
     scenes: str = ""
     background_erosion: int = 11
     held: float = 0.15
+    held_frames: tuple[int, ...] = ()
+    source_frames: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         within(self, 1, MOST_SOURCES, "sources")
@@ -57,6 +60,8 @@ class Data:
         within(self, 1, 255, "background_erosion")
         if self.background_erosion % 2 == 0:
             raise ValueError(f"background_erosion is {self.background_erosion}, expected an odd number")
+        if both := sorted(set(self.held_frames) & set(self.source_frames)):
+            raise ValueError(f"source_frames: frame {both[0]} is held back, expected others")
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,10 @@ class One:
 
     def __init__(self, clip: Clip, data: Data, *, held_back: bool) -> None:
         self._clip, self._data = clip, data
-        self.held = held_frames(clip, data)
+        _check_named(clip, data)
+        self.held = data.held_frames or held_frames(clip, data)
         free = [frame for frame in range(clip.frames) if frame not in self.held]
-        self.sources = sources_of(clip, free, data.sources)
+        self.sources = _padded(data.source_frames, data.sources) or sources_of(clip, free, data.sources)
         self._targets = list(self.held) if held_back else free
 
     def __len__(self) -> int:
@@ -158,6 +159,25 @@ class One:
     def at(self, target: int) -> dict[str, Tensor]:
         """The sample with this frame as its target."""
         return sample_of(self._clip, self.sources, [target], self._data.background_erosion)
+
+
+def _check_named(clip: Clip, data: Data) -> None:
+    """Raises DataError for a frame that is not there, and where nothing is left to learn from."""
+    for name in ("held_frames", "source_frames"):
+        for frame in getattr(data, name):
+            if not 0 <= frame < clip.frames:
+                raise DataError(
+                    f"data.{name}: got frame {frame}, expected 0 .. {clip.frames - 1} of {clip.name}"
+                )
+    if len(set(data.held_frames)) >= clip.frames:
+        raise DataError(
+            f"data.held_frames: all {clip.frames} frames of {clip.name} are held back; leave one out"
+        )
+
+
+def _padded(frames: Sequence[int], count: int) -> list[int]:
+    """At most `count` of them; where there are fewer all again in turn, as it is done live."""
+    return [frames[place % len(frames)] for place in range(count)] if frames else []
 
 
 def held_frames(clip: Clip, data: Data) -> tuple[int, ...]:

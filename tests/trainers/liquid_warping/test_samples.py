@@ -93,6 +93,23 @@ def test_held_back_frames_are_nowhere_else(tmp_path: Path) -> None:
     assert len(alone) == 0
 
 
+def test_frames_may_be_named(tmp_path: Path) -> None:
+    """Held-back frames and sources are those that the recipe names, given in turn where there are more places; what is
+    not there, is both, or leaves nothing to learn from is refused."""
+    (clip,) = open_clips(write_folder(tmp_path / "data", one=5), SIZE).clips
+    data = Data(size=SIZE, sources=4, held_frames=(1, 3), source_frames=(4, 0))
+    training, views = One(clip, data, held_back=False), One(clip, data, held_back=True)
+    assert (views.held, len(training), training.sources) == ((1, 3), 3, [4, 0, 4, 0])
+    for wrong, told in (
+        ({"held_frames": (5,)}, r"held_frames: got frame 5, expected 0 \.\. 4"),
+        ({"held_frames": tuple(range(5)), "source_frames": ()}, "all 5 frames"),
+    ):
+        with pytest.raises(DataError, match=told):
+            One(clip, replace(data, **wrong), held_back=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="frame 4 is held back"):
+        replace(data, held_frames=(4,))
+
+
 def test_lists_name_the_sides(tmp_path: Path) -> None:
     """As iPER's train.txt and val.txt; a clip of neither is left out, one of both refused."""
     folder = write_folder(tmp_path / "data", a=2, b=2, c=2)
