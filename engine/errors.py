@@ -6,6 +6,7 @@
     │   ├── TooLargeError     refused by its size, before decoding
     │   ├── TooSmallError     fewer pixels than a face needs
     │   ├── NoFaceError       decoded, but nobody is in it
+    │   ├── DifferentPeopleError  pictures given as one person's, by shape of several
     │   └── ConfigError       an option, a name or a value is wrong
     ├── ModelError            a model file is missing, damaged or not the pinned one
     ├── BundleError           a bundle cannot be used
@@ -50,6 +51,10 @@ class TooSmallError(InputError):
 
 class NoFaceError(InputError):
     """The picture was read, and no face was found in it."""
+
+
+class DifferentPeopleError(InputError):
+    """Pictures that were given as one person's show faces of different shapes; it can be accepted by name."""
 
 
 class ConfigError(InputError):

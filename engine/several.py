@@ -15,7 +15,7 @@ from typing import Final
 
 from engine.annotate.labels import sharpness
 from engine.crop import face_crop
-from engine.errors import InputError, NoFaceError
+from engine.errors import DifferentPeopleError, InputError, NoFaceError
 from engine.features import landmarks68, openness
 from engine.features.likeness import MOST_APART_CM, shape_distance
 from engine.features.shape import fit_shape
@@ -37,6 +37,8 @@ _ANGLES_MOST = 2.0
 _LEAST_NEWS = 0.35
 _SHARP = 0.5  # from which on a face is sharp
 _SIDE = 128
+_NOTHING_NEW = "it shows nothing that the others do not"
+_BLURRED = "it is too blurred to add to the others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,22 @@ def choose(looks: Sequence[Look], count: int) -> list[int]:
     return chosen
 
 
+def left_out(looks: Sequence[Look], chosen: Sequence[int]) -> dict[int, str]:
+    """Why each look that was not chosen is none of them, by its number."""
+    known = [looks[k] for k in chosen]
+    return {
+        k: _BLURRED if _new(look, known) >= _LEAST_NEWS else _NOTHING_NEW
+        for k, look in enumerate(looks)
+        if k not in chosen
+    }
+
+
 def _news(look: Look, known: Sequence[Look]) -> float:
     """What a look shows that the known ones do not: about 1 for each new thing, less where it is blurred."""
+    return _new(look, known) * (0.3 + 0.7 * look.sharp)
+
+
+def _new(look: Look, known: Sequence[Look]) -> float:
     away = min(
         abs(look.yaw - other.yaw) / _YAW + 0.5 * abs(look.pitch - other.pitch) / _PITCH for other in known
     )
@@ -90,22 +106,26 @@ def _news(look: Look, known: Sequence[Look]) -> float:
         found += 1.0
     if look.eyes <= _EYES < min(other.eyes for other in known):
         found += 0.6
-    return found * (0.3 + 0.7 * look.sharp)
+    return found
 
 
 def check_one_person(
     shapes: Sequence[FaceShape], names: Sequence[str], accept: AbstractSet[str] = frozenset()
 ) -> None:
-    """Raise InputError where a face is nobody of the first one's, by its shape; not where ACCEPTANCE is given."""
-    if ACCEPTANCE in accept or len(shapes) < 2:
+    """Raise DifferentPeopleError where a face is not the first one's, by its shape; not where ACCEPTANCE is given."""
+    if ACCEPTANCE in accept:
         return
-    for shape, name in zip(shapes[1:], names[1:]):
-        apart = shape_distance(shapes[0], shape)
-        if apart > MOST_APART_CM:
-            raise InputError(
-                f"{name}: its face differs from that of {names[0]} by {10 * apart:.2f} mm of shape, expected at most "
-                f"{10 * MOST_APART_CM:.2f} for one person; take other pictures, or give --accept {ACCEPTANCE}"
-            )
+    for k, apart in differing(shapes).items():
+        raise DifferentPeopleError(
+            f"{names[k]}: its face differs from that of {names[0]} by {10 * apart:.2f} mm of shape, expected at most "
+            f"{10 * MOST_APART_CM:.2f} for one person; take other pictures, or give --accept {ACCEPTANCE}"
+        )
+
+
+def differing(shapes: Sequence[FaceShape]) -> dict[int, float]:
+    """Numbers of the faces that are not the first one's, by their shape, and by how much (centimetres)."""
+    apart = {k: shape_distance(shapes[0], shape) for k, shape in enumerate(shapes) if k > 0}
+    return {k: distance for k, distance in apart.items() if distance > MOST_APART_CM}
 
 
 def joined(
@@ -118,7 +138,11 @@ def joined(
     if not sources:
         raise InputError("source: got no picture, expected one or more of one person")
     check_one_person([fit_shape(one.face.points) for one in sources], [one.name for one in sources], accept)
-    taken = [sources[k] for k in choose([look_of(one.rgb, one.face) for one in sources], count)]
+    return as_one([sources[k] for k in choose([look_of(one.rgb, one.face) for one in sources], count)])
+
+
+def as_one(taken: Sequence[Source]) -> Source:
+    """One source of pictures that were chosen, the first of which moves."""
     if len(taken) == 1:
         return taken[0]
     key = hashlib.sha256("".join(one.key for one in taken).encode()).hexdigest()

@@ -38,8 +38,8 @@ CLOSED = ("page", "stopped", "connection", "replaced", "shutdown")
 RESTARTED = ("crashed", "hung", "overdue")
 REFUSED = ("token", "host", "origin", "size", "busy", "request")
 ADDED = (
-    "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError", "ConfigError",
-    "ModelError", "BackendError", "WorkerError", "BusyError",
+    "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError",
+    "DifferentPeopleError", "ConfigError", "ModelError", "BackendError", "WorkerError", "BusyError",
 )  # fmt: skip
 DRIVERS = ("camera", "demo")
 CODECS = ("vp8", "h264")

@@ -63,11 +63,24 @@ class Delivery:
     mode: Mode = Mode.PUPPET
 
 
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """One of the pictures that a source was made of. place: 0 is the one that is moved and shown; further ones follow
+    in the order in which a system that takes fewer takes them; None: it is not used, and `why` says the reason.
+    thumbnail: JPEG, a small square around its face."""
+
+    name: str
+    place: int | None
+    why: str
+    thumbnail: bytes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceInfo:
     """A source that was accepted. id: SHA-256 (hex) of its bytes. size: (width, height) of the picture that leaves,
     both even. faces: how many of them are moved. still: its I420 planes, what is safe to show before any frame. notes:
-    what whoever gave it should know, a sentence each: it can be used, but may look odd."""
+    what whoever gave it should know, a sentence each: it can be used, but may look odd. pictures: those that were given
+    for it, in their order, where several could be."""
 
     id: str
     name: str
@@ -75,6 +88,7 @@ class SourceInfo:
     faces: int
     still: U8
     notes: tuple[str, ...] = ()
+    pictures: tuple[PictureInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +99,8 @@ class BundleInfo:
     asks for none. takes_source: those of them in which sources are used, a puppet's portrait or the donors of an
     edit. aus: whether action units move it. removes: whether an edit can also take its attribute away. directions: what
     Controls.directions moves it by: name, lowest and highest strength. outputs: sides for Controls.output_size, the
-    finest first; empty where there is no choice. heeds: the fields of Controls that change something.
+    finest first; empty where there is no choice. heeds: the fields of Controls that change something. pictures: how
+    many pictures of one person a puppet is made of at most; of a source that has more it takes the first ones by place.
     """
 
     name: str
@@ -99,6 +114,7 @@ class BundleInfo:
     directions: tuple[tuple[str, float, float], ...] = ()
     outputs: tuple[int, ...] = ()
     heeds: tuple[str, ...] = ()
+    pictures: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +262,9 @@ class Worker(Protocol):
     def add_source(self, data: bytes, name: str) -> Future[SourceInfo]:
         """Decode a picture (or a clip's best frame), find its faces and prepare them, beside the running sessions.
 
-        The future fails with an InputError (what is wrong with it) or a WorkerError (busy with another one, overdue,
-        or away).
+        data: of one file; a picture with its labels, or several pictures of one person, are joined by
+        engine.worker.sources.with_labels and engine.worker.pictures.with_pictures. The future fails with an InputError
+        (what is wrong with it) or a WorkerError (busy with another one, overdue, or away).
         """
         ...
 

@@ -390,7 +390,8 @@ class LocalWorker(Worker):
         made = stock.preparing.make(ready, *kind)
         if isinstance(made, Exception):
             raise made
-        notes = tuple(dict.fromkeys(note for prepared in made for note in prepared.notes))
+        told = (note for prepared in made for note in prepared.notes)
+        notes = tuple(dict.fromkeys((*ready.info.notes, *told)))
         return replace(ready, info=replace(ready.info, notes=notes))
 
     def _go_on(self) -> None:

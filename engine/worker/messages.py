@@ -5,6 +5,7 @@ Both sides treat what they get as data: a message that does not read as one is a
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from engine.errors import MarotteError, WorkerError
 from engine.fallback import FallbackConfig
 from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.changes import Change
-from engine.worker.interface import BundleInfo, DriverKind, SessionSpec, SourceInfo, Stamp
+from engine.worker.interface import BundleInfo, DriverKind, PictureInfo, SessionSpec, SourceInfo, Stamp
 
 MOST_BYTES = 1 << 19
 """Longest message: a session's controls with as many painted runs as there may be."""
@@ -229,7 +230,12 @@ def read_bundles(message: Message) -> tuple[BundleInfo, ...]:
 def source_fields(info: SourceInfo) -> dict[str, Any]:
     """Without its still, which goes through a mailbox."""
     named = {"source": info.id, "name": info.name, "size": info.size, "faces": info.faces}
-    return named | {"notes": [note[:_LONGEST_NOTE] for note in info.notes[:_MOST_NOTES]]}
+    pictures = [
+        (one.name, one.place, one.why, base64.b64encode(one.thumbnail).decode("ascii"))
+        for one in info.pictures
+    ]
+    notes = [note[:_LONGEST_NOTE] for note in info.notes[:_MOST_NOTES]]
+    return named | {"notes": notes, "pictures": pictures}
 
 
 def read_source(message: Message, still: U8 | None) -> SourceInfo:
@@ -241,4 +247,14 @@ def read_source(message: Message, still: U8 | None) -> SourceInfo:
     still.setflags(write=False)
     name, faces = message.get("name", str), message.get("faces", int)
     notes = tuple(str(note) for note in message.get("notes", list))
-    return SourceInfo(message.get("source", str), name, (size[0], size[1]), faces, still, notes)
+    pictures = tuple(_picture(message, one) for one in message.get("pictures", list))
+    return SourceInfo(message.get("source", str), name, (size[0], size[1]), faces, still, notes, pictures)
+
+
+def _picture(message: Message, fields: Any) -> PictureInfo:
+    try:
+        name, place, why, thumbnail = fields
+        place = None if place is None else int(place)
+        return PictureInfo(str(name), place, str(why), base64.b64decode(thumbnail, validate=True))
+    except (ValueError, TypeError) as error:
+        raise WorkerError(f"message {message.kind}: pictures: {error}") from error

@@ -76,6 +76,7 @@ def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
         directions=getattr(generator, "directions", ()),
         outputs=getattr(generator, "outputs", ()),
         heeds=_heeds(generator),
+        pictures=getattr(generator, "sources", 1),
     )
 
 

@@ -14,16 +14,18 @@ from pathlib import PurePath
 import cv2
 import numpy as np
 
-from engine.errors import WorkerError
-from engine.media import Limits, VideoReader, decode_picture
+from engine.errors import DecodeError, WorkerError
+from engine.features.shape import fit_shape
+from engine.media import Limits, VideoReader, decode_picture, resize_within
 from engine.media.header import kind_of
 from engine.media.planes import i420_of
 from engine.media.wording import one_line
 from engine.parsing.files import decode_labels, fitted_labels
 from engine.plug import Prepared
-from engine.source import Detector, Segmenter, best_frame, sources_from_picture
-from engine.types import U8, Frame, Mode, Source
+from engine.source import MAX_SIDE, Detector, Segmenter, best_frame, find_faces, sources_from_picture
+from engine.types import U8, FaceShape, Frame, Mode, Source
 from engine.worker.interface import SourceInfo
+from engine.worker.pictures import Picture, Pictures, one_person, parted
 
 PICTURES = Limits(pixels=64_000_000, file_bytes=32 << 20)
 CLIPS = Limits(pixels=8192 * 4320, side=8192, file_bytes=32 << 20)
@@ -74,6 +76,8 @@ class Finder:
         Raises InputError (DecodeError, TooLargeError, TooSmallError, NoFaceError), or what a network raises.
         """
         name, whole = shown_name(name), data
+        if (several := parted(data, name)) is not None:
+            return self._person(several, id_of(whole), name, go_on)
         PICTURES.check_bytes(name, len(data))
         data, given = _parted(data)
         labels = None if given is None else decode_labels(given, f"labels of {name}")
@@ -87,16 +91,49 @@ class Finder:
         sources = sources_from_picture(
             rgb, self._detector, self._segmenter, name=name, faces=self._faces, labels=labels
         )
-        still = i420_of(sources[0].rgb)
-        still.setflags(write=False)
-        size = (rgb.shape[1], rgb.shape[0])
-        return Ready(SourceInfo(id_of(whole), name, size, len(sources), still), sources)
+        return _ready(id_of(whole), name, sources)
+
+    def _person(self, given: Pictures, known_as: str, name: str, go_on: Callable[[], None]) -> Ready:
+        """One source of several pictures."""
+        named = tuple(Picture(shown_name(one.name), one.data) for one in given.pictures)
+        person = one_person(Pictures(named, given.accept), self._look, go_on)
+        go_on()
+        ready = _ready(known_as, name, (person.source,))
+        info = dataclasses.replace(ready.info, notes=person.notes, pictures=person.pictures)
+        return dataclasses.replace(ready, info=info)
+
+    def _look(self, picture: Picture) -> tuple[U8, Callable[[], tuple[Source, FaceShape]]]:
+        """See engine.worker.pictures.Look."""
+        name = picture.name
+        PICTURES.check_bytes(name, len(picture.data))
+        if kind_of(picture.data[:_MAGIC_BYTES]) is None:
+            raise DecodeError(
+                f"{name}: expected a photo; several files are photos of one person, and a clip is taken alone"
+            )
+        large = resize_within(decode_picture(picture.data, name, PICTURES), MAX_SIDE)
+        rgb = fitted(large, self._side)
+
+        def found() -> tuple[Source, FaceShape]:
+            source = sources_from_picture(rgb, self._detector, self._segmenter, name=name)[0]
+            # Whose it is is told at the size for which that was measured, so that the same photos pass everywhere.
+            sharp = find_faces(large, self._detector) if large.shape[0] > rgb.shape[0] + 1 else []
+            return source, fit_shape((sharp[0] if sharp else source.face).points)
+
+        return rgb, found
 
     def _picture(self, data: bytes, name: str, go_on: Callable[[], None]) -> U8:
         if kind_of(data[:_MAGIC_BYTES]) is not None:
             return decode_picture(data, name, PICTURES)
         with closing(VideoReader(name, CLIPS, data=data)) as clip:
             return best_frame(_watched(clip, go_on), self._detector, clip.name)
+
+
+def _ready(known_as: str, name: str, sources: tuple[Source, ...]) -> Ready:
+    rgb = sources[0].rgb
+    still = i420_of(rgb)
+    still.setflags(write=False)
+    size = (rgb.shape[1], rgb.shape[0])
+    return Ready(SourceInfo(known_as, name, size, len(sources), still), sources)
 
 
 def _watched(frames: Iterable[Frame], go_on: Callable[[], None]) -> Iterator[Frame]:
