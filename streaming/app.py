@@ -14,10 +14,10 @@ from aiohttp import hdrs, web
 from engine.errors import ConfigError, InputError, TooLargeError
 from engine.expressions import EXPRESSIONS
 from engine.parsing.classes import CELEBAMASK
+from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.types import Mode
 from engine.worker.changes import MOST_DONORS
 from engine.worker.interface import BundleInfo, DriverKind, SourceInfo, Worker
-from engine.worker.sources import with_labels
 from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
@@ -33,10 +33,10 @@ from streaming.once import OneTimeCode
 from streaming.pages import Pages
 from streaming.peer import Offer, Peer
 from streaming.sources import Sources
+from streaming.uploads import MOST_TOGETHER, read_upload
 
 _OFFER_BYTES: Final = 160 << 10  # the session description's own limit, and its quoting as JSON
 _OFFER_S: Final = 10.0
-_UPLOAD_S: Final = 60.0
 _CODECS: Final = {"vp8": "libvpx", "h264": "libx264"}
 _OFFER_FIELDS: Final = frozenset({"sdp", "type", "source", "driver", "codec", "bundle", "mode", "donors"})
 
@@ -78,6 +78,7 @@ def create_app(
             web.get("/api/info", api.info),
             web.post("/api/sources", api.add_source),
             web.get("/api/sources/{id}/still.jpg", api.still),
+            web.get(r"/api/sources/{id}/pictures/{number:\d}.jpg", api.picture),
             web.post("/api/sessions", api.open_session),
             web.delete("/api/sessions/{id}", api.close_session),
             web.get("/api/sessions/{id}/layout", layouts.look),
@@ -166,6 +167,8 @@ class Api:
                 "ice_servers": [_ice(url) for url in config.ice_servers],
                 "limits": {
                     "upload_bytes": MOST_UPLOAD_BYTES,
+                    "pictures": MOST_PICTURES,
+                    "pictures_bytes": MOST_TOGETHER,
                     "statement": attest.MOST_STATEMENT,
                     "sessions": config.worker.sessions,
                     "donors": MOST_DONORS,
@@ -175,16 +178,15 @@ class Api:
         )
 
     async def add_source(self, request: web.Request) -> web.Response:
-        """A picture or clip from the page; one at a time, so that memory is bounded."""
-        name = attest.shown_name(request.query.get("name"))
+        """A picture, a clip, or several photos of one person; one upload at a time, so that memory is bounded."""
         try:
             statement = attest.checked_statement(request.query.get("statement"))
         except ConfigError as error:
             raise RefusedError(422, "ConfigError", str(error)) from error
         with self._sources.reserve():
-            data = _labelled(await read_body(request, MOST_UPLOAD_BYTES, _UPLOAD_S, name), request)
+            upload = await read_upload(request)
             try:
-                source = await self._sources.add_reserved(data, name, statement, "page")
+                source = await self._sources.add_reserved(upload, statement, "page")
             except InputError as error:
                 status = 413 if isinstance(error, TooLargeError) else 422
                 raise RefusedError(status, type(error).__name__, str(error)) from error
@@ -195,6 +197,13 @@ class Api:
         if data is None:
             raise RefusedError(404, "RequestError", "that source is not there any more; add it again")
         return web.Response(body=data, content_type="image/jpeg")
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """A small square of one of the pictures that a source was made of."""
+        source, number = self._sources.get(request.match_info["id"]), int(request.match_info["number"])
+        if source is None or number >= len(source.pictures):
+            raise RefusedError(404, "RequestError", "that picture is not there any more; add it again")
+        return web.Response(body=source.pictures[number].thumbnail, content_type="image/jpeg")
 
     async def open_session(self, request: web.Request) -> web.Response:
         """Answer an offer."""
@@ -254,7 +263,8 @@ def _ice(url: str) -> dict[str, Any]:
 
 def _source(source: SourceInfo) -> dict[str, Any]:
     told = {"id": source.id, "name": source.name, "size": list(source.size), "faces": source.faces}
-    return told | {"notes": list(source.notes)}
+    pictures = [{"name": one.name, "place": one.place, "why": one.why} for one in source.pictures]
+    return told | {"notes": list(source.notes), "pictures": pictures}
 
 
 def _bundle(bundle: BundleInfo) -> dict[str, Any]:
@@ -267,21 +277,8 @@ def _bundle(bundle: BundleInfo) -> dict[str, Any]:
     }
     told = {"name": bundle.name, "title": bundle.title, "system": bundle.system, "licence": bundle.licence}
     directions = [{"name": name, "low": low, "high": high} for name, low, high in bundle.directions]
-    offered = {"directions": directions, "outputs": list(bundle.outputs)}
+    offered = {"directions": directions, "outputs": list(bundle.outputs), "pictures": bundle.pictures}
     return told | offered | {"aus": bundle.aus, "heeds": list(bundle.heeds), "modes": modes}
-
-
-def _labelled(body: bytes, request: web.Request) -> bytes:
-    """A source's bytes: `labels` of the address tells how many of the last ones are a label picture."""
-    told = request.query.get("labels")
-    if told is None:
-        return body
-    count = int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0
-    if not 0 < count < len(body):
-        raise RefusedError(
-            400, "RequestError", "labels: expected how many of the last bytes are a label picture"
-        )
-    return with_labels(body[:-count], body[-count:])
 
 
 def _parts() -> list[dict[str, Any]]:

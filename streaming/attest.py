@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import ConfigError, StateError
 from engine.media.wording import one_line
@@ -28,12 +28,15 @@ _JOINER: Final = re.compile("(?<=[^\u200c\u200d])[\u200c\u200d](?=[^\u200c\u200d
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """source: SHA-256 (hex) of the source's bytes. who: "page" or "operator"."""
+    """source: SHA-256 (hex) of the source's bytes. who: "page" or "operator". pictures: name and SHA-256 of each of
+    several photos that were taken for one person. accepted: names of the acceptances given with them."""
 
     source: str
     name: str
     statement: str
     who: str
+    pictures: tuple[tuple[str, str], ...] = ()
+    accepted: tuple[str, ...] = ()
 
 
 def state_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
@@ -80,13 +83,16 @@ def shown_name(name: str | None) -> str:
 def record(attestation: Attestation, folder: Path | None = None) -> None:
     """Append one line and wait until it is on the disk. Blocks. Raises StateError when it could not be kept."""
     folder = state_folder() if folder is None else folder
-    line = {
+    line: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "sha256": attestation.source,
         "name": attestation.name,
         "statement": attestation.statement,
         "who": attestation.who,
     }
+    if attestation.pictures:
+        pictures = [{"name": name, "sha256": sum_} for name, sum_ in attestation.pictures]
+        line |= {"pictures": pictures, "accepted": list(attestation.accepted)}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _append(folder / FILE, json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -31,6 +31,8 @@ EVERY_ADDRESS: Final = ("", "0.0.0.0", "::")
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What a supervisor asks without a token."""
 
+_FORM_OVERHEAD: Final = 16 << 10  # heads and edges of the parts
+
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
@@ -312,3 +314,22 @@ async def read_body(request: web.Request, most: int, within_s: float, what: str)
     except (web.RequestPayloadError, ConnectionError) as error:
         raise RefusedError(400, "RequestError", f"{what}: it broke off") from error
     return b"".join(parts)
+
+
+def is_form(request: web.Request) -> bool:
+    """Whether files come as parts of a form."""
+    return request.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("multipart/form-data")
+
+
+def check_form(request: web.Request, most: int, what: str) -> None:
+    """Before a form is read: that it is one, and of at most `most` bytes of files. Raises RefusedError."""
+    if not is_form(request):
+        raise RefusedError(400, "RequestError", f"{what}: expected multipart/form-data")
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise RefusedError(400, "RequestError", f"{what}: a packed body is not read; send it as it is")
+    if request.content_length is None:
+        raise RefusedError(411, "RequestError", f"{what}: expected a Content-Length")
+    if request.content_length > most + _FORM_OVERHEAD:
+        raise RefusedError(
+            413, "TooLargeError", f"{what}: at most {most >> 20} MB are taken; send less", "size"
+        )

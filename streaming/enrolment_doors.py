@@ -9,17 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from aiohttp import BodyPartReader, hdrs, web
+from aiohttp import BodyPartReader, web
 from aiohttp.web import Request, Response
 
 from engine.errors import ConfigError, InputError, StateError, TooLargeError
-from streaming.doors import RefusedError, go_ahead
+from streaming.doors import RefusedError, check_form, go_ahead
 from streaming.enrolment import Enrolments
 from streaming.enrolment_kinds import KINDS, MOST_BYTES
 from streaming.enrolment_store import Job
 
 _WITHIN_S: Final = 300.0
-_OVERHEAD = 16 << 10  # heads and edges of the parts
 _PART = 1 << 20
 
 
@@ -81,7 +80,7 @@ class EnrolmentDoors:
         return web.json_response(told, status=201)
 
     async def _received(self, request: Request, job: Job) -> list[Path]:
-        _check_head(request)
+        check_form(request, MOST_BYTES, "enrolment")
         await go_ahead(request)
         most = max(KINDS[job.system].clips, KINDS[job.system].photos)
         files: list[Path] = []
@@ -107,19 +106,6 @@ class EnrolmentDoors:
         if not files:
             raise RefusedError(422, "InputError", "enrolment: expected a clip or photos, got no file")
         return files
-
-
-def _check_head(request: Request) -> None:
-    if not request.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("multipart/form-data"):
-        raise RefusedError(400, "RequestError", "enrolment: expected multipart/form-data")
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-        raise RefusedError(400, "RequestError", "enrolment: a packed body is not read; send it as it is")
-    if request.content_length is None:
-        raise RefusedError(411, "RequestError", "enrolment: expected a Content-Length")
-    if request.content_length > MOST_BYTES + _OVERHEAD:
-        raise RefusedError(
-            413, "TooLargeError", f"enrolment: at most {MOST_BYTES >> 20} MB are taken; send less", "size"
-        )
 
 
 async def _write(part: BodyPartReader, path: Path) -> None:

@@ -18,6 +18,7 @@ from engine.worker.interface import SourceInfo, Worker
 from streaming import attest
 from streaming.doors import RefusedError, busy
 from streaming.measured import Recorder
+from streaming.uploads import Upload
 
 MOST_SOURCES: Final = 6
 """The worker keeps more, so that it never forgets one of these by itself."""
@@ -88,18 +89,19 @@ class Sources:
         StateError; then it is not shown to anybody.
         """
         with self.reserve():
-            return await self.add_reserved(data, name, statement, who)
+            return await self.add_reserved(Upload(data, name), statement, who)
 
-    async def add_reserved(self, data: bytes, name: str, statement: str | None, who: str) -> SourceInfo:
+    async def add_reserved(self, upload: Upload, statement: str | None, who: str) -> SourceInfo:
         """The same for who holds the reservation."""
         try:
             statement = attest.checked_statement(statement)
-            name = attest.shown_name(name)
+            name = attest.shown_name(upload.name)
             self._check_room()
-            source = await self._prepared(data, name)
+            source = await self._prepared(upload.data, name)
+            line = attest.Attestation(source.id, name, statement, who, upload.pictures, upload.accepted)
             try:
                 # Fail closed: what could not be recorded is not shown.
-                await asyncio.to_thread(attest.record, attest.Attestation(source.id, name, statement, who))
+                await asyncio.to_thread(attest.record, line)
                 self._keep(source)
             except BaseException:
                 self._forget(source)

@@ -29,6 +29,7 @@ from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.pages import Pages
 from streaming.peer import Peer
 from streaming.sources import MOST_SOURCES
+from streaming.uploads import MOST_TOGETHER
 from tests.streaming.doorstep import OFFER, SDP, Site, open_site
 
 ADD = "/api/sources?name=me.jpg&statement=It+is+me"
@@ -61,14 +62,18 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
         "size": [32, 32],
         "faces": 1,
         "notes": [],
+        "pictures": [],
     }
     assert info["sources"] == [first]
     assert info["codecs"] == ["vp8", "h264"]
     assert info["drivers"] == ["camera", "demo"]
-    assert info["limits"] == {"upload_bytes": MOST_UPLOAD_BYTES, "statement": 300, "sessions": 2, "donors": 4}
+    assert info["limits"] == {
+        "upload_bytes": MOST_UPLOAD_BYTES, "pictures": 8, "pictures_bytes": MOST_TOGETHER, "statement": 300,
+        "sessions": 2, "donors": 4,
+    }  # fmt: skip
     assert info["bundles"][1] == {
         "name": "swap", "title": "A swap", "system": "geogan", "licence": "CC0-1.0", "aus": False,
-        "directions": [], "outputs": [], "heeds": [],
+        "directions": [], "outputs": [], "heeds": [], "pictures": 1,
         "modes": {"edit": {"takes_source": True, "removes": True}},
     }  # fmt: skip
     assert info["expressions"]["happiness"] == {"AU06": 1.0, "AU12": 1.0}
@@ -200,7 +205,7 @@ def test_one_source_is_added_at_a_time(site: Site) -> None:
 
 def test_an_upload_that_is_too_large_leaves_the_way_free(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """413 while it comes in, nothing reaches the worker, and the next one may come."""
-    monkeypatch.setattr("streaming.app.MOST_UPLOAD_BYTES", 1000)
+    monkeypatch.setattr("streaming.uploads.MOST_UPLOAD_BYTES", 1000)
     assert site.ask("POST", ADD, iter([bytes(600)] * 3)).status == 413
     assert site.ask("POST", ADD, bytes(1001)).status == 413
     assert len(site.worker.sources) == 1

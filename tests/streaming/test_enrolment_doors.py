@@ -173,7 +173,7 @@ def test_a_wrong_upload_is_refused_and_leaves_nothing(doors: Doors, which: str) 
 def test_what_is_too_large_is_refused_by_its_size(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a byte of it is written; a length has to be stated."""
     monkeypatch.setattr(enrolment_doors, "MOST_BYTES", 1000)
-    monkeypatch.setattr(enrolment_doors, "_OVERHEAD", 0)
+    monkeypatch.setattr("streaming.doors._FORM_OVERHEAD", 0)
     assert doors.send(form(("a.webm", bytes(2000)))).status == 413
     assert doors.send(iter([CLIP])).status == 411  # type: ignore[arg-type]
     assert doors.left() == set()

@@ -1,0 +1,121 @@
+"""What is sent to become a source: one file as the body, or as a form several photos of one person."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import BodyPartReader, web
+
+from engine.config import known
+from engine.errors import ConfigError
+from engine.several import ACCEPTANCE, MOST_SOURCES
+from engine.worker.pictures import TOGETHER, Picture, with_pictures
+from engine.worker.sources import with_labels
+from streaming import attest
+from streaming.config import MOST_UPLOAD_BYTES
+from streaming.doors import RefusedError, check_form, go_ahead, is_form, read_body
+
+MOST_TOGETHER: Final = TOGETHER.file_bytes - (64 << 10)
+"""Bytes of all photos of one person; what is said beside them has to fit too."""
+WITHIN_S: Final = 60.0
+_PART: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """data: as Worker.add_source takes it. pictures: name and SHA-256 (hex) of each of several. accepted: names of the
+    acceptances that were given with them."""
+
+    data: bytes
+    name: str
+    pictures: tuple[tuple[str, str], ...] = ()
+    accepted: tuple[str, ...] = ()
+
+
+async def read_upload(request: web.Request) -> Upload:
+    """Raises RefusedError."""
+    accept = _acceptances(request.query.getall("accept", []))
+    named = request.query.get("name")
+    if not is_form(request):
+        name = attest.shown_name(named)
+        return Upload(_labelled(await read_body(request, MOST_UPLOAD_BYTES, WITHIN_S, name), request), name)
+    if "labels" in request.query:
+        raise RefusedError(
+            400, "RequestError", "labels: a layout goes with one picture, sent as the body and not as a form"
+        )
+    files = await _files(request)
+    name = attest.shown_name(named or _together(files))
+    if len(files) == 1:
+        return Upload(files[0].data, name)
+    return await asyncio.to_thread(_joined, files, name, accept)
+
+
+def _acceptances(given: Sequence[str]) -> frozenset[str]:
+    try:
+        return frozenset(known(name, (ACCEPTANCE,), "accept") for name in given)
+    except ConfigError as error:
+        raise RefusedError(422, "ConfigError", str(error)) from error
+
+
+def _together(files: Sequence[Picture]) -> str:
+    more = len(files) - 1
+    return f"{files[0].name} and {more} more" if more else files[0].name
+
+
+def _joined(files: Sequence[Picture], name: str, accept: frozenset[str]) -> Upload:
+    told = tuple((one.name, hashlib.sha256(one.data).hexdigest()) for one in files)
+    return Upload(with_pictures(files, accept), name, told, tuple(sorted(accept)))
+
+
+def _labelled(body: bytes, request: web.Request) -> bytes:
+    """A source's bytes: `labels` of the address tells how many of the last ones are a label picture."""
+    told = request.query.get("labels")
+    if told is None:
+        return body
+    count = int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0
+    if not 0 < count < len(body):
+        raise RefusedError(
+            400, "RequestError", "labels: expected how many of the last bytes are a label picture"
+        )
+    return with_labels(body[:-count], body[-count:])
+
+
+async def _files(request: web.Request) -> list[Picture]:
+    check_form(request, MOST_TOGETHER, "photos")
+    await go_ahead(request)
+    files: list[Picture] = []
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            parts = await request.multipart()
+            while (part := await parts.next()) is not None:
+                if not isinstance(part, BodyPartReader) or part.filename is None:
+                    raise RefusedError(400, "RequestError", "photos: expected files as parts of a form")
+                if len(files) == MOST_SOURCES:
+                    raise RefusedError(
+                        422, "InputError", f"photos: at most {MOST_SOURCES} of one person are taken"
+                    )
+                files.append(await _read(part, attest.shown_name(part.filename)))
+    except TimeoutError as error:
+        raise RefusedError(408, "RequestError", f"photos: they did not come within {WITHIN_S:g} s") from error
+    except (web.RequestPayloadError, ConnectionError, ValueError, AssertionError) as error:
+        raise RefusedError(400, "RequestError", "photos: they broke off, or are no form") from error
+    if not files:
+        raise RefusedError(422, "InputError", "photos: expected one or more, got no file")
+    return files
+
+
+async def _read(part: BodyPartReader, name: str) -> Picture:
+    chunks: list[bytes] = []
+    count = 0
+    while chunk := await part.read_chunk(_PART):
+        count += len(chunk)
+        if count > MOST_UPLOAD_BYTES:
+            raise RefusedError(
+                413, "TooLargeError", f"{name}: at most {MOST_UPLOAD_BYTES} bytes are read", "size"
+            )
+        chunks.append(bytes(chunk))
+    return Picture(name, b"".join(chunks))
