@@ -16,7 +16,7 @@ from engine.errors import ConfigError, InputError, ManifestError, PortError
 from engine.features import extract
 from engine.features.shape import fit_shape
 from engine.generators import open_generator, takes_several
-from engine.generators.liquid_warping.generator import rim_of
+from engine.generators.liquid_warping.pasting import rim_of
 from engine.generators.liquid_warping.reach import BEYOND, reach_of
 from engine.geometry import head_pose, pose_rotation
 from engine.mesh.face.topology import FACES, PARTS, Part

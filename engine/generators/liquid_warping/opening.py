@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-from engine.bundle import Bundle
+from engine.bundle import Bundle, Manifest
 from engine.errors import ManifestError
 from engine.generators.batch_runner import BatchRunner, open_runner
 from engine.generators.graph_runner import GraphRunner
 from engine.generators.liquid_warping.generator import LiquidWarping
-from engine.generators.liquid_warping.prepared import PersonGraphs
+from engine.generators.liquid_warping.given import PersonGraphs
 from engine.generators.ports import check_ports
 from engine.mesh.face.topology import layout
+from engine.mesh.layout import Layout
 from engine.mesh.views import neighbours_of
 
 COUNTS = (1, 2, 4, 8)
-MESH = "face"
+MESH, BODY_MESH = "face", "smpl"
 
 
 def open_liquid_warping(
     bundle: Bundle, backend: str, threads: int, batches: tuple[int, ...] = (1,)
 ) -> tuple[LiquidWarping, GraphRunner | BatchRunner]:
-    """The generator of a bundle and what executes it. Raises BundleError or BackendError."""
+    """The generator of a bundle for faces and what executes it. Raises BundleError or BackendError."""
     parameters = bundle.manifest.parameters
-    facts, size = parameters.facts, parameters.crop.size
+    if mesh_of(bundle.manifest) == BODY_MESH:
+        raise ManifestError(
+            f"bundle {bundle.name}: its mesh is {BODY_MESH!r}, expected {MESH!r} here; a body is moved by "
+            "marotte render --body"
+        )
     if parameters.crop.rule != "bust":
         raise ManifestError(
             f"bundle {bundle.name}: its crop rule is {parameters.crop.rule!r}, expected 'bust'; prepare the data anew"
         )
-    if facts.get("mesh") != MESH:
+    graphs = open_graphs(bundle, backend, threads, layout())
+    runner = open_runner(bundle, "generator", backend, threads, None, batches)
+    return LiquidWarping(bundle.name, parameters, graphs), runner
+
+
+def mesh_of(manifest: Manifest) -> str:
+    """Which mesh a bundle is for, MESH or BODY_MESH. Raises ManifestError."""
+    stated = manifest.parameters.facts.get("mesh")
+    if stated not in (MESH, BODY_MESH):
         raise ManifestError(
-            f"bundle {bundle.name}: its mesh is {facts.get('mesh')!r}, expected {MESH!r}; train it on face clips"
+            f"bundle {manifest.title!r}: its mesh is {stated!r}, expected {MESH!r} or {BODY_MESH!r}; export it again"
         )
+    return str(stated)
+
+
+def open_graphs(bundle: Bundle, backend: str, threads: int, mesh: Layout) -> PersonGraphs:
+    """What is run once per person, on that mesh. Raises BundleError or BackendError."""
+    size = bundle.manifest.parameters.crop.size
     sources = _number(bundle, "sources", 1, max(COUNTS))
     if sources not in COUNTS:
         counts = ", ".join(map(str, COUNTS))
@@ -39,17 +58,16 @@ def open_liquid_warping(
     box = _number(bundle, "background_erosion", 1, size)
     texture = _number(bundle, "texture", 16, 4096)
     _check(bundle, size, sources)
-    neighbours_of(layout())  # takes a while, once
-    graphs = PersonGraphs(
+    neighbours_of(mesh)  # takes a while, once
+    return PersonGraphs(
         bundle.graph("source", backend, threads),
         bundle.graph("background", backend, threads),
         size=size,
         sources=sources,
-        texture=layout().drawn(texture),
+        layout=mesh,
+        texture=mesh.drawn(texture),
         box=box,
     )
-    runner = open_runner(bundle, "generator", backend, threads, None, batches)
-    return LiquidWarping(bundle.name, parameters, graphs), runner
 
 
 def _number(bundle: Bundle, fact: str, low: int, high: int) -> int:

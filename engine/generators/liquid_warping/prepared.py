@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from engine.backends import Graph
 from engine.crop import bust_crop, cut, kept_inside, points_in
 from engine.features import gaze
 from engine.features.doubts import doubts
 from engine.features.shape import fit_shape
-from engine.generators.graph_runner import run_graph
+from engine.generators.liquid_warping.given import Numbers, Person, PersonGraphs, given_by
 from engine.generators.liquid_warping.reach import reach_of
 from engine.generators.motion.transfer import Limit
 from engine.geometry import head_pose
 from engine.mesh.cameras import on_screen
 from engine.mesh.face.bust import Bust, Torso, fit_bust, placed, skin, torso_of
 from engine.mesh.face.topology import FACES, layout
-from engine.mesh.raster import Raster, rasterise
-from engine.mesh.views import View, known_background, texture_of, view_of
+from engine.mesh.raster import rasterise
+from engine.mesh.views import View, view_of
 from engine.plug import Ports
 from engine.several import choose, look_of
 from engine.types import F32, U8, Crop, FaceShape, Gaze, Mode, Source
@@ -51,34 +49,6 @@ class PreparedPerson:
     notes: tuple[str, ...] = ()
 
 
-class PersonGraphs:
-    """The graphs that are run once per person, for any thread: persons are prepared while frames are generated. size:
-    side of the pictures. sources: how many the per-frame graph takes. texture: the mesh drawn in its layout. box: by
-    which the background shrinks to what is sure."""
-
-    def __init__(
-        self, source: Graph, background: Graph, *, size: int, sources: int, texture: Raster, box: int
-    ) -> None:
-        self._source, self._background, self._lock = source, background, threading.Lock()
-        self.size, self.sources, self.texture, self.box = size, sources, texture, box
-
-    def features(self, view: View) -> Ports:
-        """A source's keys and values by port, (1, C, h, w) each, the caller's own."""
-        with self._lock:
-            entry = {"filled": view.filled[None], "condition": view.condition[None]}
-            return run_graph(self._source, entry, keep=True)
-
-    def behind(self, view: View) -> F32:
-        """The picture without the person, float32 (3, S, S) in -1..1."""
-        with self._lock:
-            found = run_graph(self._background, {"image": known_background(view, self.box)[None]}, keep=True)
-        return np.asarray(found["background"][0], np.float32)
-
-    def close(self) -> None:
-        self._source.close()
-        self._background.close()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cut:
     """A source in its own crop."""
@@ -91,21 +61,26 @@ class _Cut:
     person: U8 | None
 
 
-def prepare(source: Source, mode: Mode, graphs: PersonGraphs) -> PreparedPerson:
-    """Take a person apart: the first picture is moved, further ones give what it does not show. Raises InputError when
-    a face cannot be used."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Worn:
+    """What another person gives. source: their pictures. faces: numbers of the mesh's faces that are theirs."""
+
+    source: Source
+    faces: Numbers
+
+
+def prepare(source: Source, mode: Mode, graphs: PersonGraphs, worn: Sequence[Worn] = ()) -> PreparedPerson:
+    """Take a person apart: the first picture is moved, further ones give what it does not show. worn: faces that are
+    other persons'. Raises InputError when a face cannot be used."""
     cuts = [_cut(one, graphs.size) for one in _taken(source, graphs.sources)]
-    ahead = min(cuts, key=lambda one: abs(head_pose(one.shape.rotation).yaw))
-    bust = fit_bust(ahead.shape, ahead.person)
+    bust = _bust(cuts)
     views = [_view(one, bust, graphs.size) for one in cuts]
-    padded = [views[k % len(views)] for k in range(graphs.sources)]  # a source given twice changes no sum
-    features = [graphs.features(view) for view in views]
-    constants = {
-        name: np.stack([features[k % len(views)][name] for k in range(graphs.sources)], axis=1)
-        for name in features[0]
-    }
+    own = np.ones(graphs.layout.count, bool)
+    for other in worn:
+        own[other.faces] = False
+    person = Person(views, np.flatnonzero(own) if worn else None, source.name)
+    made = given_by([person, *(_other(one, graphs) for one in worn)], graphs)
     first = cuts[0]
-    unsure = 1.0 - known_background(views[0], graphs.box)[3]
     return PreparedPerson(
         source,
         mode,
@@ -116,13 +91,25 @@ def prepare(source: Source, mode: Mode, graphs: PersonGraphs) -> PreparedPerson:
         torso_of(first.shape),
         float(first.shape.translation[2]),
         reach_of([one.shape.rotation for one in cuts]),
-        tuple(view.corners for view in padded),
-        texture_of(views, graphs.texture),
-        constants,
-        np.clip(127.5 * (graphs.behind(views[0]).transpose(1, 2, 0) + 1.0), 0.0, 255.0).astype(np.float32),
-        unsure.astype(np.float32),
+        made.corners,
+        made.texture,
+        made.constants,
+        graphs.behind(views[0]),
+        graphs.hidden(views[0]),
         _notes(cuts, source),
     )
+
+
+def _bust(cuts: Sequence[_Cut]) -> Bust:
+    """The proxy by the picture that looks ahead most."""
+    ahead = min(cuts, key=lambda one: abs(head_pose(one.shape.rotation).yaw))
+    return fit_bust(ahead.shape, ahead.person)
+
+
+def _other(worn: Worn, graphs: PersonGraphs) -> Person:
+    cuts = [_cut(one, graphs.size) for one in _taken(worn.source, graphs.sources)]
+    bust = _bust(cuts)
+    return Person([_view(one, bust, graphs.size) for one in cuts], worn.faces, worn.source.name)
 
 
 def _taken(source: Source, count: int) -> list[Source]:
