@@ -45,8 +45,9 @@ class Call:
         return list(self.opened.received(self.page, seconds=seconds, video="#result"))
 
     def settled(self) -> np.ndarray:
-        """What is shown when nothing changes: the median of a second, float32 (H, W, 3)."""
-        found = [picture.rgb for picture in self.pictures(1.0)]
+        """What is shown when nothing changes: the median of a second, float32 (H, W, 3). Of more on a machine so busy
+        that none comes in one."""
+        found = [picture.rgb for picture in self.pictures(1.0) or self.pictures(5.0)]
         return np.asarray(
             np.median([one for one in found if one.shape == found[-1].shape], axis=0), np.float32
         )
