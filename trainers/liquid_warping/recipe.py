@@ -19,9 +19,10 @@ STAGES = (TRAINING, PERSONALISING)
 MOST_SOURCES = 8
 _LEAST_MAP = 3
 """A critic's last norm needs more than one pixel of what is left after its halvings."""
-Adapted = Literal["all", "blocks", "spade"]
-"""What is tuned to a person: all weights, as officially; the warping blocks, both heads and the background; or of the
-blocks the SPADE layers alone, with these."""
+Adapted = Literal["all", "blocks", "spade", "low_rank"]
+"""What is tuned to a person: all weights, as officially; the warping blocks, both heads and the background; of the
+blocks the SPADE layers alone, with these; or two narrow factors beside every convolution's weight, W + up down, which
+the result holds multiplied out."""
 
 
 @dataclass(frozen=True)
@@ -140,15 +141,16 @@ class Losses:
 
 @dataclass(frozen=True)
 class Personalising:
-    """adapted: which weights. check_every: steps between two looks at the held-back views. patience: looks without a
+    """adapted: which weights. rank: of low_rank's factors. check_every: steps between two looks at the held-back views. patience: looks without a
     better one after which the stage ends; 0 never. The weights of the best look are kept."""
 
     adapted: Adapted = "all"
+    rank: int = 8
     check_every: int = 10
     patience: int = 0
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "check_every")
+        at_least(self, 1, "check_every", "rank")
         at_least(self, 0, "patience")
 
 

@@ -19,6 +19,7 @@ from trainers.liquid_warping.clips import Clips, open_clips
 from trainers.liquid_warping.discriminators import PartsDiscriminator
 from trainers.liquid_warping.face_loss import FaceDistance, face_distance
 from trainers.liquid_warping.generator import LiquidWarpingGenerator
+from trainers.liquid_warping.low_rank import LowRank, shapes_of
 from trainers.liquid_warping.personal import Tuning, adapted
 from trainers.liquid_warping.recipe import LiquidWarpingRecipe
 from trainers.liquid_warping.samples import Many, One, of_batch, only_person
@@ -73,7 +74,12 @@ class LiquidWarping(System):
         if recipe.personal:
             chosen = copy.deepcopy(self.generator).requires_grad_(False)
             networks["chosen"], arguments["chosen"] = chosen, of_generator
-            self.tuning = Tuning(recipe.personalising, self.generator, chosen)
+            factors = None
+            if recipe.personalising.adapted == "low_rank":
+                of_factors = {"shapes": shapes_of(self.generator), "rank": recipe.personalising.rank}
+                factors = networks["factors"] = LowRank(**of_factors)
+                arguments["factors"] = of_factors
+            self.tuning = Tuning(recipe.personalising, self.generator, chosen, factors)
         self.networks: Mapping[str, nn.Module] = networks
         self.arguments: Mapping[str, Mapping[str, Any]] = arguments
         distance = None if self._perceptual is None else losses.Resized(self._perceptual)
@@ -108,7 +114,8 @@ class LiquidWarping(System):
         how = self.recipe.optimiser
         betas = (how.beta1, how.beta2)
         what = self.recipe.personalising.adapted if self.recipe.personal else "all"
-        moved = adapted(self.generator, what)
+        factors = None if self.tuning is None else self.tuning.factors
+        moved = adapted(self.generator, what) if factors is None else list(factors.parameters())
         return {
             "generator": torch.optim.Adam(moved, lr=how.rate, betas=betas),
             "critic": torch.optim.Adam(self.critic.parameters(), lr=how.critic_rate, betas=betas),
@@ -132,7 +139,7 @@ class LiquidWarping(System):
         clip = self.recipe.optimiser.clip or None
         sample = of_batch(batch, temporal=self.recipe.generator.temporal)
         with turn.autocast():
-            shown = show(self.generator, sample)
+            shown = self._show(self.generator, sample)
         terms = generator_terms(shown, sample, self.judges, self.recipe.losses)
         turn.descend(total(terms), "generator", clip=clip)
         learnt = None
@@ -144,13 +151,16 @@ class LiquidWarping(System):
             scalars |= self.tuning.after(turn, self._views)
         return scalars
 
+    def _show(self, generator: LiquidWarpingGenerator, sample: Sample) -> Shown:
+        return show(generator, sample) if self.tuning is None else self.tuning.show(sample)
+
     def sample(self, networks: Mapping[str, nn.Module], batch: Batch, turn: Turn) -> npt.NDArray[np.uint8]:
         """Per row: the first source, its texture at the target's places, the target made and real, its mask, the
         background."""
         generator = networks["generator"]
         assert isinstance(generator, LiquidWarpingGenerator)
         sample = of_batch(batch, temporal=False)
-        shown = show(generator, sample)
+        shown = self._show(generator, sample)
         columns = [
             sample.real_sources[:, 0],
             sample.targets[:, 0, :3],
@@ -166,7 +176,7 @@ class LiquidWarping(System):
         generator = networks["generator"]
         assert isinstance(generator, LiquidWarpingGenerator)
         sample = of_batch(batch, temporal=False)
-        made, real = show(generator, sample).targets.clamp(-1, 1), sample.real_targets
+        made, real = self._show(generator, sample).targets.clamp(-1, 1), sample.real_targets
         each = (made - real).square().mean((1, 2, 3, 4)).clamp(min=1e-12)
         scalars = {"l1": losses.absolute(made, real), "psnr": (10 * torch.log10(4.0 / each)).mean()}
         if self.judges.perceptual is not None:

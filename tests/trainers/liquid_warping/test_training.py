@@ -86,6 +86,39 @@ def test_the_critic_learns_of_the_pictures_before_the_step(tmp_path: Path) -> No
     assert all(one.grad is not None for one in system.critic.parameters())
 
 
+def test_low_rank_factors_merge_exactly_and_nothing_else_moves(base: Path, tmp_path: Path) -> None:
+    """A tuning by factors leaves the shared weights alone until its end; then the generator is a plain one whose answer
+    is that of weights and factors, and biases are the shared ones."""
+    folder = write_folder(tmp_path / "person", p=8)
+    table = personal(folder, base, adapted="low_rank", rank=2)
+    table["run"] |= {"save_every": 3, "keep": 9}
+    table["optimiser"] = {"rate": 1e-2}
+    train(from_table(table), tmp_path / "run")
+    shared = checkpoint.read(base).weights("generator")
+    half = checkpoint.read(tmp_path / "run" / "checkpoints" / "step_00000003")
+    assert all(torch.equal(one, shared[name]) for name, one in half.weights("generator").items())
+    assert any(one.abs().max() > 0 for name, one in half.weights("factors").items() if name.startswith("up."))
+    whole = checkpoint.read(tmp_path / "run")
+    own = whole.weights("generator")
+    assert own.keys() == shared.keys()
+    assert all(torch.equal(own[name], shared[name]) for name in own if own[name].ndim != 4)
+    assert any(not torch.equal(own[name], shared[name]) for name in own)
+    assert whole.facts["personalised"]["psnr"] > whole.facts["personalised"]["psnr_before"]
+    for name in (name for name in own if own[name].ndim == 4):
+        added = (own[name] - shared[name]).flatten(1)
+        assert torch.linalg.matrix_rank(added, rtol=1e-3) <= 2
+
+
+def test_a_photo_by_factors_is_kept_in_the_generator(base: Path, tmp_path: Path) -> None:
+    """With nothing held back the last factors are multiplied out, once: going on does not add them again."""
+    folder = write_folder(tmp_path / "person", p=1)
+    table = personal(folder, base, adapted="low_rank", steps=2)
+    train(from_table(table), tmp_path / "run")
+    found = checkpoint.read(tmp_path / "run")
+    assert all(torch.equal(found.weights("generator")[k], one) for k, one in found.weights("chosen").items())
+    assert all(not one.any() for name, one in found.weights("factors").items() if name.startswith("up."))
+
+
 @pytest.mark.parametrize("what", ["all", "blocks", "spade"])
 def test_a_tuning_moves_the_weights_that_are_named(what: Any, tmp_path: Path) -> None:
     """All of them; or warping blocks, heads and background; or of the blocks SPADE alone."""
@@ -149,10 +182,11 @@ def test_a_tuning_ends_when_nothing_gets_better(base: Path, tmp_path: Path) -> N
     assert all(torch.equal(own[name], shared[name]) for name in own)
 
 
-def test_an_interrupted_tuning_gives_the_same_person(base: Path, tmp_path: Path) -> None:
-    """Weights, best weights, looks and moments, bit for bit."""
+@pytest.mark.parametrize("what", ["all", "low_rank"])
+def test_an_interrupted_tuning_gives_the_same_person(what: str, base: Path, tmp_path: Path) -> None:
+    """Weights, factors, best weights, looks and moments, bit for bit."""
     folder = write_folder(tmp_path / "person", p=8)
-    table = personal(folder, base)
+    table = personal(folder, base, adapted=what)
     table["run"]["save_every"] = 3
     table["run"]["keep"] = 9
     train(from_table(table), tmp_path / "whole")
