@@ -229,7 +229,7 @@ def _tell_log() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from engine.annotate import command as prepare
-    from engine.commands import bench, evaluate, sample
+    from engine.commands import bench, evaluate, sample, turntable
     from engine.commands import render as rendering
     from engine.sweep import command as sweep
     from export import commands as exporting
@@ -244,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add(commands, serve)
     rendering.add(commands, offline)
     for one in (
-        sample, prepare, training, exporting, evaluate, sweep, bench, bench_live, models, doctor,
+        sample, turntable, prepare, training, exporting, evaluate, sweep, bench, bench_live, models, doctor,
     ):  # fmt: skip
         one.add(commands)
     return parser

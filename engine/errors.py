@@ -6,6 +6,7 @@
     │   ├── TooLargeError     refused by its size, before decoding
     │   ├── TooSmallError     fewer pixels than a face needs
     │   ├── NoFaceError       decoded, but nobody is in it
+    │   ├── NoBodyError       decoded, but nobody's body, or too little of it
     │   ├── DifferentPeopleError  pictures given as one person's, by shape of several
     │   └── ConfigError       an option, a name or a value is wrong
     ├── ModelError            a model file is missing, damaged or not the pinned one
@@ -51,6 +52,10 @@ class TooSmallError(InputError):
 
 class NoFaceError(InputError):
     """The picture was read, and no face was found in it."""
+
+
+class NoBodyError(InputError):
+    """The picture was read, and no body was found in it, or too little of one to fit a mesh to."""
 
 
 class DifferentPeopleError(InputError):

@@ -8,13 +8,11 @@ itself; of several faces in it the most prominent drives.
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 from engine import expressions
 from engine.config import file_path, known
@@ -22,23 +20,28 @@ from engine.errors import ConfigError, InputError, NoFaceError
 from engine.features.doubts import doubts
 from engine.features.still import still_neutral
 from engine.generators import find_bundle
+from engine.imitation.faces import dressed
+from engine.imitation.wearing import Wear
 from engine.measuring import Tracker
 from engine.media import MediaReader, MediaWriter, open_media, open_writer
-from engine.media.picture import PICTURE_SUFFIXES
-from engine.media.unfinished import Unfinished
-from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.pipeline import Session
 from engine.plug import Generator
 from engine.puppet import Given, Loaded, Opening, load, mode_of, open_session, pictures_of
+from engine.render_files import check_apart, check_out, concluded
 from engine.source import find_faces
 from engine.tally import Tally, counted
-from engine.types import AU_NAMES, LAYOUT_PARTS, U8, Controls, Face, Frame, Mode
+from engine.types import AU_NAMES, LAYOUT_PARTS, U8, Controls, Face, Frame, FrameReport, Mode
 from engine.versions import versions
-
-_log = logging.getLogger("marotte.render")
 
 Progress = Callable[[int, int | None], None]
 """Called after each frame with the frames done and, where it is known, their number."""
+
+
+class Stepping(Protocol):
+    """What turns a driver's frame into one of the result, as engine.pipeline.Session does."""
+
+    def step(self, frame: Frame) -> tuple[Frame, FrameReport]: ...
+
 
 __all__ = ["Progress", "Tally", "check_heeded", "counted", "render", "write_frames"]
 
@@ -71,6 +74,7 @@ def render(
     backend: str = "auto",
     frame_graph: bool | None = None,
     faces: int = 1,
+    wear: Sequence[Wear] = (),
     report: Path | str | None = None,
     cache: Path | None = None,
     task: Path | None = None,
@@ -83,24 +87,25 @@ def render(
     The result lasts as long as the driver. A picture as driver gives one frame, as a picture where `out` is named as
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main face,
     and each further face of the driver one of the others; an edit edits so many faces of the driver. accept: names of
-    acceptances that were given. report: a JSON file for the tally. frame_graph, task: as frames and task of
-    engine.puppet.Opening. asked: see Asked. Interrupted (KeyboardInterrupt), what was rendered so far becomes a
-    playable file, the report is written, and the interruption goes on to the caller; before the first frame nothing is
-    written. Raises MarotteError before anything is written when an input, an option or a name cannot be used, and
-    leaves an older file of that name alone.
+    acceptances that were given. wear: parts that other persons give to a puppet. report: a JSON file for the tally.
+    frame_graph, task: as frames and task of engine.puppet.Opening. asked: see Asked. Interrupted (KeyboardInterrupt),
+    what was rendered so far becomes a playable file, the report is written, and the interruption goes on to the
+    caller; before the first frame nothing is written. Raises MarotteError before anything is written when an input, an
+    option or a name cannot be used, and leaves an older file of that name alone.
     """
     mode = mode_of(mode)
     find_bundle(bundle)
     controls = _controls(**asked)
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     opening = Opening(backend, faces, cache, task, frames=frame_graph)
-    _check_apart(_roles(source, mode) | {"driver": driver, "out": out, "report": report})
+    check_apart(_roles(source, mode) | {"driver": driver, "out": out, "report": report})
     tally = Tally()
     with ExitStack() as opened:
         media = opened.enter_context(open_media(driver))
-        opened.enter_context(_concluded(tally, out, report))
-        _check_out(out, media, tally)
+        opened.enter_context(concluded(tally, out, report))
+        check_out(out, media, tally)
         loaded = _load(source, opening, controls, opened, bundle=bundle, mode=mode, accept=accept)
+        loaded = dressed(loaded, wear, opening, accept)
         tally.about = _about(source, driver, out, bundle, controls, opening, loaded)
         _play(loaded, opening, media, controls, opened, tally, driver=driver, out=out, progress=progress)
     return tally
@@ -206,7 +211,7 @@ def _roles(source: Given, mode: Mode) -> dict[str, Path | str | U8 | None]:
 
 def write_frames(
     tally: Tally,
-    session: Session,
+    session: Stepping,
     frames: Iterable[Frame],
     writer: MediaWriter,
     total: int | None,
@@ -275,59 +280,6 @@ class _Doubting:
         return faces
 
 
-def _check_apart(paths: dict[str, Path | str | U8 | None]) -> None:
-    """No file that is read may be written to, and no two outputs may be one."""
-    files = {role: Path(path) for role, path in paths.items() if isinstance(path, (str, Path))}
-    read = [role for role in files if role not in ("out", "report")]
-    for role, other in (*(("out", one) for one in read), *(("report", one) for one in files)):
-        if role != other and role in files and other in files and _same(files[role], files[other]):
-            raise ConfigError(f"{role}: {files[role]} is also the {other}; expected another file name")
-
-
-def _check_out(out: Path, media: MediaReader, tally: Tally) -> None:
-    """Whether the result can be written, before a minute goes into making it."""
-    suffix, still = out.suffix.lower(), media.still
-    if not still and suffix in PICTURE_SUFFIXES:
-        raise ConfigError(f"{out.name}: the driver is a clip; expected an output such as {out.stem}.mp4")
-    if suffix not in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
-        expected = ", ".join((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) if still else VIDEO_SUFFIXES)
-        raise ConfigError(f"out: got {out.name!r}, expected a name that ends in {expected}")
-    if still and suffix not in PICTURE_SUFFIXES:
-        tally.notes.append(f"{media.name} is a picture: the result is one frame; name a .png for a picture")
-    Unfinished(out).discard()
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):  # one of them is not there yet
-        return one.absolute() == other.absolute()
-
-
-@contextmanager
-def _concluded(tally: Tally, out: Path, report: Path | None) -> Iterator[None]:
-    """Write the report when the render ends or is interrupted, but not when it failed."""
-    with ExitStack() as opened:
-        # Opened first: that it cannot be written is told before an hour of rendering, not after it.
-        file = None if report is None else opened.enter_context(Unfinished(report))
-        try:
-            yield
-        except KeyboardInterrupt:
-            if tally.frames:
-                tally.interrupted = True
-                _write(file, tally)
-                if file is not None:
-                    file.finish()
-                _log.warning("%s holds the %s done until then", out, counted(tally.frames))
-            raise
-        _write(file, tally)
-
-
-def _write(file: Unfinished | None, tally: Tally) -> None:
-    if file is not None:
-        file.write((json.dumps(tally.as_dict(), indent=2) + "\n").encode())
-
-
 def _about(
     source: Given,
     driver: Path | str,
@@ -340,7 +292,9 @@ def _about(
     given = [
         str(one) if isinstance(one, (str, Path)) else "a picture in memory" for one in pictures_of(source)
     ]
-    moved = {"source": given[0]} if len(given) == 1 else {"sources": given}
+    moved = (
+        {"sources": given} if len(given) > 1 else {"source": given[0] if given else "the bundle's own person"}
+    )
     about = {"mode": loaded.mode.value} | (
         moved if loaded.mode is Mode.PUPPET else {"donors": given, "remove": controls.remove}
     )

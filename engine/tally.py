@@ -12,8 +12,6 @@ import numpy as np
 from engine.media import MediaReader, MediaWriter
 from engine.types import FrameReport, Mode
 
-_NO_FACE = "no face"
-
 
 @dataclass(slots=True)
 class Span:
@@ -55,9 +53,17 @@ class Tally:
             self.seconds.setdefault(stage, array("d")).append(spent)
 
     def conclude(
-        self, media: MediaReader, writer: MediaWriter, faces: int, found: int, mode: Mode = Mode.PUPPET
+        self,
+        media: MediaReader,
+        writer: MediaWriter,
+        faces: int,
+        found: int,
+        mode: Mode = Mode.PUPPET,
+        what: str = "face",
     ) -> None:
-        """Put into notes what is not as a user would expect it. faces: asked for; found: in the source, of a puppet."""
+        """Put into notes what is not as a user would expect it. faces: asked for; found: in the source, of a puppet.
+        what: is looked for in the driver."""
+        nobody = f"no {what}"
         self.notes += writer.notes
         if mode is Mode.PUPPET:
             self._conclude_puppet(media, faces, found)
@@ -65,11 +71,11 @@ class Tally:
             self.notes.append(f"{media.name}: at most {self.most_faces} of {faces} faces were found at once")
         if media.dropped:
             self.notes.append(f"{media.name}: {counted(media.dropped)} left out, being damaged")
-        if self.frames and self.reasons[_NO_FACE] == self.frames:
+        if self.frames and self.reasons[nobody] == self.frames:
             shown = "the portrait stands still" if mode is Mode.PUPPET else "a plain card stands in its place"
-            self.notes.append(f"{media.name}: no face in any of {counted(self.frames)}: {shown}")
+            self.notes.append(f"{media.name}: {nobody} in any of {counted(self.frames)}: {shown}")
         for reason, count in self.reasons.items():
-            if reason != _NO_FACE:
+            if reason != nobody:
                 self.notes.append(f"{counted(count)} failed, where the fallback stands ({reason})")
 
     def _conclude_puppet(self, media: MediaReader, faces: int, found: int) -> None:

@@ -6,9 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.commands import add_accept, add_backend, progress_bar, sub_command
+
+if TYPE_CHECKING:
+    from engine.tally import Tally
 
 
 class Offline(Protocol):
@@ -26,6 +29,7 @@ def add(commands: Any, offline: Offline | None = None) -> None:
     if offline is not None:
         offline.add_options(parser)
     _add_files(parser)
+    add_body(parser)
     _add_controls(parser)
     add_accept(parser)
     _add_ways(parser)
@@ -51,6 +55,22 @@ def _add_files(parser: Any) -> None:
         default="puppet",
         metavar="M",
         help="puppet (default), or edit: the driver's own face, edited",
+    )
+
+
+def add_body(parser: Any) -> None:
+    """--body, --wear."""
+    parser.add_argument(
+        "--body",
+        metavar="FILE",
+        help="of a bundle for whole bodies: your own SMPL file, its official maps beside it, or synthetic",
+    )
+    parser.add_argument(
+        "--wear",
+        action="append",
+        default=[],
+        metavar="PARTS=PIC",
+        help="of a bundle with a mesh: parts that another person gives: hair=OTHER.jpg, torso,legs=OTHER.jpg",
     )
 
 
@@ -140,12 +160,16 @@ def _chosen(offline: Offline | None) -> Callable[[argparse.Namespace], int | Non
 
 
 def _render(options: argparse.Namespace) -> None:
-    from engine.render import counted, render
+    from engine.render import render
 
     source = _render_source(options)
     if options.swap_out is not None:
         _swap(options)
         return
+    if options.body is not None or _moves_bodies(options):
+        _imitate(options, source)
+        return
+    wear = _worn(options)
     with progress_bar("render") as progress:
         tally = render(
             source,
@@ -166,16 +190,74 @@ def _render(options: argparse.Namespace) -> None:
             backend=options.backend,
             frame_graph=options.frame_graph or None,
             faces=options.faces,
+            wear=wear,
             driver_pixels=options.driver_pixels,
             report=options.report,
             cache=options.cache,
             task=options.task,
             progress=progress,
         )
+    _tell(options, tally)
+
+
+def _tell(options: argparse.Namespace, tally: Tally) -> None:
+    from engine.tally import counted
+
     for note in tally.notes:
         print(f"marotte: {note}", file=sys.stderr)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in tally.outcomes.items())
     print(f"{options.out}: {counted(tally.frames)} ({counts})")
+
+
+_OF_FACES = (
+    "set_au", "expression", "direction", "set_layout", "driver_pixels", "frame_graph", "task", "output_size", "project",
+)  # fmt: skip
+"""Options that say nothing to a body."""
+
+
+def _moves_bodies(options: argparse.Namespace) -> bool:
+    from engine.imitation.opening import moves_bodies
+
+    return moves_bodies(options.bundle)
+
+
+def _worn(options: argparse.Namespace) -> Any:
+    from engine.errors import ConfigError
+    from engine.imitation.wearing import read_wear
+    from engine.puppet import mode_of
+    from engine.types import Mode
+
+    if options.wear and mode_of(options.mode) is Mode.EDIT:
+        raise ConfigError("wear: an edit has no parts of others; leave out --mode edit")
+    return read_wear(options.wear)
+
+
+def _imitate(options: argparse.Namespace, source: Any) -> None:
+    """The driver's body moves that of the source."""
+    from engine.errors import ConfigError
+    from engine.imitation.run import imitate
+    from engine.puppet import mode_of
+    from engine.types import Mode
+
+    asked = [name for name in _OF_FACES if getattr(options, name)]
+    if mode_of(options.mode) is Mode.EDIT or options.faces != 1 or asked:
+        told = ", ".join(f"--{name.replace('_', '-')}" for name in asked) or "--mode edit or --faces"
+        raise ConfigError(f"body: it moves one whole person and has no use for {told}; leave that out")
+    with progress_bar("render") as progress:
+        tally = imitate(
+            source,
+            options.driver,
+            options.out,
+            bundle=options.bundle,
+            body=options.body,
+            wear=_worn(options),
+            accept=options.accept,
+            backend=options.backend,
+            report=options.report,
+            cache=options.cache,
+            progress=progress,
+        )
+    _tell(options, tally)
 
 
 def _render_source(options: argparse.Namespace) -> Any:

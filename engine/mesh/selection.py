@@ -24,8 +24,14 @@ Numbers = NDArray[np.int64]
 TOGETHER: Final = {
     "upper": ("torso", "left_arm", "right_arm", "left_hand", "right_hand"),
     "lower": ("left_leg", "right_leg", "left_foot", "right_foot"),
+    "arms": ("left_arm", "right_arm"),
+    "hands": ("left_hand", "right_hand"),
+    "legs": ("left_leg", "right_leg"),
+    "feet": ("left_foot", "right_foot"),
+    "face": ("skin", "brows", "lips", "eyes", "mouth"),
 }
-"""Names that stand for several parts of a body; `body` is all but the head and what is on it, `all` is everything."""
+"""Names that stand for several parts of a body or a bust; `body` is all but the head and what is on it, `all` is
+everything."""
 _ON_THE_HEAD: Final = ("head", "facial")
 
 

@@ -55,11 +55,11 @@ class PersonGraphs:
         with self._lock:
             found = run_graph(self._background, {"image": known_background(view, self.box)[None]}, keep=True)
         shown = 127.5 * (found["background"][0].transpose(1, 2, 0) + 1.0)
-        return np.clip(shown, 0.0, 255.0).astype(np.float32)
+        return np.asarray(np.clip(shown, 0.0, 255.0), np.float32)
 
     def hidden(self, view: View) -> F32:
         """float32 (S, S): 1 where the picture shows the person and not what is behind them."""
-        return (1.0 - known_background(view, self.box)[3]).astype(np.float32)
+        return np.asarray(1.0 - known_background(view, self.box)[3], np.float32)
 
     def close(self) -> None:
         self._source.close()

@@ -12,7 +12,7 @@ from engine.features import gaze
 from engine.features.doubts import doubts
 from engine.features.shape import fit_shape
 from engine.generators.liquid_warping.given import Numbers, Person, PersonGraphs, given_by
-from engine.generators.liquid_warping.reach import reach_of
+from engine.generators.liquid_warping.reach import reach_of, span_of
 from engine.generators.motion.transfer import Limit
 from engine.geometry import head_pose
 from engine.mesh.cameras import on_screen
@@ -30,7 +30,8 @@ class PreparedPerson:
     """A puppet ready to move, in pixels of its crop. crop: picture to crop. shape, gaze: of the first picture's face.
     bust, torso, depth: its proxy, as engine.mesh.face.bust names them. limit: how far it turns. corners: per source,
     float32 (F, 3, 2). texture: float32 (3, U, U). constants: the ports that stay the same. background: float32
-    (S, S, 3), 0..255. hidden: float32 (S, S), 1 where the picture shows the person and not what is behind them."""
+    (S, S, 3), 0..255. hidden: float32 (S, S), 1 where the picture shows the person and not what is behind them.
+    span: degrees of yaw between which the pictures look."""
 
     source: Source
     mode: Mode
@@ -46,6 +47,7 @@ class PreparedPerson:
     constants: Ports
     background: F32
     hidden: F32
+    span: tuple[float, float]
     notes: tuple[str, ...] = ()
 
 
@@ -96,6 +98,7 @@ def prepare(source: Source, mode: Mode, graphs: PersonGraphs, worn: Sequence[Wor
         made.constants,
         graphs.behind(views[0]),
         graphs.hidden(views[0]),
+        span_of([one.shape.rotation for one in cuts]),
         _notes(cuts, source),
     )
 

@@ -15,8 +15,8 @@ BEYOND = (25.0, 45.0)
 
 def reach_of(rotations: Sequence[F64]) -> Limit:
     """What brings a wanted rotation, and the source's, to one that pictures with these rotations can show."""
-    yaws = [head_pose(rotation).yaw for rotation in rotations]
-    middle, half = 0.5 * (min(yaws) + max(yaws)), 0.5 * (max(yaws) - min(yaws))
+    low, high = span_of(rotations)
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
     sides = (half + BEYOND[0], half + BEYOND[1])
 
     def limit(wanted: F64, source: F64) -> F64:
@@ -30,3 +30,9 @@ def reach_of(rotations: Sequence[F64]) -> Limit:
         )
 
     return limit
+
+
+def span_of(rotations: Sequence[F64]) -> tuple[float, float]:
+    """Degrees of yaw between which pictures with these rotations look."""
+    yaws = [head_pose(rotation).yaw for rotation in rotations]
+    return min(yaws), max(yaws)
