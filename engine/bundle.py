@@ -32,6 +32,9 @@ FRAME: Final = "frame"
 FRAME_PICTURES: Final = ("frame", "hidden", "frame_out")
 """Their ports whose height and width are the frame's."""
 
+PERSON: Final = "person"
+"""The graph of a bundle that holds the pictures of the person that it was tuned to."""
+
 MANIFEST: Final = "manifest.json"
 SCHEMA: Final = Path(__file__).parent / "data" / "bundle_schema.json"
 MOST_MANIFEST: Final = 1 << 20

@@ -20,7 +20,7 @@ from engine.config import file_path, from_mapping, known
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
-from engine.generators import check_asked, open_generator, takes_several
+from engine.generators import check_asked, holds_person, open_generator, own_person, takes_several
 from engine.measuring import Measurers, Tracker
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
@@ -160,6 +160,18 @@ def _one_person(given: Sequence[Picture], opening: Opening, accept: frozenset[st
     return several.joined([find_sources(one, alone)[0] for one in given], accept=accept)
 
 
+def _own_person(bundle: str, opening: Opening, accept: frozenset[str]) -> Source:
+    """One source of the pictures that a bundle holds."""
+    own = own_person(bundle, backend=opening.backend, accept=accept)
+    alone = dataclasses.replace(opening, faces=1)
+    with closing(alone.detector()) as detector, closing(alone.segmenter()) as segmenter:
+        found = [
+            sources_from_picture(rgb, detector, segmenter, name=name)[0]
+            for rgb, name in zip(own.pictures, own.names)
+        ]
+    return several.joined(found, accept=accept | own.accept)
+
+
 def pictures_of(given: Given) -> tuple[Picture, ...]:
     """One, several or none as a tuple."""
     if given is None:
@@ -188,14 +200,18 @@ def load(
     mode: Mode = Mode.PUPPET,
     accept: Iterable[str] = (),
 ) -> Loaded:
-    """Find the faces of a source, or of donors, and open what moves or edits. accept: as in open_generator.
+    """Find the faces of a source, or of donors, and open what moves or edits. accept: as in open_generator. Without a
+    source a bundle that holds its person moves that.
 
     Raises MarotteError when any of it cannot be used.
     """
     opening = opening or Opening()
     accept, choice = frozenset(accept), backends.choose(opening.backend)
     check_asked(bundle, mode, donors=bool(pictures_of(source)))
-    sources = find_given(source, opening, mode, several=takes_several(bundle), accept=accept)
+    if source is None and mode is Mode.PUPPET and holds_person(bundle):
+        sources: tuple[Source, ...] = (_own_person(bundle, opening, accept),)
+    else:
+        sources = find_given(source, opening, mode, several=takes_several(bundle), accept=accept)
     generator, runner = open_generator(bundle, backend=opening.backend, accept=accept, frames=opening.frames)
     blend.warm_up()
     return Loaded(generator, runner, sources, choice, mode)

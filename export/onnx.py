@@ -42,7 +42,7 @@ def write_graph(plan: GraphPlan, *, half: bool = False) -> bytes:
     _check_module(plan, module)
     model = _traced(plan, module)
     try:
-        data = _tidied(plan, model, half)
+        data = _tidied(plan, model, half or plan.halved)
         onnx.checker.check_model(data, full_check=True)
     except (ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"graph {plan.name}: {_line(error)}") from error

@@ -25,7 +25,7 @@ class GraphPlan:
     donor, say), from those that are drawn; what it gives is compared in place of random numbers. reference: gives the
     expected values in the comparison, where `module` is an arrangement of it that costs less; None takes `module`.
     batched: the graph runs for every frame, and takes those of several sessions at once (docs/batching.md); the ports
-    still say the shapes of one.
+    still say the shapes of one. halved: constants that a float16 holds exactly are always stored as one.
     """
 
     name: str
@@ -35,6 +35,7 @@ class GraphPlan:
     derived: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     reference: nn.Module | None = None
     batched: bool = False
+    halved: bool = False
 
     def __post_init__(self) -> None:
         self.module.eval()

@@ -29,7 +29,7 @@ from engine.geometry import head_pose
 from engine.media import open_media, resize_within
 from engine.mesh.face.bust import Torso, fit_bust, placed, skin, torso_of
 from engine.source import MAX_SIDE, find_faces, sources_from_picture
-from engine.types import F32, F64, U8, Crop, Face, FaceShape
+from engine.types import F32, F64, U8, Crop, Face, FaceShape, Source
 
 MARGIN: Final = 0.15
 """By how much the head's box is larger than its landmarks, to each side, of their extent."""
@@ -97,16 +97,24 @@ def bust_frames(
 
 def _still(rgb: U8, name: str, stage: Stage, count: int) -> list[_Seen]:
     source = sources_from_picture(rgb, stage.detector, stage.segmenter, name=name)[0]
-    found = [_Seen(rgb, source.face, 0.0, source.person)]
-    if count:
-        moved = Moved(source, stage.generator, stage.runner)
-        base = label(rgb, source.face, "face", _LABELLED)
-        for offsets in drawn_expressions(name, count, base.aus):
-            try:
-                made = synthesise(moved, base, source.face, offsets, stage.detector, Gates(), "face", STATIC)
-            except Refused:
-                continue
-            found.append(_Seen(made.whole, made.face, 0.0, source.person))
+    drawn = expressions_of(source, stage, count, name)
+    return [_Seen(one, face, 0.0, source.person) for one, face in ((rgb, source.face), *drawn)]
+
+
+def expressions_of(source: Source, stage: Stage, count: int, seed: str = "") -> list[tuple[U8, Face]]:
+    """The whole picture and its face in `count` expressions that the default generator makes of a still, but for those
+    that did not become what was asked for. seed: what the expressions are drawn by, by default the source's key."""
+    if not count:
+        return []
+    found = []
+    moved = Moved(source, stage.generator, stage.runner)
+    base = label(source.rgb, source.face, "face", _LABELLED)
+    for offsets in drawn_expressions(seed or source.key, count, base.aus):
+        try:
+            made = synthesise(moved, base, source.face, offsets, stage.detector, Gates(), "face", STATIC)
+        except Refused:
+            continue
+        found.append((made.whole, made.face))
     return found
 
 

@@ -263,6 +263,7 @@ def _imitate(options: argparse.Namespace, source: Any) -> None:
 def _render_source(options: argparse.Namespace) -> Any:
     """What `render` is to be given as its source. Raises ConfigError where options do not go together."""
     from engine.errors import ConfigError
+    from engine.generators import holds_person
     from engine.puppet import mode_of
     from engine.types import Mode
 
@@ -272,8 +273,13 @@ def _render_source(options: argparse.Namespace) -> Any:
         return options.donor
     if options.donor or options.swap_out is not None:
         raise ConfigError("donor, swap-out: they belong to an edit; add --mode edit")
+    if not options.source and holds_person(options.bundle):
+        return None
     if not options.source:
-        raise ConfigError("source: got none, expected a portrait or clip; --mode edit does without")
+        raise ConfigError(
+            "source: got none, expected a portrait or clip; --mode edit does without, and so does a bundle that was "
+            "enrolled with its photos"
+        )
     return options.source[0] if len(options.source) == 1 else options.source
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import bundles
-from engine.bundle import Bundle, open_bundle, read_manifest
+from engine.bundle import PERSON, Bundle, open_bundle, read_manifest
 from engine.config import file_path, known
 from engine.errors import ConfigError
 from engine.generators.frame_opening import takes_frames, with_frames
 from engine.modes import check_mode, check_no_source
 from engine.plug import Generator, Runner
 from engine.types import Mode
+
+if TYPE_CHECKING:
+    from engine.generators.liquid_warping.own import OwnPerson
 
 MOST_THREADS = 4
 
@@ -93,6 +97,32 @@ def takes_several(bundle: str | Path) -> bool:
     that cannot be used."""
     folder = find_bundle(bundle)
     return folder is not None and read_manifest(folder).system in TAKE_SEVERAL
+
+
+def holds_person(bundle: str | Path) -> bool:
+    """Whether a bundle holds the pictures of the person that it was tuned to, by its manifest, so that its puppet needs
+    no source. Raises BundleError for one that cannot be used."""
+    folder = find_bundle(bundle)
+    if folder is None:
+        return False
+    manifest = read_manifest(folder)
+    return manifest.system in TAKE_SEVERAL and PERSON in manifest.graphs
+
+
+def own_person(
+    bundle: str | Path, *, backend: str = "auto", accept: frozenset[str] = frozenset()
+) -> OwnPerson:
+    """That person. Raises BundleError or BackendError."""
+    from engine.generators.liquid_warping.own import read_person
+
+    return read_person(open_bundle(_folder(bundle), accept), backend)
+
+
+def _folder(bundle: str | Path) -> Path:
+    folder = find_bundle(bundle)
+    if folder is None:
+        raise ConfigError(f"{bundle}: it holds no person; name a bundle of marotte enrol")
+    return folder
 
 
 def find_bundle(bundle: str | Path) -> Path | None:

@@ -25,7 +25,7 @@ from engine.evaluate.sheets import Columns, sheet
 from engine.media import read_picture, write_picture
 from engine.types import F64, U8, Crop, Frame
 from export.enrol.paper import Rendering, Scene, Stitch, check_strengths
-from export.enrol.tracking import Tell
+from export.enrol.progress import Tell
 from trainers.checkpoint import as_json, write_text
 from trainers.stit.directions import Direction
 from trainers.stit.generator import Generator

@@ -27,7 +27,7 @@ import torch
 from engine.errors import ConfigError
 from export.enrol.ablations import weights_digest
 from export.enrol.paper import Scene, check_strengths
-from export.enrol.tracking import Tell
+from export.enrol.progress import Tell
 from trainers.checkpoint import write_text
 from trainers.stit.clip import Clip
 from trainers.stit.directions import Direction, Offset, offset_of, synthesised

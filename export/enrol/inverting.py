@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from export.enrol.edits import check_frozen
-from export.enrol.tracking import Tell
+from export.enrol.progress import Tell
 from trainers.errors import CheckpointError
 from trainers.stit.e4e import Inversion, resized
 

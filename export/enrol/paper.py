@@ -29,7 +29,8 @@ from engine.fallback import Fallback, FallbackConfig
 from engine.media import open_media, open_writer
 from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.types import F64, U8, Crop, Frame
-from export.enrol.tracking import Alignment, Labels, Tell, Tracked, drawing, smooth_squares
+from export.enrol.progress import Tell
+from export.enrol.tracking import Alignment, Labels, Tracked, drawing, smooth_squares
 from trainers.stit.directions import Direction, Offset, offset_of, synthesised
 from trainers.stit.e4e import Inversion, resized
 from trainers.stit.generator import Generator

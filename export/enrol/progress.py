@@ -18,6 +18,8 @@ from typing import IO, Any
 
 STAGES = ("track", "align", "invert", "tune", "pack")
 """In their order; a rendering that was asked for comes last."""
+Tell = Callable[[str, int, int | None], None]
+"""Told of each step of a stage: which stage, how many are done, of how many (None where it is not known)."""
 END_S = 30.0
 """From the end of standard input, after which an enrolment that does not heed it ends at once."""
 _EVERY_S = 0.25
@@ -40,7 +42,7 @@ class Stream:
         self._told_s = -_EVERY_S
 
     def tell(self, stage: str, done: int, total: int | None) -> None:
-        """As export.enrol.tracking.Tell; most steps pass without a line."""
+        """See Tell; most steps pass without a line."""
         now, new = self._clock(), stage not in self._began
         start, first = self._began.setdefault(stage, (now, done))
         if not new and done != total and now - self._told_s < _EVERY_S:

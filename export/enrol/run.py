@@ -22,8 +22,9 @@ from export.enrol.edits import EditFiles, check_frozen, read_edits
 from export.enrol.inverting import invert
 from export.enrol.paper import Networks, Rendering, Scene, check_rendering
 from export.enrol.person import Person, keep, parser_of, person_plan
+from export.enrol.progress import Tell
 from export.enrol.scenes import device_of
-from export.enrol.tracking import Alignment, Tell, track, write_crops
+from export.enrol.tracking import Alignment, track, write_crops
 from export.pack import Label, pack
 from export.place import check_place
 from trainers import checkpoint

@@ -11,7 +11,8 @@ from engine.errors import ConfigError
 from export.checkpoints import load
 from export.enrol.paper import Networks, Scene
 from export.enrol.person import kept, parser_of
-from export.enrol.tracking import Alignment, Tell, track_again
+from export.enrol.progress import Tell
+from export.enrol.tracking import Alignment, track_again
 from trainers.stit.directions import Direction
 from trainers.stit.e4e import Inversion
 from trainers.stit.generator import Generator

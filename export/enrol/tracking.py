@@ -27,14 +27,13 @@ from engine.media import open_media, write_picture
 from engine.parsing.classes import Part
 from engine.parsing.draw import draw_parsing
 from engine.types import F32, F64, FACE_POINTS, U8, Frame
+from export.enrol.progress import Tell
 
 NOT_EDITED = (Part.BACKGROUND, Part.CLOTH, Part.HAT)
 _MASK_SIDE = 512
 _LANDMARKS = 68
 Labels = Callable[[U8], U8]
 """A crop uint8 (S, S, 3) to its foreground, uint8 (M, M) of 0 and 1."""
-Tell = Callable[[str, int, int | None], None]
-"""Told of each frame: what is being done, how many are done, of how many (None where it is not known)."""
 
 
 @dataclass(frozen=True, slots=True)

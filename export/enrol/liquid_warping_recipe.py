@@ -1,0 +1,163 @@
+"""By what a person is tuned: the recipe that follows from the weights it starts from, and what those have to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import ConfigError
+from export.checkpoints import Loaded, load
+from trainers import checkpoint
+from trainers.checkpoint import Checkpoint
+from trainers.config import Recipe, from_table
+from trainers.errors import CheckpointError
+from trainers.liquid_warping.generator import LiquidWarpingGenerator
+from trainers.liquid_warping.live import COUNTS
+from trainers.liquid_warping.recipe import PERSONALISING
+from trainers.systems import find_system
+
+SYSTEM: Final = "liquid_warping"
+STEPS: Final = 300
+_HELD: Final = 0.15
+"""Share of a clip's frames that is held back."""
+_CHECKPOINTED: Final = 384
+"""Side in pixels from which on less memory is worth computing twice."""
+_SHAPE: Final = ("block", "widths", "residual_blocks", "background_widths", "background_blocks")
+_OURS: Final = ("run.weights", "data.")
+_NEXT: Final = (
+    "train some by `marotte train configs/liquid_warping_small.toml --out runs/liquid_warping`, or import the official "
+    "file by `marotte import liquid_warping AttLWB-SPADE_id_G_2020-05-18.pth --out CHECKPOINT`"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """The weights that a tuning starts from. generator: its arguments. size: side of its pictures. erosion: the box of
+    the known background. recipe: what they were trained by, empty for imported ones."""
+
+    loaded: Loaded
+    generator: Mapping[str, Any]
+    size: int
+    erosion: int
+    recipe: Mapping[str, Any]
+
+    @property
+    def mesh(self) -> str:
+        """Which one they know."""
+        return str(self.loaded.data.get("mesh"))
+
+
+def base_of(weights: Path | None) -> Base:
+    """Raises ConfigError where none are named, and CheckpointError where they are none of this system's that can be
+    tuned to a person and run live."""
+    if weights is None:
+        raise ConfigError(f"weights: got none, expected --weights CHECKPOINT; {_NEXT}")
+    try:
+        loaded = load(weights)
+    except CheckpointError as error:
+        if weights.exists():
+            raise
+        raise CheckpointError(f"{weights}: is not there; {_NEXT}") from error
+    loaded.checkpoint.of_system(SYSTEM)
+    if "generator" not in loaded.arguments:
+        raise CheckpointError(f"{weights}: holds no generator; {_NEXT}")
+    if not loaded.network("generator", LiquidWarpingGenerator).has_background:
+        raise CheckpointError(f"{weights}: its generator has no background network; import AttLWB-SPADE")
+    erosion = loaded.facts.get("background_erosion", loaded.data.get("background_erosion"))
+    size, box = (
+        _pixels(weights, "size", loaded.data.get("size")),
+        _pixels(weights, "background_erosion", erosion),
+    )
+    return Base(loaded, loaded.arguments["generator"], size, box, loaded.checkpoint.recipe)
+
+
+def _pixels(weights: Path, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise CheckpointError(
+            f"{weights}: states the {name} {value!r}, expected pixels; train or import it again"
+        )
+    return value
+
+
+def count_of(pictures: int, most: int) -> int:
+    """How many sources a bundle is to have for so many pictures: the next of the counts that there are, because a
+    picture that is given twice costs nothing."""
+    return next(count for count in COUNTS if count >= min(pictures, most))
+
+
+def recipe_of(
+    base: Base,
+    *,
+    sources: int,
+    held: Sequence[int] = (),
+    shown: Sequence[int] = (),
+    folder: Path = Path(),
+    start: Path = Path(),
+    device: str = "auto",
+    changes: Sequence[str] = (),
+) -> Recipe:
+    """The tuning's. held, shown: frames of the folder that are held back, and that are sources; empty where they are
+    chosen by yaw. start: the checkpoint that it starts from. changes: `a.b=value`, over everything else.
+
+    Losses and optimiser are those of the base's own training, at half of its rate; of imported weights the official
+    ones. Raises ConfigError and RecipeError for a change that cannot be made.
+    """
+    for text in changes:
+        if text.strip().startswith(_OURS):
+            raise ConfigError(f"set {text}: the enrolment says that itself; leave it out")
+    optimiser = {name: base.recipe["optimiser"][name] for name in ("beta1", "beta2")} if base.recipe else {}
+    if base.recipe:
+        rates = base.recipe["optimiser"]
+        optimiser |= {"rate": rates["rate"] / 2, "critic_rate": rates["critic_rate"]}
+    critic = {
+        name: value
+        for name, value in base.recipe.get("critic", {}).items()
+        if name not in ("parts", "background")
+    }
+    table = {
+        "system": SYSTEM,
+        "run": {
+            "device": device,
+            "weights": str(start),
+            "save_every": 25,
+            "keep": 1,
+            "log_every": 10,
+            "sample_every": 0,
+            "validate_every": 0,
+            "tensorboard": False,
+        },
+        "data": {
+            "folder": str(folder),
+            "size": base.size,
+            "sources": sources,
+            "time_step": 1,
+            "background_erosion": base.erosion,
+            "held": 0.0 if shown else _HELD,
+            "held_frames": list(held),
+            "source_frames": list(shown),
+        },
+        "generator": {**base.generator, "temporal": False, "checkpointed": base.size >= _CHECKPOINTED},
+        "critic": {**critic, "parts": [], "background": False},
+        "losses": dict(base.recipe.get("losses", {})),
+        "personalising": {"check_every": 10, "patience": 6},
+        "optimiser": optimiser,
+        "stages": [{"name": PERSONALISING, "steps": STEPS, "batch": 1}],
+    }
+    return from_table(table, changes)
+
+
+def check_recipe(base: Base, device: str, changes: Sequence[str]) -> None:
+    """Raises what a tuning by these would raise at its start, such as for a file of weights that is not there."""
+    recipe = recipe_of(base, sources=1, device=device, changes=changes)
+    find_system(recipe.system)(recipe.options)
+
+
+def write_start(base: Base, recipe: Recipe, folder: Path) -> None:
+    """The checkpoint that a tuning starts from: the generator as it would be exported, which is its moving average
+    where one is kept."""
+    weights = base.loaded.network("generator", LiquidWarpingGenerator).state_dict()
+    arguments = {name: getattr(recipe.options.generator, name) for name in _SHAPE}
+    about = Checkpoint(SYSTEM, {"generator": checkpoint.as_json(arguments)}, data=base.loaded.data)
+    checkpoint.write(folder, about, {"generator": weights})
