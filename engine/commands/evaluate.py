@@ -12,7 +12,9 @@ from engine.commands import add_accept, add_backend, progress_bar, sub_command
 def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = sub_command(commands, "evaluate", _evaluate, "measure the generator on clips and portraits")
-    parser.add_argument("--drivers", type=Path, metavar="DIR", help="folder of clips")
+    parser.add_argument(
+        "--drivers", type=Path, metavar="DIR", help="folder of clips (of --turned: or one clip)"
+    )
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="folder of pictures")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
     parser.add_argument(
@@ -38,6 +40,21 @@ def add(commands: Any) -> None:
         metavar="NAME=X",
         help="of --border: strength of an edit that the bundle offers; may be repeated",
     )
+    parser.add_argument(
+        "--turned",
+        type=float,
+        nargs="?",
+        const=15.0,
+        metavar="DEGREES",
+        help="compare a bundle with the default generator on held-back frames of each driver, turned further than "
+        "this (15); without portraits",
+    )
+    parser.add_argument(
+        "--sources",
+        type=int,
+        metavar="N",
+        help="of --turned: pictures of a person, at most (as the bundle takes)",
+    )
     add_accept(parser)
     add_backend(parser)
 
@@ -53,10 +70,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     }
     if not options.border and options.direction:
         raise ConfigError("direction: it belongs to a border; add --border")
-    if options.portraits is None and not options.border:
-        raise ConfigError("portraits: expected a folder of pictures; --border does without")
+    if options.turned is None and options.sources is not None:
+        raise ConfigError("sources: they belong to turned heads; add --turned")
+    if options.portraits is None and not options.border and options.turned is None:
+        raise ConfigError("portraits: expected a folder of pictures; --border and --turned do without")
     with progress_bar("evaluate") as progress:
-        if options.border:
+        if options.turned is not None:
+            _turned(options, shared, progress)
+        elif options.border:
             _borders(options, shared, progress)
         elif options.requests:
             if options.pairs is not None:
@@ -89,6 +110,25 @@ def _evaluate(options: argparse.Namespace) -> None:
                 **shared,
             )
     print(f"{options.out / 'metrics.json'} and {options.out / 'report.html'} are written")
+
+
+def _turned(options: argparse.Namespace, shared: dict[str, Any], progress: Any) -> None:
+    from engine.errors import ConfigError
+    from engine.evaluate.turned_run import evaluate_turned
+
+    for name in ("portraits", "pairs", "mode", "attributes"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{name}: turned heads have none; leave out --{name} or --turned")
+    if options.requests or options.border or options.drivers is None:
+        raise ConfigError("turned: expected --drivers CLIP or DIR, and neither --requests nor --border")
+    evaluate_turned(
+        options.drivers,
+        options.out,
+        beyond=options.turned,
+        count=options.sources,
+        progress=progress,
+        **shared,
+    )
 
 
 def _borders(options: argparse.Namespace, shared: dict[str, Any], progress: Any) -> None:
