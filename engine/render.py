@@ -156,15 +156,21 @@ def _play(
 
 
 def check_heeded(generator: Generator, controls: Controls) -> None:
-    """Raise ConfigError for a control that was set and that the generator would ignore."""
+    """Raise ConfigError for a control that was set and that the generator would ignore or cut short."""
     for one in fields(Controls):
         if getattr(controls, one.name) != getattr(Controls(), one.name) and one.name not in generator.heeds:
             known_ones = ", ".join(sorted(generator.heeds)) or "none"
             raise ConfigError(
                 f"{generator.name}: it has no {one.name}, expected controls among: {known_ones}"
             )
-    for name in controls.directions:
-        known(name, [offered for offered, *_ in getattr(generator, "directions", ())], "direction")
+    reaches = {name: (low, high) for name, low, high in getattr(generator, "directions", ())}
+    for name, strength in controls.directions.items():
+        low, high = reaches[known(name, reaches, "direction")]
+        if not low <= strength <= high:
+            raise ConfigError(
+                f"direction {name}: got {strength:g}, expected {low:g} .. {high:g}, the reach that "
+                f"{generator.name} has"
+            )
 
 
 def _check_donor(loaded: Loaded, controls: Controls) -> None:

@@ -110,9 +110,8 @@ def _add_controls(parser: Any) -> None:
     )
     parser.add_argument(
         "--take",
-        default="layout",
         metavar="WHAT",
-        help="of its donors: layout (default; of the first), style (of the last) or both",
+        help="what is taken of its donors: layout (default; of the first), style (of the last) or both",
     )
     parser.add_argument(
         "--project", action="store_true", help="its layouts pass through the bundle's model of layouts"
@@ -163,6 +162,7 @@ def _render(options: argparse.Namespace) -> None:
     from engine.render import render
 
     source = _render_source(options)
+    layout_taken, style_taken = _taken(options.take, options.donor)
     if options.swap_out is not None:
         _swap(options)
         return
@@ -184,8 +184,8 @@ def _render(options: argparse.Namespace) -> None:
             directions=_numbers(options.direction, "direction", "a name and a strength: smile=2"),
             output_size=options.output_size,
             layout=_numbers(options.set_layout, "set-layout", "a part and a number: hair=0.5", str.lower),
-            donor_layout=_taken(options.take)[0],
-            donor_style=_taken(options.take)[1],
+            donor_layout=layout_taken,
+            donor_style=style_taken,
             project=options.project,
             backend=options.backend,
             frame_graph=options.frame_graph or None,
@@ -302,12 +302,15 @@ def _numbers(
     return numbers
 
 
-def _taken(what: str) -> tuple[bool, bool]:
-    """Whether an edit takes its donors' layout, and their style. Raises ConfigError for another word."""
+def _taken(what: str | None, donors: Sequence[str]) -> tuple[bool, bool]:
+    """Whether an edit takes its donors' layout, and their style. Raises ConfigError for another word, or no donors."""
     from engine.config import known
+    from engine.errors import ConfigError
 
-    known(what, ("layout", "style", "both"), "take")
-    return what != "style", what != "layout"
+    known(what or "layout", ("layout", "style", "both"), "take")
+    if what and not donors:
+        raise ConfigError(f"take: got {what} of no donor; name a picture with --donor")
+    return what != "style", what in ("style", "both")
 
 
 def _swap(options: argparse.Namespace) -> None:

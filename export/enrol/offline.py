@@ -23,6 +23,10 @@ _APART = (
     "swap_out",
     "driver_pixels",
     "set_layout",
+    "take",
+    "project",
+    "output_size",
+    "frame_graph",
     "task",
 )
 """Options of a rendering that have no meaning here."""
@@ -99,6 +103,7 @@ def _render(options: argparse.Namespace) -> int:
     from engine.bundles import find
     from export.enrol.command import teller
     from export.enrol.paper import Rendering, check_rendering
+    from export.enrol.person import KEPT
     from export.enrol.scenes import kept_scene
 
     bundle = find(options.bundle)
@@ -114,6 +119,11 @@ def _render(options: argparse.Namespace) -> int:
         stitching=options.stitch,
         options=stitching_of(options),
     )
+    if not (folder / KEPT).is_file():
+        raise ConfigError(
+            f"paper: {folder} holds no enrolment, whose weights are tuned here; name the folder that marotte enrol "
+            "left beside its bundle, or leave --paper out: any bundle plays as it does live"
+        )
     clip, tell = Path(options.driver), teller()
     scene = kept_scene(
         clip,

@@ -190,6 +190,7 @@ def test_the_command_edits(bundles: dict[str, str], face: Path, donor: Path, tmp
         (["--mode", "edit", "--set-layout", "hair=2"], "layout hair: expected a number in -1 .. 1"),
         (["--mode", "edit", "--set-layout", "hair"], "set-layout: got 'hair', expected a part and a number"),
         (["--mode", "edit", "--take", "stlye"], "did you mean 'style'"),
+        (["--mode", "edit", "--take", "both"], "take: got both of no donor"),
         (["--mode", "edit", "--swap-out", "o.png"], "expected one --donor"),
         (["--mode", "edit"], "mesh_flow: got mode 'edit', expected one of puppet"),
         (["--mode", "edit", "--bundle", ""], "bundle: got an empty name"),

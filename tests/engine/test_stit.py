@@ -354,7 +354,7 @@ def test_a_bundle_that_does_not_fit_is_refused(tmp_path: Path, changes: Any, sai
 
 
 def test_what_can_be_asked_for_is_told(opened: Opened, tmp_path: Path) -> None:
-    """Edits with their reach, and sizes; what a bundle does not have is refused off-line, the nearest name named."""
+    """Edits with their reach, and sizes; what a bundle does not have, or does not reach, is refused off-line."""
     generator, _ = opened
     told = offer(str(write_stit(tmp_path / "person")), generator, edit=True)
     assert told.directions == (("warm", -2.0, 4.0), ("blue", -1.0, 1.0))
@@ -363,6 +363,8 @@ def test_what_can_be_asked_for_is_told(opened: Opened, tmp_path: Path) -> None:
     check_heeded(generator, Controls(directions={"warm": 1.0}, output_size=32))
     with pytest.raises(ConfigError, match="did you mean 'warm'"):
         check_heeded(generator, Controls(directions={"warmm": 1.0}))
+    with pytest.raises(ConfigError, match=r"direction warm: got 4.5, expected -2 \.\. 4"):
+        check_heeded(generator, Controls(directions={"warm": 4.5}))
     with pytest.raises(ConfigError, match="it has no remove"):
         check_heeded(generator, Controls(remove=True))
 

@@ -268,7 +268,8 @@ def test_a_fitted_direction_moves_its_signal_by_one_standard_deviation() -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--paper", "nowhere"], "person.npz"),
+        (["--paper", "nowhere"], "nowhere holds no enrolment"),
+        (["--paper", "--output-size", "256"], "output-size: not with --paper"),
         (["--paper", "--source", "p.png"], "source: not with --paper"),
         (["--paper", "nowhere", "--direction", "smile"], "expected a name and a strength"),
     ],
