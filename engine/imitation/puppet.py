@@ -66,6 +66,17 @@ class BodyPuppet:
         return float((self._raster.index >= 0).mean())
 
 
+def upright(rotations: F32) -> F32:
+    """A pose (24, 3, 3) whose pelvis stands upright and looks to where it looked, as the published views have it: how
+    far somebody leans towards a camera is a guess, and shows from the side."""
+    across = rotations[0][:, 0] * np.array([1.0, 0.0, 1.0], np.float32)
+    across /= max(float(np.linalg.norm(across)), 1e-6)
+    down = np.array([0.0, -1.0, 0.0], np.float32)
+    found = rotations.copy()
+    found[0] = np.stack([across, down, np.cross(across, down)], axis=1)
+    return found
+
+
 def around(rotations: F32, turn: float) -> F32:
     """A pose (24, 3, 3) whose root is turned by `turn` degrees about the picture's vertical: 90 shows the left side of
     somebody who looked ahead."""

@@ -25,7 +25,7 @@ from engine.generators.liquid_warping.reach import BEYOND
 from engine.geometry import head_pose, pose_rotation
 from engine.imitation.faces import dressed
 from engine.imitation.opening import check_body, moves_bodies, open_body
-from engine.imitation.puppet import around
+from engine.imitation.puppet import around, upright
 from engine.imitation.wearing import Wear
 from engine.media import open_writer
 from engine.media.picture import PICTURE_SUFFIXES, write_picture
@@ -143,7 +143,7 @@ def _body(
     given = pictures_of(source)
     ready = open_body(given, opening, opened, bundle=bundle, body=body, wear=wear, accept=accept)
     one = ready.prepared
-    rotations = one.picture.fit.rotations
+    rotations = upright(one.picture.fit.rotations)
     if pose == "t":
         rotations = np.repeat(np.eye(3, dtype=np.float32)[None], len(rotations), axis=0)
         rotations[0] = UPRIGHT

@@ -18,9 +18,11 @@ from engine.geometry import head_pose
 from engine.imitation import faces, turntable
 from engine.imitation.faces import dressed
 from engine.imitation.mesh import SYNTHETIC
+from engine.imitation.puppet import upright
 from engine.imitation.wearing import read_wear
 from engine.media import open_media
 from engine.media.picture import read_picture, write_picture
+from engine.mesh import rotations as forms
 from engine.mesh.face.bust import PIVOT
 from engine.mesh.face.topology import layout
 from engine.mesh.flow import ABSENT
@@ -87,6 +89,19 @@ def test_a_body_is_seen_all_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     arm = np.s_[46:52, 130:150]  # at shoulder height, where only a stretched arm reaches
     ahead, aside = np.abs(frames[0][arm] - frames[1][arm]), np.abs(frames[1][arm] - frames[3][arm])
     assert ahead.mean() > 20 > aside.mean()
+
+
+def test_a_body_that_leans_is_stood_upright_where_it_looks() -> None:
+    """20 degrees of lean and of yaw: the lean goes, the yaw and all other joints stay."""
+    pose = standing().astype(np.float32)
+    lean, yaw = (
+        forms.from_vectors(np.radians(np.array(turn, np.float32))) for turn in ((20.0, 0, 0), (0, 20.0, 0))
+    )
+    leaning = pose.copy()
+    leaning[0] = yaw @ lean @ pose[0]
+    found = upright(leaning)
+    np.testing.assert_allclose(found[0], yaw @ pose[0], atol=1e-5)
+    np.testing.assert_array_equal(found[1:], pose[1:])
 
 
 @pytest.mark.parametrize(
