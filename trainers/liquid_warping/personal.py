@@ -64,8 +64,8 @@ class Looks:
 
 
 class Tuning:
-    """The looks of one person's training. chosen: the network that holds the best weights so far. factors: what moves in
-    place of the generator's weights, which then stay the shared ones up to the end."""
+    """The looks of one person's training. chosen: the network that holds the best weights so far. factors: what moves
+    in place of the generator's weights, which then stay the shared ones up to the end."""
 
     def __init__(
         self,

@@ -141,8 +141,9 @@ class Losses:
 
 @dataclass(frozen=True)
 class Personalising:
-    """adapted: which weights. rank: of low_rank's factors. check_every: steps between two looks at the held-back views. patience: looks without a
-    better one after which the stage ends; 0 never. The weights of the best look are kept."""
+    """adapted: which weights. rank: of low_rank's factors. check_every: steps between two looks at the held-back views.
+    patience: looks without a better one after which the stage ends; 0 never. The weights of the best look are kept.
+    """
 
     adapted: Adapted = "all"
     rank: int = 8
