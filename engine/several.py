@@ -118,7 +118,7 @@ def check_one_person(
     for k, apart in differing(shapes).items():
         raise DifferentPeopleError(
             f"{names[k]}: its face differs from that of {names[0]} by {10 * apart:.2f} mm of shape, expected at most "
-            f"{10 * MOST_APART_CM:.2f} for one person; take other pictures, or give --accept {ACCEPTANCE}"
+            f"{10 * MOST_APART_CM:.2f} for one person; take others, or accept it by name (--accept {ACCEPTANCE})"
         )
 
 

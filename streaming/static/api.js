@@ -155,23 +155,26 @@ export async function readLabels(file) {
   return JSON.parse(await ask(path, { method: "POST", headers, body: file })).labels;
 }
 
+/** @param {string} source @param {number} number of one of the pictures that it was made of */
+export const pictureOf = (source, number) => `/api/sources/${encodeURIComponent(source)}/pictures/${number}.jpg`;
+
 /**
- * Sends a picture. XMLHttpRequest, because fetch does not tell how far an upload is.
+ * Sends a picture, or several of one person. XMLHttpRequest, because fetch does not tell how far an upload is.
  *
- * @param {Blob} file
- * @param {string} name
- * @param {string} statement one line: who allows the use of this picture
+ * @param {File[]} files
+ * @param {string} statement one line: who allows the use of them
  * @param {(share: number) => void} sent 0 .. 1
  * @param {AbortSignal} signal
- * @param {Blob | null} labels its layout, as a label picture
+ * @param {{labels: Blob | null, accept: string[]}} more labels: a picture's layout, as a label picture. accept: names of acceptances
  * @returns {Promise<SourceInfo>}
  */
-export function uploadSource(file, name, statement, sent, signal, labels = null) {
+export function uploadSource(files, statement, sent, signal, { labels, accept }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    const counted = labels ? { labels: String(labels.size) } : undefined;
-    request.open("POST", `/api/sources?${new URLSearchParams({ name, statement, ...counted })}`);
-    request.setRequestHeader("Content-Type", "application/octet-stream");
+    const asked = new URLSearchParams({ statement, ...(labels && { labels: String(labels.size) }) });
+    for (const name of accept) asked.append("accept", name);
+    if (files.length === 1) asked.set("name", files[0].name);
+    request.open("POST", `/api/sources?${asked}`);
     request.upload.onprogress = (event) => sent(event.total ? event.loaded / event.total : 0);
     request.onload = () => {
       if (request.status !== 201) reject(refusal(request.status, request.responseText));
@@ -180,6 +183,18 @@ export function uploadSource(file, name, statement, sent, signal, labels = null)
     request.onerror = () => reject(refusal(0, ""));
     request.onabort = () => reject(new DOMException("The upload was stopped.", "AbortError"));
     signal.addEventListener("abort", () => request.abort(), { once: true });
-    request.send(labels ? new Blob([file, labels]) : file);
+    if (files.length === 1) request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.send(bodyOf(files, labels));
   });
+}
+
+/**
+ * @param {File[]} files
+ * @param {Blob | null} labels
+ */
+function bodyOf(files, labels) {
+  if (files.length === 1) return labels ? new Blob([files[0], labels]) : files[0];
+  const form = new FormData();
+  for (const file of files) form.append("photo", file, file.name);
+  return form;
 }

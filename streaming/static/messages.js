@@ -1,7 +1,9 @@
 /**
  * The shapes of what passes between this page and its server (docs/live.md), as types alone.
  *
- * @typedef {{id: string, name: string, size: [number, number], faces: number, notes?: string[]}} SourceInfo
+ * @typedef {{name: string, place: number | null, why: string}} PictureInfo place: 0 moves, null is not used
+ *
+ * @typedef {{id: string, name: string, size: [number, number], faces: number, notes?: string[], pictures?: PictureInfo[]}} SourceInfo
  *
  * @typedef {"puppet" | "edit"} Mode
  *
@@ -14,6 +16,7 @@
  * @property {{name: string, low: number, high: number}[]} [directions] what else moves it, and how far
  * @property {number[]} [outputs] sides of what it synthesises, the finest first
  * @property {string[]} [heeds] controls that change something, where the server tells
+ * @property {number} [pictures] how many pictures of one person it uses at most
  * @property {Partial<Record<Mode, {takes_source: boolean, removes: boolean}>>} modes
  *
  * @typedef {object} Info
@@ -31,7 +34,7 @@
  * @property {boolean} [pass_through]
  * @property {boolean} [driver_pixels]
  * @property {RTCIceServer[]} [ice_servers]
- * @property {{upload_bytes?: number, statement?: number, sessions?: number, donors?: number}} [limits]
+ * @property {{upload_bytes?: number, pictures?: number, pictures_bytes?: number, statement?: number, sessions?: number, donors?: number}} [limits]
  * @property {string} [worker]
  *
  * @typedef {{session: string, sdp: string, type: RTCSdpType}} Answer

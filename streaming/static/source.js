@@ -1,13 +1,13 @@
-import { Refusal, hasSource, readInfo, stillOf, uploadSource } from "./api.js";
-import { button, input, make, need, part, say } from "./elements.js";
+import { Refusal, hasSource, readInfo, stillOf } from "./api.js";
+import { Attest } from "./attest.js";
+import { input, make, part } from "./elements.js";
 import { locked } from "./locked.js";
 import { recall, remember } from "./memory.js";
 import { notice } from "./notices.js";
 
 /** @import {Info, SourceInfo} from "./messages.js" */
 
-const SUGGESTIONS = ["It is me", "The person shown agreed", "A drawing, nobody real"];
-const PREVIEW_PX = 240;
+const MOST_PICTURES = 8;
 
 /** The portraits: those that the server holds, and the way for a new one. */
 export class Sources {
@@ -15,16 +15,11 @@ export class Sources {
   current;
   /** @type {Map<string, SourceInfo>} */
   #known = new Map();
-  /** @type {File | null} */
-  #file = null;
-  /** @type {AbortController | null} */
-  #upload = null;
-  #asDonor = false;
-  #dialog = need("attest", HTMLDialogElement);
-  #statement = input("statement");
-  #error = part("attest-error");
-  #progress = need("attest-progress", HTMLProgressElement);
+  /** Ids by the files that were sent together. @type {Map<string, string>} */
+  #sets = new Map();
+  #attest;
   #most;
+  #mostPictures;
 
   /**
    * @param {Info} info
@@ -40,7 +35,11 @@ export class Sources {
     this.told = told;
     this.#most = info.limits?.upload_bytes ?? Infinity;
     for (const source of [info.source, ...(info.sources ?? [])]) this.#known.set(source.id, source);
-    this.#statement.maxLength = info.limits?.statement ?? 300;
+    this.#mostPictures = info.limits?.pictures ?? MOST_PICTURES;
+    this.#attest = new Attest(info, {
+      accepted: (source, files, donor) => void this.#accepted(source, files, donor),
+      refused: (error) => this.told.refused(error),
+    });
     this.#listen();
     this.#list();
   }
@@ -114,31 +113,14 @@ export class Sources {
     for (const choose of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-choose]"))) {
       choose.addEventListener("click", () => {
         donor = choose.dataset.choose === "donor";
+        file.multiple = !donor;
         file.click();
       });
     }
     file.onchange = () => {
-      if (file.files?.length) void this.#take(file.files[0], donor);
+      if (file.files?.length) void this.#take([...file.files], donor);
       file.value = "";
     };
-    need("attest-form", HTMLFormElement).onsubmit = (event) => {
-      event.preventDefault();
-      void this.#send();
-    };
-    button("attest-cancel").onclick = () => this.#dialog.close();
-    this.#dialog.onclose = () => {
-      this.#upload?.abort();
-      this.#file = null;
-    };
-    for (const text of SUGGESTIONS) {
-      const offer = make("button", "small", text);
-      offer.type = "button";
-      offer.onclick = () => {
-        this.#statement.value = text;
-        this.#statement.focus();
-      };
-      part("suggestions").append(offer);
-    }
     this.#listenToDrops();
   }
 
@@ -158,99 +140,59 @@ export class Sources {
       if (!carriesFile(event)) return;
       event.preventDefault();
       dragging(0);
-      const file = event.dataTransfer?.files[0];
-      if (file) void this.#take(file, this.told.wantsDonor());
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (files.length) void this.#take(files, this.told.wantsDonor());
     });
   }
 
   /**
    * Asks who allows its use; a portrait that was accepted before is shown without asking again.
    *
-   * @param {File} file
+   * @param {File[]} files
    * @param {boolean} donor whether it is to be a donor and not the portrait
    */
-  async #take(file, donor) {
+  async #take(files, donor) {
     if (locked()) return;
-    this.#upload?.abort();
-    this.#asDonor = donor;
-    const known = file.size <= this.#most ? this.#known.get(await idOf(file)) : undefined;
-    const labels = this.told.takesLabels();
-    if (known && !labels) {
-      this.#use(known);
-      return;
+    this.#attest.stop();
+    const taken = files.slice(0, donor ? 1 : this.#mostPictures);
+    if (taken.length < files.length) {
+      notice(donor ? `One donor at a time: “${taken[0].name}” is taken.` : `The first ${taken.length} photos are taken: no more make one person.`, "bad");
     }
-    this.#file = file;
-    part("attest-labels-field").hidden = !labels;
-    input("attest-labels").value = "";
-    say(part("attest-title"), donor ? "Use this donor" : "Use this portrait");
-    say(part("attest-name"), file.name);
-    this.#statement.value = "";
-    this.#complain("");
-    this.#busy(false);
-    if (!this.#dialog.open) this.#dialog.showModal();
-    this.#statement.focus();
-    if (file.size > this.#most) {
-      this.#complain(`This file has ${megabytes(file.size)}; the server takes ${megabytes(this.#most)} at most.`);
-    }
-    await preview(file, need("attest-preview", HTMLCanvasElement));
+    const known = this.#known.get(await this.#idOf(taken));
+    const labels = taken.length === 1 && this.told.takesLabels();
+    if (known && !labels) this.#use(known, donor);
+    else await this.#attest.ask(taken, { donor, labels });
   }
 
-  async #send() {
-    const file = this.#file;
-    if (!file || this.#upload) return;
-    const statement = this.#statement.value.trim();
-    if (!statement) {
-      this.#complain("One line is needed: who allows the use of this picture?");
-      this.#statement.focus();
-      return;
-    }
-    this.#complain("");
-    this.#busy(true);
-    const upload = new AbortController();
-    this.#upload = upload;
-    const sent = (/** @type {number} */ share) => {
-      this.#progress.value = share;
-      if (share >= 1) say(button("attest-send"), "Looking for the face…");
-    };
-    try {
-      const labels = input("attest-labels").files?.[0] ?? null;
-      const source = await uploadSource(file, file.name, statement, sent, upload.signal, labels);
-      this.#known.set(source.id, source);
-      this.#use(source);
-      for (const note of source.notes ?? []) notice(note);
-      this.#upload = null;
-      this.#dialog.close();
-      void this.refresh(); // it may have pushed out another one
-    } catch (error) {
-      if (error instanceof Refusal) {
-        this.#complain(error.message);
-        this.told.refused(error);
-      }
-      else if (!upload.signal.aborted) throw error;
-    } finally {
-      if (this.#upload === upload) this.#upload = null;
-      this.#busy(false);
-    }
+  /**
+   * The id that the server has given to these files, as far as this page knows it.
+   *
+   * @param {File[]} files
+   */
+  async #idOf(files) {
+    if (files.some((file) => file.size > this.#most)) return "";
+    const sums = await Promise.all(files.map(sumOf));
+    return sums.length === 1 ? sums[0] : (this.#sets.get(setOf(sums)) ?? "");
   }
 
-  /** @param {boolean} on */
-  #busy(on) {
-    button("attest-send").disabled = on;
-    say(button("attest-send"), on ? "Uploading…" : this.#asDonor ? "Use this donor" : "Use this portrait");
-    this.#statement.disabled = on;
-    this.#progress.hidden = !on;
-    this.#progress.value = 0;
+  /**
+   * @param {SourceInfo} source
+   * @param {File[]} files that it was made of
+   * @param {boolean} donor
+   */
+  async #accepted(source, files, donor) {
+    this.#known.set(source.id, source);
+    this.#use(source, donor);
+    void this.refresh(); // it may have pushed out another one
+    if (files.length > 1) this.#sets.set(setOf(await Promise.all(files.map(sumOf))), source.id);
   }
 
-  /** @param {string} text what is wrong; empty takes it back */
-  #complain(text) {
-    this.#error.hidden = !text;
-    this.#error.textContent = text && `${text}${this.#file && text.endsWith(".") ? " " : " · "}Your present portrait goes on.`;
-  }
-
-  /** @param {SourceInfo} source */
-  #use(source) {
-    if (!this.#asDonor) {
+  /**
+   * @param {SourceInfo} source
+   * @param {boolean} donor
+   */
+  #use(source, donor) {
+    if (!donor) {
       this.#choose(source);
       return;
     }
@@ -289,6 +231,8 @@ export class Sources {
         picture.alt = source.name;
         picture.onerror = () => void this.#lookFor(source);
         tile.append(picture);
+        const used = (source.pictures ?? []).filter(({ place }) => place !== null).length;
+        if (used > 1) tile.append(make("b", "", String(used)));
         return tile;
       }),
     );
@@ -307,11 +251,11 @@ function isSource(source) {
 }
 
 /**
- * The id that the server gives to these bytes. Empty where the browser has no SHA-256 (an insecure address).
+ * SHA-256 of a file, the id that the server gives to it alone. Empty where the browser has none (an insecure address).
  *
  * @param {Blob} file
  */
-async function idOf(file) {
+async function sumOf(file) {
   if (!window.crypto?.subtle) return "";
   try {
     const sum = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
@@ -322,26 +266,5 @@ async function idOf(file) {
   }
 }
 
-/**
- * @param {Blob} file
- * @param {HTMLCanvasElement} canvas
- */
-async function preview(file, canvas) {
-  canvas.hidden = true;
-  /** @type {ImageBitmap} */
-  let picture;
-  try {
-    picture = await createImageBitmap(file);
-  } catch {
-    return; // no picture that this browser reads: the server says what it thinks of it
-  }
-  const side = Math.min(picture.width, picture.height);
-  canvas.width = canvas.height = PREVIEW_PX;
-  const [left, top] = [(picture.width - side) / 2, (picture.height - side) / 3];
-  canvas.getContext("2d")?.drawImage(picture, left, top, side, side, 0, 0, PREVIEW_PX, PREVIEW_PX);
-  picture.close();
-  canvas.hidden = false;
-}
-
-/** @param {number} bytes */
-const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MB`;
+/** @param {string[]} sums of several files, in whichever order they were given */
+const setOf = (sums) => [...sums].sort().join(" ");

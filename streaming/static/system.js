@@ -160,7 +160,7 @@ export class System {
 }
 
 /** Whose names are written in their own way. @type {Record<string, string>} */
-const SYSTEMS = { mesh_flow: "Mesh flow, Marotte's own", ganimation: "GANimation", geogan: "GeoGAN", maskgan: "MaskGAN", stit: "STIT" };
+const SYSTEMS = { mesh_flow: "Mesh flow, Marotte's own", ganimation: "GANimation", geogan: "GeoGAN", maskgan: "MaskGAN", stit: "STIT", liquid_warping: "Liquid Warping GAN" };
 
 /** @param {string} system */
 const systemName = (system) => SYSTEMS[system] ?? system;

@@ -1,6 +1,7 @@
 import { Donors } from "./donors.js";
 import { button } from "./elements.js";
 import { describeServer } from "./notes.js";
+import { showPerson } from "./person.js";
 import { System } from "./system.js";
 
 /** @import {Change, Info, Mode, Report, SourceInfo} from "./messages.js" */
@@ -69,6 +70,7 @@ export class Wish {
   /** Said wherever the page speaks of it. */
   describe() {
     describeServer(this.info, this.mode);
+    showPerson(this.#sources.current, this.system.bundle);
     this.view.showMode(this.mode, this.#sources.current.size);
     for (const id of ["demo", "trouble-demo"]) {
       button(id).disabled = this.mode === "edit";
@@ -91,5 +93,6 @@ export class Wish {
 
   #list() {
     this.donors.list(this.#sources.all, this.#sources.current);
+    showPerson(this.#sources.current, this.system.bundle);
   }
 }

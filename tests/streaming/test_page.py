@@ -87,7 +87,7 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
             elif address.path.endswith("/still.jpg") and address.path.split("/")[3] not in kept:
                 message = "that source is not there any more; add it again"
                 route.fulfill(status=404, json={"error": {"kind": "RequestError", "message": message}})
-            elif address.path.endswith("/still.jpg"):
+            elif address.path.endswith("/still.jpg") or "/pictures/" in address.path:
                 route.fulfill(path=sample_portrait(), content_type="image/webp", headers=HEADERS)
             else:
                 path = STATIC / (
