@@ -6,16 +6,20 @@ Each system has its own `containers.py` on this, which knows the layouts of its 
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any, Final
 
 import torch
 from torch import Tensor
 
 from trainers.errors import CheckpointError
+
+_LONGEST_NAME: Final = 500
+"""Of a tensor; published ones have some 80 letters."""
 
 
 @dataclass
@@ -111,14 +115,10 @@ def read_plain(path: Path) -> Any:
 
     Raises CheckpointError for what is no such file, holds objects of another kind, or is cut short.
     """
-    if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path}: is no file; expected one of torch.save")
+    check_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch warns of a pickle's protocol before it refuses what is in it
-            stored = torch.load(path, weights_only=True, map_location="cpu")
+        _check_archive(path)
+        stored = load(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
     except UnpicklingError as error:
@@ -132,19 +132,54 @@ def read_plain(path: Path) -> Any:
             f"{path}: not plain weights: the file holds Python objects, which are never loaded; expected a "
             "state dict of tensors"
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:  # whatever torch's reader comes upon in a damaged file
         raise CheckpointError(f"{path}: damaged, cut short, or no file of torch.save") from error
     return stored
 
 
+def load(source: Path | IO[bytes]) -> Any:
+    """What torch's own reader makes of plain values. Of a damaged file it raises anything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of a pickle's protocol before it refuses what is in it
+        return torch.load(source, weights_only=True, map_location="cpu")
+
+
+def check_file(path: Path) -> None:
+    """Raises CheckpointError for a folder, and for a pipe or a device, which need not come to an end."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: is no file; expected one of torch.save")
+
+
+def _check_archive(path: Path) -> None:
+    """torch stores the parts of its archives as they are: what is packed may be larger than the memory."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+    if packed or sum(part.file_size for part in parts) > path.stat().st_size:
+        raise CheckpointError(
+            f"{path}: its parts are compressed, or larger than the file, as torch never writes them; save it anew"
+        )
+
+
 def state_dict(path: Path, stored: Mapping[Any, Any]) -> dict[str, Tensor]:
     """What a file holds, if it is nothing but tensors by name. Raises CheckpointError."""
-    if others := [str(name) for name, value in stored.items() if not isinstance(value, Tensor)]:
+    if others := [
+        str(name)[:_LONGEST_NAME] for name, value in stored.items() if not isinstance(value, Tensor)
+    ]:
         raise CheckpointError(
             f"{path}: expected tensors only; {others[0]!r} is none (an optimiser's state, or weights one level deeper?)"
         )
     if not all(isinstance(name, str) for name in stored):
         raise CheckpointError(f"{path}: its tensors are not named by text, expected a state dict of tensors")
+    if not all(name.isprintable() and len(name) <= _LONGEST_NAME for name in stored):
+        raise CheckpointError(
+            f"{path}: a tensor's name is longer than {_LONGEST_NAME} letters, or has letters that cannot be shown"
+        )
     if strange := [name for name, value in stored.items() if not _plain(value)]:
         raise CheckpointError(
             f"{path}: {strange[0]} declares more values than the file holds, or is sparse or quantised; expected "

@@ -5,6 +5,7 @@ Every key has to fit: official loaders pass over those that do not, which leaves
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from trainers.containers import Account
 from trainers.errors import CheckpointError
 
 Kind = Callable[..., nn.Module]
+
+_MOST_DIGITS, _MOST_LAYERS = 6, 1 << 10
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,25 @@ def fitted(
     """
     try:
         wanted = _unfilled(kind, arguments).state_dict()
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, TypeError) as error:
         given = f"the file gives {dict(arguments)}, no network: {error}"
         raise CheckpointError(f"{account.network}: {given}") from error
     weights = account.fit(stored, wanted)
     if not account.whole:
         raise CheckpointError(account.refusal())
     return Cleaned(kind, arguments, weights, account, facts or {})
+
+
+def numbered(stored: Mapping[str, Tensor], pattern: str) -> dict[int, str]:
+    """The last name of each number that names have where the pattern has its group. Raises CheckpointError for a number
+    that is none of a layer's."""
+    found: dict[int, str] = {}
+    for name in stored:
+        if match := re.fullmatch(pattern, name):
+            if len(match[1]) > _MOST_DIGITS or len(found) > _MOST_LAYERS:
+                raise CheckpointError(f"{name[:80]}: a layer of that number is none of such a network's")
+            found[int(match[1])] = name
+    return found
 
 
 def _unfilled(kind: Kind, arguments: Mapping[str, Any]) -> nn.Module:

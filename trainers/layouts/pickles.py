@@ -29,6 +29,9 @@ _VALUES = {
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _SILENT = {"PROTO", "FRAME"}
+_MAKING = {"REDUCE", "BUILD"}
+_MOST_COPIES, _LEAST_ROOM = 4, 1 << 20
+"""How often a file may have its own content copied: once as bytes, as numbers, as an array, and one to spare."""
 _MARK = object()
 
 Step = Callable[[list[Any], dict[int, Any], Any], None]
@@ -112,12 +115,15 @@ DAMAGE = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowE
 """What `run` raises for a pickle that is damaged, beside Refused for one that holds more than is known."""
 
 
-def run(data: bytes, steps: Mapping[str, Step] | None = None) -> Any:
-    """What a pickle's opcodes build. steps: how to take further opcodes, or the same ones in another way.
+def run(data: bytes, steps: Mapping[str, Step] | None = None, content: int | None = None) -> Any:
+    """What a pickle's opcodes build. steps: how to take further opcodes, or the same ones in another way. content: how
+    many bytes it has to make something of, those of the pickle unless there are more beside it.
 
-    Arrays are still in the making: `plain` takes them out. Raises Refused, and one of DAMAGE.
+    Arrays are still in the making: `plain` takes them out. Raises Refused, and one of DAMAGE; Refused also where a part
+    of it is copied again and again, which would fill any memory out of a small file.
     """
     known = STEPS if steps is None else {**STEPS, **steps}
+    room = _LEAST_ROOM + _MOST_COPIES * (len(data) if content is None else content)
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     for opcode, argument, _ in pickletools.genops(data):
@@ -135,7 +141,21 @@ def run(data: bytes, steps: Mapping[str, Step] | None = None) -> Any:
             if step is None:
                 raise Refused(f"the opcode {name}")
             step(stack, memo, argument)
+            room -= _weight(stack[-1]) if name in _MAKING else 0
+            if room < 0:
+                raise Refused(
+                    "more than the file has content for, as it copies the same parts again and again"
+                )
     raise ValueError("it ends before its end")
+
+
+def _weight(made: Any) -> int:
+    """Bytes, or entries, each of which has a byte at least where it was written."""
+    made = made.array if isinstance(made, _Array) else made
+    size = getattr(made, "nbytes", None)  # of arrays, and of what a caller's steps make in their place
+    if isinstance(size, int):
+        return size
+    return len(made) if isinstance(made, (dict, set, bytes)) else 0
 
 
 def marked(stack: list[Any]) -> list[Any]:

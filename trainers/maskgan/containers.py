@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainers.containers import Account, read_state_dict
 from trainers.errors import CheckpointError
-from trainers.fitting import Cleaned, fitted
+from trainers.fitting import Cleaned, fitted, numbered
 from trainers.maskgan.blender import AlphaBlender
 from trainers.maskgan.critic import MultiscaleCritic
 from trainers.maskgan.mask_vae import SMALLEST, MaskVAE
@@ -37,6 +37,7 @@ KINDS: Mapping[str, type[nn.Module]] = {
 _DUMMIES = re.compile(r"\.norm\.running_(mean|var)$")
 _FIXED_BEFORE = 4  # padding, convolution, norm, ReLU
 _PER_HALVING = 3
+_MOST_OF_CRITIC = 16
 
 
 def read(path: Path) -> Cleaned:
@@ -102,11 +103,15 @@ def _backbone(kept: Mapping[str, Tensor], first: Tensor) -> dict[str, Any]:
 
 def _critic(kept: Mapping[str, Tensor]) -> dict[str, Any]:
     first = _convolution(kept, "scale0_layer0.0.weight")
+    layers = len(_numbers(kept, r"scale0_layer(\d+)\.0\.weight")) - 2
+    scales = len(_numbers(kept, r"scale(\d+)_layer0\.0\.weight"))
+    if max(layers, scales) > _MOST_OF_CRITIC:
+        raise CheckpointError(f"its critic has {layers} layers at {scales} scales, expected a handful")
     return {
         "inputs": first.shape[1],
         "width": first.shape[0],
-        "layers": len(_numbers(kept, r"scale0_layer(\d+)\.0\.weight")) - 2,
-        "scales": len(_numbers(kept, r"scale(\d+)_layer0\.0\.weight")),
+        "layers": layers,
+        "scales": scales,
     }
 
 
@@ -140,4 +145,4 @@ def _convolution(kept: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def _numbers(kept: Mapping[str, Tensor], pattern: str) -> set[int]:
-    return {int(found[1]) for name in kept if (found := re.fullmatch(pattern, name))}
+    return set(numbered(kept, pattern))

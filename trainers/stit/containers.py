@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainers.containers import Account, read_plain, read_state_dict, state_dict
+from trainers.containers import Account, check_file, read_plain, read_state_dict, state_dict
 from trainers.errors import CheckpointError
-from trainers.fitting import Cleaned, fitted
+from trainers.fitting import Cleaned, fitted, numbered
 from trainers.layouts.pickles import Refused
 from trainers.stit import pickled
 from trainers.stit.bisenet import BiSeNet
@@ -30,6 +30,9 @@ from trainers.stit.rosinality import RosinalityGenerator, channels_of
 
 Network = Literal["generator", "critic", "encoder", "decoder", "parser"]
 ORIGIN = "official"
+_LONGEST_SHOWN = 60
+_MOST_DOUBLINGS = 10
+"""Of the decoder's picture, from 4 pixels a side to 4096."""
 
 KINDS: Mapping[str, type[nn.Module]] = {
     "generator": Generator,
@@ -117,6 +120,7 @@ def read_parser(path: Path) -> Cleaned:
 
 def _is_pickle(path: Path) -> bool:
     """NVIDIA's files are bare pickles of protocol 3 or later; torch's are archives, or old ones of protocol 2."""
+    check_file(path)
     try:
         with path.open("rb") as file:
             start = file.read(2)
@@ -129,9 +133,11 @@ def _holds_objects(path: Path) -> bool:
     """Whether a file of torch has a module of NVIDIA's in it, by the names that its pickle states."""
     try:
         with zipfile.ZipFile(path) as archive:
-            root = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
-            return root is not None and pickled.MODULE.encode() in archive.read(root)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+            found = next((part for part in archive.infolist() if part.filename.endswith("/data.pkl")), None)
+            if found is None or found.compress_type != zipfile.ZIP_STORED:
+                return False
+            return pickled.MODULE.encode() in archive.read(found)
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError):
         return False
 
 
@@ -148,11 +154,15 @@ def clean_module(module: pickled.Module) -> Cleaned:
         clamp = layer.number("conv_clamp") if layer is not None else None
         if classes:
             raise Refused(f"a network of {classes:.0f} classes, which is not supported")
+        if clamp is not None and not clamp > 0:
+            raise Refused(f"a bound on its layers of {clamp:g}, expected above 0")
         if isinstance(kwargs, dict):
-            stated = {**kwargs, **(kwargs.get("synthesis_kwargs") or {})}
+            of_synthesis = kwargs.get("synthesis_kwargs")
+            stated = {**kwargs, **(of_synthesis if isinstance(of_synthesis, dict) else {})}
             usual = "resnet" if "b4.out.weight" in weights else "skip"
             if stated.get("architecture", usual) != usual:
-                raise Refused(f"the architecture {stated['architecture']!r}, expected {usual!r}")
+                told = repr(stated["architecture"])[:_LONGEST_SHOWN]
+                raise Refused(f"the architecture {told}, expected {usual!r}")
     except Refused as refused:
         raise CheckpointError(f"a network of class {module.kind} holds {refused}") from refused
     return clean(weights, conv_clamp=clamp)
@@ -184,7 +194,7 @@ def clean(stored: Mapping[str, Tensor], conv_clamp: float | None = None) -> Clea
 
 def _generator_arguments(stored: Mapping[str, Tensor]) -> dict[str, Any]:
     widths = _by_resolution(stored, r"synthesis\.b(\d+)\.conv1\.weight")
-    layers = [name for name in stored if re.fullmatch(r"mapping\.fc\d+\.weight", name)]
+    layers = numbered(stored, r"mapping\.fc(\d+)\.weight")
     first, last = (_tensor(stored, f"mapping.fc{index}.weight", 2) for index in (0, max(0, len(layers) - 1)))
     if sorted(widths) != [4 * 2**index for index in range(len(widths))]:
         raise CheckpointError(f"no StyleGAN2 generator: it has blocks for {sorted(widths)} pixels")
@@ -199,11 +209,8 @@ def _generator_arguments(stored: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _by_resolution(stored: Mapping[str, Tensor], pattern: str) -> dict[int, int]:
     """Resolution to the channels that a layer there gives."""
-    return {
-        int(found[1]): _tensor(stored, name, 4).shape[0]
-        for name in stored
-        if (found := re.fullmatch(pattern, name))
-    }
+    found = numbered(stored, pattern)
+    return {resolution: _tensor(stored, name, 4).shape[0] for resolution, name in found.items()}
 
 
 # --- e4e -------------------------------------------------------------------------------------------
@@ -215,11 +222,12 @@ def clean_encoder(
     """An e4e file's content, both halves checked key by key. Raises CheckpointError; the message is the account."""
     kind = options.get("encoder_type", "Encoder4Editing")
     if kind != "Encoder4Editing":
-        raise CheckpointError(f"the encoder is a {kind!r}, expected 'Encoder4Editing'")
+        raise CheckpointError(f"the encoder is a {repr(kind)[:_LONGEST_SHOWN]}, expected 'Encoder4Editing'")
     theirs = _below(state, "encoder.")
     arguments = _encoder_arguments(theirs)
     rows, width = arguments["rows"], arguments["style_dim"]
-    if not options.get("start_from_latent_avg", True):
+    counted = options.get("start_from_latent_avg", True)
+    if counted is None or (isinstance(counted, int) and not counted):
         latent_avg = torch.zeros(rows, width)
     if latent_avg is None:
         raise CheckpointError("the file holds no latent_avg, from which its codes are counted")
@@ -241,13 +249,17 @@ def clean_encoder(
 
 def _rows(latent: Tensor, rows: int) -> Tensor:
     """The mean latent, one row for each head; files of a single row, (1, D) or (D,), mean the same one for all."""
+    if latent.layout != torch.strided or latent.ndim not in (1, 2) or not latent.numel():
+        raise CheckpointError(f"its latent_avg is of shape {tuple(latent.shape)}, expected {rows} rows")
+    if latent.numel() * latent.element_size() > latent.untyped_storage().nbytes():
+        raise CheckpointError("its latent_avg declares more values than the file holds")
     plain = latent.reshape(-1, latent.shape[-1]).float()
     return plain.expand(rows, -1).clone() if len(plain) == 1 else plain
 
 
 def _encoder_arguments(stored: Mapping[str, Tensor]) -> dict[str, Any]:
-    heads = {int(found[1]) for name in stored if (found := re.match(r"styles\.(\d+)\.", name))}
-    layers = {int(found[1]) for name in stored if (found := re.match(r"body\.(\d+)\.", name))}
+    heads = set(numbered(stored, r"styles\.(\d+)\..*"))
+    layers = set(numbered(stored, r"body\.(\d+)\..*"))
     if not heads or not layers:
         raise CheckpointError(f"no e4e encoder: it holds {_few(list(stored))}")
     outputs = [_tensor(stored, f"body.{index}.res_layer.1.weight", 4).shape[0] for index in sorted(layers)]
@@ -269,15 +281,17 @@ def _encoder_arguments(stored: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _decoder_arguments(stored: Mapping[str, Tensor]) -> dict[str, Any]:
-    mapping = [name for name in stored if re.fullmatch(r"style\.\d+\.weight", name)]
-    finer = [name for name in stored if re.fullmatch(r"to_rgbs\.\d+\.bias", name)]
+    mapping = numbered(stored, r"style\.(\d+)\.weight")
+    finer = numbered(stored, r"to_rgbs\.(\d+)\.bias")
+    if len(finer) > _MOST_DOUBLINGS:
+        raise CheckpointError(f"its decoder has {len(finer)} doublings, expected at most {_MOST_DOUBLINGS}")
     size = 4 * 2 ** len(finer)
     last = _tensor(stored, f"convs.{max(0, 2 * len(finer) - 1)}.conv.weight", 5).shape[1]
     return {
         "size": size,
         "style_dim": _tensor(stored, "conv1.conv.modulation.weight", 2).shape[1],
         "n_mlp": len(mapping),
-        "channel_multiplier": 2 if size <= 32 else last // channels_of(size, 1),
+        "channel_multiplier": 2 if size <= 32 else max(1, last // channels_of(size, 1)),
     }
 
 

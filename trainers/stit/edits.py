@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainers.arrays import DAMAGE
 from trainers.errors import CheckpointError, RecipeError
 from trainers.stit.generator import Synthesis
 from trainers.typed import known
@@ -139,7 +140,15 @@ def read_text_feature(path: Path) -> Tensor:
 
 def text_direction(neutral: Tensor, target: Tensor) -> Tensor:
     """The unit vector from what is there to what is wanted. neutral, target: (features,), CLIP's of the two texts."""
+    if target.shape != neutral.shape:
+        raise CheckpointError(
+            f"texts of {len(neutral)} and {len(target)} features: of two CLIP models? make both with one"
+        )
     apart = target - neutral
+    if not apart.norm() > 0:
+        raise CheckpointError(
+            "both texts have one feature, so that nothing lies between them; name another text"
+        )
     direction: Tensor = apart / apart.norm()
     return direction
 
@@ -197,8 +206,11 @@ def _array(path: Path) -> F64:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise CheckpointError(f"{path}: larger than {_MOST_BYTES >> 20} MiB, expected an array")
-        stored = np.load(path, allow_pickle=False, mmap_mode=None)
-    except (OSError, ValueError, EOFError) as error:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: is no file, or not there; expected an array (.npy)")
+        # Mapped, so that a header that states more than the file holds is told before memory is taken for it.
+        stored = np.load(path, allow_pickle=False, mmap_mode="r")
+    except DAMAGE as error:
         raise CheckpointError(f"{path}: not readable as .npy of plain numbers ({error})") from error
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or stored.ndim not in (1, 2):
         raise CheckpointError(f"{path}: expected one array of numbers of one or two axes")

@@ -9,6 +9,7 @@ dictionaries and sets is known; anything more is refused by name. Nothing that a
 from __future__ import annotations
 
 import io
+import math
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainers.containers import check_file, load
 from trainers.errors import CheckpointError
 from trainers.layouts.pickles import (
     CALLS,
@@ -54,8 +56,11 @@ _STORAGES: Final = {
     "BoolStorage": torch.bool,
 }
 _MOST_DIMENSIONS: Final = 8
+_FEW, _SHOWN = 8, 40
 _MOST_MODULES: Final = 1 << 12
-"""The published generator has some 100."""
+_MOST_TENSORS: Final = 1 << 16
+"""The published generator has some 100 modules, and 200 tensors."""
+_MOST_NUMBER: Final = 1e9
 _MOST_QUADS: Final = 1 << 24
 """Of the numbers of all quads: some million frames."""
 
@@ -69,14 +74,14 @@ class Module:
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers of this one and of all below it, under dotted names. Raises Refused."""
-        pending, seen = [("", self)], 0
+        pending, seen, given = [("", self)], 0, 0
         while pending:
             before, module = pending.pop()
+            # A file can refer to the same ones again and again, or within themselves.
             seen += 1
-            if (
-                seen > _MOST_MODULES
-            ):  # a file can refer to the same ones again and again, or within themselves
-                raise Refused(f"more than {_MOST_MODULES} modules within one")
+            given += len(_table(module.state, "_parameters")) + len(_table(module.state, "_buffers"))
+            if seen > _MOST_MODULES or given > _MOST_TENSORS:
+                raise Refused(f"more than {_MOST_MODULES} modules, or {_MOST_TENSORS} tensors, within one")
             for group in ("_parameters", "_buffers"):
                 for name, value in _table(module.state, group).items():
                     if isinstance(value, Tensor):
@@ -99,11 +104,15 @@ class Module:
         return here if isinstance(here, Module) else None
 
     def number(self, name: str) -> float | None:
-        """An attribute that is a number. Raises Refused for one that is anything else, beside None."""
-        value = plain(self.state.get(name))
-        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-            return value
-        raise Refused(f"the attribute {name}, which is {type(value).__name__} and no number")
+        """An attribute that is a number, finite and of a sane size; None stays it. Raises Refused for any other."""
+        value = self.state.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise Refused(f"the attribute {name}, which is {type(value).__name__} and no number")
+        if not abs(value) <= _MOST_NUMBER or not math.isfinite(value):
+            raise Refused(f"the attribute {name}, which is not finite or beyond {_MOST_NUMBER:g}")
+        return value
 
 
 def _table(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -139,6 +148,7 @@ def read_tuned(path: Path) -> TunedFile:
     """`checkpoints/model_<run>.pt`: a zip file of torch around the same kind of pickle. Raises CheckpointError."""
     with _told(path), zipfile.ZipFile(path) as archive:
         members = _members(archive, path)
+        content = sum(map(len, members.values()))
         root = next((name[: -len("data.pkl")] for name in members if name.endswith("data.pkl")), None)
         if root is None or members.get(f"{root}byteorder", b"little") != b"little":
             raise ValueError("it has no data.pkl, or was written on another kind of machine")
@@ -147,12 +157,15 @@ def read_tuned(path: Path) -> TunedFile:
         def persistent(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
             stack.append(_persistent(stack.pop(), members, root, storages))
 
-        stored = run(members[f"{root}data.pkl"], _steps() | {"BINPERSID": persistent})
+        stored = run(members[f"{root}data.pkl"], _steps() | {"BINPERSID": persistent}, content)
         generator = _entry(path, stored, "generator")
         pivots, quads = stored.get("pivots"), plain(stored.get("quads"), _MOST_QUADS)
         if not isinstance(pivots, Tensor) or pivots.ndim != 3 or not isinstance(quads, (list, tuple)):
             raise ValueError("its pivots are no tensor of three axes, or its quads are no list")
-        return TunedFile(generator, pivots, np.asarray(quads, np.float64).reshape(-1, 4, 2))
+        corners = np.asarray(quads, np.float64).reshape(-1, 4, 2)
+        if not np.isfinite(corners).all() or not torch.isfinite(pivots).all():
+            raise ValueError("its pivots or quads are not finite")
+        return TunedFile(generator, pivots, corners)
 
 
 class _Told:
@@ -162,7 +175,7 @@ class _Told:
         self.path = path
 
     def __enter__(self) -> None:
-        return None
+        check_file(self.path)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Refused):
@@ -187,7 +200,11 @@ def _whole(path: Path) -> bytes:
 
 def _entry(path: Path, stored: Any, entry: str) -> Module:
     if not isinstance(stored, dict) or not isinstance(found := stored.get(entry), Module):
-        named = ", ".join(str(name) for name in stored) if isinstance(stored, dict) else type(stored).__name__
+        named = type(stored).__name__
+        if isinstance(stored, dict):
+            some = [str(name)[:_SHOWN] for name in list(stored)[:_FEW]]
+            named = ", ".join(name if name.isprintable() else repr(name) for name in some) or "nothing"
+            named += " ..." if len(stored) > _FEW else ""
         raise CheckpointError(f"{path}: holds no network {entry!r}, only {named}")
     return found
 
@@ -292,11 +309,20 @@ def _module(meta: Any) -> Module:
 
 def _inner(data: Any) -> Tensor:
     """A storage that was written as a file of torch of its own: all of its values, flat."""
+    if not isinstance(data, bytes) or data.startswith(
+        b"PK"
+    ):  # archives may be packed; no such file holds one
+        raise Refused("a storage that is no plain file of torch")
+    try:
+        stored = load(io.BytesIO(data))
+    except (UnpicklingError, MemoryError):
+        raise
+    except Exception as error:  # whatever torch's reader comes upon in a damaged file
+        raise ValueError(f"a storage is damaged: {error}") from error
+    if not isinstance(stored, torch.storage.TypedStorage):
+        raise Refused(f"a storage that is {type(stored).__name__}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        stored = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-        if not isinstance(stored, torch.storage.TypedStorage):
-            raise Refused(f"a storage that is {type(stored).__name__}")
+        warnings.simplefilter("ignore")  # torch would have nobody use such storages
         values = torch.empty(0, dtype=stored.dtype)
         values.set_(cast(Any, stored).untyped())
         return values

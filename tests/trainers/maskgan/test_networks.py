@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trainers.errors import CheckpointError
+from trainers.maskgan import containers
 from trainers.maskgan.blender import AlphaBlender
 from trainers.maskgan.blocks import AdaptiveConvBlock
 from trainers.maskgan.critic import MultiscaleCritic
@@ -95,3 +97,16 @@ def test_a_side_that_no_mask_vae_can_have_is_refused(size: int) -> None:
     """4 times a power of two."""
     with pytest.raises(ValueError, match="4 times a power of two"):
         MaskVAE(size=size)
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ({f"scale{k}_layer0.0.weight": torch.zeros(1, 1, 4, 4) for k in range(300)}, "at 300 scales"),
+        ({"e1.weight": torch.zeros(1, 1, 4, 4), "fc1.weight": torch.zeros(1, 1), f"e{'9' * 99}.weight": torch.ones(1)}, "of that number"),
+    ],
+)  # fmt: skip
+def test_a_file_that_claims_no_end_of_layers_is_refused(stored: dict[str, torch.Tensor], told: str) -> None:
+    """Before a network of as many is built."""
+    with pytest.raises(CheckpointError, match=told):
+        containers.clean(stored)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from trainers.errors import CheckpointError
 from trainers.stit import containers
 from trainers.stit.bisenet import BiSeNet
 from trainers.stit.critic import Critic
-from trainers.stit.e4e import Inversion
+from trainers.stit.e4e import Encoder4Editing, Inversion
 from trainers.stit.generator import Generator
 from trainers.stit.rosinality import RosinalityGenerator
 
@@ -237,3 +239,118 @@ def test_a_parser_is_read_with_and_without_counters(tmp_path: Path) -> None:
     torch.save(bare, tmp_path / "parser.pth")
     with pytest.raises(CheckpointError, match=r"ffm\.conv1\.weight is missing"):
         containers.read_parser(tmp_path / "parser.pth")
+
+
+# --- hostile files ---------------------------------------------------------------------------------
+
+
+def _clamped(bound: Any) -> _Called:
+    """A generator whose first layer states this bound."""
+    network = _module(_generator(), "")
+    layer = network
+    for name in ("synthesis", "b4", "conv1"):
+        layer = layer.arguments[0]["state"]["_modules"][name]
+    layer.arguments[0]["state"]["conv_clamp"] = bound
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (lambda: _module(_generator(), "", c_dim=10**400), "c_dim, which is not finite or beyond"),
+        (lambda: _module(_generator(), "", c_dim=float("nan")), "c_dim, which is not finite"),
+        (lambda: _module(_generator(), "", c_dim=[1]), "c_dim, which is list and no number"),
+        (lambda: _clamped(float("inf")), "conv_clamp, which is not finite"),
+        (lambda: _clamped(-1.0), "a bound on its layers of -1, expected above 0"),
+    ],
+)
+def test_attributes_that_no_network_has_are_refused(
+    network: Callable[[], _Called], told: str, tmp_path: Path
+) -> None:
+    """Numbers that could not be written down, or that would make every picture of nothing."""
+    with pytest.raises(CheckpointError, match=told):
+        containers.read_generator(_written(tmp_path / "odd.pkl", {"G_ema": network()}))
+
+
+def test_options_of_another_kind_are_passed_over(tmp_path: Path) -> None:
+    """What is no table of options states none."""
+    written = _module(_generator(), "", _init_kwargs={"synthesis_kwargs": [1]})
+    cleaned = containers.read_generator(_written(tmp_path / "tiny.pkl", {"G_ema": written}))
+    assert tuple(cleaned.arguments["widths"]) == WIDTHS
+
+
+def test_parts_that_are_copied_again_and_again_are_refused(tmp_path: Path) -> None:
+    """A quarter of a megabyte, named three hundred times, is never made as often."""
+    dtype, data = _Called("numpy", "dtype", "f4", False, True), b"\0" * (1 << 18)
+    arrays = [_Called("numpy.core.numeric", "_frombuffer", data, dtype, (1 << 16,), "C") for _ in range(300)]
+    path = _written(tmp_path / "again.pkl", {"G_ema": arrays})
+    assert path.stat().st_size < 1 << 19
+    with pytest.raises(CheckpointError, match="copies the same parts again and again"):
+        containers.read_generator(path)
+
+
+@pytest.mark.parametrize("part", ["data.pkl", "data/0"])
+def test_archives_that_unpack_to_more_than_they_are_are_refused(part: str, tmp_path: Path) -> None:
+    """Whichever part of it: before anything is unpacked."""
+    whole, path = tmp_path / "whole.pth", tmp_path / "packed.pth"
+    torch.save({"a": torch.zeros(4)}, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            packed = entry.filename.endswith(part)
+            data = b"\0" * (1 << 20) if packed else old.read(entry)
+            new.writestr(entry.filename, data, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)
+    with pytest.raises(CheckpointError, match="compressed, or larger than the file"):
+        containers.read(path)
+
+
+def test_a_storage_that_is_an_archive_is_refused(tmp_path: Path) -> None:
+    """Files of NVIDIA's hold none, and one may be packed."""
+    inner = _Called("torch.storage", "_load_from_bytes", b"PK\3\4")
+    tensor = _Called("torch._utils", "_rebuild_tensor_v2", inner, 0, (1,), (1,), False, {})
+    with pytest.raises(CheckpointError, match="no plain file of torch"):
+        containers.read_generator(_written(tmp_path / "packed.pkl", {"G_ema": tensor}))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("synthesis.b" + "9" * 5000 + ".conv1.weight", "longer than 500"),
+        ("synthesis.b" + "9" * 50 + ".conv1.weight", "a layer of that number"),
+        ("line\nbreak", "cannot be shown"),
+    ],
+)
+def test_names_that_no_network_has_are_refused(name: str, told: str, tmp_path: Path) -> None:
+    """In one short line."""
+    torch.save(_generator().state_dict() | {name: torch.zeros(1, 1, 3, 3)}, tmp_path / "named.pt")
+    with pytest.raises(CheckpointError, match=told) as caught:
+        containers.read(tmp_path / "named.pt")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX's")
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    """A pipe in the place of a file would be waited for."""
+    os.mkfifo(tmp_path / "pipe.pt")
+    for read in (containers.read, containers.read_tuned, containers.read_parser):
+        with pytest.raises(CheckpointError, match="is no file"):
+            read(tmp_path / "pipe.pt")
+
+
+@pytest.mark.parametrize(
+    ("latent", "told"),
+    [
+        (torch.tensor(1.0), "expected 6 rows"),
+        (torch.zeros(6, 0), "expected 6 rows"),
+        (torch.zeros(6, 8).to_sparse(), "expected 6 rows"),
+        (torch.zeros(1).expand(1 << 20, 1 << 20), "more values than the file holds"),
+    ],
+)
+def test_a_mean_latent_of_another_make_is_refused(latent: Tensor, told: str) -> None:
+    """Before anything is reckoned with it."""
+    theirs = {
+        f"encoder.{name}": value
+        for name, value in Encoder4Editing(6, 8, 32, (4, 5, 6, 7), (1, 2, 1, 1)).state_dict().items()
+    }
+    with pytest.raises(CheckpointError, match=told):
+        containers.clean_encoder(theirs, latent, {})

@@ -13,7 +13,7 @@ from tests.trainers.stit.enrolled import W_DIM, generator
 from trainers.errors import CheckpointError, RecipeError
 from trainers.stit.clip_text import TextEncoder, Tokeniser, encoder_of, open_text_encoder
 from trainers.stit.directions import Offset, StyleDirection, offset_of, synthesised
-from trainers.stit.edits import style_offsets, styled
+from trainers.stit.edits import read_direction, style_offsets, styled, text_direction
 
 CHANNELS = 7 * 8  # b4.conv1, then two of each of b8, b16, b32
 
@@ -114,3 +114,32 @@ def test_files_of_the_encoder_that_are_missing_or_others_are_refused(tmp_path: P
     (tmp_path / "code.pt").write_bytes(b"PK\x03\x04")
     with pytest.raises(CheckpointError, match=r"jit\.load"):
         open_text_encoder(tmp_path / "code.pt", merges)
+
+
+def test_arrays_that_lie_are_told_in_a_line(tmp_path: Path) -> None:
+    """A header of half a tuple, one that states more than any memory holds, an archive that is none, and a pipe."""
+    path = tmp_path / "smile.npy"
+    np.save(path, np.zeros((2, 8)))
+    whole = path.read_bytes()
+    wrong = [
+        whole.replace(b"(2, 8), }", b"(2, (((((("),
+        whole.replace(b"(2, 8), }       ", b"(2, 8000000000)"),
+        b"PK\3\4" + whole,
+    ]
+    for data in wrong:
+        assert data != whole
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError, match="not readable as"):
+            read_direction(path, 8)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match="is no file"):
+        read_direction(path, 8)
+
+
+def test_texts_between_which_nothing_lies_are_told() -> None:
+    """Two of one feature, and two of different models."""
+    with pytest.raises(CheckpointError, match="one feature"):
+        text_direction(torch.ones(4), torch.ones(4))
+    with pytest.raises(CheckpointError, match="two CLIP models"):
+        text_direction(torch.ones(4), torch.ones(5))
