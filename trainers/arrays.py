@@ -9,3 +9,6 @@ from zlib import error as zlib_error
 
 DAMAGE: Final = (OSError, ValueError, EOFError, KeyError, RecursionError, TokenError, BadZipFile, zlib_error)
 """What NumPy raises for an .npy or .npz file that is damaged, or none: its header is read by Python's own tokens."""
+
+MAGIC: Final = b"\x93NUMPY"
+"""What an .npy file begins with."""

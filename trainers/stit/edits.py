@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.arrays import DAMAGE
+from trainers.arrays import DAMAGE, MAGIC
 from trainers.errors import CheckpointError, RecipeError
 from trainers.stit.generator import Synthesis
 from trainers.typed import known
@@ -208,6 +208,11 @@ def _array(path: Path) -> F64:
             raise CheckpointError(f"{path}: larger than {_MOST_BYTES >> 20} MiB, expected an array")
         if not path.is_file():
             raise CheckpointError(f"{path}: is no file, or not there; expected an array (.npy)")
+        with path.open("rb") as file:
+            if (
+                file.read(len(MAGIC)) != MAGIC
+            ):  # NumPy would leave open what is an archive by its first letters
+                raise ValueError("it does not begin as one")
         # Mapped, so that a header that states more than the file holds is told before memory is taken for it.
         stored = np.load(path, allow_pickle=False, mmap_mode="r")
     except DAMAGE as error:

@@ -103,7 +103,8 @@ def test_a_side_that_no_mask_vae_can_have_is_refused(size: int) -> None:
     ("stored", "told"),
     [
         ({f"scale{k}_layer0.0.weight": torch.zeros(1, 1, 4, 4) for k in range(300)}, "at 300 scales"),
-        ({"e1.weight": torch.zeros(1, 1, 4, 4), "fc1.weight": torch.zeros(1, 1), f"e{'9' * 99}.weight": torch.ones(1)}, "of that number"),
+        ({"e1.weight": torch.zeros(1, 1, 4, 4), "fc1.weight": torch.zeros(1, 1), f"e{'9' * 99}.weight": torch.ones(1)},
+         "of that number"),
     ],
 )  # fmt: skip
 def test_a_file_that_claims_no_end_of_layers_is_refused(stored: dict[str, torch.Tensor], told: str) -> None:
