@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,11 @@ from engine.body import skeleton
 from engine.body.fitter import BodyFitter, standing
 from engine.body.model import BodyModel
 from engine.body.synthetic import synthetic_body
+from engine.errors import NoBodyError
 from engine.evaluate.parts import write_json
+from engine.media import open_media
 from engine.mesh import rotations as forms
+from engine.track.body import LIVE_HZ, BodyTracker
 from engine.types import F32, Body
 from engine.versions import versions
 
@@ -82,6 +86,31 @@ def _fitting(frames: int) -> Sequence[float]:
     return _timed(lambda frame: fitter.follow(bodies[frame], (640, 480)), frames)
 
 
+def _following(clip: Path, frames: int, cache: Path | None) -> dict[str, Sequence[float]]:
+    """CPU seconds of the tracker and of the fitter on a clip that is played again and again, every frame looked at."""
+    with closing(BodyTracker("onnxruntime", cache, every_frame=True)) as tracker:
+        fitter = BodyFitter(synthetic_body())
+        tracked, fits = list[float](), list[float]()
+        while len(fits) < frames:
+            before, shift = len(fits), len(tracked)
+            with open_media(clip) as media:
+                for number, frame in enumerate(media):
+                    seen = replace(frame, pts=round((shift + number) / (media.rate * media.time_base)))
+                    started = time.process_time()
+                    body = tracker.track(seen)
+                    tracked.append(time.process_time() - started)
+                    if body is None:
+                        continue
+                    started = time.process_time()
+                    fitter.follow(body, frame.size)
+                    fits.append(time.process_time() - started)
+                    if len(fits) == frames:
+                        break
+            if len(fits) == before:
+                raise NoBodyError(f"{clip.name}: no body found; expected a clip of one person")
+    return {"track a body, networks included": tracked[1:], "fit to what was tracked": fits[1:]}
+
+
 @dataclass(frozen=True, slots=True)
 class BodyBench:
     """What was measured, as it is in body.json."""
@@ -94,11 +123,18 @@ class BodyBench:
             f"{row['what']:<36}{row['best_ms']:>9.2f}{row['median_ms']:>8.2f}{row['p95_ms']:>8.2f}"
             for row in self.content["rows"]
         ]
+        if (most := self.content.get("runs_a_second")) is not None:
+            lines.append(
+                f"tracker and fitter together: {most:.0f} runs a second of one core, live asks {LIVE_HZ:g}"
+            )
         return "\n".join(lines)
 
 
-def run_body_bench(out: Path, frames: int) -> BodyBench:
-    """Measure, and write `out`/body.json. Raises ConfigError for too few frames."""
+def run_body_bench(
+    out: Path, frames: int, driver: Path | None = None, cache: Path | None = None
+) -> BodyBench:
+    """Measure, and write `out`/body.json. driver: a clip of a person, on which the tracker is measured as well. Raises
+    ConfigError for too few frames, NoBodyError for a clip without a person."""
     check_frames(frames)
     measured = {
         "skin, synthetic body": _skinning(synthetic_body(), frames),
@@ -106,10 +142,16 @@ def run_body_bench(out: Path, frames: int) -> BodyBench:
         "skin, SMPL-H's size": _skinning(sized((*skeleton.PARENTS[:22], *FINGERS)), frames),
         "fit to 33 points, with filters": _fitting(frames),
     }
+    content: dict[str, Any] = {"frames": frames}
+    if driver is not None:
+        followed = _following(driver, frames, cache)
+        measured |= followed
+        middle = sum(percentiles_ms(seconds)[0] for seconds in followed.values())
+        content |= {"driver": str(driver), "runs_a_second": 1000 / middle, "live_hz": LIVE_HZ}
     rows = []
     for what, seconds in measured.items():
         median, p95 = percentiles_ms(seconds)
         rows.append({"what": what, "best_ms": 1000 * min(seconds), "median_ms": median, "p95_ms": p95})
-    bench = BodyBench({"frames": frames, "rows": rows, "versions": versions()})
+    bench = BodyBench(content | {"rows": rows, "versions": versions()})
     write_json(out / RESULT, bench.content)
     return bench

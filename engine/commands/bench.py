@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--body",
         action="store_true",
-        help="a body by itself: skinning at SMPL's size, and a fit to the tracker's points",
+        help="a body by itself: skinning at SMPL's size, a fit to points, and on a --driver clip the tracker as well",
     )
     parser.add_argument(
         "--frames", type=int, default=300, metavar="N", help="frames that are counted, from 25 on (300)"
@@ -70,7 +70,7 @@ def _bench(options: argparse.Namespace) -> None:
         from engine.bench.body import RESULT as BODY_RESULT
         from engine.bench.body import run_body_bench
 
-        print(run_body_bench(options.out, options.frames))
+        print(run_body_bench(options.out, options.frames, options.driver, options.cache))
         print(f"{options.out / BODY_RESULT} is written")
         return
     request = Request(

@@ -13,6 +13,9 @@ from engine.track.body_model import BodyModel, Looker, next_region
 from engine.track.region import Region
 from engine.types import U8, Body, Frame
 
+LIVE_HZ = 8.0
+"""Runs a second of media time, where nothing else is asked for."""
+
 _LONGEST_GAP_S = 1.0
 _CLOCK_SLACK_S = 1e-4
 
@@ -34,7 +37,7 @@ class BodyTracker:
         self,
         backend: str = "auto",
         cache: Path | None = None,
-        rate_hz: float = 8.0,
+        rate_hz: float = LIVE_HZ,
         *,
         every_frame: bool = False,
         model: Looker | None = None,

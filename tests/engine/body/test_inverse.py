@@ -27,7 +27,8 @@ def _figure() -> Figure:
     return figure_of(synthetic_body().shaped(), landmarks())
 
 
-def _recovered(points: F64, steps: int = 6) -> F64:
+def recovered(points: F64, steps: int = 6) -> F64:
+    """The pose that points are explained by, all of them seen."""
     figure = _figure()
     first = inverse.solve(figure, points, ALL, REST)
     return refined(figure, first, points, np.ones(s.POINTS), fit=Fit(steps=steps))
@@ -40,7 +41,7 @@ def test_joint_angles_come_back_within_8_degrees_from_points_with_a_centimetre_o
     for _ in range(40):
         pose = natural_pose(numbers)
         points = points_of(pose)
-        found = _recovered(points + 0.01 * numbers.standard_normal(points.shape))
+        found = recovered(points + 0.01 * numbers.standard_normal(points.shape))
         errors.append(np.degrees(forms.angles_between(found, pose))[list(MOVABLE)])
     assert np.mean(errors) < 8.0
 
@@ -52,7 +53,7 @@ def test_steps_of_gauss_and_newton_bring_the_body_onto_its_points() -> None:
     for _ in range(20):
         points = points_of(natural_pose(numbers))
         for steps, values in away.items():
-            found = points_of(_recovered(points, steps))
+            found = points_of(recovered(points, steps))
             shift = (points - found).mean(0)
             values.append(float(np.linalg.norm(found + shift - points, axis=1)[list(s.OF_JOINT)].mean()))
     assert np.mean(away[6]) < 0.5 * np.mean(away[0])
@@ -87,7 +88,7 @@ def test_hinges_do_not_bend_backwards_nor_beyond_150_degrees(joint: int) -> None
     pose[s.PELVIS] = UPRIGHT
     for bend in (-40.0, 178.0):
         pose[joint] = rotation_matrix(np.radians(bend) * axis)
-        for found in (inverse.solve(_figure(), points_of(pose), ALL, REST), _recovered(points_of(pose))):
+        for found in (inverse.solve(_figure(), points_of(pose), ALL, REST), recovered(points_of(pose))):
             assert -1e-6 <= inverse.twisted(found[joint], axis) <= inverse.MOST_BENT + 1e-6
     clamp(pose)
     assert inverse.twisted(pose[joint], axis) == pytest.approx(inverse.MOST_BENT)
