@@ -69,7 +69,7 @@ def render(source: Given, driver: Path | str, out: Path | str, **options: Any) -
 
 
 def serve(
-    source: Path | str | None = None,
+    source: Path | str | Sequence[Path | str] | None = None,
     *,
     ready: Callable[[Served], None] | None = None,
     tools: Tools | None = None,
@@ -77,11 +77,12 @@ def serve(
 ) -> None:
     """Serve the live page until interrupted, or until `stop()` of what `ready` is given.
 
-    source: portrait or clip, the sample when None. options: the fields of streaming.config.ServeConfig and of
-    engine.worker.interface.WorkerConfig by name. Prints the address. The engine runs in threads of this process;
-    in_process=False gives it a process of its own, as the command does, which is replaced when it hangs or crashes:
-    call this below `if __name__ == "__main__":` then, because that process imports the calling script again.
-    Raises MarotteError when it cannot start, KeyboardInterrupt when interrupted before it could be opened.
+    source: portrait or clip, or several photos of one person; the sample when None. options: the fields of
+    streaming.config.ServeConfig and of engine.worker.interface.WorkerConfig by name. Prints the address. The engine
+    runs in threads of this process; in_process=False gives it a process of its own, as the command does, which is
+    replaced when it hangs or crashes: call this below `if __name__ == "__main__":` then, because that process imports
+    the calling script again. Raises MarotteError when it cannot start, KeyboardInterrupt when interrupted before it
+    could be opened.
     """
     from streaming.serve import serve as run
     from streaming.serve import served_as

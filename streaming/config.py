@@ -19,9 +19,10 @@ MOST_UPLOAD_BYTES = 32 << 20
 class ServeConfig:
     """host, port: where the page is served; port 0 takes a free one. token: empty makes a new one at each start.
     token_place: where the token stands, in words; it is not printed then, because logs are kept and read by others.
-    source: portrait or clip; None is the sample. statement: one line, who allows the use of `source`; None records the
-    operator's start of the server as such. hosts: further names by which browsers may reach this server.
-    metrics_port: a second door for /metrics alone, on loopback, without a token. in_process: no worker process.
+    source: portrait or clip; None is the sample. further: more photos of the same person. statement: one line, who
+    allows the use of `source`; None records the operator's start of the server as such. hosts: further names by which
+    browsers may reach this server. metrics_port: a second door for /metrics alone, on loopback, without a token.
+    in_process: no worker process.
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
@@ -33,6 +34,7 @@ class ServeConfig:
     token: str = ""
     token_place: str = ""
     source: Path | None = None
+    further: tuple[Path, ...] = ()
     statement: str | None = None
     hosts: tuple[str, ...] = ()
     metrics_port: int | None = None

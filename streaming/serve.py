@@ -20,7 +20,10 @@ from engine.config import file_path, known
 from engine.errors import ConfigError, WorkerError
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
+from engine.several import ACCEPTANCE
+from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
+from engine.worker.pictures import Picture
 from engine.worker.tools import Tools
 from streaming import attest
 from streaming.app import create_app, create_metrics_app
@@ -32,6 +35,7 @@ from streaming.metrics import Metrics
 from streaming.once import OneTimeCode
 from streaming.rtc import check_aiortc
 from streaming.sources import Sources
+from streaming.uploads import Upload, joined
 
 _log = logging.getLogger("marotte.serve")
 _LOOPBACK: Final = "127.0.0.1"
@@ -70,7 +74,7 @@ def serve(
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
         check_aiortc()
-        data = _read_source(config)
+        source = _read_source(config)
         loop, stopped = runner.get_loop(), asyncio.Event()
 
         def stop() -> None:
@@ -78,7 +82,7 @@ def serve(
 
         # Before the runner takes SIGINT for itself, which it leaves to a handler that is there already.
         with _stopped_by_signals(stop):
-            was_open = runner.run(_Server(config, tools, ready).run(opened, data, stopped, stop))
+            was_open = runner.run(_Server(config, tools, ready).run(opened, source, stopped, stop))
     if not was_open:
         raise KeyboardInterrupt
 
@@ -92,22 +96,34 @@ def _check_no_loop() -> None:
 
 
 def served_as(source: object, options: Mapping[str, Any]) -> ServeConfig:
-    """The configuration of a server from the fields of ServeConfig and of WorkerConfig by name. Raises ConfigError."""
+    """The configuration of a server from the fields of ServeConfig and of WorkerConfig by name; source may be several
+    photos of one person. Raises ConfigError."""
     own, workers = ({field.name for field in fields(kind)} for kind in (ServeConfig, WorkerConfig))
-    own -= {"worker", "source"}
+    own -= {"worker", "source", "further"}
     for name in options:
         known(name, own | workers, "option")
     worker = WorkerConfig(**{name: value for name, value in options.items() if name in workers})
-    picture = None if source is None else file_path("source", source)
+    given = source if isinstance(source, (list, tuple)) else [] if source is None else [source]
+    pictures = tuple(file_path("source", one) for one in given)
+    first, further = next(iter(pictures), None), pictures[1:]
     return ServeConfig(
-        source=picture, worker=worker, **{name: value for name, value in options.items() if name in own}
+        source=first,
+        further=further,
+        worker=worker,
+        **{name: value for name, value in options.items() if name in own},
     )
 
 
-def _read_source(config: ServeConfig) -> bytes:
+def _read_source(config: ServeConfig) -> Upload:
     """Before anything is started for it."""
-    with Limits(file_bytes=MOST_UPLOAD_BYTES).open_file(config.source or sample_portrait()) as file:
-        return file.read()
+    paths = (config.source or sample_portrait(), *config.further)
+    if len(paths) > MOST_PICTURES:
+        raise ConfigError(f"source: got {len(paths)} photos, expected at most {MOST_PICTURES} of one person")
+    files = []
+    for path in paths:
+        with Limits(file_bytes=MOST_UPLOAD_BYTES).open_file(path) as file:
+            files.append(Picture(attest.shown_name(Path(path).name), file.read()))
+    return joined(files, None, config.worker.accept & {ACCEPTANCE})
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -130,14 +146,14 @@ class _Server:
         self._metrics = Metrics()
 
     async def run(
-        self, opened_socket: socket.socket, data: bytes, stopped: asyncio.Event, stop: Callable[[], None]
+        self, opened_socket: socket.socket, source: Upload, stopped: asyncio.Event, stop: Callable[[], None]
     ) -> bool:
         """Whether it could be opened before it was stopped."""
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(4 + 2 * self._config.worker.sessions, thread_name_prefix="marotte-net")
         )
         async with AsyncExitStack() as opened:
-            served = await _unless(stopped, self._open(opened, opened_socket, data, stop))
+            served = await _unless(stopped, self._open(opened, opened_socket, source, stop))
             if served is None:
                 return False
             self._tell(served)
@@ -148,7 +164,7 @@ class _Server:
         self,
         opened: AsyncExitStack,
         opened_socket: socket.socket,
-        data: bytes,
+        source: Upload,
         stop: Callable[[], None],
     ) -> Served:
         config = replace(self._config, port=opened_socket.getsockname()[1], token=self._token)
@@ -180,7 +196,7 @@ class _Server:
             await opened.enter_async_context(listening(metrics_app, metrics_socket))
             metrics_url = f"http://{_LOOPBACK}:{port}/metrics"
         await self._start(worker, enrolments)
-        await _add_first(sources, config, data)
+        await _add_first(sources, config, source)
         if enrolments is not None:
             await asyncio.to_thread(enrolments.start)
         host = _reachable(config.host)
@@ -240,11 +256,10 @@ def _worker(config: ServeConfig, tools: Tools | None) -> Worker:
     return ProcessWorker(config.worker, tools)
 
 
-async def _add_first(sources: Sources, config: ServeConfig, data: bytes) -> None:
-    path = config.source or sample_portrait()
+async def _add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:
     own = attest.SAMPLES if config.source is None else attest.OPERATORS
     try:
-        await sources.add(data, Path(path).name, config.statement or own, "operator")
+        await sources.add(source, config.statement or own, "operator")
     except RefusedError as error:
         raise WorkerError(str(error)) from error
 

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from typing import Final
+from typing import Any, Final
 
 import cv2
 
@@ -82,14 +82,14 @@ class Sources:
             raise busy("another source is being added; try again in a moment")
         return Reservation(self)
 
-    async def add(self, data: bytes, name: str, statement: str | None, who: str) -> SourceInfo:
+    async def add(self, upload: Upload, statement: str | None, who: str) -> SourceInfo:
         """Have a source prepared, record who allowed it, and keep it.
 
         Raises InputError (what is wrong with it, or with the statement), RefusedError (429, 503, 504), WorkerError or
         StateError; then it is not shown to anybody.
         """
         with self.reserve():
-            return await self.add_reserved(Upload(data, name), statement, who)
+            return await self.add_reserved(upload, statement, who)
 
     async def add_reserved(self, upload: Upload, statement: str | None, who: str) -> SourceInfo:
         """The same for who holds the reservation."""
@@ -167,6 +167,13 @@ class Sources:
                 del self._kept[kept]
         for kept in leaving:
             self._worker.drop_source(kept)
+
+
+def told_source(source: SourceInfo) -> dict[str, Any]:
+    """As a page is told of it."""
+    told = {"id": source.id, "name": source.name, "size": list(source.size), "faces": source.faces}
+    pictures = [{"name": one.name, "place": one.place, "why": one.why} for one in source.pictures]
+    return told | {"notes": list(source.notes), "pictures": pictures}
 
 
 class Reservation:

@@ -48,10 +48,7 @@ async def read_upload(request: web.Request) -> Upload:
             400, "RequestError", "labels: a layout goes with one picture, sent as the body and not as a form"
         )
     files = await _files(request)
-    name = attest.shown_name(named or _together(files))
-    if len(files) == 1:
-        return Upload(files[0].data, name)
-    return await asyncio.to_thread(_joined, files, name, accept)
+    return await asyncio.to_thread(joined, files, named, accept)
 
 
 def _acceptances(given: Sequence[str]) -> frozenset[str]:
@@ -61,12 +58,12 @@ def _acceptances(given: Sequence[str]) -> frozenset[str]:
         raise RefusedError(422, "ConfigError", str(error)) from error
 
 
-def _together(files: Sequence[Picture]) -> str:
+def joined(files: Sequence[Picture], name: str | None, accept: frozenset[str]) -> Upload:
+    """One file, or several photos of one person, by the first one's name where they have none."""
     more = len(files) - 1
-    return f"{files[0].name} and {more} more" if more else files[0].name
-
-
-def _joined(files: Sequence[Picture], name: str, accept: frozenset[str]) -> Upload:
+    name = attest.shown_name(name or (f"{files[0].name} and {more} more" if more else files[0].name))
+    if not more:
+        return Upload(files[0].data, name)
     told = tuple((one.name, hashlib.sha256(one.data).hexdigest()) for one in files)
     return Upload(with_pictures(files, accept), name, told, tuple(sorted(accept)))
 

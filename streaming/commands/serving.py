@@ -106,7 +106,13 @@ def _add_serve(commands: Any, serve: Serve) -> None:
     parser = sub_command(
         commands, "serve", partial(_serve, serve), "serve the live page; status 0 when it is stopped"
     )
-    parser.add_argument("--source", type=Path, metavar="S", help="portrait or clip (default: the sample)")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        action="append",
+        metavar="S",
+        help="portrait or clip (default: the sample); several, by one each, are photos of one person",
+    )
     parser.add_argument(
         "--port", type=int, default=None, metavar="N", help="default: 8765; 0 takes a free one"
     )
@@ -125,6 +131,8 @@ def _add_run(commands: Any, serve: Serve) -> None:
 
 
 def _serve(serve: Serve, options: argparse.Namespace) -> None:
+    if options.source and len(options.source) == 1:
+        (options.source,) = options.source
     _serve_page(serve, options, options.open, None)
 
 

@@ -12,7 +12,7 @@ import { make, part, say } from "./elements.js";
 export function showPerson(source, bundle) {
   const pictures = source.pictures ?? [];
   const most = bundle?.pictures ?? 1;
-  part("person").hidden = pictures.length < 2;
+  part("person").hidden = pictures.length < 2 || bundle?.modes.puppet?.takes_source === false;
   part("person-photos").replaceChildren(...pictures.map((one, number) => tileOf(source, one, number, most)));
   say(part("person-note"), told(pictures, most));
   part("person-left").replaceChildren(...pictures.filter(({ place }) => place === null).map(({ name, why }) => make("li", "", `${name}: ${why}`)));

@@ -26,6 +26,7 @@ from streaming.enrolment import Enrolments
 from streaming.listen import bind, listening
 from streaming.measured import NoRecorder
 from streaming.sources import Sources
+from streaming.uploads import Upload
 
 TOKEN = "a-token-of-the-tests"
 DATA = Path(__file__).with_name("data")
@@ -226,7 +227,7 @@ def open_site(
         )
         async with listening(app, opened):
             if first is not None:
-                await sources.add(first, "first.png", "the tests allow it", "operator")
+                await sources.add(Upload(first, "first.png"), "the tests allow it", "operator")
             recorder.added.clear()
             loop = asyncio.get_running_loop()
             ready.set_result(Site(config.port, behind, peers, recorder, sources, loop))

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +24,11 @@ import pytest
 
 import marotte
 from engine.errors import ConfigError, InputError, MarotteError, WorkerError
+from engine.several import ACCEPTANCE
 from engine.worker.interface import State, WorkerConfig, WorkerStatus
+from engine.worker.pictures import Picture, with_pictures
+from engine.worker.sources import id_of
+from streaming import attest
 from streaming import serve as serving
 from streaming.config import ServeConfig
 from streaming.listen import PortTakenError, RunningError, bind
@@ -290,9 +295,28 @@ def test_options_go_where_they_belong(tmp_path: Path) -> None:
     config = served_as("me.jpg", {"port": 0, "side": 512, "in_process": True, "backend": "onnxruntime"})
     assert (config.source, config.port, config.in_process) == (Path("me.jpg"), 0, True)
     assert (config.worker.side, config.worker.backend) == (512, "onnxruntime")
-    for wrong in ("sides", "worker", "source"):
+    for wrong in ("sides", "worker", "source", "further"):
         with pytest.raises(ConfigError, match="expected one of"):
             served_as(None, {wrong: 1})
+
+
+def test_several_photos_of_a_person_are_the_operators_source(
+    quick: type[QuickWorker], tmp_path: Path
+) -> None:
+    """Joined as a page's are, an acceptance among the server's with them; more than one person's are refused."""
+    paths = [tmp_path / f"{number}.jpg" for number in range(9)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    config = served_as(paths[:2], {"accept": frozenset({ACCEPTANCE, "terms"}), "side": 512})
+    assert (config.source, config.further) == (paths[0], (paths[1],))
+    photos = [Picture(path.name, path.name.encode()) for path in paths[:2]]
+    with _served(source=config.source, further=config.further, worker=replace(QUICK, accept={ACCEPTANCE})):
+        assert set(quick.made[0].sources) == {id_of(with_pictures(photos, {ACCEPTANCE}))}
+    line = json.loads((tmp_path / "state" / attest.FILE).read_text(encoding="utf-8"))
+    assert [one["name"] for one in line["pictures"]] == ["0.jpg", "1.jpg"]
+    assert (line["name"], line["who"]) == ("0.jpg and 1 more", "operator")
+    with pytest.raises(ConfigError, match="at most 8"):
+        serve(ServeConfig(port=0, source=paths[0], further=tuple(paths[1:]), worker=QUICK))
 
 
 @pytest.mark.parametrize(
