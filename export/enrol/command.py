@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -115,7 +116,8 @@ def _enrol(options: argparse.Namespace, system: Any) -> int:
         return 0
     work = options.work or options.out.with_name(f"{options.out.name}.enrolment")
     stream = Stream(system.stages(options)) if options.progress_json else None
-    lines = system.enrol(options, work, teller(silent=system.SILENT) if stream is None else stream.tell)
+    with _alone(work):
+        lines = system.enrol(options, work, teller(silent=system.SILENT) if stream is None else stream.tell)
     if lines is None:
         print(f"marotte: interrupted; the same command goes on from {work}", file=sys.stderr)
         return 130
@@ -126,6 +128,21 @@ def _enrol(options: argparse.Namespace, system: Any) -> int:
         print(line)
     print(f"{options.out} is written; {work / 'preview.png'} shows what became of some frames")
     return 0
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """One enrolment at a time goes on in a folder: whoever started one may be gone before it has ended. Raises
+    ConfigError where another is at work."""
+    from engine.annotate.alone import Alone
+
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(Alone(work)):
+            yield
+    finally:
+        with suppress(OSError):
+            work.rmdir()  # of what ended before anything was made
 
 
 def _check_own(options: argparse.Namespace) -> None:

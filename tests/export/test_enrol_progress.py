@@ -7,12 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import marotte
+from engine.annotate.alone import Alone
 from export.enrol.progress import Stream
 
 LEASHED = """
@@ -87,6 +89,34 @@ def test_it_ends_with_its_input(stubborn: bool, status: int, last: str) -> None:
         process.stdin.close()
         assert process.wait(30) == status
         assert (["begun", *process.stdout.read().split()])[-1] == last
+
+
+def test_two_never_go_on_in_one_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is killed may be followed by one that goes on before the first one's process has ended."""
+    ran: list[Path] = []
+    monkeypatch.setattr("export.enrol.stit_command.enrol", lambda options, work, tell: ran.append(work))
+    work = tmp_path / "work"
+    words = [
+        "enrol",
+        "stit",
+        "clip.mp4",
+        "--weights",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--work",
+        str(work),
+    ]
+    work.mkdir()
+    with closing(Alone(work)):
+        assert marotte.main(words) == 2
+    assert "another preparation writes into it" in capsys.readouterr().err
+    assert ran == []
+    assert marotte.main(words) == 130
+    assert ran == [work]
+    assert not work.exists()
 
 
 @pytest.mark.full
