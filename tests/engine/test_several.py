@@ -17,7 +17,7 @@ from engine.features.likeness import MOST_APART_CM, shape_distance
 from engine.features.shape import fit_shape
 from engine.geometry import pose_rotation
 from engine.puppet import Opening, find_given
-from engine.several import ACCEPTANCE, Look, check_one_person, choose, from_clip, joined
+from engine.several import ACCEPTANCE, Look, check_one_person, choose, from_clip, joined, left_out
 from engine.types import AU_NAMES, F32, U8, Face, FaceShape, Frame, HeadPose, Mode, Source
 
 CALM = Look(0.0, 0.0, 0.0, 0.0, 0.3, 1.0)
@@ -74,6 +74,31 @@ def test_different_people_are_refused_with_the_distance_and_taken_by_name() -> N
     with pytest.raises(InputError, match=rf"b\.jpg: .*a\.jpg by {apart:.2f} mm .*--accept {ACCEPTANCE}"):
         check_one_person(shapes, ["a.jpg", "b.jpg"])
     check_one_person(shapes, ["a.jpg", "b.jpg"], {ACCEPTANCE})
+
+
+def test_fewer_are_the_first_of_more() -> None:
+    """A system that uses fewer of the chosen pictures takes the first ones, which is what a page tells of them; and
+    each that is left out has its reason."""
+    generator = np.random.default_rng(5)
+    for _ in range(20):
+        looks = [
+            Look(*generator.uniform((-40, -20, -10, 0.0, 0.05, 0.2), (40, 20, 10, 0.4, 0.4, 1.0)))
+            for _ in range(8)
+        ]
+        chosen = choose(looks, 8)
+        again = [looks[k] for k in chosen]
+        for count in range(1, len(chosen) + 1):
+            assert choose(again, count) == list(range(count))
+        assert set(left_out(looks, chosen)) == set(range(8)) - set(chosen)
+
+
+def test_a_picture_is_left_out_for_its_blur_or_for_nothing_new() -> None:
+    """Whoever gave it can tell which to take again."""
+    looks = [CALM, replace(CALM, yaw=1.0), replace(CALM, yaw=8.0, sharp=0.0)]
+    assert choose(looks, 3) == [0]
+    why = left_out(looks, [0])
+    assert "nothing" in why[1]
+    assert "blurred" in why[2]
 
 
 def test_the_calmest_picture_begins_and_the_widest_turns_follow() -> None:
