@@ -125,8 +125,9 @@ def distance(choice: Choice, files: Sequence[str], option: str) -> nn.Module | N
     missing = [str(path) for path in paths if not path.is_file()]
     if missing or not paths:
         found = f"{missing[0]!r} is no file" if missing else f"{option} is empty"
+        section = option[: option.rfind(".") + 1]
         raise RecipeError(
             f"LPIPS needs AlexNet's weights and its heads, and {found}: name alexnet-*.pth and alex.pth by {option}, "
-            'or say perceptual = "gradient" or "none"'
+            f"or do without: --set {section}perceptual=gradient, a stand-in, or {section}perceptual=none"
         )
     return read_lpips(paths)

@@ -98,7 +98,7 @@ def tune(
 def check_tuning(options: Tuning, directions: Mapping[str, Direction]) -> None:
     """Raises what `tune` raises of its options alone."""
     _check_edits(options.edits, directions)
-    distance(options.pivotal.perceptual, options.pivotal.lpips, "tuning.pivotal.lpips")
+    distance(options.pivotal.perceptual, options.pivotal.lpips, "pivotal.lpips")
 
 
 def _check_edits(edits: Sequence[Reach], directions: Mapping[str, Direction]) -> None:
@@ -153,7 +153,7 @@ class _Run:
         self.directions, self.device = directions, device or torch.device("cpu")
         self._check(original)
         self.distance = _on(
-            distance(options.pivotal.perceptual, options.pivotal.lpips, "tuning.pivotal.lpips"), self.device
+            distance(options.pivotal.perceptual, options.pivotal.lpips, "pivotal.lpips"), self.device
         )
         self.original = _frozen(original, self.device)
         self.generator = copy.deepcopy(original).to(self.device).requires_grad_(True).train()

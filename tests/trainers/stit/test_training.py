@@ -93,7 +93,7 @@ def test_both_stages_run_and_go_on_bit_for_bit(folder: Path, tmp_path: Path) -> 
 def test_without_a_file_a_loss_is_refused_by_name(folder: Path) -> None:
     """LPIPS and ArcFace come from files that the user names; nothing else is taken in their place unasked."""
     for inverting, told in (
-        ({"perceptual": "lpips", "identity": "none"}, "LPIPS needs"),
+        ({"perceptual": "lpips", "identity": "none"}, "LPIPS needs.*--set inverting.perceptual=gradient"),
         ({"perceptual": "none", "identity": "arcface"}, "ArcFace's weights"),
     ):
         with pytest.raises(RecipeError, match=told):
