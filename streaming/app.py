@@ -17,7 +17,7 @@ from engine.parsing.classes import CELEBAMASK
 from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.types import Mode
 from engine.worker.changes import MOST_DONORS
-from engine.worker.interface import BundleInfo, DriverKind, SourceInfo, Worker
+from engine.worker.interface import BundleInfo, DriverKind, Worker
 from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
@@ -32,7 +32,7 @@ from streaming.offer import ice_server
 from streaming.once import OneTimeCode
 from streaming.pages import Pages
 from streaming.peer import Offer, Peer
-from streaming.sources import Sources
+from streaming.sources import Sources, told_source
 from streaming.uploads import MOST_TOGETHER, read_upload
 
 _OFFER_BYTES: Final = 160 << 10  # the session description's own limit, and its quoting as JSON
@@ -88,7 +88,7 @@ def create_app(
             web.get("/readyz", api.ready),
         ]
     )
-    app.add_routes(enrolment_routes(enrolments))
+    app.add_routes(enrolment_routes(enrolments, sources))
     if render is not None:
         app.add_routes([web.get("/metrics", _metrics(render))])
     return app
@@ -152,8 +152,8 @@ class Api:
         return web.json_response(
             {
                 "version": _version(),
-                "source": _source(self._sources.first),
-                "sources": [_source(source) for source in self._sources.all()],
+                "source": told_source(self._sources.first),
+                "sources": [told_source(source) for source in self._sources.all()],
                 "codecs": self._codecs,
                 "codec": config.codec,
                 "drivers": [kind.value for kind in DriverKind],
@@ -190,7 +190,7 @@ class Api:
             except InputError as error:
                 status = 413 if isinstance(error, TooLargeError) else 422
                 raise RefusedError(status, type(error).__name__, str(error)) from error
-        return web.json_response(_source(source), status=201)
+        return web.json_response(told_source(source), status=201)
 
     async def still(self, request: web.Request) -> web.Response:
         data = await self._sources.still(request.match_info["id"])
@@ -259,12 +259,6 @@ def _ice(url: str) -> dict[str, Any]:
         {} if server.username is None else {"username": server.username, "credential": server.credential}
     )
     return {"urls": [server.urls]} | account
-
-
-def _source(source: SourceInfo) -> dict[str, Any]:
-    told = {"id": source.id, "name": source.name, "size": list(source.size), "faces": source.faces}
-    pictures = [{"name": one.name, "place": one.place, "why": one.why} for one in source.pictures]
-    return told | {"notes": list(source.notes), "pictures": pictures}
 
 
 def _bundle(bundle: BundleInfo) -> dict[str, Any]:

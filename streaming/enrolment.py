@@ -16,7 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from engine.config import known
 from engine.errors import ConfigError, InputError, MarotteError, StateError, WorkerError
+from engine.several import ACCEPTANCE
 from engine.worker.interface import BundleInfo
 from streaming import attest
 from streaming.config import ServeConfig
@@ -37,6 +39,8 @@ from streaming.enrolment_store import (
     file_name,
 )
 from streaming.measured import EnrolmentRecorder
+from streaming.own_person import upload_of
+from streaming.uploads import Upload
 
 MOST_BUNDLES: Final = 4
 """Enrolled bundles that are kept and offered."""
@@ -49,7 +53,9 @@ _GRACE_S = 40.0
 _CLOSE_S = 3.0
 _OPEN_S = 300.0
 _CHECK_S = 180.0
-_HOPELESS = frozenset({"InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError"})
+_HOPELESS = frozenset(
+    {"InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError", "DifferentPeopleError"}
+)
 """What going on does not mend."""
 _CANCELLED = "it was cancelled"
 _NO_ROOM = "the disk is nearly full; free some space and go on"
@@ -172,10 +178,14 @@ class Enrolments:
             self._reserved = True
         return Reservation(self)
 
-    def new(self, system: str, name: str, statement: str | None, keep: bool) -> Job:
-        """A job's folder, for its files. Raises ConfigError or StateError."""
+    def new(
+        self, system: str, name: str, statement: str | None, keep: bool, accept: Sequence[str] = ()
+    ) -> Job:
+        """A job's folder, for its files. accept: names of acceptances for photos. Raises ConfigError or StateError."""
         statement = attest.checked_statement(statement)
-        return self._store.new(system, attest.shown_name(name), statement, keep)
+        for one in accept:
+            known(one, (ACCEPTANCE,) if KINDS[system].photos else (), "accept")
+        return self._store.new(system, attest.shown_name(name), statement, keep, accept)
 
     def place(self, job: Job, number: int, given: str) -> Path:
         """Where the `number`-th file is written."""
@@ -193,13 +203,27 @@ class Enrolments:
         """
         check_kind(KINDS[job.system], probe(files))
         job = self._store.write(dataclasses.replace(job, files=tuple(path.name for path in files)))
-        attest.record(attest.Attestation(_digest(files), job.name, job.statement, "page"))
+        pictures = tuple((path.name, _digest([path])) for path in files) if len(files) > 1 else ()
+        attest.record(
+            attest.Attestation(_digest(files), job.name, job.statement, "page", pictures, job.accept)
+        )
         with self._lock:
             for failed in [one for one in self._jobs.values() if one.state == FAILED]:
                 self._remove(failed)
             self._jobs[job.id] = job
             self._run(job)
             return self._status(self._jobs[job.id])
+
+    def person(self, number: str) -> tuple[Upload, str]:
+        """Who the bundle of one that is done holds, as a source, and who allowed it. Blocks for seconds.
+
+        Raises RefusedError (404, 409) and BundleError.
+        """
+        with self._lock:
+            job = self._known(number)
+            if job.state != DONE or not KINDS[job.system].person:
+                raise RefusedError(409, "StateError", "it has no bundle that holds a person")
+        return upload_of(self._store.out(job), job.name), job.statement
 
     def resume(self, number: str) -> dict[str, Any]:
         """Go on with one that stopped. Raises RefusedError (404, 409, 429, 507)."""
@@ -294,6 +318,7 @@ class Enrolments:
             "reason": reason,
             "progress": None if progress is None else _told(progress),
             "bundle": job.bundle if self._offered.get(job.id) == "" else None,
+            "person": job.system in KINDS and KINDS[job.system].person,
             "keeps": job.keep,
             "expires": job.expires() or None,
             "lines": list(job.lines),
@@ -341,6 +366,10 @@ class Enrolments:
             self._child = child
         try:
             ended = self._followed(child)
+        except BaseException:  # nobody follows it any more, and a second one would go on in its folder
+            child.kill()
+            child.wait(_CLOSE_S)
+            raise
         finally:
             with self._lock:
                 self._child = None
@@ -384,6 +413,7 @@ class Enrolments:
             *("--work", str(store.work(job)), "--progress-json"),
             f"--consent={job.statement}",
             f"--title={job.name} ({KINDS[job.system].title})",
+            *(f"--accept={name}" for name in job.accept),
             *config.enrol_options.get(job.system, ()),
         ]
 

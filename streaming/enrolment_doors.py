@@ -17,19 +17,21 @@ from streaming.doors import RefusedError, check_form, go_ahead
 from streaming.enrolment import Enrolments
 from streaming.enrolment_kinds import KINDS, MOST_BYTES
 from streaming.enrolment_store import Job
+from streaming.sources import Sources, told_source
 
 _WITHIN_S: Final = 300.0
 _PART = 1 << 20
 
 
-def routes(enrolments: Enrolments | None) -> list[web.RouteDef]:
-    """enrolments: None where this server enrols nobody, which is told then."""
-    doors = EnrolmentDoors(enrolments)
+def routes(enrolments: Enrolments | None, sources: Sources) -> list[web.RouteDef]:
+    """enrolments: None where this server enrols nobody, which is told then. sources: where enrolled persons come to."""
+    doors = EnrolmentDoors(enrolments, sources)
     return [
         web.get("/api/enrolments", doors.all),
         web.post("/api/enrolments", doors.add),
         web.get("/api/enrolments/{id}", doors.status),
         web.post("/api/enrolments/{id}/resume", doors.resume),
+        web.post("/api/enrolments/{id}/source", doors.person),
         web.delete("/api/enrolments/{id}", doors.delete),
     ]
 
@@ -37,8 +39,8 @@ def routes(enrolments: Enrolments | None) -> list[web.RouteDef]:
 class EnrolmentDoors:
     """Whatever touches the disk is done in threads."""
 
-    def __init__(self, enrolments: Enrolments | None) -> None:
-        self._given = enrolments
+    def __init__(self, enrolments: Enrolments | None, sources: Sources) -> None:
+        self._given, self._sources = enrolments, sources
 
     @property
     def _enrolments(self) -> Enrolments:
@@ -56,6 +58,13 @@ class EnrolmentDoors:
         told = await asyncio.to_thread(self._enrolments.resume, request.match_info["id"])
         return web.json_response(told, status=202)
 
+    async def person(self, request: Request) -> Response:
+        """The person that a bundle holds becomes a source; one that is there already stays."""
+        with self._sources.reserve():
+            upload, statement = await asyncio.to_thread(self._enrolments.person, request.match_info["id"])
+            source = await self._sources.add_reserved(upload, statement, "page")
+        return web.json_response(told_source(source), status=201)
+
     async def delete(self, request: Request) -> Response:
         told = await asyncio.to_thread(self._enrolments.cancel_or_remove, request.match_info["id"])
         return Response(status=204) if told is None else web.json_response(told, status=202)
@@ -71,6 +80,7 @@ class EnrolmentDoors:
                     query.get("name", ""),
                     query.get("statement"),
                     query.get("keep") == "1",
+                    query.getall("accept", []),
                 )
             except ConfigError as error:
                 raise RefusedError(422, "ConfigError", str(error)) from error

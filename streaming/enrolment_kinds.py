@@ -24,7 +24,9 @@ MOST_SECONDS: Final = 60.0
 """Of a clip."""
 
 _LIBRARIES = ("torch", "safetensors", "onnx", "onnxscript")
-_OURS = ("--weights", "--out", "--work", "--consent", "--title", "--check", "--progress-json", "--render")
+_OURS = (
+    "--weights", "--out", "--work", "--consent", "--title", "--check", "--progress-json", "--render", "--accept",
+)  # fmt: skip
 _ABOUT, _LATEST = "checkpoint.json", "latest.json"
 _MOST_ABOUT = 4 << 20
 
@@ -32,16 +34,19 @@ _MOST_ABOUT = 4 << 20
 @dataclass(frozen=True, slots=True)
 class Kind:
     """title: as people call the system. networks: that its checkpoint is to hold. clips, photos: most of either; an
-    enrolment is given one clip or some photos, never both."""
+    enrolment is given one clip or some photos, never both. person: its bundles hold the pictures of whom they were
+    tuned to, who is moved as a portrait is."""
 
     title: str
     networks: tuple[str, ...]
     clips: int = 1
     photos: int = 0
+    person: bool = False
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     "stit": Kind("STIT", ("generator", "encoder")),
+    "liquid_warping": Kind("Liquid Warping GAN", ("generator",), photos=8, person=True),
 }
 """By the name that `marotte enrol` knows the system by."""
 

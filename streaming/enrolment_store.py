@@ -34,6 +34,7 @@ EXPIRES: Final = timedelta(hours=24)
 """After which what was stopped and not gone on with is thrown away."""
 
 RUNNING, STOPPED, FAILED, OPENING, DONE = "running", "stopped", "failed", "opening", "done"
+_STATES = frozenset({RUNNING, STOPPED, FAILED, OPENING, DONE})
 _JOB = "job.json"
 _ID = re.compile("[0-9a-f]{12}")
 _MOST_NAME = 60
@@ -41,9 +42,10 @@ _MOST_NAME = 60
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One enrolment. files: below `input`. state: running; stopped (it can be gone on with); failed (it cannot);
-    opening (the bundle is there and not offered yet); done. reason: for people, why it stopped or failed. lines: what
-    was measured. ended: ISO 8601, when it came to this state."""
+    """One enrolment. files: below `input`. accept: names of acceptances that were given with them. state: running;
+    stopped (it can be gone on with); failed (it cannot); opening (the bundle is there and not offered yet); done.
+    reason: for people, why it stopped or failed. lines: what was measured. ended: ISO 8601, when it came to this
+    state."""
 
     id: str
     system: str
@@ -55,6 +57,7 @@ class Job:
     reason: str = ""
     lines: tuple[str, ...] = ()
     ended: str = ""
+    accept: tuple[str, ...] = ()
 
     @property
     def bundle(self) -> str:
@@ -100,9 +103,9 @@ class Store:
         """The bundle's folder."""
         return self.place(job) / job.bundle
 
-    def new(self, system: str, name: str, statement: str, keep: bool) -> Job:
+    def new(self, system: str, name: str, statement: str, keep: bool, accept: Sequence[str] = ()) -> Job:
         """One without files and without a job.json: what is left of it after a crash is thrown away."""
-        job = Job(secrets.token_hex(6), system, name, statement, (), keep)
+        job = Job(secrets.token_hex(6), system, name, statement, (), keep, accept=tuple(accept))
         try:
             (self.place(job) / "input").mkdir(mode=0o700, parents=True)
         except OSError as error:
@@ -133,7 +136,7 @@ class Store:
     def read(self) -> list[Job]:
         """Those of earlier runs, the oldest first. What was running is stopped; halves and what expired are removed."""
         found = []
-        for path in sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime):
+        for path in sorted(self.folder.iterdir(), key=lambda path: path.lstat().st_mtime):
             if _ID.fullmatch(path.name) is None or not path.is_dir():
                 continue
             job = _read(path)
@@ -177,12 +180,19 @@ def file_name(number: int, given: str) -> str:
 def _read(place: Path) -> Job | None:
     try:
         found: Any = json.loads((place / _JOB).read_text(encoding="utf-8"))
-        job = Job(**found | {"files": tuple(found["files"]), "lines": tuple(found["lines"])})
+        lists = {name: tuple(found.get(name, ())) for name in ("files", "lines", "accept")}
+        job = Job(**found | lists)
         sound = job.id == place.name and all(Path(name).name == name for name in job.files)
+        sound = sound and job.state in _STATES and all(isinstance(one, str) for one in _texts(job))
+        sound = sound and (not job.ended or datetime.fromisoformat(job.ended).tzinfo is not None)
         job.expires()
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return job if sound else None
+
+
+def _texts(job: Job) -> tuple[object, ...]:
+    return (job.system, job.name, job.statement, job.reason, job.ended, *job.lines)
 
 
 def _unwritable(path: Path, error: OSError) -> StateError:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from engine.config import file_path, known
 from engine.errors import ConfigError, WorkerError
+from engine.generators import person_folder
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
 from engine.several import ACCEPTANCE
@@ -33,6 +34,7 @@ from streaming.enrolment import Enrolments
 from streaming.listen import bind, listening
 from streaming.metrics import Metrics
 from streaming.once import OneTimeCode
+from streaming.own_person import upload_of
 from streaming.rtc import check_aiortc
 from streaming.sources import Sources
 from streaming.uploads import Upload, joined
@@ -115,7 +117,10 @@ def served_as(source: object, options: Mapping[str, Any]) -> ServeConfig:
 
 
 def _read_source(config: ServeConfig) -> Upload:
-    """Before anything is started for it."""
+    """Before anything is started for it. Where none is named it is the person that the first bundle holds, or the
+    sample."""
+    if config.source is None and (person := person_folder(config.worker.bundles[0])) is not None:
+        return upload_of(person, person.name, config.worker.accept)
     paths = (config.source or sample_portrait(), *config.further)
     if len(paths) > MOST_PICTURES:
         raise ConfigError(f"source: got {len(paths)} photos, expected at most {MOST_PICTURES} of one person")
@@ -257,7 +262,8 @@ def _worker(config: ServeConfig, tools: Tools | None) -> Worker:
 
 
 async def _add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:
-    own = attest.SAMPLES if config.source is None else attest.OPERATORS
+    sample = config.source is None and person_folder(config.worker.bundles[0]) is None
+    own = attest.SAMPLES if sample else attest.OPERATORS
     try:
         await sources.add(source, config.statement or own, "operator")
     except RefusedError as error:

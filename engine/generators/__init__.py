@@ -102,27 +102,28 @@ def takes_several(bundle: str | Path) -> bool:
 def holds_person(bundle: str | Path) -> bool:
     """Whether a bundle holds the pictures of the person that it was tuned to, by its manifest, so that its puppet needs
     no source. Raises BundleError for one that cannot be used."""
+    return person_folder(bundle) is not None
+
+
+def person_folder(bundle: str | Path) -> Path | None:
+    """The folder of a bundle that holds its person, None for any other. Raises as `holds_person`."""
     folder = find_bundle(bundle)
     if folder is None:
-        return False
+        return None
     manifest = read_manifest(folder)
-    return manifest.system in TAKE_SEVERAL and PERSON in manifest.graphs
+    return folder if manifest.system in TAKE_SEVERAL and PERSON in manifest.graphs else None
 
 
 def own_person(
     bundle: str | Path, *, backend: str = "auto", accept: frozenset[str] = frozenset()
 ) -> OwnPerson:
-    """That person. Raises BundleError or BackendError."""
+    """That person. Raises ConfigError where it holds none, BundleError or BackendError."""
     from engine.generators.liquid_warping.own import read_person
 
-    return read_person(open_bundle(_folder(bundle), accept), backend)
-
-
-def _folder(bundle: str | Path) -> Path:
-    folder = find_bundle(bundle)
+    folder = person_folder(bundle)
     if folder is None:
-        raise ConfigError(f"{bundle}: it holds no person; name a bundle of marotte enrol")
-    return folder
+        raise ConfigError(f"{bundle}: it holds no person; name a bundle of marotte enrol liquid_warping")
+    return read_person(open_bundle(folder, accept), backend)
 
 
 def find_bundle(bundle: str | Path) -> Path | None:

@@ -1,10 +1,10 @@
 import { Refusal, readInfo } from "./api.js";
 import { button, input, make, need, part, say, select } from "./elements.js";
-import { beginEnrolment, endEnrolment, readEnrolments, resumeEnrolment } from "./enrol_api.js";
+import { beginEnrolment, endEnrolment, readEnrolments, readPerson, resumeEnrolment } from "./enrol_api.js";
 import { Recording, megabytes, smallButton } from "./enrol_recording.js";
 import { notice } from "./notices.js";
 
-/** @import {BundleInfo, Info} from "./messages.js" */
+/** @import {BundleInfo, Info, SourceInfo} from "./messages.js" */
 /** @import {Enrolled, EnrolInfo, EnrolProgress} from "./enrol_api.js" */
 
 const POLL_MS = 1000;
@@ -12,6 +12,8 @@ const SUGGESTIONS = ["It is me", "The person shown agreed"];
 
 /** Stages as people say them. @type {Record<string, string>} */
 const STAGES = {
+  look: "Looking at it",
+  prepare: "Laying the mesh over it",
   track: "Finding the face",
   align: "Cutting it out",
   invert: "Reading it",
@@ -24,6 +26,7 @@ const STAGES = {
  * @property {() => MediaStream | null} live the call's own camera
  * @property {(bundles: BundleInfo[]) => void} renew these are offered now
  * @property {(bundle: string) => void} turnTo
+ * @property {(source: SourceInfo) => void} show a portrait that the server has made
  * @property {() => void} lockedOut
  */
 
@@ -97,7 +100,7 @@ class Enrolment {
   }
 
   #open() {
-    for (const id of ["enrol-consent", "enrol-keep"]) input(id).checked = false;
+    for (const id of ["enrol-consent", "enrol-keep", "enrol-accept"]) input(id).checked = false;
     input("enrol-turn").checked = true;
     for (const id of ["enrol-statement", "enrol-name"]) input(id).value = "";
     this.#complain("");
@@ -111,6 +114,7 @@ class Enrolment {
   #refresh(asked = false) {
     const agreed = input("enrol-consent").checked && input("enrol-statement").value.trim() !== "";
     if (asked) this.#recording.allow(agreed);
+    part("enrol-accept-field").hidden = this.#recording.files.length < 2;
     button("enrol-send").disabled = !agreed || !this.#recording.files.length || this.#recording.running || this.#upload !== null;
   }
 
@@ -132,7 +136,8 @@ class Enrolment {
     try {
       const name = input("enrol-name").value.trim() || "A person";
       const statement = input("enrol-statement").value.trim();
-      const asked = { system: this.#system.system, name, statement, keep: input("enrol-keep").checked, files };
+      const accept = files.length > 1 && input("enrol-accept").checked ? ["different-people"] : [];
+      const asked = { system: this.#system.system, name, statement, keep: input("enrol-keep").checked, files, accept };
       const begun = await beginEnrolment(asked, sent, upload.signal);
       if (input("enrol-turn").checked) this.#turnTo.add(begun.id);
       this.#upload = null;
@@ -234,7 +239,7 @@ class Enrolment {
     if (one.state === "stopped") {
       return [smallButton("Go on", () => void this.#ask(() => resumeEnrolment(one.id)), "small accent"), smallButton("Remove", end)];
     }
-    if (bundle) return [smallButton("Turn to it", () => this.page.turnTo(bundle), "small accent"), smallButton("Remove", end)];
+    if (bundle) return [smallButton("Turn to it", () => void this.#turn(one), "small accent"), smallButton("Remove", end)];
     return one.state === "failed" || (one.state === "done" && one.reason) ? [smallButton("Remove", end)] : [];
   }
 
@@ -261,7 +266,27 @@ class Enrolment {
   async #arrived(one) {
     if (!(await this.#renew()) || !one.bundle) return;
     notice(`${one.name} is enrolled.`);
-    if (this.#turnTo.delete(one.id)) this.page.turnTo(one.bundle);
+    if (this.#turnTo.delete(one.id)) await this.#turn(one);
+  }
+
+  /**
+   * To its bundle, and where that holds who was enrolled, to them.
+   *
+   * @param {Enrolled} one
+   */
+  async #turn({ id, bundle, person }) {
+    if (!bundle) return;
+    if (person) {
+      try {
+        this.page.show(await readPerson(id));
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        notice(error.message, "bad");
+        if (error.lockedOut) this.page.lockedOut();
+        return;
+      }
+    }
+    this.page.turnTo(bundle);
   }
 
   async #renew() {

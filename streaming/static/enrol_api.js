@@ -1,5 +1,7 @@
 import { ask, refusal } from "./api.js";
 
+/** @import {SourceInfo} from "./messages.js" */
+
 /**
  * What a page may enrol a person for (docs/live.md).
  *
@@ -24,6 +26,7 @@ import { ask, refusal } from "./api.js";
  * @property {string} reason
  * @property {EnrolProgress | null} progress
  * @property {string | null} bundle once it is offered
+ * @property {boolean} person whether the bundle holds who was enrolled
  * @property {boolean} keeps
  * @property {string | null} expires
  * @property {string[]} lines
@@ -45,6 +48,16 @@ export async function resumeEnrolment(id) {
 }
 
 /**
+ * Who the bundle of one that is done holds, as a portrait of the server's.
+ *
+ * @param {string} id
+ * @returns {Promise<SourceInfo>}
+ */
+export async function readPerson(id) {
+  return JSON.parse(await ask(`${path(id)}/source`, { method: "POST" }));
+}
+
+/**
  * Stops one that runs; removes any other with all that is left of it.
  *
  * @param {string} id
@@ -54,15 +67,16 @@ export async function endEnrolment(id) {
 }
 
 /**
- * @param {{system: string, name: string, statement: string, keep: boolean, files: File[]}} asked
+ * @param {{system: string, name: string, statement: string, keep: boolean, files: File[], accept: string[]}} asked
  * @param {(share: number) => void} sent 0 .. 1
  * @param {AbortSignal} signal
  * @returns {Promise<Enrolled>}
  */
-export function beginEnrolment({ system, name, statement, keep, files }, sent, signal) {
+export function beginEnrolment({ system, name, statement, keep, files, accept }, sent, signal) {
   const form = new FormData();
   for (const file of files) form.append("file", file, file.name);
   const query = new URLSearchParams({ system, name, statement, keep: keep ? "1" : "0" });
+  for (const one of accept) query.append("accept", one);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch does not tell how far an upload is
     request.open("POST", `${PATH}?${query}`);

@@ -19,7 +19,7 @@ import { View } from "./view.js";
 import { Wish } from "./wish.js";
 
 /** @import {CallPhase} from "./call.js" */
-/** @import {BundleInfo, Change, Driver, Info, Message, Report} from "./messages.js" */
+/** @import {BundleInfo, Change, Driver, Info, Message, Report, SourceInfo} from "./messages.js" */
 /** @import {Phase} from "./status.js" */
 
 const SILENT_MS = 2500;
@@ -93,6 +93,7 @@ export class Page {
       live: () => this.#camera.stream,
       renew: (/** @type {BundleInfo[]} */ bundles) => this.wish.system.renew(bundles),
       turnTo: (/** @type {string} */ bundle) => this.wish.system.turnTo(bundle),
+      show: (/** @type {SourceInfo} */ source) => this.sources.show(source),
       lockedOut: () => this.#lockOut(),
     };
   }

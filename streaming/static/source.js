@@ -209,6 +209,16 @@ export class Sources {
   }
 
   /**
+   * One that the server has made.
+   *
+   * @param {SourceInfo} source
+   */
+  show(source) {
+    this.#known.set(source.id, source);
+    this.#choose(source);
+  }
+
+  /**
    * Its picture did not come: it is gone, or the server is.
    *
    * @param {SourceInfo} source

@@ -43,11 +43,11 @@ class FakeOffering:
         self.dropped.append(name)
 
 
-def write_weights(folder: Path) -> Path:
+def write_weights(folder: Path, system: str = "stit") -> Path:
     """A checkpoint as far as a server looks, with what the fake makes of it."""
     (folder / "bundle").mkdir(parents=True)
     (folder / "bundle" / "manifest.json").write_text("{}")
-    about = {"system": "stit", "arguments": {"generator": {}, "encoder": {}}}
+    about = {"system": system, "arguments": {"generator": {}, "encoder": {}}}
     (folder / "checkpoint.json").write_text(json.dumps(about))
     return folder
 

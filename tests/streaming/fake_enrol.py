@@ -33,7 +33,7 @@ def read() -> argparse.Namespace:
     parser.add_argument("files", nargs="*", type=Path)
     for name in ("--weights", "--out", "--work"):
         parser.add_argument(name, type=Path)
-    for name in ("--consent", "--title", "--edit"):
+    for name in ("--consent", "--title", "--edit", "--accept"):
         parser.add_argument(name)
     for name in ("--check", "--progress-json"):
         parser.add_argument(name, action="store_true")

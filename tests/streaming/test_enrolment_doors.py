@@ -106,7 +106,7 @@ def test_a_clip_is_sent_followed_and_removed(doors: Doors) -> None:
     assert begun.status == 201
     number = begun.json["id"]
     assert set(begun.json) == {
-        "id", "system", "name", "state", "reason", "progress", "bundle", "keeps", "expires", "lines",
+        "id", "system", "name", "state", "reason", "progress", "bundle", "person", "keeps", "expires", "lines",
     }  # fmt: skip
     done = doors.until(number, "done")
     assert (done["bundle"], done["name"], done["keeps"]) == (f"enrolled-{number}", "Ann", False)
