@@ -64,8 +64,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if name not in _SECRETS}
-            | {"PYTHONUTF8": "1"},
+            env=without_secrets() | {"PYTHONUTF8": "1"},
             **_apart(),
         )
         _put_behind(self._process.pid)
@@ -133,6 +132,11 @@ class Child:
         for line in iter(lambda: stream.readline(_LONGEST_LINE), b""):
             if words := line.decode(errors="replace").strip():
                 self._said.append(words[:500])
+
+
+def without_secrets() -> dict[str, str]:
+    """This process's environment, for one that reads what others sent."""
+    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
 
 
 def _progress(told: Mapping[str, Any]) -> Progress:

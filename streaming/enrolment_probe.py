@@ -19,6 +19,7 @@ from engine import errors
 from engine.errors import DecodeError, InputError, MarotteError, TooLargeError
 from engine.media import open_media
 from engine.media.container import open_container
+from streaming.enrolment_child import without_secrets
 from streaming.enrolment_kinds import LEAST_SECONDS, MOST_SECONDS, Kind, clip_limits, photo_limits
 
 WITHIN_S = 30.0
@@ -36,7 +37,9 @@ def probe(files: Sequence[Path], within_s: float = WITHIN_S) -> list[Found]:
     """What the files are. Blocks. Raises InputError and what reading them raises."""
     command = [sys.executable, "-m", "streaming.enrolment_probe", *map(str, files)]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=within_s)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=within_s, env=without_secrets()
+        )
     except subprocess.TimeoutExpired as error:
         raise InputError(
             f"{files[0].name}: it took longer than {within_s:g} s to look at; send less"

@@ -186,7 +186,7 @@ def _read(place: Path) -> Job | None:
         sound = sound and job.state in _STATES and all(isinstance(one, str) for one in _texts(job))
         sound = sound and (not job.ended or datetime.fromisoformat(job.ended).tzinfo is not None)
         job.expires()
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return job if sound else None
 

@@ -324,6 +324,43 @@ def test_bundles_of_earlier_runs_are_offered_again(bench: Bench) -> None:
     assert bench.left(half.id) == set()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"ended": "2026-11-22T05:00:00"},
+        {"state": "half"},
+        {"statement": 3},
+        {"lines": [None]},
+        {"ended": "9999-12-31T23:59:59+00:00"},
+    ],
+)
+def test_what_no_server_wrote_down_is_swept_away(bench: Bench, damage: dict[str, Any]) -> None:
+    """The server starts all the same."""
+    bench.fault("crash")
+    number = bench.begin()
+    bench.until(number, "stopped")
+    job = bench.folder / "enrolments" / number / "job.json"
+    job.write_text(json.dumps(json.loads(job.read_text()) | damage))
+    (bench.folder / "enrolments" / "0123456789ab").symlink_to("nowhere")
+    bench.again()
+    assert bench.enrolments.all() == []
+    assert bench.left(number) == set()
+
+
+def test_a_process_that_nobody_follows_is_ended(bench: Bench) -> None:
+    """A disk that is taken away while it runs: two would go on in its folder later."""
+    bench.fault("hang")
+    bench.fault("steps", "100000")
+    number = bench.begin()
+    bench.until(number, "running", steps=1)
+    child = bench.enrolments._child
+    assert child is not None
+    bench.enrolments._free_bytes = lambda: 1 // 0
+    assert "ZeroDivisionError" in bench.until(number, "stopped")["reason"]
+    assert not Path(f"/proc/{child.pid}").exists()
+    bench.enrolments._free_bytes = lambda: NEEDS_BYTES
+
+
 def test_a_bundle_that_cannot_be_opened_says_why(bench: Bench) -> None:
     """It stays, is not listed as offered, and can be removed."""
     bench.worker.fails = BackendError("it has no such operator")
