@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from engine.imitation.mesh import SYNTHETIC, BodyMesh, open_mesh, synthetic_layo
 from engine.imitation.person import BodyPicture
 from engine.mesh import rotations as forms
 from engine.mesh.cameras import on_screen, project_with_depth
+from engine.mesh.files import NAMES
 from engine.mesh.raster import rasterise
 from engine.types import F64, U8, Body, Frame
 
@@ -83,6 +86,37 @@ def fitted(pose: F64, blue: int = BLUE, name: str = "person") -> BodyPicture:
 
 def frame_at(number: int, rgb: U8 | None = None) -> Frame:
     return Frame(np.zeros((SIDE, SIDE, 3), np.uint8) if rgb is None else rgb, number, Fraction(1, 10), 0.0)
+
+
+def write_smpl(folder: Path) -> Path:
+    """The synthetic body as files of SMPL's kind: the model, and the official maps beside it."""
+    model, layout = synthetic_body(), synthetic_layout()
+    shape = (len(model.pose_shapes), len(model.template), 3)
+    bends = model.pose_shapes.reshape(shape).transpose(1, 2, 0)
+    parents = np.array(model.parents, np.int64)
+    parents[0] = 2**32 - 1
+    np.savez(
+        folder / "smpl.npz",
+        v_template=model.template,
+        shapedirs=model.shapes,
+        posedirs=bends,
+        J_regressor=model.regressor,
+        weights=model.weights,
+        kintree_table=np.stack([parents, np.arange(len(parents))]),
+        f=model.faces,
+    )
+    np.save(folder / NAMES["face"], layout.faces)
+    places = 0.5 * (layout.corners.reshape(-1, 2) + 1.0)
+    lines = [f"vt {x:.7f} {1.0 - y:.7f}" for x, y in places]
+    for number, face in enumerate(layout.faces):
+        lines.append("f " + " ".join(f"{face[k] + 1}/{3 * number + k + 1}" for k in range(3)))
+    for role in ("fim_enc", "uv_map"):
+        (folder / NAMES[role]).write_text("\n".join(lines) + "\n")
+    parts = {name: {"face": faces.tolist()} for name, faces in layout.parts.items()}
+    (folder / NAMES["part"]).write_text(json.dumps(parts))
+    for role in ("front", "head", "facial"):
+        (folder / NAMES[role]).write_text(json.dumps({"face": layout.groups[role].tolist()}))
+    return folder / "smpl.npz"
 
 
 class Told:

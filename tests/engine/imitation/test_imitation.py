@@ -50,6 +50,7 @@ from tests.engine.imitation.scenes import (
     mesh,
     picture_of,
     raised,
+    write_smpl,
 )
 from tests.engine.warp_files import GREY, write_warp
 
@@ -252,6 +253,21 @@ def test_a_body_file_and_its_maps_are_named_when_they_are_missing(
     monkeypatch.setattr(meshes, "read_folder", lambda folder: large)
     with pytest.raises(InputError, match="files of one body model"):
         open_mesh(tmp_path / "smpl_model.pkl")
+
+
+def test_a_body_of_the_users_own_files_is_the_same_body(tmp_path: Path) -> None:
+    """The model out of its file, its texture, parts and groups out of the official maps beside it."""
+    own, layout = open_mesh(write_smpl(tmp_path)), synthetic_layout()
+    assert not own.stand_in
+    np.testing.assert_allclose(own.layout.corners, layout.corners, atol=1e-6)
+    np.testing.assert_array_equal(own.layout.faces, layout.faces)
+    assert {name: one.tolist() for name, one in own.layout.parts.items()} == {
+        name: one.tolist() for name, one in layout.parts.items()
+    }
+    posed, expected = (
+        model.shaped().posed(raised().astype(np.float32)).vertices for model in (own.model, synthetic_body())
+    )
+    np.testing.assert_allclose(posed, expected, atol=1e-5)
 
 
 def test_a_picture_without_a_body_is_refused_by_its_name() -> None:
