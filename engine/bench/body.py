@@ -86,9 +86,9 @@ def _fitting(frames: int) -> Sequence[float]:
     return _timed(lambda frame: fitter.follow(bodies[frame], (640, 480)), frames)
 
 
-def _following(clip: Path, frames: int, cache: Path | None) -> dict[str, Sequence[float]]:
+def _following(clip: Path, frames: int, backend: str, cache: Path | None) -> dict[str, Sequence[float]]:
     """CPU seconds of the tracker and of the fitter on a clip that is played again and again, every frame looked at."""
-    with closing(BodyTracker("onnxruntime", cache, every_frame=True)) as tracker:
+    with closing(BodyTracker(backend, cache, every_frame=True)) as tracker:
         fitter = BodyFitter(synthetic_body())
         tracked, fits = list[float](), list[float]()
         while len(fits) < frames:
@@ -131,7 +131,7 @@ class BodyBench:
 
 
 def run_body_bench(
-    out: Path, frames: int, driver: Path | None = None, cache: Path | None = None
+    out: Path, frames: int, driver: Path | None = None, backend: str = "auto", cache: Path | None = None
 ) -> BodyBench:
     """Measure, and write `out`/body.json. driver: a clip of a person, on which the tracker is measured as well. Raises
     ConfigError for too few frames, NoBodyError for a clip without a person."""
@@ -144,10 +144,15 @@ def run_body_bench(
     }
     content: dict[str, Any] = {"frames": frames}
     if driver is not None:
-        followed = _following(driver, frames, cache)
+        followed = _following(driver, frames, backend, cache)
         measured |= followed
         middle = sum(percentiles_ms(seconds)[0] for seconds in followed.values())
-        content |= {"driver": str(driver), "runs_a_second": 1000 / middle, "live_hz": LIVE_HZ}
+        content |= {
+            "driver": str(driver),
+            "backend": backend,
+            "runs_a_second": 1000 / middle,
+            "live_hz": LIVE_HZ,
+        }
     rows = []
     for what, seconds in measured.items():
         median, p95 = percentiles_ms(seconds)

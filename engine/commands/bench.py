@@ -70,7 +70,11 @@ def _bench(options: argparse.Namespace) -> None:
         from engine.bench.body import RESULT as BODY_RESULT
         from engine.bench.body import run_body_bench
 
-        print(run_body_bench(options.out, options.frames, options.driver, options.cache))
+        print(
+            run_body_bench(
+                options.out, options.frames, options.driver, options.backend or "auto", options.cache
+            )
+        )
         print(f"{options.out / BODY_RESULT} is written")
         return
     request = Request(
