@@ -6,6 +6,8 @@ corners lie, x right, y down, in -1..1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -34,6 +36,29 @@ def merged(textures: Tensor, seen: Tensor) -> Tensor:
     total = weights.sum(0)
     mixed = (textures[1:] * weights).sum(0) / (total + _NOT_ZERO)
     return torch.where(seen[0] | (total[0] < 1), textures[0], mixed)
+
+
+def led_to(textures: Tensor, seen: Tensor, yaws: Sequence[float], yaw: float) -> Tensor:
+    """As `merged`, for a head turned by `yaw` degrees: led by the source nearest to it in yaw, and between two of them
+    by both, in proportion. yaws: of the sources, N, degrees."""
+    order = sorted(range(len(yaws)), key=lambda k: yaws[k])
+    above = next((place for place, k in enumerate(order) if yaws[k] >= yaw), len(order))
+    around = (
+        order[max(above - 1, 0) : above + 1]
+        if 0 < above < len(order)
+        else [order[min(above, len(order) - 1)]]
+    )
+    found = []
+    for first in around:
+        turns = [first, *(k for k in range(len(yaws)) if k != first)]
+        found.append(merged(textures[turns], seen[turns]))
+    if len(found) == 1 or yaws[around[1]] - yaws[around[0]] < _ALIKE:
+        return found[0]
+    share = (yaw - yaws[around[0]]) / (yaws[around[1]] - yaws[around[0]])
+    return found[0] + share * (found[1] - found[0])
+
+
+_ALIKE = 0.5  # degrees
 
 
 def read(texture: Tensor, flow: Tensor) -> Tensor:

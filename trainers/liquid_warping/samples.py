@@ -21,6 +21,9 @@ from trainers.liquid_warping.recipe import Data
 from trainers.liquid_warping.step import Sample
 from trainers.system import Batch, Draw
 
+FACE = "face"
+"""The mesh whose live generator chooses by yaw."""
+
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -56,9 +59,11 @@ def sample_of(clip: Clip, sources: Sequence[int], targets: Sequence[int], erosio
     count = len(sources)
     filled = _pictures(clip, "filled", sources) * (_frames(clip, "reach", sources) > 127).unsqueeze(1)
     seen = _frames(clip, "seen", sources) > 127
-    texture = flows.merged(_pictures(clip, "texture", sources), seen)
+    textures = _textures(clip, _pictures(clip, "texture", sources), seen, sources, targets)
     drawn = list(zip(index[count:], weights[count:]))
-    shown = [flows.read(texture, flows.flow_of(one, weight, places)) for one, weight in drawn]
+    shown = [
+        flows.read(texture, flows.flow_of(*one, places)) for one, texture in zip(drawn, textures, strict=True)
+    ]
     known = flows.eroded(unknown[0], erosion)
     sample = {
         "known": torch.cat((pictures[0] * known, known)).unsqueeze(0),
@@ -76,6 +81,18 @@ def sample_of(clip: Clip, sources: Sequence[int], targets: Sequence[int], erosio
         pairs = zip(index[count + 1 :], weights[count + 1 :], corners[count:])
         sample["flow_back"] = torch.stack([flows.flow_of(*one) for one in pairs])
     return sample
+
+
+def _textures(
+    clip: Clip, textures: Tensor, seen: Tensor, sources: Sequence[int], targets: Sequence[int]
+) -> list[Tensor]:
+    """For each target the sources' texture: of a face led by those that look as the target does, as it is done live,
+    of a body by the first."""
+    yaws = np.asarray(clip.array("yaw"))
+    if clip.mesh.name != FACE or np.isnan(yaws[[*sources, *targets]]).any():
+        return [flows.merged(textures, seen)] * len(targets)
+    own = [float(yaws[source]) for source in sources]
+    return [flows.led_to(textures, seen, own, float(yaws[target])) for target in targets]
 
 
 def _flows(index: Tensor, weights: Tensor, corners: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,10 +78,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """corners: per place of the graph, float32 (F, 3, 2). texture: float32 (3, U, U). constants: its ports."""
+    """corners: per place of the graph, float32 (F, 3, 2). texture: float32 (3, U, U). further: the same with each
+    further picture of the first person in the first one's place. constants: its ports."""
 
     corners: tuple[F32, ...]
     texture: F32
+    further: tuple[F32, ...]
     constants: Ports
 
 
@@ -101,7 +103,14 @@ def given_by(persons: Sequence[Person], graphs: PersonGraphs) -> Given:
             features[person, view] = graphs.features(one.views[view])
     names = features[places[0]]
     constants = {name: np.stack([features[place][name] for place in places], axis=1) for name in names}
-    return Given(tuple(corners), _texture(persons, graphs), constants)
+    first, *others = persons
+    led = [
+        _texture(
+            [replace(first, views=[view, *(one for one in first.views if one is not view)]), *others], graphs
+        )
+        for view in first.views
+    ]
+    return Given(tuple(corners), led[0], tuple(led[1:]), constants)
 
 
 def _places(persons: Sequence[Person], count: int) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from engine.features import gaze
 from engine.features.doubts import doubts
 from engine.features.shape import fit_shape
 from engine.generators.liquid_warping.given import Numbers, Person, PersonGraphs, given_by
+from engine.generators.liquid_warping.leading import Led, in_order
 from engine.generators.liquid_warping.reach import reach_of, span_of
 from engine.generators.motion.transfer import Limit
 from engine.geometry import head_pose
@@ -29,9 +30,9 @@ from engine.types import F32, U8, Crop, FaceShape, Gaze, Mode, Source
 class PreparedPerson:
     """A puppet ready to move, in pixels of its crop. crop: picture to crop. shape, gaze: of the first picture's face.
     bust, torso, depth: its proxy, as engine.mesh.face.bust names them. limit: how far it turns. corners: per source,
-    float32 (F, 3, 2). texture: float32 (3, U, U). constants: the ports that stay the same. background: float32
-    (S, S, 3), 0..255. hidden: float32 (S, S), 1 where the picture shows the person and not what is behind them.
-    span: degrees of yaw between which the pictures look."""
+    float32 (F, 3, 2). texture: float32 (3, U, U), led by the first picture; led: by each, in order of yaw. constants:
+    the ports that stay the same. background: float32 (S, S, 3), 0..255. hidden: float32 (S, S), 1 where the picture
+    shows the person and not what is behind them. span: degrees of yaw between which the pictures look."""
 
     source: Source
     mode: Mode
@@ -44,6 +45,7 @@ class PreparedPerson:
     limit: Limit
     corners: tuple[F32, ...]
     texture: F32
+    led: tuple[Led, ...]
     constants: Ports
     background: F32
     hidden: F32
@@ -95,6 +97,7 @@ def prepare(source: Source, mode: Mode, graphs: PersonGraphs, worn: Sequence[Wor
         reach_of([one.shape.rotation for one in cuts]),
         made.corners,
         made.texture,
+        in_order([head_pose(one.shape.rotation).yaw for one in cuts], [made.texture, *made.further]),
         made.constants,
         graphs.behind(views[0]),
         graphs.hidden(views[0]),
