@@ -11,9 +11,9 @@ from typing import Final
 from aiohttp import BodyPartReader, web
 
 from engine.config import known
-from engine.errors import ConfigError
+from engine.errors import DecodeError, InputError
 from engine.several import ACCEPTANCE, MOST_SOURCES
-from engine.worker.pictures import TOGETHER, Picture, with_pictures
+from engine.worker.pictures import TOGETHER, Picture, are_joined, with_pictures
 from engine.worker.sources import with_labels
 from streaming import attest
 from streaming.config import MOST_UPLOAD_BYTES
@@ -38,11 +38,19 @@ class Upload:
 
 async def read_upload(request: web.Request) -> Upload:
     """Raises RefusedError."""
-    accept = _acceptances(request.query.getall("accept", []))
+    try:
+        return await _read_upload(request)
+    except InputError as error:
+        raise RefusedError(422, type(error).__name__, str(error)) from error
+
+
+async def _read_upload(request: web.Request) -> Upload:
+    accept = frozenset(known(name, (ACCEPTANCE,), "accept") for name in request.query.getall("accept", []))
     named = request.query.get("name")
     if not is_form(request):
         name = attest.shown_name(named)
-        return Upload(_labelled(await read_body(request, MOST_UPLOAD_BYTES, WITHIN_S, name), request), name)
+        body = await read_body(request, MOST_UPLOAD_BYTES, WITHIN_S, name)
+        return Upload(_labelled(_one(body, name), request), name)
     if "labels" in request.query:
         raise RefusedError(
             400, "RequestError", "labels: a layout goes with one picture, sent as the body and not as a form"
@@ -51,21 +59,21 @@ async def read_upload(request: web.Request) -> Upload:
     return await asyncio.to_thread(joined, files, named, accept)
 
 
-def _acceptances(given: Sequence[str]) -> frozenset[str]:
-    try:
-        return frozenset(known(name, (ACCEPTANCE,), "accept") for name in given)
-    except ConfigError as error:
-        raise RefusedError(422, "ConfigError", str(error)) from error
-
-
 def joined(files: Sequence[Picture], name: str | None, accept: frozenset[str]) -> Upload:
     """One file, or several photos of one person, by the first one's name where they have none."""
     more = len(files) - 1
     name = attest.shown_name(name or (f"{files[0].name} and {more} more" if more else files[0].name))
     if not more:
-        return Upload(files[0].data, name)
+        return Upload(_one(files[0].data, name), name)
     told = tuple((one.name, hashlib.sha256(one.data).hexdigest()) for one in files)
     return Upload(with_pictures(files, accept), name, told, tuple(sorted(accept)))
+
+
+def _one(data: bytes, name: str) -> bytes:
+    """A single file's bytes. Raises InputError for those of several, which the record would not name."""
+    if are_joined(data):
+        raise DecodeError(f"{name} is no picture or video: send several photos as parts of a form")
+    return data
 
 
 def _labelled(body: bytes, request: web.Request) -> bytes:

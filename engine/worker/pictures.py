@@ -64,10 +64,15 @@ def with_pictures(pictures: Sequence[Picture], accept: AbstractSet[str] = frozen
     return b"".join((_MAGIC, length, head, *(one.data for one in pictures)))
 
 
+def are_joined(data: bytes) -> bool:
+    """Whether these are the bytes of several pictures, or say so."""
+    return data.startswith(_MAGIC)
+
+
 def parted(data: bytes, name: str) -> Pictures | None:
     """The same read back; None for the bytes of anything else. Raises DecodeError where they are not what they say,
     TooLargeError and InputError for too many."""
-    if not data.startswith(_MAGIC):
+    if not are_joined(data):
         return None
     TOGETHER.check_bytes(name, len(data))
     start = len(_MAGIC) + _LENGTH_BYTES

@@ -14,7 +14,7 @@ import pytest
 from engine.errors import DifferentPeopleError
 from engine.several import ACCEPTANCE, MOST_SOURCES
 from engine.worker.interface import PictureInfo
-from engine.worker.pictures import Picture, Pictures, parted
+from engine.worker.pictures import Picture, Pictures, parted, with_pictures
 from streaming import attest, uploads
 from streaming.config import ServeConfig
 from tests.streaming.doorstep import Answer, FakeWorker, Site, open_site
@@ -123,6 +123,15 @@ def test_what_is_no_form_of_photos_is_refused(
     refused = send(site, body, path, headers=headers)
     assert refused.status == status
     assert refused.error[1]
+    assert len(site.worker.given) == 1
+
+
+@pytest.mark.parametrize("as_form", [False, True])
+def test_bytes_that_are_joined_already_are_no_file(site: Site, as_form: bool) -> None:
+    """Or the record would not name the photos, nor what was accepted with them."""
+    data = with_pictures([Picture("a.jpg", b"a"), Picture("b.jpg", b"b")], {ACCEPTANCE})
+    refused = send(site, form(("x.jpg", data))) if as_form else site.ask("POST", ADD, data)
+    assert (refused.status, refused.error[0]) == (422, "DecodeError")
     assert len(site.worker.given) == 1
 
 
