@@ -23,6 +23,7 @@ from engine.generators.liquid_warping.own import read_person
 from engine.geometry import pose_rotation
 from engine.several import Look
 from engine.types import Face, FaceShape, HeadPose, Source
+from engine.worker.pictures import parted as pictures_in
 from export.checkpoints import load
 from export.enrol import kept
 from export.enrol import liquid_warping as enrolling
@@ -33,6 +34,7 @@ from export.enrol.liquid_warping_person import person_graph
 from export.enrol.liquid_warping_recipe import base_of, count_of, recipe_of
 from export.onnx import write_graph
 from export.pack import Label
+from streaming.own_person import upload_of
 from trainers.config import load as load_recipe
 from trainers.errors import CheckpointError
 
@@ -214,7 +216,7 @@ class Faces:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Four photos of one person, and of one whose face is much wider."""
-    people = [photo(yaw) for yaw in (0.0, 30.0, -30.0, 15.0)] + [photo(5.0, wide=1.4)]
+    people = [photo(yaw) for yaw in (0.0, 30.0, -30.0, 15.0)] + [photo(50.0, wide=1.4)]
     paths = []
     for number, one in enumerate(people):
         rgb = one.rgb.copy()
@@ -317,7 +319,8 @@ def test_interrupted_and_gone_on_with_gives_the_same_bundle(
 def test_bundles_of_one_and_of_eight_sources_are_moved_by_a_driver_alone(
     sources: int, photos: list[Path], liquid_warping: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the command, which is told to take different people; what it makes is opened without a photo."""
+    """By the command, which is told to take different people; what it makes is opened without a photo, by the network's
+    side too."""
     line = ["enrol", "liquid_warping", *map(str, photos), "--weights", str(liquid_warping()), "--out"]
     line += [str(tmp_path / "out"), "--no-cache", "--device", "cpu", "--sources", str(sources)]
     line += ["--accept", "different-people", "--set", "stages.0.steps=1"]
@@ -329,6 +332,9 @@ def test_bundles_of_one_and_of_eight_sources_are_moved_by_a_driver_alone(
     own = read_person(bundle)
     assert own.accept == {"different-people"}
     assert len(own.pictures) == min(sources, 5)
+    passed = pictures_in(upload_of(tmp_path / "out", "Ann").data, "Ann")
+    assert passed is not None
+    assert (len(passed.pictures), passed.accept) == (len(own.pictures), own.accept)
 
 
 def test_an_option_of_another_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,8 +84,10 @@ def test_photos_are_enrolled_and_who_they_show_is_a_source(
     words = json.loads((weights / "started").read_text().splitlines()[0])["words"]
     assert [word.rpartition("-")[2] for word in words[1:4]] == ["0.jpg", "1.jpg", "2.jpg"]
     assert "--accept=different-people" in words
-    recorded = json.loads((tmp_path / "state" / attest.FILE).read_text().splitlines()[0])
+    lines = map(json.loads, (tmp_path / "state" / attest.FILE).read_text().splitlines())
+    (recorded,) = [line for line in lines if line["name"] == "Ann"]
     assert recorded["accepted"] == ["different-people"]
+    assert len(recorded["pictures"]) == 3
 
     asked: list[str] = []
 

@@ -96,7 +96,7 @@ def test_the_command_line_names_checkpoints_and_words(weights: Path, monkeypatch
     [
         (["--enrol", "stit"], "expected SYSTEM=VALUE"),
         (["--enrol", "stit=nowhere"], "no folder"),
-        (["--enrol", "geogan=."], "expected one of stit"),
+        (["--enrol", "geogan=."], "expected one of liquid_warping, stit"),
         (["--enrol-options", "stit='"], "quote each word"),
     ],
 )
