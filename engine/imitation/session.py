@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import numpy as np
+
 from engine.body.fitter import BodyFit, BodyFitter
 from engine.errors import MarotteError
 from engine.fallback import Fallback, FallbackConfig
@@ -22,6 +24,11 @@ _log = logging.getLogger("marotte.imitation")
 
 NO_BODY: Final = "no body"
 """The reason of a frame in which nobody is seen."""
+
+_GROWN: Final = 2.0
+_PROOF: Final = 3
+"""Somebody who is found after nobody was seen, and is more than so many times larger or smaller than who was seen last,
+is believed from so many frames in a row on: in an empty room trackers find small bodies for a frame or two."""
 
 
 class Follower(Protocol):
@@ -46,6 +53,8 @@ class BodySession:
         self._fallback = Fallback(config or FallbackConfig(), puppet.prepared.picture.rgb)
         self._strategy, self._clock = strategy, clock
         self._first: F32 | None = None
+        self._size: float | None = None
+        self._lost, self._doubted = False, 0
         self._told: set[str] = set()
 
     @property
@@ -79,7 +88,9 @@ class BodySession:
         body = self._tracker.track(frame)
         tracked = self._clock()
         seconds["track"] = tracked - started
-        if body is None:
+        self._lost = self._lost or body is None
+        self._doubted = 0 if body is None else self._doubted
+        if body is None or not self._believed(body):
             return None, NO_BODY
         fit = self._fitter.follow(body, frame.size)
         fitted = self._clock()
@@ -90,9 +101,26 @@ class BodySession:
         seconds["render"] = self._clock() - fitted
         return picture, None
 
+    def _believed(self, body: Body) -> bool:
+        size = _size_of(body)
+        if self._lost and self._size is not None:
+            factor = max(size / self._size, self._size / size)
+            self._doubted += 1
+            if factor > _GROWN and self._doubted < _PROOF:
+                return False
+        self._size, self._lost, self._doubted = size, False, 0
+        return True
+
     def _camera(self, fit: BodyFit, size: tuple[int, int]) -> F32:
         side = float(max(size))
         camera = fit.camera.in_square(-0.5, -0.5, side)
         if self._first is None:
             self._first = camera
         return swapped(self._puppet.prepared.camera, camera, self._first, self._strategy)
+
+
+def _size_of(body: Body) -> float:
+    """About how many pixels a metre of them has."""
+    flat, metres = body.points[:, :2], body.world[:, :2]
+    spread = float(np.linalg.norm(metres - metres.mean(axis=0)))
+    return max(float(np.linalg.norm(flat - flat.mean(axis=0))) / max(spread, 1e-3), 1e-3)

@@ -36,7 +36,7 @@ from engine.media.picture import write_picture
 from engine.mesh.flow import ABSENT
 from engine.mesh.selection import faces_of
 from engine.puppet import Opening
-from engine.types import Outcome
+from engine.types import Body, Outcome
 from tests.engine.imitation.scenes import (
     BLUE,
     CAMERA,
@@ -156,6 +156,23 @@ def test_the_driver_moves_the_body_and_its_absence_holds_it(opened: Opened) -> N
     row, column = hand(raised())
     assert abs(int(steps[0][0].rgb[row, column, 0]) - 140) < 25
     np.testing.assert_array_equal(steps[-1][0].rgb, picture_of(standing())[0])
+
+
+def test_a_small_body_in_an_empty_room_is_not_believed_at_once(opened: Opened) -> None:
+    """After nobody was seen, somebody a third as large counts from the third frame in a row on; as large as before, at
+    once."""
+    small = replace(CAMERA, scale=CAMERA.scale / 3)
+
+    def outcomes(*bodies: Body | None) -> str:
+        session = BodySession(puppet_of(opened), Told(*bodies), BodyFitter(synthetic_body()))
+        steps = [session.step(frame_at(number)) for number in range(len(bodies))]
+        return "".join(report.outcome.value[0] for _, report in steps)
+
+    here = [body_of(standing(), number / 10) for number in range(6)]
+    ghost = [body_of(standing(), number / 10, small) for number in range(6)]
+    assert outcomes(here[0], None, ghost[2], ghost[3], None, here[5]) == "ghhhhg"
+    assert outcomes(here[0], None, ghost[2], ghost[3], ghost[4]) == "ghhhg"
+    assert outcomes(here[0], ghost[1], ghost[2]) == "ggg"  # who was never lost may come and go as they like
 
 
 def test_nobody_from_the_start_is_the_still_picture(opened: Opened) -> None:
