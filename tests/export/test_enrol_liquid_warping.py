@@ -22,7 +22,7 @@ from engine.errors import BundleError, ConfigError, DifferentPeopleError, InputE
 from engine.generators.liquid_warping.own import read_person
 from engine.geometry import pose_rotation
 from engine.several import Look
-from engine.types import Face, FaceShape, HeadPose, Source
+from engine.types import Face, FaceShape, HeadPose, Outcome, Source
 from engine.worker.pictures import parted as pictures_in
 from export.checkpoints import load
 from export.enrol import kept
@@ -335,6 +335,27 @@ def test_bundles_of_one_and_of_eight_sources_are_moved_by_a_driver_alone(
     passed = pictures_in(upload_of(tmp_path / "out", "Ann").data, "Ann")
     assert passed is not None
     assert (len(passed.pictures), passed.accept) == (len(own.pictures), own.accept)
+
+
+@pytest.mark.full
+def test_a_clip_of_a_real_person_is_enrolled_and_driven_without_a_photo(
+    models: None, faces_root: Path, liquid_warping: Make, tmp_path: Path
+) -> None:
+    """Tracked, prepared, tuned for a step and packed; a still driver moves whom the bundle holds."""
+    out, clip = tmp_path / "out", faces_root / "drivers" / "man_beard_steady_smile.mp4"
+    line = ["enrol", "liquid_warping", str(clip), "--weights", str(liquid_warping()), "--out", str(out)]
+    line += ["--no-cache", "--device", "cpu", "--frames", "8", "--set", "stages.0.steps=1"]
+    line += [word for text in QUICK for word in ("--set", text)]
+    assert marotte.main(line) == 0
+    facts = open_bundle(out).manifest.parameters.facts
+    assert (facts["enrolled_from"], facts["enrolled_frames"], facts["held_back"]) == ("clip", 8, "frames")
+    with marotte.puppet(bundle=str(out)) as puppet:
+        first = next(iter(marotte.frames(clip)))
+        picture = puppet(first.rgb, 0.0)
+    own = read_person(open_bundle(out)).pictures[0]
+    assert picture.shape == own.shape
+    assert puppet.report is not None
+    assert puppet.report.outcome in (Outcome.GENERATED, Outcome.WAITING)
 
 
 def test_an_option_of_another_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from engine.errors import BundleError, InputError
 from engine.worker.pictures import parted
-from streaming import attest, enrolment, own_person
+from streaming import attest, enrolment, own_person, serve
 from streaming.config import ServeConfig
 from streaming.enrolment import Enrolments
 from streaming.enrolment_kinds import KINDS
@@ -138,3 +138,12 @@ def test_a_bundles_person_passes_as_pictures(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(own_person.subprocess, "run", lambda *given, **named: Done())
     with pytest.raises(BundleError, match=r"its person cannot be read .bundle x: expected the folder"):
         own_person.upload_of(tmp_path, "Ann")
+
+
+def test_a_server_begins_with_whom_its_bundle_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where no source is named; one that is named goes before it."""
+    monkeypatch.setattr(serve, "person_folder", lambda bundle: tmp_path / "ann")
+    monkeypatch.setattr(serve, "upload_of", lambda folder, name, accept: Upload(b"held", name))
+    assert serve._read_source(ServeConfig()) == Upload(b"held", "ann")
+    (tmp_path / "a.png").write_bytes(b"named")
+    assert serve._read_source(ServeConfig(source=tmp_path / "a.png")).data == b"named"

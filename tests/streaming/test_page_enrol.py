@@ -9,12 +9,14 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engine.media import write_picture
 from engine.types import Mode
 from engine.worker.interface import BundleInfo
 from streaming import enrolment
@@ -22,6 +24,7 @@ from streaming.bench.clip import write_y4m
 from streaming.config import ServeConfig
 from streaming.enrolment import Enrolments
 from streaming.measured import NoRecorder
+from streaming.uploads import Upload
 from tests.streaming.doorstep import TOKEN, FakeWorker, Site, open_site
 from tests.streaming.enrolling import FAKE, FakeOffering, write_clip, write_weights
 
@@ -75,8 +78,14 @@ def weights(tmp_path: Path) -> Path:
 @pytest.fixture
 def site(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "state"))
+    with enrolling("stit", weights, tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+@contextmanager
+def enrolling(system: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(enrolment, "NEEDS_BYTES", 0)
-    config = ServeConfig(enrol={"stit": weights}, enrolments=tmp_path / "enrolments", enrol_command=FAKE)
+    config = ServeConfig(enrol={system: weights}, enrolments=tmp_path / "enrolments", enrol_command=FAKE)
     worker = Worker()
     enrolments = Enrolments(config, worker, NoRecorder())
     enrolments.start()
@@ -89,6 +98,12 @@ def site(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def page(site: Site, browser: Any) -> Iterator[Any]:
+    with complaining(site, browser) as opened:
+        yield opened
+
+
+@contextmanager
+def complaining(site: Site, browser: Any) -> Iterator[Any]:
     """The page; fails the test when it complained in the console or against its own policy."""
     complaints: list[str] = []
     context = browser.new_context()
@@ -160,6 +175,40 @@ def test_it_is_turned_to_by_itself_unless_that_was_not_wished(page: Any, weights
         page.wait_for_selector(f"#bundle option:has-text('{name}')", state="attached")
         chosen = page.locator("#bundle option:checked").inner_text()
         assert chosen == ("Bob (STIT)" if wished else "Mesh flow")
+
+
+@pytest.mark.full
+def test_photos_are_enrolled_and_who_they_show_is_turned_to(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several are one person, taken by name where that is ticked; when the bundle is there, the person whom it holds
+    is a portrait of the page, and chosen."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(enrolment, "upload_of", lambda bundle, name: Upload(b"pictures", name))
+    weights = write_weights(tmp_path / "weights", "liquid_warping")
+    paths = [tmp_path / f"{number}.png" for number in range(2)]
+    for path in paths:
+        write_picture(path, np.full((160, 160, 3), 90, np.uint8))
+    with (
+        enrolling("liquid_warping", weights, tmp_path, monkeypatch) as site,
+        complaining(site, browser) as page,
+    ):
+        page.click("#enrol-open")
+        page.fill("#enrol-name", "Ann")
+        page.fill("#enrol-statement", "A drawing")
+        page.check("#enrol-consent")
+        page.set_input_files("#enrol-file", paths[:1])
+        assert page.locator("#enrol-accept-field").is_hidden()
+        page.set_input_files("#enrol-file", paths)
+        page.check("#enrol-accept")
+        page.click("#enrol-send")
+        page.wait_for_selector(
+            "#bundle option:checked:has-text('Ann (Liquid Warping GAN)')", state="attached"
+        )
+        page.wait_for_selector("#gallery button[title=Ann][aria-pressed=true]")
+    words = json.loads((weights / "started").read_text().splitlines()[0])["words"]
+    assert [word.rpartition("-")[2] for word in words[1:3]] == ["0.png", "1.png"]
+    assert "--accept=different-people" in words
 
 
 def test_the_section_is_hidden_where_nobody_is_enrolled(
