@@ -1,4 +1,4 @@
-"""Whether an edit left a face as it was, though a change was asked for that has to be seen."""
+"""Whether an edit left a face as it was: though it was asked for what has to be seen, or as its mask misses it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.types import U8, Face
 
@@ -15,6 +16,23 @@ ROUNDING: Final = 1
 _AROUND: Final = 0.2  # of the face's box, on each side: brows rise
 _LEAST_SEEN: Final = 0.5
 _MOST_HIDDEN: Final = 0.25
+_LEAST_COVERED: Final = 0.1
+
+
+def misses_face(inside: NDArray[np.bool_], hidden: NDArray[np.bool_] | None) -> bool:
+    """Whether a mask in a face's square (P, P) leaves its middle, where the face is, as the driver's frame has it.
+
+    inside: what is to be pasted. hidden: where something stands in front of the face; a middle of which a quarter is
+    hidden is not judged.
+    """
+    edge = len(inside) // 4
+    middle = slice(edge, len(inside) - edge)
+    if (
+        hidden is not None
+        and np.count_nonzero(hidden[middle, middle]) > _MOST_HIDDEN * (len(inside) - 2 * edge) ** 2
+    ):
+        return False
+    return bool(np.mean(inside[middle, middle]) < _LEAST_COVERED)
 
 
 def left_as_it_was(picture: U8, frame: U8, face: Face, hidden: U8 | None) -> bool:

@@ -385,6 +385,20 @@ class Idle:
         """Nothing is held."""
 
 
+def test_a_head_that_is_nowhere_in_the_layout_is_held(full: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that sees nobody, and a brush that paints the drawn one away: nothing would be pasted, and the driver
+    would leave as before. Either alone is drawn."""
+    nobody = ((int(Part.BACKGROUND), 64 * 64),)
+    controls, face = Controls(painted=nobody), Scripted((face_at(100, 80),))
+    drawn = session(full, face, mode=Mode.EDIT, controls=controls).step(frame_at(0))[1]
+    monkeypatch.setattr(full[0]._pictures, "parse", lambda image: np.zeros((SIZE, SIZE), np.uint8))
+    seen = session(full, face, mode=Mode.EDIT).step(frame_at(0))[1]
+    assert [report.outcome for report in (drawn, seen)] == [Outcome.GENERATED] * 2
+    shown, report = session(full, face, mode=Mode.EDIT, controls=controls).step(frame_at(0))
+    assert (report.outcome, str(report.reason).split(":")[0]) == (Outcome.WAITING, "UneditedError")
+    assert not (shown.rgb == HUE).all(2).any()
+
+
 def test_a_dead_edit_is_held(opened: Opened) -> None:
     """A face that comes back unchanged though glasses were asked for is not shown; asked for nothing, it is."""
     one = session((opened[0], Idle()), Scripted((face_at(100, 80),)), mode=Mode.EDIT)

@@ -124,6 +124,34 @@ def test_a_trembling_face_is_pasted_by_a_calmer_square(opened: Opened) -> None:
     assert np.std(np.diff(centres[5:], axis=0)) < np.std(np.diff(noise[5:], axis=0))
 
 
+class Blind:
+    """A runner whose parser finds nobody from the second frame on."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner, self._ran, self.batches = inner, 0, (1,)
+
+    def run(self, batch: Any) -> Any:
+        answers = self._inner.run(batch)
+        self._ran += 1
+        return [one | {"labels": one["labels"] * (self._ran == 1)} for one in answers]
+
+
+@pytest.mark.parametrize("strength", [0.0, -0.4])
+def test_a_parser_that_finds_nobody_shows_nobody(opened: Opened, strength: float) -> None:
+    """An empty mask would leave the driver as before, whether much was asked for, little or nothing; a face that is
+    covered is not judged by it."""
+    controls, runner = Controls(directions={"warm": strength}), Blind(opened[1])
+    session = edit_session((opened[0], runner), Scripted((FACE,)), controls=controls)
+    first, _ = session.step(frame_at(0, BIG))
+    held, report = session.step(frame_at(1, BIG, seed=4))
+    assert (report.outcome, str(report.reason).split(":")[0]) == (Outcome.HELD, "UneditedError")
+    assert (held.rgb == first.rgb).all()
+    covered = edit_session(
+        (opened[0], runner), Scripted((FACE,)), controls=controls, occlusion=Covering("left")
+    )
+    assert covered.step(frame_at(2, BIG))[1].outcome is Outcome.GENERATED
+
+
 def test_what_fails_is_not_shown(opened: Opened) -> None:
     """Codes that are no numbers, and a face that is lost: the last edited picture is held, no frame leaves."""
     session = edit_session(

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.bundle import Parameters
 from engine.crop import crop_of, cut, factor_of, points_in, resized
-from engine.errors import ConfigError, InputError, PortError
+from engine.errors import ConfigError, InputError, PortError, UneditedError
 from engine.features import gaze
 from engine.features.doubts import doubts
 from engine.generators.feather import feather
@@ -49,6 +49,7 @@ from engine.types import (
     Signal,
     Source,
 )
+from engine.unedited import misses_face
 
 MOVED, PAINTED, BRUSHED = 0.012, 0.2, 0.005
 """Share of the square's side by which a part is to move, amount of brows, hair or glasses, and share of the square that
@@ -338,7 +339,14 @@ class Maskgan:
     def _mask(self, state: FaceState, now: _Now, labels: U8) -> U8:
         """Where the head is or was, fading out around it, uint8 (S, S)."""
         radius = max(1, round(REACH * self._size))
-        head = (_HEAD[labels] | _HEAD[now.own]).astype(np.uint8) * np.uint8(255)
+        there = _HEAD[labels] | _HEAD[now.own]
+        if state.prepared.mode is Mode.EDIT:
+            hidden = None if now.uncovered is None else now.uncovered < 1.0
+            if misses_face(there, hidden):
+                raise UneditedError(
+                    f"{self.name}: no head is in the layout, so that nothing of the edit would show"
+                )
+        head = there.astype(np.uint8) * np.uint8(255)
         wide = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_RECT, (2 * radius + 1, 2 * radius + 1)))
         soft = np.asarray(cv2.blur(wide, (2 * radius + 1, 2 * radius + 1)), np.uint8)
         if state.prepared.mode is Mode.EDIT:

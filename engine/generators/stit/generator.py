@@ -30,6 +30,7 @@ from engine.generators.stit.runner import ParsingGraph, StitRunner, brought_to, 
 from engine.generators.stit.stitch import SIDE, Seam, drawn_foreground, foreground_in, foreground_of
 from engine.plug import Ports
 from engine.types import F32, U8, Crop, Drive, FaceShape, Mode, Neutral, Patch, Signal, Source
+from engine.unedited import misses_face
 
 ASKED: Final = 0.5
 """The share of an edit's reach from which on any honest direction is seen (docs/decisions/0007)."""
@@ -167,7 +168,12 @@ class Stit:
             )
         if puppet:
             state.neutral.add(ws, now.shape, now.neutral, now.time_s)
-        mask = state.seam.mask(self._shown(state, now, outputs), now.time_s)
+        shown = self._shown(state, now, outputs)
+        if not puppet and misses_face(shown > 0, None if now.hidden is None else now.hidden > 0):
+            raise UneditedError(
+                f"{self.name}: its parser found no face, so that nothing of the edit would show"
+            )
+        mask = state.seam.mask(shown, now.time_s)
         if now.hidden is not None:
             mask = np.asarray(cv2.multiply(mask, 255 - now.hidden, scale=1.0 / 255.0), np.uint8)
         rgb = pixels(picture[0])
