@@ -27,8 +27,9 @@ NO_BODY: Final = "no body"
 
 _GROWN: Final = 2.0
 _PROOF: Final = 3
-"""Somebody who is found after nobody was seen, and is more than so many times larger or smaller than who was seen last,
-is believed from so many frames in a row on: in an empty room trackers find small bodies for a frame or two."""
+"""Somebody who is found after nobody was seen, and is more than so many times larger or smaller than who was seen last
+for so many frames in a row, is believed from as many on: in an empty room trackers find small bodies for a frame or
+two."""
 
 
 class Follower(Protocol):
@@ -54,7 +55,7 @@ class BodySession:
         self._strategy, self._clock = strategy, clock
         self._first: F32 | None = None
         self._size: float | None = None
-        self._lost, self._doubted = False, 0
+        self._lost, self._run = False, 0
         self._told: set[str] = set()
 
     @property
@@ -89,7 +90,7 @@ class BodySession:
         tracked = self._clock()
         seconds["track"] = tracked - started
         self._lost = self._lost or body is None
-        self._doubted = 0 if body is None else self._doubted
+        self._run = 0 if body is None else self._run + 1
         if body is None or not self._believed(body):
             return None, NO_BODY
         fit = self._fitter.follow(body, frame.size)
@@ -102,13 +103,12 @@ class BodySession:
         return picture, None
 
     def _believed(self, body: Body) -> bool:
-        size = _size_of(body)
-        if self._lost and self._size is not None:
-            factor = max(size / self._size, self._size / size)
-            self._doubted += 1
-            if factor > _GROWN and self._doubted < _PROOF:
-                return False
-        self._size, self._lost, self._doubted = size, False, 0
+        size, known = _size_of(body), self._size
+        proved = self._run >= _PROOF
+        if self._lost and known is not None and not proved and max(size / known, known / size) > _GROWN:
+            return False
+        self._lost = False
+        self._size = size if proved else known
         return True
 
     def _camera(self, fit: BodyFit, size: tuple[int, int]) -> F32:

@@ -168,11 +168,11 @@ def test_a_small_body_in_an_empty_room_is_not_believed_at_once(opened: Opened) -
         steps = [session.step(frame_at(number)) for number in range(len(bodies))]
         return "".join(report.outcome.value[0] for _, report in steps)
 
-    here = [body_of(standing(), number / 10) for number in range(6)]
-    ghost = [body_of(standing(), number / 10, small) for number in range(6)]
-    assert outcomes(here[0], None, ghost[2], ghost[3], None, here[5]) == "ghhhhg"
-    assert outcomes(here[0], None, ghost[2], ghost[3], ghost[4]) == "ghhhg"
-    assert outcomes(here[0], ghost[1], ghost[2]) == "ggg"  # who was never lost may come and go as they like
+    here = [body_of(standing(), number / 10) for number in range(10)]
+    ghost = [body_of(standing(), number / 10, small) for number in range(10)]
+    assert outcomes(*here[:3], None, ghost[4], ghost[5], None, ghost[7], None, here[9]) == "ggghhhhhfg"
+    assert outcomes(*here[:3], None, *ghost[4:7]) == "ggghhhg"
+    assert outcomes(*here[:3], *ghost[3:5]) == "ggggg"  # who was never lost may come and go as they like
 
 
 def test_nobody_from_the_start_is_the_still_picture(opened: Opened) -> None:
