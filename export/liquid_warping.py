@@ -142,8 +142,8 @@ class _Paper(nn.Module):
     def forward(self, target: Tensor, flow: Tensor, *projected: Tensor) -> tuple[Tensor, Tensor]:
         size = target.shape[-1]
         seeded = torch.Generator().manual_seed(7)
-        seen = [torch.rand((1, 6, size, size), generator=seeded) * 2 - 1 for _ in range(self.sources)]
-        features = self.generator.encode(torch.stack(seen, 1))
+        drawn = [torch.rand((1, 6, size, size), generator=seeded) * 2 - 1 for _ in range(self.sources)]
+        features = self.generator.encode(torch.stack(drawn, 1).to(target.dtype))
         return self.generator.transfer(target, features, flow)
 
 

@@ -54,9 +54,9 @@ def write_graph(plan: GraphPlan, *, half: bool = False) -> bytes:
 
 
 def rounded_plan(plan: GraphPlan) -> GraphPlan:
-    """The same graph with weights that a float16 holds exactly, in its reference, too. Raises BundleError."""
-    reference = None if plan.reference is None else rounded(plan.reference)
-    return dataclasses.replace(plan, module=rounded(plan.module), reference=reference)
+    """The same graph with weights that a float16 holds exactly, and held against itself: a reference whose weights are
+    arranged otherwise would round others. Raises BundleError."""
+    return dataclasses.replace(plan, module=rounded(plan.module), reference=None)
 
 
 def rounded(module: nn.Module) -> nn.Module:

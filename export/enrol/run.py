@@ -40,10 +40,6 @@ SYSTEM = "stit"
 _SHEET_FRAMES, _SHEET_SIDE = 6, 256
 
 
-_HALF_GATE = 5e-3
-"""In -1..1, two thirds of a level of 255: what demodulation divides by is rounded after it was summed, not before."""
-
-
 @dataclass(frozen=True)
 class Enrolment:
     """What is asked for beside the clip and the weights. size of the alignment: 0 takes the generator's."""
@@ -260,4 +256,4 @@ def _pack(
     checkpoint.write(work / "enrolled", about, weights)
     keep(person, work)
     plan = person_plan(load(work / "enrolled"), person, options.tuning.edits, facts)
-    pack(plan, label, out, half=options.half, gate=_HALF_GATE if options.half else None)
+    pack(plan, label, out, half=options.half)

@@ -3,6 +3,7 @@ memory that eight pictures take."""
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from engine.backends import open_graph
 from engine.bench.cost import count
@@ -21,9 +24,11 @@ from export.checkpoints import load
 from export.onnx import run, write_graph
 from export.pack import Label, manifest_text
 from export.parity import Report, cases
-from export.plan import Plan
+from export.plan import GraphPlan, Plan
 from export.systems import plan_of
 from tests.conftest import PROJECT
+from trainers import checkpoint
+from trainers.liquid_warping.generator import LiquidWarpingGenerator
 from trainers.liquid_warping.live import COUNTS
 
 Make = Callable[..., Path]
@@ -36,43 +41,95 @@ PUBLISHED: dict[str, Any] = {
 }
 
 
+def lively(folder: Path) -> Path:
+    """The checkpoint with every convolution scaled so that it gives a deviation of 1, as a trained one does: as they
+    are drawn each takes two thirds away, and at the end little but biases would be compared."""
+    about = checkpoint.read(folder)
+    generator = LiquidWarpingGenerator(**about.arguments["generator"]).eval().requires_grad_(False)
+    about.load("generator", generator)
+
+    def scale(layer: nn.Module, given: Any, out: Tensor) -> Tensor:
+        spread = out.std()
+        for weight in layer.parameters():
+            weight.div_(spread)
+        return out / spread
+
+    numbers, size = torch.Generator().manual_seed(3), 128
+    line = (2 * torch.arange(size) + 1) / size - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    inside = ((x / 0.7).square() + (y / 0.9).square() < 1)[..., None]
+    flow = torch.where(inside, torch.stack((x, y), -1), -2.0).expand(1, 1, 2, size, size, 2)
+    shown = [
+        torch.rand((1, *shape, size, size), generator=numbers) * 2 - 1 for shape in ((1, 4), (2, 6), (1, 6))
+    ]
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    hooks = [one.register_forward_hook(scale) for one in generator.modules() if isinstance(one, kinds)]
+    generator(*shown, flow)
+    for hook in hooks:
+        hook.remove()
+    checkpoint.write(folder, about, {"generator": generator.state_dict()})
+    return folder
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("sources", COUNTS)
 def test_the_published_size_stays_near(
     sources: int, liquid_warping: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each number of sources, on both runtimes: 1e-3 at most and 1e-4 in the mean from the paper's own forward.
-    Figures are printed."""
+    """Each number of sources, on both runtimes, weights as they are drawn: 1e-3 at most and 1e-4 in the mean from the
+    paper's own forward. Figures are printed."""
     plan = plan_of(load(liquid_warping(sources=sources, **PUBLISHED)))
-    for graph in plan.graphs:
-        case = next(cases(graph))
-        expected = run(graph.reference or graph.module, tuple(case.values()))
-        data = settled(write_graph(graph), 1)
-        cost = count(data)
-        with capsys.disabled():
-            print(
-                f"\n{sources} sources, {graph.name}: {cost.flop / 1e9:.1f} GFLOP, counting every operator",
-                end="",
-            )
-        for backend in ("onnxruntime", "openvino"):
-            opened = open_graph(Path(graph.name), backend, data=data)
-            started = time.process_time()
-            found = opened.run({name: np.ascontiguousarray(one.numpy()) for name, one in case.items()})
-            seconds = time.process_time() - started
-            apart = {
-                port.name: np.abs(found[port.name].astype(np.float64) - wanted.numpy())
-                for port, wanted in zip(graph.outputs, expected)
-            }
-            worst, mean = (max(of(one) for one in apart.values()) for of in (np.max, np.mean))
-            opened.close()
-            with capsys.disabled():
-                print(
-                    f"\n{sources} sources, {graph.name}, {backend}: {worst:.1e} at most, {mean:.1e} in the mean of the "
-                    f"worst port; first run {seconds:.1f} s of CPU",
-                    end="",
-                )
+    for graph in plan.graphs if sources <= 2 else plan.graphs[-1:]:  # the others are those of two sources
+        for worst, mean in told(graph, f"{sources} sources", capsys).values():
             assert worst <= 1e-3
             assert mean <= 1e-4
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("sources", COUNTS)
+def test_runtimes_are_as_near_as_torch_is_to_itself(
+    sources: int, liquid_warping: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With maps as lively as a trained network's, rounding grows at a body's border, in torch as anywhere: 1e-4 in the
+    mean, and at most three times what torch's float32 is from its float64. Figures are printed."""
+    graph = plan_of(load(lively(liquid_warping(sources=sources, **PUBLISHED)))).graphs[-1]
+    found = told(graph, f"{sources} sources, lively", capsys)
+    (own, _) = found.pop("float64")
+    for worst, mean in found.values():
+        assert worst <= max(1e-3, 3 * own)
+        assert mean <= 1e-4
+
+
+def told(graph: GraphPlan, title: str, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[float, float]]:
+    """Largest and mean distance of the worst port from torch, by runtime; of a frame's graph also that of float64."""
+    case = next(cases(graph))
+    expected = run(graph.reference or graph.module, tuple(case.values()))
+    data = settled(write_graph(graph), 1)
+    found, seconds = {}, {}
+    for backend in ("onnxruntime", "openvino"):
+        opened = open_graph(Path(graph.name), backend, data=data)
+        started = time.process_time()
+        made = opened.run({name: np.ascontiguousarray(one.numpy()) for name, one in case.items()})
+        seconds[backend] = time.process_time() - started
+        found[backend] = _apart([made[port.name] for port in graph.outputs], expected)
+        opened.close()
+    if graph.reference is not None:
+        exact = run(copy.deepcopy(graph.reference).double(), [one.double() for one in case.values()])
+        found["float64"] = _apart([one.numpy() for one in exact], expected)
+    spread = min(float(one.std()) for one in expected)
+    with capsys.disabled():
+        print(
+            f"\n{title}, {graph.name}: {count(data).flop / 1e9:.1f} GFLOP of all operators, deviation {spread:.2g}"
+        )
+        for name, (worst, mean) in found.items():
+            print(f"  {name}: {worst:.1e} at most, {mean:.1e} in the mean", end="")
+            print(f", {seconds[name]:.1f} s of CPU" if name in seconds else "")
+    return found
+
+
+def _apart(made: list[np.ndarray], expected: tuple[Tensor, ...]) -> tuple[float, float]:
+    apart = [np.abs(one.astype(np.float64) - other.numpy()) for one, other in zip(made, expected)]
+    return max(float(one.max()) for one in apart), max(float(one.mean()) for one in apart)
 
 
 _LIVE = """

@@ -20,6 +20,7 @@ from engine.backends import BACKENDS, open_graph
 from engine.bundle import PortInfo
 from engine.errors import BundleError
 from engine.graph_file import OPERATORS
+from export import parity
 from export.norms import CentredNorm, portable
 from export.onnx import OPSET, rounded, rounded_plan, write_graph
 from export.parity import GATE, measure
@@ -89,6 +90,35 @@ def test_weights_as_float16_are_exact_after_rounding(plain: bytes) -> None:
     assert report.rounding is not None
     assert 1e-5 < report.rounding["tiny"]["made"]["max"] < 0.02
     assert all(errors["tiny"]["made"]["max"] < GATE for _, errors in report.runtimes.values())
+
+
+def test_halves_are_held_against_themselves(plain: bytes) -> None:
+    """A reference whose weights are arranged otherwise rounds to others, and is none for halves; but what is exact is
+    still held against it."""
+    twice = Tiny()
+    with torch.no_grad():
+        twice.convolution.weight.mul_(1.001)  # which the norm takes away again
+    exact = dataclasses.replace(graph(), reference=twice.eval())
+    halved = rounded_plan(exact)
+    assert halved.reference is None
+    data = {"tiny": write_graph(halved, half=True)}
+    measure([halved], data, exact=[exact])
+    wrong = Tiny()
+    with torch.no_grad():
+        wrong.norm.weight.mul_(1.5)
+    other = dataclasses.replace(exact, reference=wrong.eval())
+    with pytest.raises(BundleError, match="its arrangement differs from its reference by"):
+        measure([halved], data, exact=[other])
+
+
+def test_large_inputs_are_compared_two_at_a_time(plain: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cases and errors, whatever is held at once."""
+    together = measure([graph()], {"tiny": plain})
+    monkeypatch.setattr(parity, "AT_ONCE", 1)
+    pairs = measure([graph()], {"tiny": plain})
+    assert (pairs.cases, pairs.runtimes.keys()) == (together.cases, together.runtimes.keys())
+    for name, (_, errors) in pairs.runtimes.items():
+        assert errors["tiny"]["made"] == pytest.approx(together.runtimes[name][1]["tiny"]["made"], rel=1e-9)
 
 
 def test_weights_beyond_float16_are_refused() -> None:

@@ -92,7 +92,9 @@ def step(stage: str, changes: list[str]) -> dict[str, Any]:
         "scalars": {name: float(value) for name, value in scalars.items()},
         "still": {
             name: [
-                key for key, one in made.named_parameters() if float(one.double().sum()) == before[name][key]
+                key
+                for key, one in made.named_parameters()
+                if float(one.detach().double().sum()) == before[name][key]
             ]
             for name, made in system.networks.items()
         },
