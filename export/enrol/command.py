@@ -156,13 +156,17 @@ def _check_own(options: argparse.Namespace) -> None:
                 raise ConfigError(f"{name.replace('_', '-')}: belongs to enrol {system}; leave it out")
 
 
-def teller(clock: Callable[[], float] = time.monotonic, silent: Sequence[str] = ("tune", "pack")) -> Tell:
+def teller(clock: Callable[[], float] = time.monotonic, silent: Sequence[str] = ("tune",)) -> Tell:
     """Says at most every ten seconds, and at the end of a stage, how far it is and when it will be done."""
     began: dict[str, float] = {}
     told = [0.0]
 
     def tell(stage: str, done: int, total: int | None) -> None:
-        if stage in silent:  # what is short, or has a bar of its own
+        if stage in silent:  # what has a bar of its own
+            return
+        if stage == "pack":
+            if not done:
+                print("marotte: pack: networks are exported, and compared with torch", file=sys.stderr, flush=True)
             return
         now = clock()
         start = began.setdefault(stage, now)

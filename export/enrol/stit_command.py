@@ -11,7 +11,7 @@ from export.enrol.offline import add_stitching_options, stitching_of, strengths_
 from export.enrol.progress import STAGES, Tell
 
 NEEDS_WEIGHTS = "generator, encoder and, if wanted, parser"
-SILENT = ("tune", "pack")
+SILENT = ("tune",)
 """Stages that are not told of on a terminal."""
 
 

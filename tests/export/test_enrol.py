@@ -221,9 +221,12 @@ def test_progress_says_the_time_left(capsys: pytest.CaptureFixture[str]) -> None
     tell = command.teller(lambda: next(now))
     for done in (1, 2, 3, 4):
         tell("align", done, 4)
+    tell("pack", 0, 1)
+    tell("pack", 1, 1)
     assert capsys.readouterr().err.splitlines() == [
         "marotte: align: frame 3 of 4, about 10 s left",
         "marotte: align: frame 4 of 4",
+        "marotte: pack: networks are exported, and compared with torch",
     ]
 
 
