@@ -166,7 +166,7 @@ def teller(clock: Callable[[], float] = time.monotonic, silent: Sequence[str] = 
             return
         if stage == "pack":
             if not done:
-                print("marotte: pack: networks are exported, and compared with torch", file=sys.stderr, flush=True)
+                print("marotte: pack: networks are exported and compared", file=sys.stderr, flush=True)
             return
         now = clock()
         start = began.setdefault(stage, now)

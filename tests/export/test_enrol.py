@@ -226,7 +226,7 @@ def test_progress_says_the_time_left(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err.splitlines() == [
         "marotte: align: frame 3 of 4, about 10 s left",
         "marotte: align: frame 4 of 4",
-        "marotte: pack: networks are exported, and compared with torch",
+        "marotte: pack: networks are exported and compared",
     ]
 
 
