@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from engine.errors import BackendError, InputError, MarotteError, TooLargeError
@@ -319,6 +320,16 @@ async def read_body(request: web.Request, most: int, within_s: float, what: str)
 def is_form(request: web.Request) -> bool:
     """Whether files come as parts of a form."""
     return request.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("multipart/form-data")
+
+
+BROKEN_FORM: Final = (
+    web.RequestPayloadError,
+    HttpProcessingError,
+    ConnectionError,
+    ValueError,
+    AssertionError,
+)
+"""What reading one raises that breaks off, or is none; the second one for the head of a part."""
 
 
 def check_form(request: web.Request, most: int, what: str) -> None:

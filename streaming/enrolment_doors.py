@@ -13,7 +13,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.web import Request, Response
 
 from engine.errors import ConfigError, InputError, StateError, TooLargeError
-from streaming.doors import RefusedError, check_form, go_ahead
+from streaming.doors import BROKEN_FORM, RefusedError, check_form, go_ahead
 from streaming.enrolment import Enrolments
 from streaming.enrolment_kinds import KINDS, MOST_BYTES
 from streaming.enrolment_store import Job
@@ -111,7 +111,7 @@ class EnrolmentDoors:
             raise RefusedError(
                 408, "RequestError", f"enrolment: it did not come within {_WITHIN_S:g} s"
             ) from error
-        except (web.RequestPayloadError, ConnectionError, ValueError, AssertionError) as error:
+        except BROKEN_FORM as error:
             raise RefusedError(400, "RequestError", "enrolment: it broke off, or is no form") from error
         if not files:
             raise RefusedError(422, "InputError", "enrolment: expected a clip or photos, got no file")

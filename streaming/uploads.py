@@ -17,7 +17,7 @@ from engine.worker.pictures import TOGETHER, Picture, are_joined, with_pictures
 from engine.worker.sources import with_labels
 from streaming import attest
 from streaming.config import MOST_UPLOAD_BYTES
-from streaming.doors import RefusedError, check_form, go_ahead, is_form, read_body
+from streaming.doors import BROKEN_FORM, RefusedError, check_form, go_ahead, is_form, read_body
 
 MOST_TOGETHER: Final = TOGETHER.file_bytes - (64 << 10)
 """Bytes of all photos of one person; what is said beside them has to fit too."""
@@ -106,7 +106,7 @@ async def _files(request: web.Request) -> list[Picture]:
                 files.append(await _read(part, attest.shown_name(part.filename)))
     except TimeoutError as error:
         raise RefusedError(408, "RequestError", f"photos: they did not come within {WITHIN_S:g} s") from error
-    except (web.RequestPayloadError, ConnectionError, ValueError, AssertionError) as error:
+    except BROKEN_FORM as error:
         raise RefusedError(400, "RequestError", "photos: they broke off, or are no form") from error
     if not files:
         raise RefusedError(422, "InputError", "photos: expected one or more, got no file")
