@@ -33,6 +33,8 @@ def test_a_painting_comes_back_as_it_was() -> None:
         ([[1, 1023]], "runs of 1023 pixels"),
         ([[1, 15 * 15]], "expected a square of 16 .. 512"),
         ([[1, 10**40]], "expected a square"),
+        ([[1, 10**5000]], "expected a square"),
+        ([[1, -(10**5000)]], "expected a square"),
         ([[1, -1], [2, 1025]], "expected a square"),
         ([[1, 0], [2, 1024]], "expected a square"),
         ([[1, 1024.0]], "whole numbers"),
