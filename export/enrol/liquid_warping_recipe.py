@@ -22,6 +22,8 @@ SYSTEM: Final = "liquid_warping"
 STEPS: Final = 300
 _HELD: Final = 0.15
 """Share of a clip's frames that is held back."""
+_FALLING: Final = 0.7
+"""Share of the steps over which the rate falls: at a constant one looks stop getting better 1.5 dB earlier."""
 _CHECKPOINTED: Final = 384
 """Side in pixels from which on less memory is worth computing twice."""
 _SHAPE: Final = ("block", "widths", "residual_blocks", "background_widths", "background_blocks")
@@ -101,7 +103,7 @@ def recipe_of(
     """The tuning's. held, shown: frames of the folder that are held back, and that are sources; empty where they are
     chosen by yaw. start: the checkpoint that it starts from. changes: `a.b=value`, over everything else.
 
-    Losses and optimiser are those of the base's own training, at half of its rate; of imported weights the official
+    Losses and optimiser are those of the base's own training, at a rate that falls; of imported weights the official
     ones. Raises ConfigError and RecipeError for a change that cannot be made.
     """
     for text in changes:
@@ -110,7 +112,7 @@ def recipe_of(
     optimiser = {name: base.recipe["optimiser"][name] for name in ("beta1", "beta2")} if base.recipe else {}
     if base.recipe:
         rates = base.recipe["optimiser"]
-        optimiser |= {"rate": rates["rate"] / 2, "critic_rate": rates["critic_rate"]}
+        optimiser |= {"rate": rates["rate"], "critic_rate": rates["critic_rate"], "falling": _FALLING}
     critic = {
         name: value
         for name, value in base.recipe.get("critic", {}).items()
@@ -141,7 +143,7 @@ def recipe_of(
         "generator": {**base.generator, "temporal": False, "checkpointed": base.size >= _CHECKPOINTED},
         "critic": {**critic, "parts": [], "background": False},
         "losses": dict(base.recipe.get("losses", {})),
-        "personalising": {"check_every": 10, "patience": 6},
+        "personalising": {"check_every": 10, "patience": 12},
         "optimiser": optimiser,
         "stages": [{"name": PERSONALISING, "steps": STEPS, "batch": 1}],
     }
