@@ -62,7 +62,12 @@ def frames(path: Path | str) -> Iterator[Frame]:
 
 
 def render(source: Given, driver: Path | str, out: Path | str, **options: Any) -> Tally:
-    """Move a source by a driver, or edit the driver, from file to file; options as engine.render.render."""
+    """Move a source by a driver, or edit the driver, from file to file; options as engine.render.render, and with a
+    `body` as engine.imitation.run.imitate."""
+    if options.get("body") is not None:
+        from engine.imitation.run import imitate
+
+        return imitate(source, driver, out, **options)
     from engine.render import render as run
 
     return run(source, driver, out, **options)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import marotte
 from engine.body import skeleton as s
 from engine.body.fitter import BodyFitter, standing
 from engine.body.synthetic import synthetic_body
@@ -354,7 +355,7 @@ def test_a_picture_as_driver_gives_one_picture_with_parts_of_another(
     write_picture(other, picture_of(standing(), RED)[0])
     write_picture(pose, picture_of(standing())[0])
     wear = read_wear([f"torso={other}"])
-    imitate(
+    marotte.render(
         source,
         pose,
         tmp_path / "out.png",
@@ -378,3 +379,26 @@ def test_no_file_is_read_and_written(tracked: None, bundle: Path, tmp_path: Path
     wear = read_wear([f"head={tmp_path / 'o.png'}"])
     with pytest.raises(ConfigError, match="also the wear 1"):
         imitate(source, source, tmp_path / "o.png", bundle=str(bundle), body=SYNTHETIC, wear=wear)
+
+
+def test_the_command_asks_for_a_body_and_has_no_use_for_a_faces_options(
+    tracked: None, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line and exit status 2; with a body the clip is made."""
+    source, out = tmp_path / "person.png", tmp_path / "out.mp4"
+    write_picture(source, picture_of(standing())[0])
+    driver = clip(tmp_path / "driver.mp4")
+    line = ["render", "--source", str(source), "--driver", str(driver), "--out", str(out)]
+    body = ["--bundle", str(bundle), "--body", SYNTHETIC, "--backend", "onnxruntime"]
+    for asked, told in (
+        (["--bundle", str(bundle)], "expected --body FILE"),
+        (["--body", SYNTHETIC], "its mesh is no body's"),
+        ([*body, "--set-au", "AU12=0.5", "--driver-pixels"], "no use for --set-au, --driver-pixels"),
+        ([*body, "--faces", "2"], "no use for --mode edit or --faces"),
+        ([*body, "--wear", "torso"], "expected parts and a picture"),
+    ):
+        assert marotte.main([*line, *asked]) == 2
+        assert told in capsys.readouterr().err
+        assert not out.exists()
+    assert marotte.main([*line, *body]) == 0
+    assert "5 frames (4 generated, 1 held)" in capsys.readouterr().out
