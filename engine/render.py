@@ -98,7 +98,8 @@ def render(
     controls = _controls(**asked)
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     opening = Opening(backend, faces, cache, task, frames=frame_graph)
-    check_apart(_roles(source, mode) | {"driver": driver, "out": out, "report": report})
+    others = {f"wear {k}": one for k, one in enumerate((one for each in wear for one in each.pictures), 1)}
+    check_apart(_roles(source, mode) | others | {"driver": driver, "out": out, "report": report})
     tally = Tally()
     with ExitStack() as opened:
         media = opened.enter_context(open_media(driver))

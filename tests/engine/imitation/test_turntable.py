@@ -164,3 +164,13 @@ def test_a_face_part_is_one_of_the_mesh(head: str) -> None:
     with pytest.raises(ConfigError, match="'left_arm': expected one of"):
         dressed(loaded, read_wear(["left_arm=other.jpg"]), Opening())
     runner.close()
+
+
+def test_a_picture_that_is_worn_is_not_written_over(head: str, tmp_path: Path) -> None:
+    """By render as by turntable: what another person gives is read."""
+    other = tmp_path / "other.mp4"
+    wear = read_wear([f"hair={other}"])
+    with pytest.raises(ConfigError, match="also the wear 1"):
+        marotte.render("a.jpg", "driver.mp4", other, bundle=head, wear=wear)
+    with pytest.raises(ConfigError, match="also the source 2"):
+        turntable.turntable("a.jpg", other, bundle=head, wear=wear)
