@@ -8,7 +8,7 @@ the neck slowly, as bodies do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -70,10 +70,12 @@ def bust_frames(
     per_second: float = 6.0,
     most: int = 80,
     expressions: int = 0,
+    same: Callable[[FaceShape], bool] | None = None,
 ) -> Iterator[BustFrame]:
     """The frames of a clip, in order of time, or a still and `expressions` of it, at `size` pixels.
 
-    stage: entered. per_second, most: frames taken from a clip. Raises InputError where the file cannot be read, and
+    stage: entered. per_second, most: frames taken from a clip. same: frames of a clip whose face it denies are passed
+    over. Raises InputError where the file cannot be read, and
     NoFaceError where nobody is seen in it.
     """
     with open_media(path) as media:
@@ -88,7 +90,8 @@ def bust_frames(
                     continue
                 due = frame.time_s + step - 1e-6
                 rgb = resize_within(frame.rgb, MAX_SIDE)
-                if found := find_faces(rgb, stage.detector):
+                found = find_faces(rgb, stage.detector)
+                if found and (same is None or same(fit_shape(found[0].points))):
                     seen.append(_Seen(rgb, found[0], frame.time_s))
         if not seen:
             raise NoFaceError(f"{media.name}: no face found; expected a clip or picture of one person")

@@ -25,13 +25,14 @@ from engine.annotate.clips import ClipEntry, MeshFrame, write_clip, write_table
 from engine.annotate.stills import StillFrame, still_frames
 from engine.annotate.work import Stage
 from engine.errors import InputError, NoFaceError, TooSmallError
+from engine.features.likeness import MOST_APART_CM, shape_distance
 from engine.features.shape import fit_shape
 from engine.media import MediaReader, open_media, read_picture, write_picture
 from engine.media.wording import one_line
 from engine.mesh.face.topology import layout
 from engine.several import MOST_SOURCES, Look, check_one_person, choose, from_clip, look_of
 from engine.source import sources_from_picture
-from engine.types import U8, Frame, Source
+from engine.types import U8, FaceShape, Frame, Source
 from engine.worker.sources import fitted
 from export.enrol.progress import Tell
 from trainers.checkpoint import write_text
@@ -140,13 +141,31 @@ def _only_clip(files: Sequence[Path]) -> Path | None:
 
 def _clip(path: Path, work: Path, stage: Stage, size: int, sources: int, most: int, tell: Tell) -> Looked:
     with open_media(path) as media:
-        frames = _told(media, tell)
-        one = from_clip(frames, media.duration_s, stage.detector, None, name=path.name, count=sources)
+        one = from_clip(
+            _told(media, tell), media.duration_s, stage.detector, None, name=path.name, count=sources
+        )
     chosen = [one, *one.further]
     _write_pictures(work, chosen)
-    count = _write(work, _counted(bust_frames(path, size, stage, most=most), tell), size, path.name)
+    same = _Same(fit_shape(one.face.points))
+    frames = bust_frames(path, size, stage, most=most, same=same)
+    count = _write(work, _counted(frames, tell), size, path.name)
     names = tuple(_named(f"{one.name}, picture {number}") for number in range(1, len(chosen) + 1))
-    return Looked(CLIP, names, {}, count, 0)
+    others = (
+        {f"{same.others} of the frames": "their face is another person's by its shape"} if same.others else {}
+    )
+    return Looked(CLIP, names, others, count, 0)
+
+
+class _Same:
+    """Whether a face is the first picture's, and how many were not: a cut, or somebody who walks by."""
+
+    def __init__(self, first: FaceShape) -> None:
+        self._first, self.others = first, 0
+
+    def __call__(self, shape: FaceShape) -> bool:
+        mine = shape_distance(self._first, shape) <= MOST_APART_CM
+        self.others += not mine
+        return mine
 
 
 def _told(media: MediaReader, tell: Tell) -> Iterator[Frame]:

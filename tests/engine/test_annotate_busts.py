@@ -134,3 +134,15 @@ def test_head_box_holds_the_landmarks_and_a_margin() -> None:
     assert head_box(points, 64).tolist() == [7, 34, 17, 44]
     assert head_box(points + 30.0, 64).tolist() == [37, 64, 47, 64]
     assert not head_box(points + 500.0, 64).any()
+
+
+def test_a_face_that_is_denied_is_passed_over(made: Any) -> None:
+    """A cut to somebody else: their frames are nobody's to learn from."""
+    asked: list[float] = []
+
+    def same(shape: FaceShape) -> bool:
+        asked.append(shape.scale)
+        return shape.scale < 5.2
+
+    assert len(made([face(), face(scale=5.4), face()], same=same)) == 2
+    assert asked == pytest.approx([5.0, 5.4, 5.0], abs=0.05)

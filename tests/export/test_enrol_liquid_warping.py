@@ -19,6 +19,7 @@ from engine import canonical
 from engine.annotate.stills import StillFrame, before, still_frames
 from engine.bundle import open_bundle
 from engine.errors import BundleError, ConfigError, DifferentPeopleError, InputError
+from engine.features.shape import fit_shape
 from engine.generators.liquid_warping.own import read_person
 from engine.geometry import pose_rotation
 from engine.several import Look
@@ -107,6 +108,13 @@ def test_photos_stand_before_the_first_ones_background() -> None:
     assert half.tolist() == [[[40, 40, 40]]]
 
 
+def test_in_a_clip_others_are_counted_and_passed_over() -> None:
+    """By the shape of the first picture's face."""
+    same = looking._Same(fit_shape(photo().face.points))
+    assert [same(fit_shape(one.face.points)) for one in (photo(20.0), photo(wide=1.4))] == [True, False]
+    assert same.others == 1
+
+
 # --- by what it is tuned -----------------------------------------------------------------------------
 
 
@@ -154,6 +162,7 @@ def test_the_key_tells_contents_and_rules_and_nothing_else() -> None:
 # --- what the bundle holds ---------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_pictures_come_back_out_of_their_graph_as_they_were() -> None:
     """To the last value, whatever their sizes, at two bytes a value."""
     numbers = np.random.default_rng(0)
