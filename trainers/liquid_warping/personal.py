@@ -82,8 +82,8 @@ class Tuning:
         if self.factors is None:
             return show(self.generator, sample)
         given = (sample.backgrounds, sample.sources, sample.targets, sample.flow, sample.flow_back)
-        made: Made = functional_call(self.generator, self.factors.merged(self.generator), given)
-        return shown_of(Made(*(None if one is None else one.float() for one in made)))
+        made = functional_call(self.generator, self.factors.merged(self.generator), given)
+        return shown_of(Made(*(one.float() for one in made)))
 
     def begin(self, views: One | None, device: torch.device) -> None:
         """Before the first step."""

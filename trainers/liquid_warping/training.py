@@ -76,7 +76,10 @@ class LiquidWarping(System):
             networks["chosen"], arguments["chosen"] = chosen, of_generator
             factors = None
             if recipe.personalising.adapted == "low_rank":
-                of_factors = {"shapes": shapes_of(self.generator), "rank": recipe.personalising.rank}
+                of_factors: dict[str, Any] = {
+                    "shapes": shapes_of(self.generator),
+                    "rank": recipe.personalising.rank,
+                }
                 factors = networks["factors"] = LowRank(**of_factors)
                 arguments["factors"] = of_factors
             self.tuning = Tuning(recipe.personalising, self.generator, chosen, factors)

@@ -28,6 +28,7 @@ from trainers.config import from_table
 from trainers.errors import TrainerError
 from trainers.liquid_warping.training import LiquidWarping
 from trainers.system import Draw, Turn
+from trainers.systems import find_system
 
 U8 = npt.NDArray[np.uint8]
 
@@ -75,7 +76,7 @@ def read(folder: Path, cost: Path | None = None) -> Tuned:
 def step_seconds(recipe: Any, folder: Path) -> float:
     """The process's time of one step, the median of a few, without looks at views."""
     table = {**recipe, "data": {**recipe["data"], "folder": str(folder)}}
-    system = LiquidWarping(from_table(table).options)
+    system = find_system(LiquidWarping.name)(from_table(table).options)
     pictures = system.pictures("train", "personalising")
     optimisers, spent = dict(system.optimisers()), []
     for step in range(_STEPS):
