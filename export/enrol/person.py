@@ -28,6 +28,7 @@ from export.enrol.moving import moving, style_directions
 from export.enrol.tracking import Labels
 from export.plan import Plan
 from export.stit import plan
+from trainers.arrays import DAMAGE
 from trainers.stit.bisenet import DEVIATION, MEAN, BiSeNet
 from trainers.stit.directions import Direction, StyleDirection
 from trainers.stit.e4e import Inversion
@@ -112,7 +113,7 @@ def kept(folder: Path) -> Person:
     """Raises InputError where nobody was enrolled there."""
     path = folder / KEPT
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             found: dict[str, Direction] = {}
             for name in stored.files:
                 space, slash, own = name.partition("/")
@@ -120,7 +121,7 @@ def kept(folder: Path) -> Person:
                     values = stored[name].astype(np.float64)
                     found[own] = StyleDirection(values) if space == "styles" else values
             mean, frozen = torch.from_numpy(stored["mean"]).float(), int(stored["frozen"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except DAMAGE as error:
         raise InputError(
             f"{path}: not readable ({error}); expected an enrolment's folder, BUNDLE.enrolment: enrol the clip again"
         ) from error

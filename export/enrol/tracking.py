@@ -28,10 +28,12 @@ from engine.parsing.classes import Part
 from engine.parsing.draw import draw_parsing
 from engine.types import F32, F64, FACE_POINTS, U8, Frame
 from export.enrol.progress import Tell
+from trainers.arrays import DAMAGE, MAGIC
 
 NOT_EDITED = (Part.BACKGROUND, Part.CLOTH, Part.HAT)
 _MASK_SIDE = 512
 _LANDMARKS = 68
+_LEAST_EXTENT = 4.0  # pixels
 Labels = Callable[[U8], U8]
 """A crop uint8 (S, S, 3) to its foreground, uint8 (M, M) of 0 and 1."""
 
@@ -190,8 +192,15 @@ def _tracked(clip: Path, tell: Tell, backend: str) -> Tracked:
 def _given(clip: Path, path: Path) -> Tracked:
     """Landmarks of a file, for drawn characters that no detector finds."""
     try:
-        stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ValueError("it does not begin as one")
+        stored = np.load(
+            path, allow_pickle=False, mmap_mode="r"
+        )  # what states more than it holds takes no memory
+    except DAMAGE as error:
         raise InputError(f"{path}: not readable as .npy of plain numbers ({error})") from error
     if (
         not isinstance(stored, np.ndarray)
@@ -200,13 +209,30 @@ def _given(clip: Path, path: Path) -> Tracked:
     ):
         shape = getattr(stored, "shape", None)
         raise InputError(f"{path}: landmarks of shape {shape}, expected (frames, {_LANDMARKS}, 2) in pixels")
-    total = sum(1 for _ in _frames(clip))
+    total, sides = 0, (0, 0)
+    for number, frame in _frames(clip):
+        total, sides = number + 1, frame.size
     if len(stored) != total:
         raise InputError(
             f"{path}: landmarks of {len(stored)} frames, and {clip} has {total}; expected as many"
         )
     there = np.isfinite(stored).all((1, 2))
-    return Tracked(np.flatnonzero(there).tolist(), stored[there].astype(np.float64), None, total)
+    frames, found = np.flatnonzero(there).tolist(), stored[there].astype(np.float64)
+    _check_places(path, frames, found, sides)
+    return Tracked(frames, found, None, total)
+
+
+def _check_places(path: Path, frames: list[int], landmarks: F64, sides: tuple[int, int]) -> None:
+    """A face may reach out of the frame, and no further than the frame is wide; it has an extent. Raises InputError."""
+    limits = np.array(sides, np.float64)
+    far = ((landmarks < -limits) | (landmarks > 2.0 * limits)).any((1, 2))
+    small = (np.ptp(landmarks, axis=1) < _LEAST_EXTENT).any(1)
+    for number in np.flatnonzero(far | small)[:1].tolist():
+        (left, top), (right, bottom) = landmarks[number].min(0), landmarks[number].max(0)
+        raise InputError(
+            f"{path}: landmarks of frame {frames[number]} lie at x {left:.6g} .. {right:.6g}, y {top:.6g} .. "
+            f"{bottom:.6g}, expected a face in pixels of {sides[0]} x {sides[1]}, rows of NaN where nobody is"
+        )
 
 
 def _mark_of(clip: Path, landmarks: Path | None) -> str:
@@ -224,20 +250,20 @@ def _mark_of(clip: Path, landmarks: Path | None) -> str:
 
 def _mark_in(path: Path) -> str:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return str(stored["mark"])
-    except (OSError, ValueError, KeyError, EOFError):
+    except DAMAGE:
         return ""
 
 
 def _kept(path: Path, mark: str) -> Tracked | None:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if str(stored["mark"]) != mark:
                 return None
             points = stored["points"] if "points" in stored.files else None
             return Tracked(stored["frames"].tolist(), stored["landmarks"], points, int(stored["total"]))
-    except (OSError, ValueError, KeyError, EOFError):
+    except DAMAGE:
         return None  # none yet, or cut short: it is tracked anew
 
 
@@ -303,7 +329,7 @@ def _begin(folder: Path, about: dict[str, Any]) -> None:
     wanted = json.dumps(about, sort_keys=True)
     try:
         same = rules.read_text(encoding="utf-8") == wanted
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         same = False
     for name in ("crops", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)

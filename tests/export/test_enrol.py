@@ -183,8 +183,11 @@ def test_nobody_anywhere_is_one_clear_error(clip: Path, tmp_path: Path) -> None:
         (np.zeros((5, 68, 2)), "landmarks of 5 frames"),
         (np.zeros((6, 70, 2)), "expected \\(frames, 68, 2\\)"),
         (np.array([{}]), "plain numbers"),
+        (np.stack([landmarks(k) / 96.0 for k in range(FRAMES)]), "frame 0 lie at x 0.3"),
+        (np.stack([landmarks(k) * 1e30 for k in range(FRAMES)]), "in pixels of 96 x 96"),
+        (np.zeros((6, 68, 2), np.int64), "frame 0 lie at x 0 .. 0"),
     ],
-    ids=["too few", "another layout", "a pickle"],
+    ids=["too few", "another layout", "a pickle", "shares", "far away", "a spot"],
 )
 def test_landmarks_that_do_not_fit_are_refused(
     clip: Path, tmp_path: Path, stored: np.ndarray, said: str
@@ -193,6 +196,16 @@ def test_landmarks_that_do_not_fit_are_refused(
     np.save(tmp_path / "bad.npy", stored, allow_pickle=True)
     with pytest.raises(InputError, match=said):
         track(clip, tmp_path / "work", silent, tmp_path / "bad.npy")
+
+
+def test_notes_that_are_damaged_are_made_anew(clip: Path, marks: Path, tmp_path: Path) -> None:
+    """A disk that lost half of them is no end of an enrolment."""
+    found = track(clip, tmp_path / "work", silent, marks)
+    kept = tmp_path / "work" / "track.npz"
+    whole = kept.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"PK\3\4", b"", b"\x93NUMPY\1\0v\0{(("):
+        kept.write_bytes(damaged)
+        assert track(clip, tmp_path / "work", silent, marks).frames == found.frames
 
 
 @pytest.mark.parametrize(
