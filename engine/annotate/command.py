@@ -63,6 +63,9 @@ def add(commands: Any) -> None:
         metavar="NAME",
         help="draw a mesh over every frame, for liquid_warping: face (others: no mesh)",
     )
+    parser.add_argument(
+        "--texture", type=int, default=0, metavar="N", help="of --mesh: side of the texture (as the pictures)"
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: 2)")
     parser.add_argument("--backend", default="auto", metavar="NAME", help="what runs the networks")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of the models")
@@ -73,6 +76,10 @@ def run(options: argparse.Namespace) -> None:
     if options.mesh is not None:
         _run_mesh(options)
         return
+    if options.texture:
+        from engine.errors import ConfigError
+
+        raise ConfigError("texture: it belongs to a mesh; add --mesh face")
     from engine.annotate.gates import Gates
     from engine.annotate.run import prepare
     from engine.annotate.work import Settings
@@ -115,6 +122,7 @@ def _run_mesh(options: argparse.Namespace) -> None:
             options.out,
             mesh=options.mesh,
             size=options.size,
+            texture=options.texture,
             per_second=options.per_second,
             most=options.most,
             expressions=options.synthesise,

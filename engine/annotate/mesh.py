@@ -55,6 +55,10 @@ def prepare_mesh(
         raise ConfigError(
             f"size: got {size}, expected a multiple of {_MULTIPLE} in {_SMALLEST} .. {_LARGEST}"
         )
+    if texture and not _SMALLEST <= texture <= _LARGEST:
+        raise ConfigError(
+            f"texture: got {texture}, expected {_SMALLEST} .. {_LARGEST}, or 0 for the pictures' size"
+        )
     if not 0.0 <= validation < 1.0:
         raise ConfigError(f"validation: got {validation!r}, expected a share in 0 .. 1, below 1")
     found = gather(inputs, persons=persons, licence=licence, origins=origins, out=out)

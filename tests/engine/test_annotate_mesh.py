@@ -66,6 +66,8 @@ def test_what_cannot_be_is_refused(made: list[str], tmp_path: Path) -> None:
     given = inputs(tmp_path / "in", "empty.mp4")
     with pytest.raises(ConfigError, match="size: got 100"):
         mesh.prepare_mesh(given, tmp_path / "out", size=100, stage=STAGE)
+    with pytest.raises(ConfigError, match="texture: got 12, expected 16"):
+        mesh.prepare_mesh(given, tmp_path / "out", size=64, texture=12, stage=STAGE)
     with pytest.raises(ConfigError, match="mesh"):
         mesh.prepare_mesh(given, tmp_path / "out", mesh="faces", stage=STAGE)
     with pytest.raises(InputError, match=r"none of 1 inputs could be used \(empty.mp4: no face found\)"):
