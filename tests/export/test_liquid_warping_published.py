@@ -174,12 +174,12 @@ def test_eight_pictures_fit(
 
 
 def _written(plan: Plan, folder: Path) -> Path:
-    """The plan's bundle, not compared with torch."""
+    """The plan's bundle, not compared with torch; a manifest has to state a case."""
     folder.mkdir()
     files = {graph.name: write_graph(graph) for graph in plan.graphs}
     for name, data in files.items():
         (folder / f"{name}.onnx").write_bytes(data)
     label = Label("CC0-1.0", "by chance", "none", "nobody is shown")
-    text = manifest_text(plan, label, files, Report(plan.gate, "float32", 0, {}, None))
+    text = manifest_text(plan, label, files, Report(plan.gate, "float32", 1, {}, None))
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return folder

@@ -85,7 +85,7 @@ def step(stage: str, changes: list[str]) -> dict[str, Any]:
         for name, made in system.networks.items()
     }
     batch = batch_of(options.data)
-    started = time.perf_counter()
+    started = time.process_time()
     with FlopCounterMode(display=False) as counter:
         scalars = system.step(batch, turn)
     return {
@@ -99,7 +99,7 @@ def step(stage: str, changes: list[str]) -> dict[str, Any]:
             for name, made in system.networks.items()
         },
         "weights": weights,
-        "seconds": time.perf_counter() - started,
+        "seconds": time.process_time() - started,
         "tflop": counter.get_total_flops() / 1e12,
         "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }

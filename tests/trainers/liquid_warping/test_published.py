@@ -40,7 +40,7 @@ def stepped(capsys: pytest.CaptureFixture[str], stage: str, *changes: str) -> di
     with capsys.disabled():
         print(
             f"\n{stage} {' '.join(changes)}: {told['tflop']:.2f} TFLOP a picture, {told['gib']:.2f} GiB at most, "
-            f"{told['seconds']:.0f} s",
+            f"{told['seconds']:.0f} s of CPU",
             end="",
         )
     return told
