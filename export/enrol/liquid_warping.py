@@ -199,7 +199,7 @@ def _recipe(base: Base, asked: Enrolment, looked: Looked, work: Path) -> Recipe:
 
 def _lines(base: Base, looked: Looked, tuned: Loaded) -> list[str]:
     found = tuned.facts["personalised"]
-    said = [f"{looked.frames - looked.drawn} pictures to learn from" + _drawn(looked)]
+    said = [f"pictures to learn from: {looked.frames - looked.drawn}" + _drawn(looked)]
     said += [f"left out: {name}, {reason}" for name, reason in looked.left_out.items()]
     said.append(f"the bundle holds {', '.join(looked.names)}")
     if found["psnr_before"] is None:
