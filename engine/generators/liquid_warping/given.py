@@ -87,11 +87,12 @@ class Given:
     constants: Ports
 
 
-def given_by(persons: Sequence[Person], graphs: PersonGraphs) -> Given:
+def given_by(persons: Sequence[Person], graphs: PersonGraphs, *, further: bool = False) -> Given:
     """Every place of the per-frame graph filled: in turn by the persons' first pictures, their second ones, and so on;
     what is left by the same again, as a source given twice changes no sum but by rounding.
 
-    Raises InputError where there are more persons than places.
+    further: whether the textures that other pictures lead are wanted, too. Raises InputError where there are more
+    persons than places.
     """
     places = _places(persons, graphs.sources)
     corners: list[F32] = []
@@ -103,14 +104,17 @@ def given_by(persons: Sequence[Person], graphs: PersonGraphs) -> Given:
             features[person, view] = graphs.features(one.views[view])
     names = features[places[0]]
     constants = {name: np.stack([features[place][name] for place in places], axis=1) for name in names}
+    led = _led(persons, graphs) if further else ()
+    return Given(tuple(corners), _texture(persons, graphs), led, constants)
+
+
+def _led(persons: Sequence[Person], graphs: PersonGraphs) -> tuple[F32, ...]:
     first, *others = persons
-    led = [
-        _texture(
-            [replace(first, views=[view, *(one for one in first.views if one is not view)]), *others], graphs
-        )
-        for view in first.views
-    ]
-    return Given(tuple(corners), led[0], tuple(led[1:]), constants)
+    found = []
+    for view in first.views[1:]:
+        views = [view, *(one for one in first.views if one is not view)]
+        found.append(_texture([replace(first, views=views), *others], graphs))
+    return tuple(found)
 
 
 def _places(persons: Sequence[Person], count: int) -> list[tuple[int, int]]:

@@ -83,7 +83,7 @@ def prepare(source: Source, mode: Mode, graphs: PersonGraphs, worn: Sequence[Wor
     for other in worn:
         own[other.faces] = False
     person = Person(views, np.flatnonzero(own) if worn else None, source.name)
-    made = given_by([person, *(_other(one, graphs) for one in worn)], graphs)
+    made = given_by([person, *(_other(one, graphs) for one in worn)], graphs, further=True)
     first = cuts[0]
     return PreparedPerson(
         source,
