@@ -126,16 +126,24 @@ class Opened:
         self._keep_ports = keep_ports
 
     def begin(self, subject: Subject) -> Answer:
+        controlled, own = self.controlled(subject), subject.reading.aus
+
+        def answer(aus: F32) -> Changed:
+            offsets = {name: float(value) for name, value in zip(AU_NAMES, aus - own) if value}
+            return controlled(Controls(au_offsets=offsets))
+
+        return answer
+
+    def controlled(self, subject: Subject) -> Callable[[Controls], Changed]:
+        """What is made of the subject's picture by any controls, whatever was asked before."""
         edits = self._mode is Mode.EDIT
         prepared = self._generator.prepare(None if edits else subject.source, self._mode)
         face = subject.source.face
         neutral = still_neutral(face) if edits else resting(face)
-        own = subject.reading.aus
 
-        def answer(aus: F32) -> Changed:
+        def answer(controls: Controls) -> Changed:
             """With a state of its own: nothing is carried from one request to the next."""
-            offsets = {name: float(value) for name, value in zip(AU_NAMES, aus - own) if value}
-            state, controls = self._generator.begin(prepared), Controls(au_offsets=offsets)
+            state = self._generator.begin(prepared)
             ports: dict[str, NDArray[Any]] = {}
 
             def tap(outputs: Ports) -> None:

@@ -141,10 +141,13 @@ def _masks(subject: Subject, made: Answer, aus: Sequence[str], crop: CropRule) -
     answers = [made(with_au(subject.reading.aus, name, 1.0)) for name in aus]
     maps = [maps_of(subject, changed, crop, CELL) for changed in answers]
     rows = [Row("output", [Cell(head(subject, changed.rgb, CELL)) for changed in answers])]
+    columns = [f"{name} at 1" for name in aus]
+    if not any(maps):
+        return Block("Whole units", columns, rows)
     for label, place in (("attention", 0), ("colour", 1)):
         rows.append(Row(label, [Cell(pair[place]) if pair else None for pair in maps]))
     note = "Attention: white keeps the source's pixel, black takes the colour's; grey lies beyond the network's square."
-    return Block("Attention and colour masks", [f"{name} at 1" for name in aus], rows, note)
+    return Block("Attention and colour masks", columns, rows, note)
 
 
 def maps_of(subject: Subject, changed: Changed, rule: CropRule, side: int) -> list[U8]:

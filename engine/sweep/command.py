@@ -17,7 +17,9 @@ AUS = "12,25,26,1,4,45"
 
 def add(commands: Any) -> None:
     """The parser of the sub-command."""
-    text = "draw what a bundle makes of a source: intensities, interpolation, random expressions, masks"
+    text = (
+        "draw what a bundle makes of a source: intensities, interpolation, random expressions, masks, edits"
+    )
     parser = commands.add_parser("sweep", help=text, description=text)
     parser.set_defaults(run=run)
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine import blend
@@ -20,7 +20,7 @@ from engine.generators import open_generator
 from engine.media import write_picture
 from engine.plug import Generator, Runner
 from engine.puppet import Opening, find_sources
-from engine.sweep import asked, film, given
+from engine.sweep import asked, film, given, strengths
 from engine.sweep.paper import sheet
 from engine.types import AU_NAMES, Mode
 
@@ -68,10 +68,11 @@ def sweep(
 ) -> list[Path]:
     """Write the figures of `bundle` on `sources` (pictures or clips) into the folder `out`; returns the files.
 
-    A generator that is asked for AUs gets a sheet and a video per source, named after it. One that takes donors gets
-    one sheet and one video of all: the sources are its targets, and its donors too where none are given. mode:
-    "puppet" or "edit", by default the first that the generator has. Older files of these names are replaced by
-    whole ones. Raises MarotteError before anything is written where an input, a name or the bundle cannot be used.
+    A generator that is asked for AUs gets a sheet and a video per source, named after it; edits with strengths of their
+    own (directions, parts of a layout) stand on the sheet, and have no video. One that takes donors gets one sheet and
+    one video of all: the sources are its targets, and its donors too where none are given. mode: "puppet" or "edit", by
+    default the first that the generator has. Older files of these names are replaced by whole ones. Raises MarotteError
+    before anything is written where an input, a name or the bundle cannot be used.
     """
     parameters = parameters_of(bundle)
     _check(wanted, sources, donors, out, parameters)
@@ -86,20 +87,29 @@ def sweep(
             _subject(path, name, opening) for path, name in zip([*sources, *donors], names, strict=True)
         ]
         detector = stack.enter_context(closing(opening.detector()))
-        if chosen is Mode.EDIT and generator.takes_source(chosen):
+        alone = getattr(generator, "edits_alone", False)  # donors are no condition of an edit
+        if chosen is Mode.EDIT and generator.takes_source(chosen) and not alone:
             crop = CropRule("face", 256) if parameters is None else parameters.crop
             targets, others = people[: len(sources)], people[len(sources) :]
             return _given(bundle, targets, others or targets, generator, runner, crop, out, wanted, progress)
         if donors:
             raise ConfigError(f"donor: {bundle} takes none; leave the option out")
         changer = Opened(generator, runner, chosen, keep_ports=parameters is not None)
-        return _asked(bundle, people, changer, detector, out, wanted, parameters, progress)
+        dials = strengths.dials(generator)
+        if "au_offsets" not in generator.heeds:
+            if not dials:
+                raise ConfigError(
+                    f"bundle: {bundle} takes no action units and offers no edits; nothing to draw"
+                )
+            wanted = replace(wanted, aus=(), sets=(), video=False)
+        return _asked(bundle, people, changer, dials, detector, out, wanted, parameters, progress)
 
 
 def _asked(
     bundle: str,
     people: Sequence[Subject],
     changer: Opened,
+    dials: Sequence[strengths.Dial],
     detector: Detector,
     out: Path,
     wanted: Wanted,
@@ -107,25 +117,32 @@ def _asked(
     progress: Progress | None,
 ) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
-    each = asked.pictures(wanted.aus, wanted.sets, masks=parameters is not None)
+    each = asked.pictures(wanted.aus, wanted.sets, masks=parameters is not None) if wanted.aus else 0
+    each += len(dials) * len(strengths.SHARES)
     each += film.asked_frames(wanted.aus, _shown(wanted)) if wanted.video else 0
     count, files = _Count(len(people) * each, progress), []
     for subject in people:
         answer = changer.begin(subject)
-        blocks = asked.blocks(
-            subject,
-            answer,
-            detector,
-            aus=wanted.aus,
-            ends=wanted.ends,
-            sets=wanted.sets,
-            crop=None if parameters is None else parameters.crop,
-            mode=mode_of(None if parameters is None else parameters.extractor),
-            told=count.told,
+        dialled = [strengths.block(subject, changer.controlled(subject), dials, count.told)] if dials else []
+        blocks = (
+            dialled
+            if not wanted.aus
+            else dialled
+            + asked.blocks(
+                subject,
+                answer,
+                detector,
+                aus=wanted.aus,
+                ends=wanted.ends,
+                sets=wanted.sets,
+                crop=None if parameters is None else parameters.crop,
+                mode=mode_of(None if parameters is None else parameters.extractor),
+                told=count.told,
+            )
         )
         title = f"{Path(bundle).name} on {subject.name}"
         files.append(out / f"{subject.name}.png")
-        write_picture(files[-1], sheet(title, _NOTE, blocks, asked.CELL))
+        write_picture(files[-1], sheet(title, _NOTE if wanted.aus else "", blocks, asked.CELL))
         if wanted.video:
             files.append(out / f"{subject.name}.mp4")
             shots = film.asked_shots(subject, answer, wanted.aus, wanted.ends, _shown(wanted))

@@ -11,19 +11,21 @@ import pytest
 
 import marotte
 from engine.bundle import CropRule, Extractor, Parameters
-from engine.errors import ConfigError, ManifestError
+from engine.errors import ConfigError, ManifestError, UneditedError
+from engine.evaluate.changers import Changed
 from engine.expressions import EXPRESSIONS
 from engine.media import open_media, read_picture, write_picture
 from engine.puppet import Opening
-from engine.sweep import film
+from engine.sweep import film, strengths
 from engine.sweep.asked import Ends, learnt, random_sets, vector
 from engine.sweep.paper import GROUND, Block, Cell, Row, clipped, measured, sheet
 from engine.sweep.run import Wanted, sweep, unique_names
 from engine.sweep.views import flow_picture, grey, head_crop, sampled
 from engine.sweep.words import au_names, au_set
-from engine.types import AU_NAMES, U8, Mode
-from tests.engine.bundle_files import write_ganimation, write_geogan
+from engine.types import AU_NAMES, U8, Controls, Mode
+from tests.engine.bundle_files import write_ganimation, write_geogan, write_maskgan
 from tests.engine.request_fakes import SIDE, SpotTracker, picture, somebody
+from tests.engine.stit_files import write_stit
 
 ENDS = Ends("source", "happiness", None, EXPRESSIONS["happiness"])
 
@@ -218,6 +220,59 @@ def test_a_bundle_that_takes_donors_gives_one_sheet_of_all(sources: list[Path], 
         sweep(str(bundle), sources[:1], tmp_path / "other", wanted())
     more = sweep(str(bundle), sources[:1], tmp_path / "more", wanted(video=False), donors=sources[1:])
     assert [file.name for file in more] == ["transfer.png"]
+
+
+@pytest.mark.usefixtures("seen")
+def test_edits_with_strengths_have_a_row_each(sources: list[Path], tmp_path: Path) -> None:
+    """A person's directions from one end of their reach to the other, without rows of action units that nothing heeds;
+    parts of a layout above those that it does heed."""
+    told: list[Any] = []
+    person = write_stit(tmp_path / "person", facts={"edits_high": [1.0, 1.0]})
+    files = sweep(
+        str(person),
+        sources[:1],
+        tmp_path / "p",
+        wanted(),
+        mode="edit",
+        progress=lambda *at: told.append(at),
+    )
+    assert [file.name for file in files] == ["calm.png"]
+    assert told[-1] == (10, 10)
+    drawn = wanted(video=False)
+    files = sweep(
+        str(write_maskgan(tmp_path / "m")),
+        sources[:1],
+        tmp_path / "o",
+        drawn,
+        progress=lambda *at: told.append(at),
+    )
+    assert [file.name for file in files] == ["calm.png"]
+    assert told[-1][0] == told[-1][1] == len(told) - 10 > 6 * 5
+
+
+def test_an_edit_is_asked_for_within_its_reach() -> None:
+    """Shares of either side of an uneven reach; an edit that was refused leaves the source, and says so."""
+    dial = strengths.Dial("directions", "smile", -2.0, 4.0)
+    assert [dial.at(share) for share in strengths.SHARES] == [-2.0, -1.0, 0.0, 2.0, 4.0]
+    subject, asked = somebody(), []
+
+    def made(controls: Controls) -> Changed:
+        asked.append(controls.directions["smile"])
+        if controls.directions["smile"] > 3:
+            raise UneditedError("nothing moved")
+        return Changed(np.full_like(subject.rgb, 40), None)
+
+    block = strengths.block(subject, made, [dial], lambda: None)
+    assert asked == [-2.0, -1.0, 0.0, 2.0, 4.0]
+    assert [cell.caption for cell in block.rows[0].cells if cell] == [
+        "",
+        "-2",
+        "-1",
+        "0",
+        "2",
+        "4: nothing changed",
+    ]
+    assert not np.array_equal(block.rows[0].cells[4].picture, block.rows[0].cells[5].picture)
 
 
 @pytest.mark.usefixtures("seen")
