@@ -372,6 +372,10 @@ def test_the_neutral_is_made_of_resting_frames() -> None:
         ({"facts": {"outputs": [32, 64]}}, "falling sides"),
         ({"facts": {"alignment_scale": 0}}, "alignment_scale is 0"),
         ({"facts": {"classes": "others"}}, "classes are 'others'"),
+        ({"facts": {"classes": ["bisenet"]}}, "classes are \\['bisenet'\\]"),
+        ({"facts": {"edits": ["warm", ""]}}, "expected names"),
+        ({"facts": {"edits": ["warm", "bl\nue"]}}, "expected names"),
+        ({"facts": {"edits_low": [-1e40, 0.0]}}, "as many numbers"),
         ({"directions": ((0.0, 0.0, 0.0),)}, "2 edits and a port 'strengths' of"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,10 @@ from engine.bundle import Bundle, Parameters
 from engine.errors import ManifestError
 from engine.generators.ports import check_ports
 from engine.parsing.classes import TABLES, ClassTable
-from engine.types import F32
+from engine.types import F32, MOST_STRENGTH
 
 FINEST = "synthesis"
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +112,7 @@ def _check(bundle: Bundle, person: Person) -> None:
 def _edits(name: str, parameters: Parameters) -> tuple[tuple[str, ...], F32, F32]:
     found = parameters.facts.get("edits", [])
     ends = [parameters.facts.get(f"edits_{end}", []) for end in ("low", "high")]
-    texts = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    texts = isinstance(found, list) and all(_is_name(one) for one in found)
     if not texts or not all(_numbers(one, len(found)) for one in ends) or len(set(found)) < len(found):
         raise ManifestError(
             f"bundle {name}: edits, edits_low and edits_high are {found!r}, {ends[0]!r} and {ends[1]!r}, expected "
@@ -126,11 +126,16 @@ def _edits(name: str, parameters: Parameters) -> tuple[tuple[str, ...], F32, F32
     return tuple(found), low, high
 
 
+def _is_name(found: Any) -> bool:
+    """One that a page can show and ask for."""
+    return isinstance(found, str) and 0 < len(found) <= _LONGEST_NAME and found.isprintable()
+
+
 def _numbers(values: Any, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(not isinstance(one, (bool, str)) and math.isfinite(one) for one in values)
+        and all(not isinstance(one, (bool, str)) and abs(one) <= MOST_STRENGTH for one in values)
     )
 
 
@@ -155,11 +160,11 @@ def _scale(name: str, parameters: Parameters) -> float:
 
 def _table(name: str, parameters: Parameters) -> ClassTable:
     found = parameters.facts.get("classes")
-    if found not in TABLES:
+    if not isinstance(found, str) or found not in TABLES:
         raise ManifestError(
             f"bundle {name}: classes are {found!r}, expected one of {', '.join(TABLES)}; export it again"
         )
-    return TABLES[str(found)]
+    return TABLES[found]
 
 
 def _side(bundle: Bundle, graph: str, port: str) -> int:
