@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError
+from engine.types import MOST_STRENGTH
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -196,6 +197,8 @@ def _reach(text: str) -> dict[str, Any]:
         low, high = float(start), float(stop)
     except ValueError as error:
         raise ConfigError(f"--edit {text}: expected NAME=LOW:HIGH, such as smile=-4:4") from error
+    if not (abs(low) <= MOST_STRENGTH and abs(high) <= MOST_STRENGTH):  # NaN fails here too
+        raise ConfigError(f"--edit {text}: expected strengths within {-MOST_STRENGTH:g} .. {MOST_STRENGTH:g}")
     if low <= high and not low <= 0.0 <= high:
         raise ConfigError(f"--edit {text}: expected strengths that hold 0, at which nothing is edited")
     return {"name": name, "low": low, "high": high}

@@ -215,6 +215,8 @@ def test_notes_that_are_damaged_are_made_anew(clip: Path, marks: Path, tmp_path:
         (["enrol", "stit", "clip.mp4", "--edit", "smile"], "NAME=LOW:HIGH"),
         (["enrol", "stit", "clip.mp4", "--set", "pivotal.pases=1"], "did you mean 'passes'"),
         (["enrol", "stit", "clip.mp4", "--edit", "smile=3:1"], "lower one first"),
+        (["enrol", "stit", "clip.mp4", "--edit", "smile=0:nan"], "strengths within -100 .. 100"),
+        (["enrol", "stit", "clip.mp4", "--edit", "smile=-1e9:1"], "strengths within -100 .. 100"),
     ],
 )
 def test_a_wrong_command_is_one_line(
