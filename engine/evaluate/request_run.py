@@ -132,6 +132,11 @@ def open_tools(plan: Plan) -> Iterator[Tools]:
         tools = Tools(tracker, segmenter, aus=_judged(parameters), measured=_measured(parameters))
         if mode is Mode.EDIT and generator.takes_source(mode):
             tools.transfer = tools.removal = OpenedTransfer(generator, runner)
+        elif "au_offsets" not in generator.heeds:
+            raise ConfigError(
+                f"requests: {settings.bundle} takes neither action units nor donors nor layouts; draw its edits with "
+                "marotte sweep, or measure its border with --border"
+            )
         else:
             tools.changers = (Opened(generator, runner, mode),)
             if settings.bundle != DEFAULT:

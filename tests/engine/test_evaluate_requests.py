@@ -22,6 +22,7 @@ from engine.evaluate.transfers import DonorInCrop, couples, judge_removal, judge
 from engine.media import write_picture
 from engine.types import AU_NAMES, F32, U8
 from tests.engine.request_fakes import SIDE, SpotTracker, painted, picture, somebody
+from tests.engine.stit_files import write_stit
 
 AU01, AU26 = AU_NAMES.index("AU01"), AU_NAMES.index("AU26")
 
@@ -321,3 +322,12 @@ def test_options_that_do_not_belong_together_are_told(
         assert marotte.main([*whole, *further]) == 2
         assert named in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("models")
+def test_a_bundle_that_heeds_no_request_is_refused(portraits: Path, tmp_path: Path) -> None:
+    """Figures of action units that nothing heeds would say 0 as if they had been measured."""
+    person = write_stit(tmp_path / "person")
+    with pytest.raises(ConfigError, match="takes neither action units nor donors nor layouts"):
+        evaluate_requests(portraits, tmp_path / "out", bundle=str(person), jobs=1)
+    assert not (tmp_path / "out" / "metrics.json").exists()
