@@ -21,11 +21,9 @@ from engine import canonical
 from engine.bundle import Parameters
 from engine.errors import ConfigError, InputError, PortError
 from engine.generators.liquid_warping.given import PersonGraphs
-from engine.generators.liquid_warping.leading import texture_at
 from engine.generators.liquid_warping.pasting import Pasting
 from engine.generators.liquid_warping.prepared import PreparedPerson, Worn, prepare
 from engine.generators.motion.transfer import Target, transfer
-from engine.geometry import head_pose
 from engine.mesh.cameras import on_screen
 from engine.mesh.face.bust import placed, skin
 from engine.mesh.face.topology import CAP, FACES, layout
@@ -121,8 +119,7 @@ class LiquidWarping:
         rasterise(on_screen(mesh), FACES, self._size, state.raster)
         for corners, memory in zip(one.corners, state.flows):
             flow(state.raster, corners, memory)
-        texture = texture_at(one.led, head_pose(shape.rotation).yaw)
-        target_of(state.raster, texture, layout(), state.target)
+        target_of(state.raster, one.led.texture(shape), layout(), state.target)
         index = state.raster.index
         np.copyto(state.face, (index >= 0) & (index < _FACE_FACES), casting="unsafe")
         state.ready = True

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
+from engine import canonical
 from engine.crop import bust_crop, cut, kept_inside, points_in
 from engine.features import gaze
 from engine.features.doubts import doubts
 from engine.features.shape import fit_shape
 from engine.generators.liquid_warping.given import Numbers, Person, PersonGraphs, given_by
-from engine.generators.liquid_warping.leading import Led, in_order
+from engine.generators.liquid_warping.leading import Leading, eyes_of, in_order
 from engine.generators.liquid_warping.reach import reach_of, span_of
 from engine.generators.motion.transfer import Limit
 from engine.geometry import head_pose
 from engine.mesh.cameras import on_screen
 from engine.mesh.face.bust import Bust, Torso, fit_bust, placed, skin, torso_of
 from engine.mesh.face.topology import FACES, layout
-from engine.mesh.raster import rasterise
+from engine.mesh.raster import Raster, rasterise
 from engine.mesh.views import View, view_of
 from engine.plug import Ports
 from engine.several import choose, look_of
@@ -30,7 +32,7 @@ from engine.types import F32, U8, Crop, FaceShape, Gaze, Mode, Source
 class PreparedPerson:
     """A puppet ready to move, in pixels of its crop. crop: picture to crop. shape, gaze: of the first picture's face.
     bust, torso, depth: its proxy, as engine.mesh.face.bust names them. limit: how far it turns. corners: per source,
-    float32 (F, 3, 2). texture: float32 (3, U, U), led by the first picture; led: by each, in order of yaw. constants:
+    float32 (F, 3, 2). texture: float32 (3, U, U), led by the first picture; led: by each, by what it shows. constants:
     the ports that stay the same. background: float32 (S, S, 3), 0..255. hidden: float32 (S, S), 1 where the picture
     shows the person and not what is behind them. span: degrees of yaw between which the pictures look."""
 
@@ -45,7 +47,7 @@ class PreparedPerson:
     limit: Limit
     corners: tuple[F32, ...]
     texture: F32
-    led: tuple[Led, ...]
+    led: Leading
     constants: Ports
     background: F32
     hidden: F32
@@ -97,13 +99,29 @@ def prepare(source: Source, mode: Mode, graphs: PersonGraphs, worn: Sequence[Wor
         reach_of([one.shape.rotation for one in cuts]),
         made.corners,
         made.texture,
-        in_order([head_pose(one.shape.rotation).yaw for one in cuts], [made.texture, *made.further]),
+        led_by([one.shape for one in cuts], [made.texture, *made.further], graphs.texture),
         made.constants,
         graphs.behind(views[0]),
         graphs.hidden(views[0]),
         span_of([one.shape.rotation for one in cuts]),
         _notes(cuts, source),
     )
+
+
+def led_by(shapes: Sequence[FaceShape], textures: Sequence[F32], drawn: Raster) -> Leading:
+    """Textures, each led by the picture whose face is shapes[k], by what those show. drawn: the mesh in its layout."""
+    shown = np.isin(drawn.index, np.flatnonzero(np.isin(FACES, _LIDS).any(1))).astype(np.float32)
+    side = 2 * (drawn.size // _SOFTENED) + 1
+    grown = cv2.dilate(shown, np.ones((side, side), np.uint8))
+    return Leading(
+        in_order([head_pose(shape.rotation).yaw for shape in shapes], textures),
+        in_order([eyes_of(shape) for shape in shapes], textures),
+        np.asarray(cv2.blur(grown, (side, side)), np.float32),
+    )
+
+
+_LIDS = (*canonical.RIGHT_EYE, *canonical.LEFT_EYE)
+_SOFTENED = 32  # of the texture's side: over which the eyes' edge fades
 
 
 def _bust(cuts: Sequence[_Cut]) -> Bust:
