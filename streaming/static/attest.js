@@ -153,7 +153,8 @@ export class Attest {
   /** @param {boolean} on */
   #offerAcceptance(on) {
     part("attest-accept-field").hidden = !on;
-    if (!on) this.#accept.checked = false;
+    if (on) part("attest-accept-field").scrollIntoView({ block: "nearest" });
+    else this.#accept.checked = false;
   }
 
   /** @param {boolean} on */
