@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError
-from engine.types import MOST_STRENGTH
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,6 +190,8 @@ def _text_edit(text: str) -> TextEdit:
 
 
 def _reach(text: str) -> dict[str, Any]:
+    from engine.types import MOST_STRENGTH
+
     name, _, ends = text.partition("=")
     start, _, stop = ends.partition(":")
     try:
