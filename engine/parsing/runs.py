@@ -44,7 +44,8 @@ def decode(runs: Runs, table: ClassTable = CELEBAMASK) -> U8:
     classes, counts = (list(numbers) for numbers in zip(*runs)) if runs else ([], [])
     if not all(0 <= number < len(table) or number == KEEP for number in classes):
         raise InputError(f"painted: expected classes 0 .. {len(table) - 1} of {table.name}, or {KEEP}")
-    total = sum(max(-1, min(count, MOST_SIDE**2 + 1)) for count in counts)  # Python shows no number of any length
+    # Held within bounds: Python shows no number of any length.
+    total = sum(max(-1, min(count, MOST_SIDE**2 + 1)) for count in counts)
     side = math.isqrt(max(total, 0))
     if side * side != total or not LEAST_SIDE <= side <= MOST_SIDE or min(counts) < 1:
         raise InputError(

@@ -49,7 +49,9 @@ def test_official_weights_move_real_bodies(models: None, faces_root: Path, tmp_p
         with open_media(clip) as driver, open_media(out) as made:
             times = [frame.time_s for frame in driver]
             frames = [(frame.time_s, frame.rgb.astype(int)) for frame in made]
-            assert float(made.rate) == pytest.approx(float(driver.rate), rel=0.01)  # stamps are whole milliseconds
+            assert float(made.rate) == pytest.approx(
+                float(driver.rate), rel=0.01
+            )  # stamps are whole milliseconds
         assert len(frames) == len(times) == tally.frames
         np.testing.assert_allclose(np.diff([at for at, _ in frames]), np.diff(times), atol=2e-3)
         told = set(tally.outcomes) - {"generated"}
