@@ -46,10 +46,12 @@ _HALF_GATE = 5e-3
 @dataclass(frozen=True)
 class Enrolment:
     """What is asked for beside files and weights. sources: most pictures that the bundle holds. most: frames taken of a
-    clip. accept: names of acceptances. changes: of the recipe. cache: where bundles are kept, None keeps none."""
+    clip. size: side of the pictures that are learnt from and made, None for that of the weights' training. accept:
+    names of acceptances. changes: of the recipe. cache: where bundles are kept, None keeps none."""
 
     sources: int = 4
     most: int = 80
+    size: int | None = None
     accept: frozenset[str] = frozenset()
     changes: tuple[str, ...] = ()
     device: str = "auto"
@@ -79,7 +81,7 @@ class Enrolled:
 
 def check(weights: Path | None, asked: Enrolment) -> Base:
     """Whatever is wrong before there is a file, as `enrol` raises it; else what an enrolment begins with."""
-    base = base_of(weights)
+    base = base_of(weights, asked.size)
     check_recipe(base, asked.device, asked.changes)
     return base
 
@@ -112,6 +114,7 @@ def enrol(
         [path for _, path in ordered],
         work,
         size=base.size,
+        texture=base.texture,
         sources=min(asked.sources, MOST_SOURCES),
         most=asked.most,
         accept=asked.accept,
@@ -126,7 +129,7 @@ def enrol(
     tuned = load(work / "tuning")
     write_picture(work / "preview.png", preview(recipe, load(work / "start"), tuned))
     lines = _lines(base, looked, tuned)
-    _pack(tuned, looked, out, work, label, asked, key)
+    _pack(base, tuned, looked, out, work, label, asked, key)
     if asked.cache is not None and not kept.keep(asked.cache, key, out, work / "preview.png", lines):
         lines.append(f"{asked.cache} cannot be written to, so the same photos would be tuned again")
     tell("pack", 1, 1)
@@ -147,6 +150,7 @@ def _rules(base: Base, asked: Enrolment) -> dict[str, Any]:
         "format": _FORMAT,
         "weights": kept.digest_of(folder / "weights.safetensors"),
         "recipe": recipe,
+        "texture": base.texture,
         "most": asked.most,
         "side": SIDE,
         "half": asked.half,
@@ -211,6 +215,8 @@ def _lines(base: Base, looked: Looked, tuned: Loaded) -> list[str]:
             f"held-back {looked.held_back}: {found['psnr_before']:.2f} dB before, {found['psnr']:.2f} dB after "
             f"{found['steps']} steps ({found['psnr'] - found['psnr_before']:+.2f})"
         )
+    if base.size != base.trained_at:
+        said.append(f"tuned at {base.size} pixels from weights that were trained at {base.trained_at}")
     if base.mesh != "face":
         said.append(f"the weights knew the mesh {base.mesh!r}, the bundle has 'face': more steps may help")
     return said
@@ -221,7 +227,14 @@ def _drawn(looked: Looked) -> str:
 
 
 def _pack(
-    tuned: Loaded, looked: Looked, out: Path, work: Path, label: Label, asked: Enrolment, key: str
+    base: Base,
+    tuned: Loaded,
+    looked: Looked,
+    out: Path,
+    work: Path,
+    label: Label,
+    asked: Enrolment,
+    key: str,
 ) -> None:
     found: Mapping[str, Any] = tuned.facts["personalised"]
     facts: dict[str, Any] = {
@@ -231,6 +244,8 @@ def _pack(
         "enrolled_key": key,
         "tuned_steps": found["steps"],
         "tuned": found["adapted"],
+        "tuned_size": base.size,
+        "trained_size": base.trained_at,
         "held_back": looked.held_back,
     }
     for name, value in (("held_psnr_before_db", found["psnr_before"]), ("held_psnr_after_db", found["psnr"])):

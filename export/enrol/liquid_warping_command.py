@@ -23,6 +23,12 @@ def add_options(parser: Any) -> None:
         help="most pictures that the bundle holds: 1, 2, 4 or 8 (4)",
     )
     parser.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help="side in pixels of what the bundle makes, a multiple of the generator's (that of the weights' training)",
+    )
+    parser.add_argument(
         "--accept",
         action="append",
         default=[],
@@ -71,6 +77,7 @@ def _asked(options: argparse.Namespace) -> Any:
     return Enrolment(
         sources=options.sources,
         most=80 if options.frames is None else options.frames,
+        size=options.size,
         accept=frozenset(options.accept),
         changes=tuple(options.set),
         device=options.device,

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,13 @@ _HELD = 0.15
 _EXPRESSIONS = 6
 _LOOKED, _PICTURES, _DATA = "looked.json", "pictures", "data"
 _LONGEST_NAME = 120
+
+
+class Sides(NamedTuple):
+    """In pixels: of the pictures that are learnt from, and of the texture that they are read into."""
+
+    picture: int
+    texture: int
 
 
 @dataclass(frozen=True)
@@ -90,25 +97,28 @@ def look(
     work: Path,
     *,
     size: int,
+    texture: int,
     sources: int,
     most: int,
     accept: AbstractSet[str],
     backend: str,
     tell: Tell,
 ) -> Looked:
-    """What was found before, or look now. size: of the pictures that are learnt from. sources: most that are chosen.
-    most: frames taken of a clip. Raises InputError where the files cannot be used."""
+    """What was found before, or look now. size, texture: sides of the pictures that are learnt from, and of what they
+    are read into. sources: most that are chosen. most: frames taken of a clip. Raises InputError where the files cannot
+    be used."""
     if (found := _found(work)) is not None:
         return found
     for name in (_PICTURES, _DATA):
         shutil.rmtree(work / name, ignore_errors=True)
     (work / _PICTURES).mkdir(parents=True)
+    sides = Sides(size, texture)
     with Stage(backend=backend) as stage:
         clip = _only_clip(files)
         if clip is None:
-            looked = _photos(files, work, stage, size, sources, accept, tell)
+            looked = _photos(files, work, stage, sides, sources, accept, tell)
         else:
-            looked = _clip(clip, work, stage, size, sources, most, tell)
+            looked = _clip(clip, work, stage, sides, sources, most, tell)
     write_text(work / _LOOKED, json.dumps(asdict(looked), indent=1) + "\n")
     return looked
 
@@ -139,7 +149,7 @@ def _only_clip(files: Sequence[Path]) -> Path | None:
 # --- a clip ----------------------------------------------------------------------------------------
 
 
-def _clip(path: Path, work: Path, stage: Stage, size: int, sources: int, most: int, tell: Tell) -> Looked:
+def _clip(path: Path, work: Path, stage: Stage, sides: Sides, sources: int, most: int, tell: Tell) -> Looked:
     with open_media(path) as media:
         one = from_clip(
             _told(media, tell), media.duration_s, stage.detector, None, name=path.name, count=sources
@@ -147,8 +157,8 @@ def _clip(path: Path, work: Path, stage: Stage, size: int, sources: int, most: i
     chosen = [one, *one.further]
     _write_pictures(work, chosen)
     same = _Same(fit_shape(one.face.points))
-    frames = bust_frames(path, size, stage, most=most, same=same)
-    count = _write(work, _counted(frames, tell), size, path.name)
+    frames = bust_frames(path, sides.picture, stage, most=most, same=same)
+    count = _write(work, _counted(frames, tell), sides, path.name)
     names = tuple(_named(f"{one.name}, picture {number}") for number in range(1, len(chosen) + 1))
     others = (
         {f"{same.others} of the frames": "their face is another person's by its shape"} if same.others else {}
@@ -188,7 +198,7 @@ def _photos(
     files: Sequence[Path],
     work: Path,
     stage: Stage,
-    size: int,
+    sides: Sides,
     sources: int,
     accept: AbstractSet[str],
     tell: Tell,
@@ -201,8 +211,8 @@ def _photos(
     order = [chosen[0], *(k for k in range(len(found)) if k != chosen[0])]
     people, looks = [found[k] for k in order], [looks[k] for k in order]
     tell("prepare", 0, 1)
-    stills = still_frames(people, size, stage, _EXPRESSIONS if len(people) < FEW else 0)
-    count = _write(work, (one.frame for one in stills), size, f"{len(people)} photos")
+    stills = still_frames(people, sides.picture, stage, _EXPRESSIONS if len(people) < FEW else 0)
+    count = _write(work, (one.frame for one in stills), sides, f"{len(people)} photos")
     tell("prepare", 1, 1)
     held, shown = parted(stills, looks, sources)
     names = tuple(_named(found[k].name) for k in chosen)
@@ -267,11 +277,12 @@ def _write_pictures(work: Path, sources: Sequence[Source]) -> None:
         write_picture(work / _PICTURES / f"{number}.png", one.rgb)
 
 
-def _write(work: Path, frames: Iterator[BustFrame], size: int, origin: str) -> int:
+def _write(work: Path, frames: Iterator[BustFrame], sides: Sides, origin: str) -> int:
     """The prepared folder; its frames."""
     data = work / _DATA
-    count = write_clip(data / "clips" / PERSON, (MeshFrame(*frame) for frame in frames), layout(), size)
+    drawn = (MeshFrame(*frame) for frame in frames)
+    count = write_clip(data / "clips" / PERSON, drawn, layout(), sides.texture)
     entry = ClipEntry(PERSON, PERSON, count, "train", origin, "")
-    crop = {"rule": "bust", "size": size}
-    write_table(data, [entry], layout(), mesh="face", size=size, texture=size, crop=crop)
+    crop = {"rule": "bust", "size": sides.picture}
+    write_table(data, [entry], layout(), mesh="face", size=sides.picture, texture=sides.texture, crop=crop)
     return count

@@ -15,7 +15,7 @@ from trainers.config import Recipe, from_table
 from trainers.errors import CheckpointError
 from trainers.liquid_warping.generator import LiquidWarpingGenerator
 from trainers.liquid_warping.live import COUNTS
-from trainers.liquid_warping.recipe import PERSONALISING
+from trainers.liquid_warping.recipe import PERSONALISING, GeneratorShape
 from trainers.systems import find_system
 
 SYSTEM: Final = "liquid_warping"
@@ -26,6 +26,9 @@ _FALLING: Final = 0.7
 """Share of the steps over which the rate falls: at a constant one looks stop getting better 1.5 dB earlier."""
 _CHECKPOINTED: Final = 384
 """Side in pixels from which on less memory is worth computing twice."""
+_LEAST, _MOST = 16, 1024
+_MEASURED: Final = ("widths", "background_widths")
+"""What tells how often a generator halves its pictures."""
 _SHAPE: Final = ("block", "widths", "residual_blocks", "background_widths", "background_blocks")
 _OURS: Final = ("run.weights", "data.")
 _NEXT: Final = (
@@ -36,8 +39,8 @@ _NEXT: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """The weights that a tuning starts from. generator: its arguments. size: side of its pictures. erosion: the box of
-    the known background. recipe: what they were trained by, empty for imported ones."""
+    """The weights that a tuning starts from. generator: its arguments. size: side of the pictures that a person is
+    tuned at. erosion: the box of the known background. recipe: what they were trained by, empty for imported ones."""
 
     loaded: Loaded
     generator: Mapping[str, Any]
@@ -50,10 +53,23 @@ class Base:
         """Which one they know."""
         return str(self.loaded.data.get("mesh"))
 
+    @property
+    def trained_at(self) -> int:
+        """Side of the pictures that they were trained at."""
+        return int(self.loaded.data["size"])
 
-def base_of(weights: Path | None) -> Base:
-    """Raises ConfigError where none are named, and CheckpointError where they are none of this system's that can be
-    tuned to a person and run live."""
+    @property
+    def texture(self) -> int:
+        """Side of the tuning's texture: at another size than that of the training twice the pictures', which is what
+        was measured to be sharper."""
+        return self.size if self.size == self.trained_at else 2 * self.size
+
+
+def base_of(weights: Path | None, size: int | None = None) -> Base:
+    """size: side of the pictures that a person is tuned at, None for that of the training.
+
+    Raises ConfigError where no weights are named and for a size that the generator cannot make, and CheckpointError
+    where they are none of this system's that can be tuned to a person and run live."""
     if weights is None:
         raise ConfigError(f"weights: got none, expected --weights CHECKPOINT; {_NEXT}")
     try:
@@ -67,12 +83,24 @@ def base_of(weights: Path | None) -> Base:
         raise CheckpointError(f"{weights}: holds no generator; {_NEXT}")
     if not loaded.network("generator", LiquidWarpingGenerator).has_background:
         raise CheckpointError(f"{weights}: its generator has no background network; import AttLWB-SPADE")
+    arguments = loaded.arguments["generator"]
     erosion = loaded.facts.get("background_erosion", loaded.data.get("background_erosion"))
-    size, box = (
+    trained, box = (
         _pixels(weights, "size", loaded.data.get("size")),
         _pixels(weights, "background_erosion", erosion),
     )
-    return Base(loaded, loaded.arguments["generator"], size, box, loaded.checkpoint.recipe)
+    if size is not None:
+        _check_size(size, arguments, trained)
+    return Base(loaded, arguments, size or trained, box, loaded.checkpoint.recipe)
+
+
+def _check_size(size: int, arguments: Mapping[str, Any], trained: int) -> None:
+    multiple = GeneratorShape(**{name: arguments[name] for name in _MEASURED if name in arguments}).multiple
+    if size % multiple or not _LEAST <= size <= _MOST:
+        raise ConfigError(
+            f"size: got {size}, expected a multiple of {multiple} in {_LEAST} .. {_MOST}; the weights were trained at "
+            f"{trained} pixels"
+        )
 
 
 def _pixels(weights: Path, name: str, value: Any) -> int:

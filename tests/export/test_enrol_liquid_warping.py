@@ -146,6 +146,24 @@ def test_the_recipe_is_the_one_that_is_shipped(liquid_warping: Make) -> None:
             recipe_of(base, sources=2, changes=[text])
 
 
+def test_a_person_is_tuned_at_the_trainings_size_or_at_another_one(liquid_warping: Make) -> None:
+    """At another one with a texture of twice its side; another one is another enrolment; a side that the generator
+    cannot make is refused before anything is looked at."""
+    weights = liquid_warping(widths=[4, 6, 8])
+    asked = {size: Enrolment(size=size, changes=QUICK, device="cpu") for size in (None, 32, 64)}
+    bases = {size: enrolling.check(weights, one) for size, one in asked.items()}
+    assert {size: (base.size, base.texture) for size, base in bases.items()} == {
+        None: (32, 32), 32: (32, 32), 64: (64, 128),
+    }  # fmt: skip
+    assert recipe_of(bases[64], sources=2).table()["data"]["size"] == 64
+    rules = {size: enrolling._rules(base, asked[size]) for size, base in bases.items()}
+    assert rules[32] == rules[None]
+    assert rules[64] != rules[None]
+    for size in (36, 0, -64, 8, 8192):
+        with pytest.raises(ConfigError, match=f"size: got {size}, expected a multiple of 8 in 16 .. 1024"):
+            base_of(weights, size)
+
+
 def test_counts_of_sources() -> None:
     """The next one that there is, within what is asked for."""
     assert [count_of(pictures, 8) for pictures in (1, 2, 3, 5, 8)] == [1, 2, 4, 8, 8]
@@ -324,20 +342,30 @@ def test_interrupted_and_gone_on_with_gives_the_same_bundle(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("sources", [1, 8])
+@pytest.mark.parametrize(("sources", "size"), [(1, 64), (8, 32)])
 def test_bundles_of_one_and_of_eight_sources_are_moved_by_a_driver_alone(
-    sources: int, photos: list[Path], liquid_warping: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sources: int,
+    size: int,
+    photos: list[Path],
+    liquid_warping: Make,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """By the command, which is told to take different people; what it makes is opened without a photo, by the network's
-    side too."""
+    side too. The weights are of 32 pixels, the first bundle of 64."""
     line = ["enrol", "liquid_warping", *map(str, photos), "--weights", str(liquid_warping()), "--out"]
     line += [str(tmp_path / "out"), "--no-cache", "--device", "cpu", "--sources", str(sources)]
+    line += ["--size", str(size)]
     line += ["--accept", "different-people", "--set", "stages.0.steps=1"]
     line += [word for text in QUICK for word in ("--set", text)]
     assert marotte.main(line) == 0
     assert "is written" in capsys.readouterr().out
     bundle = open_bundle(tmp_path / "out")
-    assert bundle.manifest.parameters.facts["sources"] == sources
+    facts, crop = bundle.manifest.parameters.facts, bundle.manifest.parameters.crop
+    assert facts["sources"] == sources
+    assert crop is not None
+    assert (crop.size, facts["tuned_size"], facts["trained_size"]) == (size, size, 32)
+    assert facts["texture"] == (32 if size == 32 else 128)
     own = read_person(bundle)
     assert own.accept == {"different-people"}
     assert len(own.pictures) == min(sources, 5)
@@ -372,6 +400,7 @@ def test_an_option_of_another_system_is_refused(capsys: pytest.CaptureFixture[st
     for system, words, said in (
         ("liquid_warping", ["--edit", "smile=-2:2"], "edit: belongs to enrol stit"),
         ("stit", ["--sources", "2"], "sources: belongs to enrol liquid_warping"),
+        ("stit", ["--size", "128"], "size: belongs to enrol liquid_warping"),
     ):
         assert marotte.main(["enrol", system, "x.mp4", "--weights", "w", "--out", "o", *words]) == 2
         assert said in capsys.readouterr().err
