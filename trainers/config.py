@@ -30,7 +30,8 @@ class Run:
     workers: int = 0
     """Processes that read pictures; 0: the training reads them itself."""
     weights: str = ""
-    """A checkpoint (or a run's folder) whose weights the training starts from; its optimisers start fresh."""
+    """A checkpoint (or a run's folder) whose weights the training starts from; its optimisers start fresh. A system may
+    take the moving average of a network (System.starts_averaged)."""
     log_every: int = 20
     sample_every: int = 500
     sample_rows: int = 8

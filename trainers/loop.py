@@ -8,7 +8,7 @@ checkpoint or follows from the recipe and the step's number: so a resumed traini
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,20 +172,26 @@ class Loop:
         found.of_system(self.recipe.system)
         held = {name.removesuffix(AVERAGED) for name in found.networks()}
         names = {name: module for name, module in self.system.networks.items() if name in held}
-        self._fit(found, names)
+        kept = set(found.networks())
+        averaged = {name for name in self.system.starts_averaged() if name + AVERAGED in kept}
+        self._fit(found, names, averaged)
         own = ", ".join(sorted(self.system.networks.keys() - names.keys()))
-        return [f"starts from the weights of {found.folder}" + (f", but for {own}" if own else "")]
+        note = f"starts from the weights of {found.folder}" + (f", but for {own}" if own else "")
+        return [note + "".join(f"; {name} from its moving average" for name in sorted(averaged))]
 
-    def _fit(self, found: Checkpoint, networks: Mapping[str, nn.Module]) -> None:
+    def _fit(
+        self, found: Checkpoint, networks: Mapping[str, nn.Module], averaged: Collection[str] = ()
+    ) -> None:
+        """averaged: networks that take the moving average, which is there."""
         held = found.networks()
         for name, module in networks.items():
             asked, given = self.system.arguments.get(name), found.arguments.get(name)
             if asked is not None and given is not None and checkpoint.as_json(asked) != given:
                 raise checkpoint.other_arguments(found, name, given, checkpoint.as_json(asked))
-            found.load(name if name in held else name + AVERAGED, module)
+            smooth = name + AVERAGED
+            found.load(name if name in held and name not in averaged else smooth, module)
             if name in self.averages.networks:
-                averaged = name + AVERAGED
-                found.load(averaged if averaged in held else name, self.averages.networks[name])
+                found.load(smooth if smooth in held else name, self.averages.networks[name])
 
     # --- running -----------------------------------------------------------------------------------
 

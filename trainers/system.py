@@ -9,7 +9,7 @@ checkpoint keeps; a training that is resumed then goes on bit for bit.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -210,6 +210,11 @@ class System(Protocol):
         min(decay, (1 + n) / (10 + n)) at update n, so that the first weights are soon forgotten.
         """
         return {}
+
+    def starts_averaged(self) -> Collection[str]:
+        """The networks that `run.weights` gives the moving average of another training, where that kept one: what it
+        would have exported. The rest go on from the weights as they were stepped, as their critics know them."""
+        return ()
 
     def enter(self, stage: str) -> None:
         """Called before a stage's first step, never on resuming within it: copy weights, reset a norm."""

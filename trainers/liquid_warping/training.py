@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -132,6 +132,10 @@ class LiquidWarping(System):
     def averages(self) -> Mapping[str, float]:
         kept = self.recipe.optimiser.average
         return {"generator": kept} if kept and not self.recipe.personal else {}
+
+    def starts_averaged(self) -> Collection[str]:
+        """A person's tuning has a critic of its own, and starts from what a bundle of the shared weights would hold."""
+        return ("generator",) if self.recipe.personal else ()
 
     def finished(self, turn: Turn) -> bool:
         return self.tuning is not None and self.tuning.looks.done

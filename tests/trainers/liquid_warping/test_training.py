@@ -165,6 +165,30 @@ def test_a_tuning_keeps_its_best_weights_and_its_own_critic(base: Path, tmp_path
     assert any(not torch.equal(own[name], shared[name]) for name in own)
 
 
+def test_a_tuning_starts_from_the_moving_average(tmp_path: Path) -> None:
+    """Where one was kept: what a bundle of the shared weights holds. A further training of many goes on from the
+    weights as they were stepped, which its critic knows. At a rate of nothing both are found again."""
+    folder, still = write_folder(tmp_path / "others", a=3, b=3), {"rate": 0.0, "critic_rate": 0.0}
+    table = recipe_table(folder, steps=2, optimiser={"rate": 1e-2, "average": 0.9})
+    train(from_table(table), tmp_path / "base")
+    shared = checkpoint.read(tmp_path / "base")
+    stepped, averaged = shared.weights("generator"), shared.weights("generator_ema")
+    assert any(not torch.equal(stepped[name], averaged[name]) for name in stepped)
+
+    table = personal(write_folder(tmp_path / "person", p=4), tmp_path / "base", steps=1)
+    table["optimiser"] = still
+    train(from_table(table), tmp_path / "tuned")
+    own = checkpoint.read(tmp_path / "tuned").weights("generator")
+    assert all(torch.equal(own[name], averaged[name]) for name in own)
+    assert "generator from its moving average" in (tmp_path / "tuned" / "notes.txt").read_text()
+
+    run = {"weights": str(tmp_path / "base")}
+    table = recipe_table(folder, steps=1, run=run, optimiser=still | {"average": 0.9})
+    train(from_table(table), tmp_path / "further")
+    own = checkpoint.read(tmp_path / "further").weights("generator")
+    assert all(torch.equal(own[name], stepped[name]) for name in own)
+
+
 def test_a_tuning_ends_when_nothing_gets_better(base: Path, tmp_path: Path) -> None:
     """With a rate of nothing no look is better than the first: two looks, and the shared weights come back; going on
     after that does nothing."""
