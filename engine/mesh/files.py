@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +69,7 @@ def _faces(path: Path) -> I32:
     _bounded(path)
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OSError, TokenError, BadZipFile) as error:
         raise InputError(f"{path.name}: expected a NumPy file of faces, got {error}") from None
     if (
         not isinstance(array, np.ndarray)

@@ -31,6 +31,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.arrays import DAMAGE
 from trainers.errors import DataError, PictureError
 
 FORMAT: Final = 1
@@ -71,7 +72,7 @@ class Clip:
         path = self.folder / f"{name}.npy"
         try:
             found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except DAMAGE as error:
             raise PictureError(f"{path}: is missing or damaged ({error}); prepare the clip again") from error
         wanted, kinds = self._expected(name)
         if found.shape != wanted or found.dtype.name not in kinds:
@@ -184,7 +185,7 @@ def _table(path: Path) -> dict[str, Any]:
 def _shared(path: Path) -> Array:
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: is missing or damaged ({error}); prepare the folder again") from error
 
 

@@ -308,6 +308,8 @@ def test_missing_files_are_all_named(tmp_path: Path):
     ("role", "content", "message"),
     [
         ("face", b"no array", "expected a NumPy file of faces"),
+        ("face", b"\x93NUMPY\x01\x00\x0a\x00{'descr': (\n", "expected a NumPy file of faces"),
+        ("face", b"PK\x03\x04 no archive", "expected a NumPy file of faces"),
         ("fim_enc", b"v 1 2 3\nf 1/9 2/9 3/9\nvt 0 0\n", "a place that is not there"),
         ("uv_map", b"vt 0 0\nf 1 2 3\n", "expected an obj text"),
         ("uv_map", b"vt a b\nf 1/1 1/1 1/1\n", "expected an obj text"),
