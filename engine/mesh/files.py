@@ -68,7 +68,8 @@ def read_files(paths: Mapping[str, Path]) -> Layout:
 def _faces(path: Path) -> I32:
     _bounded(path)
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            array = np.load(stream, allow_pickle=False)
     except (ValueError, EOFError, OSError, TokenError, BadZipFile) as error:
         raise InputError(f"{path.name}: expected a NumPy file of faces, got {error}") from None
     if (
