@@ -3,7 +3,8 @@
 SMPL's files were written by Python 2: dictionaries of NumPy arrays, of sparse matrices of SciPy, and of arrays that
 chumpy wraps. What a pickle says of the last two is kept as a passive `Node` (class by name, attributes as they stand)
 and turned into an array by `array`; of calls, only those that make arrays, numbers, text and such nodes are known.
-Anything else is refused by name.
+Anything else is refused by name; so is a file that has the same part copied again and again, which would fill any
+memory.
 """
 
 from __future__ import annotations
@@ -21,10 +22,17 @@ from engine.errors import ModelError
 
 MOST_BYTES: Final = 1 << 30
 """Largest file that is read: SMPL with 300 shapes has a quarter of it."""
-MOST_NUMBERS: Final = 1 << 27
-"""Most numbers of one array, sparse ones written out."""
+MOST_NUMBERS: Final = 1 << 25
+"""Most numbers of one array, sparse ones and lists written out: twice those of the largest field of such models."""
 _MOST_WRAPPED: Final = 16
 """How many chumpy nodes may stand around one array."""
+_MOST_NESTED: Final = 4
+"""How many lists may stand around one number."""
+_MOST_COPIES, _LEAST_ROOM = 4, 1 << 20
+"""How often a file may have its own content copied: once as bytes, as numbers, as an array, and one to spare."""
+_ENTRY: Final = 8
+"""Bytes of an entry of a list."""
+_MAKING: Final = {"REDUCE", "BUILD"}
 
 Array = NDArray[Any]
 
@@ -102,41 +110,61 @@ def read_fields(path: Path) -> dict[str, Any]:
 
 def array(value: Any) -> Array:
     """A field as an array: as it is, a sparse matrix written out, or what chumpy wraps. Raises Refused, ValueError."""
-    for _ in range(_MOST_WRAPPED):
-        if isinstance(value, _Numbers) and value.array is not None:
-            return value.array
-        if isinstance(value, (list, tuple, int, float)):
-            return _plain(value)
+    return _unwrapped(value, _MOST_WRAPPED)
+
+
+def _unwrapped(value: Any, most: int) -> Array:
+    """most: nodes that may stand around it."""
+    for left in range(most, 0, -1):
         if not isinstance(value, Node):
-            raise Refused(f"a {type(value).__name__.lstrip('_').lower()} where an array belongs")
+            return _plain(value)
         if value.kind.name in _SPARSE and value.kind.module.startswith("scipy"):
             return _dense(value)
         if value.kind.name == "Ch":
             value = value.state["x"]
         elif value.kind.name in ("Select", "Reshape"):
-            return _reordered(value, array(value.state["a"]))
+            return _reordered(value, _unwrapped(value.state["a"], left - 1))
         else:
             raise Refused(f"an object of {value.kind} where an array belongs")
     raise Refused(f"more than {_MOST_WRAPPED} objects within each other")
 
 
 def _plain(value: Any) -> Array:
+    """Numbers without anything around them, as they all are that say how others are laid out."""
+    if isinstance(value, _Numbers) and value.array is not None:
+        return value.array
+    if not isinstance(value, (list, tuple, int, float)):
+        raise Refused(f"a {type(value).__name__.lstrip('_').lower()} where an array belongs")
+    if _listed(value, {}, _MOST_NESTED) > MOST_NUMBERS:
+        raise Refused(f"more than {MOST_NUMBERS} numbers, for it refers to the same ones again and again")
     made = np.asarray(value)
     if made.dtype.kind not in "fiub":
         raise Refused("a list of something other than numbers")
     return made
 
 
+def _listed(value: Any, known: dict[int, int], nested: int) -> int:
+    """How many numbers lists within each other have, those counted twice that are referred to twice. known: by the
+    identity of lists, which the caller holds."""
+    if isinstance(value, (int, float)):
+        return 1
+    if not isinstance(value, (list, tuple)) or not nested:
+        raise Refused("a list of something other than numbers")
+    if id(value) not in known:
+        known[id(value)] = sum(_listed(one, known, nested - 1) for one in value)
+    return known[id(value)]
+
+
 def _reordered(node: Node, inner: Array) -> Array:
     """chumpy's Select takes entries of the flattened array; it and Reshape give them another shape."""
     flat = inner.reshape(-1)
     if node.kind.name == "Select":
-        chosen = array(node.state["idxs"]).reshape(-1)
+        chosen = _plain(node.state["idxs"]).reshape(-1)
         if chosen.dtype.kind not in "iu" or chosen.size > MOST_NUMBERS:
             raise Refused("a selection of unknown make")
         flat = flat[chosen]
     shape = node.state.get("preferred_shape" if node.kind.name == "Select" else "newshape")
-    return flat if shape is None else flat.reshape(tuple(int(size) for size in array(shape).reshape(-1)))
+    return flat if shape is None else flat.reshape(tuple(int(size) for size in _plain(shape).reshape(-1)))
 
 
 def _dense(node: Node) -> Array:
@@ -145,7 +173,7 @@ def _dense(node: Node) -> Array:
     if len(shape) != 2 or min(shape) < 0 or shape[0] * shape[1] > MOST_NUMBERS:
         raise Refused(f"a sparse matrix of shape {shape}")
     by_columns = _SPARSE[node.kind.name] == "F"
-    starts, minor, values = (array(state[name]).reshape(-1) for name in ("indptr", "indices", "data"))
+    starts, minor, values = (_plain(state[name]).reshape(-1) for name in ("indptr", "indices", "data"))
     if len(starts) != shape[1 if by_columns else 0] + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
         raise ValueError("a sparse matrix's columns do not fit")
     count = int(starts[-1])
@@ -163,6 +191,7 @@ class _Machine:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._room = _LEAST_ROOM + _MOST_COPIES * len(data)
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._steps: dict[str, Callable[[Any], None]] = {
@@ -207,9 +236,17 @@ class _Machine:
                 self._stack.append(self._memo[int(argument or 0)])
             elif name in self._steps:
                 self._steps[name](argument)
+                if name in _MAKING:
+                    self._take(_weight(self._stack[-1]))
             elif name not in ("PROTO", "FRAME"):
                 raise Refused(f"the opcode {name}")
         raise ValueError("it ends before its end")
+
+    def _take(self, amount: int) -> None:
+        """amount: bytes."""
+        self._room -= amount
+        if self._room < 0:
+            raise Refused("more than the file has content for, as it copies the same parts again and again")
 
     def _pop_one(self) -> None:
         self._stack.pop()
@@ -248,6 +285,7 @@ class _Machine:
         arguments, what = self._stack.pop(), self._stack.pop()
         if not isinstance(what, Name) or not isinstance(arguments, tuple) or what.name not in _CALLS:
             raise Refused(f"a call of {what if isinstance(what, Name) else type(what).__name__}")
+        self._take(len(arguments) + sum(len(one) for one in arguments if isinstance(one, (list, tuple))))
         self._stack.append(_CALLS[what.name](*arguments))
 
     def _new(self) -> None:
@@ -264,6 +302,14 @@ class _Machine:
             _filled(built, state)
         else:
             raise Refused("an object with a state")
+
+
+def _weight(made: Any) -> int:
+    if isinstance(made, _Numbers):
+        return 0 if made.array is None else made.array.nbytes
+    if isinstance(made, (dict, list)):
+        return _ENTRY * len(made)
+    return len(made) if isinstance(made, bytes) else 0
 
 
 def _entries(target: Any, flat: list[Any]) -> Any:
@@ -348,5 +394,15 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
     "dtype": _dtype,
     "encode": _encoded,
     "set": lambda *members: [*members],
-    "OrderedDict": lambda *pairs: _entries({}, [part for one in pairs for pair in one for part in pair]),
+    "OrderedDict": lambda *pairs: _ordered(*pairs),
 }
+
+
+def _ordered(pairs: Any = ()) -> Any:
+    if not isinstance(pairs, (list, tuple)) or not all(_is_pair(one) for one in pairs):
+        raise Refused("entries of something that is no dictionary")
+    return _entries({}, [part for pair in pairs for part in pair])
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2

@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import sys
+import tracemalloc
 import types
 import zipfile
 from functools import cache
@@ -218,6 +219,63 @@ def test_a_sparse_matrix_of_a_huge_shape_is_refused(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(fields))
     with pytest.raises(ModelError, match="sparse matrix of shape"):
         read_body(path)
+
+
+_WIDE = b"(" + b"K\x01" * 1000
+_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntU\x01btR(K\x01(J%bth\x02\x89h\x01tb"
+_BYTES = b"T" + struct.pack("<i", 1 << 16) + bytes(1 << 16) + b"q\x010"
+_DTYPE = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNK\x00K\x00K\x00tbq\x020"
+_ENCODED = b"c_codecs\nencode\n(X\x00\x00\x01\x00" + b"a" * (1 << 16) + b"U\x06latin1tq\x01R"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        _BYTES + _DTYPE + b"(" + 90 * (_ARRAY % struct.pack("<i", 1 << 16)) + b"l",
+        b"(" + _ENCODED + 90 * b"c_codecs\nencode\nh\x01R" + b"l",
+        _WIDE + b"tq\x010(" + 3000 * b"c__builtin__\nset\nh\x01R" + b"l",
+        _WIDE + b"tq\x010(" + 1000 * b"h\x01" + b"l\x85q\x020(ccollections\nOrderedDict\nh\x02Rl",
+    ],
+    ids=["arrays", "bytes", "lists", "entries"],
+)
+def test_a_file_that_copies_the_same_part_again_and_again_is_refused(bomb: bytes, tmp_path: Path) -> None:
+    """A small one could fill any memory: what is made counts against what the file holds."""
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(b"(dU\x01a" + bomb + b"s.")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=r"again and again|no dictionary"):
+            read_body(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 * path.stat().st_size + (2 << 20)
+    finally:
+        tracemalloc.stop()
+
+
+def test_lists_that_refer_to_the_same_ones_are_not_written_out() -> None:
+    """Four lists of ten thousand are ten to the sixteenth numbers; neither are texts, nor lists that have no end."""
+    wide: list[Any] = [0.0] * 10_000
+    for _ in range(3):
+        wide = [wide] * 10_000
+    with pytest.raises(pickles.Refused, match="again and again"):
+        pickles.array(wide)
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (endless, ["a" * 1000] * 10, [None]):
+        with pytest.raises(pickles.Refused, match="other than numbers"):
+            pickles.array(value)
+    assert pickles.array([[1, 2.5], (3, 4)]).tolist() == [[1, 2.5], [3, 4]]
+
+
+def test_nodes_do_not_multiply_by_their_indices() -> None:
+    """Which entries are taken is said by numbers: two nodes in each of sixteen would be followed for ever."""
+    node: Any = [1, 2, 3]
+    for _ in range(40):
+        node = pickles.Node(pickles.Name("chumpy.reordering", "Select"), {"a": node, "idxs": [0, 2]})
+    with pytest.raises(pickles.Refused, match="within each other"):
+        pickles.array(node)
+    one = pickles.Node(pickles.Name("chumpy.ch", "Ch"), {"x": [0]})
+    with pytest.raises(pickles.Refused, match="a node where an array belongs"):
+        pickles.array(pickles.Node(pickles.Name("chumpy.reordering", "Select"), {"a": [1], "idxs": one}))
 
 
 def test_an_npz_that_unfolds_beyond_bounds_is_refused(
