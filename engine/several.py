@@ -158,11 +158,29 @@ def from_clip(
     name: str,
     count: int = MOST_SOURCES,
 ) -> Source:
-    """One source of the frames of an enrolment clip, chosen likewise. Raises NoFaceError where nobody is seen.
+    """One source of the frames of an enrolment clip, as `chosen_of_clip` chooses them."""
+    sources = [
+        one for _, one in chosen_of_clip(frames, duration_s, detector, segmenter, name=name, count=count)
+    ]
+    key = hashlib.sha256("".join(one.key for one in sources).encode()).hexdigest()
+    return dataclasses.replace(sources[0], name=name, key=key, further=tuple(sources[1:]))
+
+
+def chosen_of_clip(
+    frames: Iterable[Frame],
+    duration_s: float | None,
+    detector: Detector,
+    segmenter: Segmenter | None,
+    *,
+    name: str,
+    count: int = MOST_SOURCES,
+) -> list[tuple[float, Source]]:
+    """Frames of an enrolment clip with their times in seconds, chosen likewise, the one that moves first. Raises
+    NoFaceError where nobody is seen.
 
     A frame whose face is another person's by its shape (a cut, a passer-by) is passed over.
     """
-    found: list[tuple[U8, Face]] = []
+    found: list[tuple[U8, Face, float]] = []
     looks: list[Look] = []
     step, due = (duration_s or 10.0) / LOOKED_AT, 0.0
     for frame in frames:
@@ -171,19 +189,19 @@ def from_clip(
         due = frame.time_s + step
         rgb = resize_within(frame.rgb, MAX_SIDE)
         if faces := find_faces(rgb, detector):
-            found.append((rgb.copy(), faces[0]))
+            found.append((rgb.copy(), faces[0], frame.time_s))
             looks.append(look_of(rgb, faces[0]))
     if not found:
         raise NoFaceError(f"{name}: no face found; expected a clip with one clearly visible face")
     first = fit_shape(found[min(range(len(looks)), key=lambda k: looks[k].unrest)][1].points)
-    same = [k for k, (_, face) in enumerate(found) if _one_person(first, face)]
+    same = [k for k, (_, face, _) in enumerate(found) if _one_person(first, face)]
     taken = [same[k] for k in choose([looks[k] for k in same], count)]
-    sources = [
-        sources_from_picture(found[k][0], _Found(found[k][1]), segmenter, name=f"{name}, frame {k + 1}")[0]
-        for k in taken
-    ]
-    key = hashlib.sha256("".join(one.key for one in sources).encode()).hexdigest()
-    return dataclasses.replace(sources[0], name=name, key=key, further=tuple(sources[1:]))
+    chosen = []
+    for k in taken:
+        rgb, face, time_s = found[k]
+        (source, *_) = sources_from_picture(rgb, _Found(face), segmenter, name=f"{name}, frame {k + 1}")
+        chosen.append((time_s, source))
+    return chosen
 
 
 def _one_person(first: FaceShape, face: Face) -> bool:

@@ -71,12 +71,13 @@ def bust_frames(
     most: int = 80,
     expressions: int = 0,
     same: Callable[[FaceShape], bool] | None = None,
+    taken: Callable[[float], None] | None = None,
 ) -> Iterator[BustFrame]:
     """The frames of a clip, in order of time, or a still and `expressions` of it, at `size` pixels.
 
     stage: entered. per_second, most: frames taken from a clip. same: frames of a clip whose face it denies are passed
-    over. Raises InputError where the file cannot be read, and
-    NoFaceError where nobody is seen in it.
+    over. taken: told the time in seconds of each frame that is given. Raises InputError where the file cannot be read,
+    and NoFaceError where nobody is seen in it.
     """
     with open_media(path) as media:
         if media.still:
@@ -95,7 +96,7 @@ def bust_frames(
                     seen.append(_Seen(rgb, found[0], frame.time_s))
         if not seen:
             raise NoFaceError(f"{media.name}: no face found; expected a clip or picture of one person")
-    yield from _framed(seen, size, stage)
+    yield from _framed(seen, size, stage, taken)
 
 
 def _still(rgb: U8, name: str, stage: Stage, count: int) -> list[_Seen]:
@@ -121,7 +122,9 @@ def expressions_of(source: Source, stage: Stage, count: int, seed: str = "") -> 
     return found
 
 
-def _framed(seen: list[_Seen], size: int, stage: Stage) -> Iterator[BustFrame]:
+def _framed(
+    seen: list[_Seen], size: int, stage: Stage, taken: Callable[[float], None] | None
+) -> Iterator[BustFrame]:
     shapes = [fit_shape(one.face.points) for one in seen]
     window = _window(shapes, (seen[0].rgb.shape[1], seen[0].rgb.shape[0]), size)
     usual = float(np.median([shape.scale for shape in shapes]))
@@ -142,6 +145,8 @@ def _framed(seen: list[_Seen], size: int, stage: Stage) -> Iterator[BustFrame]:
     for k, torso in zip(kept, torsos):
         mesh = placed(skin(bust, fitted[k], torso, points[k]), size, depth)
         yaw = head_pose(fitted[k].rotation).yaw
+        if taken is not None:
+            taken(seen[k].time_s)
         yield BustFrame(cut(seen[k].rgb, window), persons[k], mesh, yaw, head_box(points[k], size))
 
 

@@ -37,7 +37,7 @@ from trainers.loop import train
 
 STAGES: Final = ("look", "prepare", "tune", "pack")
 MOST_FILES: Final = 40
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Of what decides a result beside its inputs; raised, and nothing that was kept is found any more."""
 _RULES = "rules.json"
 _HALF_GATE = 5e-3

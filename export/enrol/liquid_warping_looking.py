@@ -30,7 +30,7 @@ from engine.features.shape import fit_shape
 from engine.media import MediaReader, open_media, read_picture, write_picture
 from engine.media.wording import one_line
 from engine.mesh.face.topology import layout
-from engine.several import MOST_SOURCES, Look, check_one_person, choose, from_clip, look_of
+from engine.several import MOST_SOURCES, Look, check_one_person, choose, chosen_of_clip, look_of
 from engine.source import sources_from_picture
 from engine.types import U8, FaceShape, Frame, Source
 from engine.worker.sources import fitted
@@ -62,7 +62,7 @@ class Sides(NamedTuple):
 class Looked:
     """kind: CLIP or PHOTOS. names: of the chosen pictures. left_out: why others are not among what is learnt from, by
     name. frames: that there are to learn from, `drawn` of them expressions that were drawn. held: what is held back
-    (frame numbers), shown: what the tuning is given as sources; both empty of a clip, where they are chosen by yaw."""
+    (frame numbers), shown: what the tuning is given as sources."""
 
     kind: str
     names: tuple[str, ...]
@@ -75,10 +75,10 @@ class Looked:
     @property
     def held_back(self) -> str:
         """Which sort of views is held back."""
-        if self.kind == CLIP:
-            return "frames"
         if not self.held:
             return "none"
+        if self.kind == CLIP:
+            return "frames"
         return "expressions" if self.drawn else "photos"
 
 
@@ -151,19 +151,42 @@ def _only_clip(files: Sequence[Path]) -> Path | None:
 
 def _clip(path: Path, work: Path, stage: Stage, sides: Sides, sources: int, most: int, tell: Tell) -> Looked:
     with open_media(path) as media:
-        one = from_clip(
-            _told(media, tell), media.duration_s, stage.detector, None, name=path.name, count=sources
-        )
-    chosen = [one, *one.further]
+        told = _told(media, tell)
+        found = chosen_of_clip(told, media.duration_s, stage.detector, None, name=path.name, count=sources)
+    chosen = [one for _, one in found]
     _write_pictures(work, chosen)
-    same = _Same(fit_shape(one.face.points))
-    frames = bust_frames(path, sides.picture, stage, most=most, same=same)
-    count = _write(work, _counted(frames, tell), sides, path.name)
-    names = tuple(_named(f"{one.name}, picture {number}") for number in range(1, len(chosen) + 1))
+    same = _Same(fit_shape(chosen[0].face.points))
+    times: list[float] = []
+    yaws: list[float] = []
+    frames = bust_frames(path, sides.picture, stage, most=most, same=same, taken=times.append)
+    count = _write(work, _counted(frames, tell, yaws), sides, path.name)
+    held, shown = clip_parted(times, yaws, [time_s for time_s, _ in found])
+    names = tuple(_named(f"{path.name}, picture {number}") for number in range(1, len(chosen) + 1))
     others = (
         {f"{same.others} of the frames": "their face is another person's by its shape"} if same.others else {}
     )
-    return Looked(CLIP, names, others, count, 0)
+    return Looked(CLIP, names, others, count, 0, held, shown)
+
+
+def clip_parted(
+    times: Sequence[float], yaws: Sequence[float], chosen: Sequence[float]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Numbers of the frames that are held back, and of those that are sources: at the times, or next to them, of the
+    pictures that the bundle holds. times, yaws: of the frames, seconds and degrees. chosen: times of the pictures.
+
+    What is held back is spread over the yaws of the others. Of so few frames that none would be left the last sources
+    are none; of two nothing is held back.
+    """
+    shown: list[int] = []
+    for wanted in chosen:
+        nearest = min(range(len(times)), key=lambda k: (abs(times[k] - wanted), k))
+        if nearest not in shown:
+            shown.append(nearest)
+    if len(times) < FEW:
+        return (), tuple(shown)
+    shown = shown[: len(times) - 1]
+    others = sorted((k for k in range(len(times)) if k not in shown), key=lambda k: (yaws[k], k))
+    return tuple(sorted(_spread(others, len(times)))), tuple(shown)
 
 
 class _Same:
@@ -185,9 +208,11 @@ def _told(media: MediaReader, tell: Tell) -> Iterator[Frame]:
         yield dataclasses.replace(frame, rgb=fitted(frame.rgb, SIDE))
 
 
-def _counted(frames: Iterator[BustFrame], tell: Tell) -> Iterator[BustFrame]:
+def _counted(frames: Iterator[BustFrame], tell: Tell, yaws: list[float]) -> Iterator[BustFrame]:
+    """yaws: takes theirs."""
     for number, frame in enumerate(frames, 1):
         tell("prepare", number, None)
+        yaws.append(frame.yaw)
         yield frame
 
 

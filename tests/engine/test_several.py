@@ -17,7 +17,16 @@ from engine.features.likeness import MOST_APART_CM, shape_distance
 from engine.features.shape import fit_shape
 from engine.geometry import pose_rotation
 from engine.puppet import Opening, find_given
-from engine.several import ACCEPTANCE, Look, check_one_person, choose, from_clip, joined, left_out
+from engine.several import (
+    ACCEPTANCE,
+    Look,
+    check_one_person,
+    choose,
+    chosen_of_clip,
+    from_clip,
+    joined,
+    left_out,
+)
 from engine.types import AU_NAMES, F32, U8, Face, FaceShape, Frame, HeadPose, Mode, Source
 
 CALM = Look(0.0, 0.0, 0.0, 0.0, 0.3, 1.0)
@@ -165,6 +174,11 @@ def test_a_clip_gives_its_own_persons_turns() -> None:
     source = from_clip(frames(5), 2.5, Told(faces), None, name="clip")
     assert source.name == "clip"
     assert {one.name for one in source.further} == {"clip, frame 2", "clip, frame 4"}
+    chosen = chosen_of_clip(frames(5), 2.5, Told(faces), None, name="clip")
+    at = {one.name: time_s for time_s, one in chosen}
+    assert at["clip, frame 2"] < at["clip, frame 4"]
+    times = [frame.time_s for frame in frames(5)]
+    assert sorted(at.values()) == [times[1], times[2], times[4]]
     with pytest.raises(NoFaceError, match="no face found"):
         from_clip(frames(2), 1.0, Told([None, None]), None, name="clip")
 

@@ -30,12 +30,13 @@ from export.enrol import kept
 from export.enrol import liquid_warping as enrolling
 from export.enrol import liquid_warping_looking as looking
 from export.enrol.liquid_warping import Enrolment
-from export.enrol.liquid_warping_looking import FEW, parted
+from export.enrol.liquid_warping_looking import FEW, clip_parted, parted
 from export.enrol.liquid_warping_person import person_graph
 from export.enrol.liquid_warping_recipe import base_of, count_of, recipe_of
 from export.onnx import write_graph
 from export.pack import Label
 from streaming.own_person import upload_of
+from trainers import checkpoint
 from trainers.config import load as load_recipe
 from trainers.errors import CheckpointError
 
@@ -113,6 +114,21 @@ def test_in_a_clip_others_are_counted_and_passed_over() -> None:
     same = looking._Same(fit_shape(photo().face.points))
     assert [same(fit_shape(one.face.points)) for one in (photo(20.0), photo(wide=1.4))] == [True, False]
     assert same.others == 1
+
+
+def test_of_a_clip_the_tuning_is_given_what_the_bundle_holds() -> None:
+    """The frames at the times of the pictures, or next to them, in their order, each once; never what is held back,
+    which is spread over the yaws of the others."""
+    times, yaws = [0.2 * k for k in range(20)], [3.0 * (7 * k % 20) for k in range(20)]
+    held, shown = clip_parted(times, yaws, [1.23, 3.8, 0.05, 1.25])
+    assert shown == (6, 19, 0)
+    assert len(held) == 3
+    assert not {*held} & {*shown}
+    turned = sorted(yaws[k] for k in held)
+    assert turned[0] < 20 < turned[1] < 40 < turned[2]
+    assert clip_parted(times[:3], yaws[:3], [0.4, 0.0, 0.2]) == ((1,), (2, 0))
+    assert clip_parted(times[:2], yaws[:2], [0.2, 0.0]) == ((), (1, 0))
+    assert clip_parted(times[:1], yaws[:1], [0.3, 0.0]) == ((), (0,))
 
 
 # --- by what it is tuned -----------------------------------------------------------------------------
@@ -386,6 +402,9 @@ def test_a_clip_of_a_real_person_is_enrolled_and_driven_without_a_photo(
     assert marotte.main(line) == 0
     facts = open_bundle(out).manifest.parameters.facts
     assert (facts["enrolled_from"], facts["enrolled_frames"], facts["held_back"]) == ("clip", 8, "frames")
+    given = checkpoint.read(tmp_path / "out.enrolment" / "tuning").recipe["data"]
+    assert 1 <= len(given["source_frames"]) <= len(facts["pictures"])
+    assert given["held_frames"]
     with marotte.puppet(bundle=str(out)) as puppet:
         first = next(iter(marotte.frames(clip)))
         picture = puppet(first.rgb, 0.0)
