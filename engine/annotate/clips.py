@@ -46,7 +46,7 @@ class MeshFrame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClipEntry:
-    """A clip's line in the table."""
+    """A clip's line in the table. skipped: frames that were looked at and not used, None where nobody counted."""
 
     name: str
     person: str
@@ -54,6 +54,7 @@ class ClipEntry:
     split: str
     origin: str
     licence: str
+    skipped: int | None = None
 
 
 def write_clip(folder: Path, frames: Iterable[MeshFrame], layout: Layout, texture: int) -> int:
@@ -161,6 +162,7 @@ def write_table(
                 "split": clip.split,
                 "origin": clip.origin,
                 "licence": clip.licence,
+                "skipped": clip.skipped,
             }
             for clip in clips
         ],

@@ -61,7 +61,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--mesh",
         metavar="NAME",
-        help="draw a mesh over every frame, for liquid_warping: face (others: no mesh)",
+        help="draw a mesh over every frame, for liquid_warping: face, or smpl for whole bodies (others: no mesh)",
+    )
+    parser.add_argument(
+        "--body",
+        metavar="FILE",
+        help="of --mesh smpl: your own SMPL or SMPL-H file beside its official maps, or synthetic",
     )
     parser.add_argument(
         "--texture", type=int, default=0, metavar="N", help="of --mesh: side of the texture (as the pictures)"
@@ -76,10 +81,11 @@ def run(options: argparse.Namespace) -> None:
     if options.mesh is not None:
         _run_mesh(options)
         return
-    if options.texture:
+    if options.texture or options.body is not None:
         from engine.errors import ConfigError
 
-        raise ConfigError("texture: it belongs to a mesh; add --mesh face")
+        name, mesh = ("texture", "face") if options.body is None else ("body", "smpl")
+        raise ConfigError(f"{name}: it belongs to a mesh; add --mesh {mesh}")
     from engine.annotate.gates import Gates
     from engine.annotate.run import prepare
     from engine.annotate.work import Settings
@@ -114,18 +120,22 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _run_mesh(options: argparse.Namespace) -> None:
-    from engine.annotate.mesh import prepare_mesh
+    from engine.annotate.mesh import MeshSettings, prepare_mesh
 
+    settings = MeshSettings(
+        mesh=options.mesh,
+        body=options.body,
+        size=options.size,
+        texture=options.texture,
+        per_second=options.per_second,
+        most=options.most,
+        expressions=options.synthesise,
+    )
     with _progress() as progress:
         clips, left_out = prepare_mesh(
             options.inputs,
             options.out,
-            mesh=options.mesh,
-            size=options.size,
-            texture=options.texture,
-            per_second=options.per_second,
-            most=options.most,
-            expressions=options.synthesise,
+            settings,
             persons=options.persons,
             licence=options.licence,
             origins=options.origins,
@@ -136,6 +146,8 @@ def _run_mesh(options: argparse.Namespace) -> None:
         )
     frames = sum(clip.frames for clip in clips)
     print(f"{options.out}: {frames} frames of {len(clips)} clips, {len(left_out)} inputs left out")
+    if skipped := sum(clip.skipped or 0 for clip in clips):
+        print(f"{skipped} frames show nobody whose body could be followed, and were passed over")
     for name, reason in left_out.items():
         print(f"{name}: {reason}", file=sys.stderr)
 

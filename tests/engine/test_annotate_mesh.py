@@ -13,7 +13,10 @@ import pytest
 
 from engine.annotate import mesh
 from engine.annotate.clips import TABLE, background_of
-from engine.errors import ConfigError, InputError, NoFaceError
+from engine.annotate.mesh import MeshSettings
+from engine.body.synthetic import synthetic_body
+from engine.errors import ConfigError, InputError, ModelError, NoFaceError
+from engine.imitation import mesh as meshes
 from tests.trainers.liquid_warping.folder import frames, square
 
 STAGE: Any = nullcontext()
@@ -47,7 +50,7 @@ def test_a_clip_is_made_once(made: list[str], tmp_path: Path) -> None:
     """The same command again makes what is missing or has changed, and lists all; what cannot be used is told."""
     given = inputs(tmp_path / "in", "a.mp4", "b.mp4", "empty.mp4")
     out = tmp_path / "out"
-    clips, left_out = mesh.prepare_mesh(given, out, size=16, validation=0.5, stage=STAGE)
+    clips, left_out = mesh.prepare_mesh(given, out, MeshSettings(size=16), validation=0.5, stage=STAGE)
     assert [(clip.name, clip.frames) for clip in clips] == [("a", 3), ("b", 3)]
     assert {clip.split for clip in clips} == {"train", "validation"}
     assert list(left_out) == ["empty.mp4"]
@@ -56,22 +59,50 @@ def test_a_clip_is_made_once(made: list[str], tmp_path: Path) -> None:
     assert np.load(out / "clips" / "a" / "index.npy").shape == (3, 16, 16)
     made.clear()
     given[1].write_bytes(b"another one")
-    mesh.prepare_mesh([*given[:2], *inputs(tmp_path / "in", "c.mp4")], out, size=16, stage=STAGE)
+    more = inputs(tmp_path / "in", "c.mp4")
+    mesh.prepare_mesh([*given[:2], *more], out, MeshSettings(size=16), stage=STAGE)
     assert made == ["b.mp4", "c.mp4"]
     assert [clip["name"] for clip in json.loads((out / TABLE).read_text())["clips"]] == ["a", "b", "c"]
 
 
-def test_what_cannot_be_is_refused(made: list[str], tmp_path: Path) -> None:
-    """Other meshes, sides that no generator takes, nobody to be seen."""
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({"size": 100}, "size: got 100"),
+        ({"size": 64, "texture": 12}, "texture: got 12, expected 16"),
+        ({"mesh": "faces"}, "mesh"),
+        ({"most": 0}, "most: got 0"),
+        ({"per_second": 0.0}, "per-second: got 0.0"),
+        ({"mesh": "smpl"}, "needs a body; expected --body FILE, your own SMPL file, or --body synthetic"),
+        ({"mesh": "smpl", "body": "synthetic", "expressions": 2}, "expressions are made of faces"),
+        ({"body": "synthetic"}, "body: it belongs to --mesh smpl"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(made: list[str], stated: dict[str, Any], told: str) -> None:
+    """Other meshes, sides that no generator takes, a body without its mesh and the other way round."""
+    with pytest.raises(ConfigError, match=told):
+        MeshSettings(**stated)
+
+
+def test_nobody_to_be_seen_is_refused(made: list[str], tmp_path: Path) -> None:
+    """With the first reason."""
     given = inputs(tmp_path / "in", "empty.mp4")
-    with pytest.raises(ConfigError, match="size: got 100"):
-        mesh.prepare_mesh(given, tmp_path / "out", size=100, stage=STAGE)
-    with pytest.raises(ConfigError, match="texture: got 12, expected 16"):
-        mesh.prepare_mesh(given, tmp_path / "out", size=64, texture=12, stage=STAGE)
-    with pytest.raises(ConfigError, match="mesh"):
-        mesh.prepare_mesh(given, tmp_path / "out", mesh="faces", stage=STAGE)
     with pytest.raises(InputError, match=r"none of 1 inputs could be used \(empty.mp4: no face found\)"):
-        mesh.prepare_mesh(given, tmp_path / "out", size=16, stage=STAGE)
+        mesh.prepare_mesh(given, tmp_path / "out", MeshSettings(size=16), stage=STAGE)
+
+
+def test_a_body_whose_files_are_missing_begins_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The model first, then the official maps that have to lie beside it."""
+    given, out = inputs(tmp_path / "in", "a.mp4"), tmp_path / "out"
+    body = tmp_path / "smpl.npz"
+    with pytest.raises(ModelError, match="there is no body model"):
+        mesh.prepare_mesh(given, out, MeshSettings(mesh="smpl", body=body))
+    monkeypatch.setattr(meshes, "read_body", lambda path: synthetic_body())
+    with pytest.raises(InputError, match=r"missing smpl_faces\.npy, .*head\.json"):
+        mesh.prepare_mesh(given, out, MeshSettings(mesh="smpl", body=body))
+    assert not out.exists()
 
 
 def test_a_background_that_was_never_seen_is_continued() -> None:

@@ -22,6 +22,7 @@ Arrays are mapped, not read: a folder may be larger than the memory. Nothing in 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,7 +158,7 @@ def _clip(entry: Mapping[str, Any], folder: Path, mesh: Mesh, sides: Mapping[str
     name = str(entry["name"])
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise DataError(f"{folder}: a clip is named {name!r}, expected a name inside of the folder")
-    side = str(entry["split"]) if sides is None else sides.get(name)
+    side = str(entry["split"]) if sides is None else sides.get(_plain(name))
     if side is None:
         return None
     if side not in SIDES:
@@ -202,11 +203,17 @@ def _listed(folder: Path) -> dict[str, str]:
             lines = (folder / file).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{folder / file}: cannot be read ({error})") from error
-        names = [line.strip() for line in lines if line.strip()]
+        names = [_plain(line.strip()) for line in lines if line.strip()]
         if twice := [name for name in names if name in sides]:
             raise DataError(f"{folder}: {twice[0]} stands on both sides, or twice")
         sides |= dict.fromkeys(names, side)
     return sides
+
+
+def _plain(name: str) -> str:
+    """A clip's name without what sets its parts apart: 001/1/1 in iPER's lists is the video 001_1_1.mp4, and the clip
+    001_1_1 or 001__1__1 that is prepared from it."""
+    return re.sub(r"[/_]+", "_", name.removesuffix(".mp4"))
 
 
 def frontal_first(clip: Clip, frames: Sequence[int]) -> list[int]:
