@@ -176,9 +176,13 @@ def doubled(innermost: bytes, times: int = 200) -> bytes:
         (b"cnumpy\ndtype\n" + doubled(b"K\x01") + b"\x85R", "an array of type tuple"),
         (b"c_codecs\nencode\nU\x01x" + doubled(b"K\x01") + b"\x86R", "text in tuple"),
         (doubled(b"K\x01") + b"U\x01x\x93", "something without a name"),
+        (
+            b"ccollections\nOrderedDict\n((" + b"K\x01" * 9000 + b"tq\x000(" + b"h\x00" * 9000 + b"ltR",
+            "entries of something that is no dictionary",
+        ),
         (doubled(pickle.dumps(np.zeros(1 << 12), 2)[2:-1], 20), "the same ones again and again"),
     ],
-    ids=["tuples", "lists", "key", "dtype", "codec", "name", "arrays"],
+    ids=["tuples", "lists", "key", "dtype", "codec", "name", "entries", "arrays"],
 )
 def test_a_pickle_that_doubles_its_parts_is_refused_at_once(code: bytes, told: str, tmp_path: Path) -> None:
     """A few hundred bytes that stand for more values than there are atoms are never gone through one by one."""

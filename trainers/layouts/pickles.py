@@ -314,8 +314,13 @@ def _shown(value: Any) -> str:
 
 
 def _ordered(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    """Of one list of pairs, which are looked at first: parts of a part would be as many as their product."""
     made: dict[Any, Any] = {}
+    if len(arguments) > 1:
+        raise Refused("entries of something that is no dictionary")
     for pairs in arguments:
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+            raise Refused("entries of something that is no dictionary")
         _set(made, [part for pair in pairs for part in pair])
     return made
 
