@@ -95,7 +95,7 @@ class BodySession:
             return None, NO_BODY
         fit = self._fitter.follow(body, frame.size)
         fitted = self._clock()
-        seconds["fit"] = fitted - tracked
+        seconds["features"] = fitted - tracked
         if fit is None:
             return None, NO_BODY
         picture = self._puppet.show(fit.rotations, self._camera(fit, frame.size))

@@ -342,7 +342,7 @@ def test_from_file_to_file(tracked: None, bundle: Path, tmp_path: Path) -> None:
         assert len(list(media)) == 5
     told = json.loads(report.read_text())
     assert (told["mode"], told["body"], told["reasons"]) == ("imitation", SYNTHETIC, {NO_BODY: 1})
-    assert {"track", "fit", "render"} <= set(told["stages"])
+    assert {"track", "features", "render"} <= set(told["stages"])
     assert any("stands in for SMPL" in note for note in tally.notes)
 
 
