@@ -254,7 +254,8 @@ def _rows(latent: Tensor, rows: int) -> Tensor:
     """The mean latent, one row for each head; files of a single row, (1, D) or (D,), mean the same one for all."""
     if latent.layout != torch.strided or latent.ndim not in (1, 2) or not latent.numel():
         raise CheckpointError(f"its latent_avg is of shape {tuple(latent.shape)}, expected {rows} rows")
-    if latent.numel() > _MOST_CODES:  # a file may hold one value and say that it stands there any number of times
+    # A small file may hold one value and say that it stands there any number of times.
+    if latent.numel() > _MOST_CODES:
         raise CheckpointError(f"its latent_avg has {latent.numel()} values, expected {rows} rows of a code")
     plain = latent.reshape(-1, latent.shape[-1]).float()
     return plain.expand(rows, -1).clone() if len(plain) == 1 else plain
