@@ -196,13 +196,13 @@ def _official(name: str) -> GraphPlan:
     if name == "e4e":
         inversion = Inversion()
         _lively(inversion, E4E_GAIN)
-        return exporter._inversion(inversion, generator)
+        return exporter._inversion(inversion, generator, 0)
     if name == "parsing":
         parser = BiSeNet()
         _lively(parser, PARSER_GAIN)
         return exporter._parsing(parser, exporter.PARSED)
     _, _, size = name.partition("_")
-    return exporter._synthesis(generator, int(size or generator.resolution))
+    return exporter._synthesis(generator, int(size or generator.resolution), None)
 
 
 @pytest.mark.full
