@@ -59,23 +59,16 @@ def evaluate_borders(
         "backend": f"{choice.name} ({choice.reason})",
         "directions": repr(sorted(controls.directions.items())),
     }
-    parts, clips, refused = Parts(out / "parts"), dict[str, Any](), dict[str, str]()
     with ExitStack() as opened:
         loaded = load(None, opening, bundle=bundle, mode=Mode.EDIT, accept=accept)
         opened.callback(loaded.runner.close)
         check_heeded(loaded.generator, controls)
-        for done, (name, path) in enumerate(files.items()):
-            key = digest("border", file_digest(path), *about.values())
-            row = parts.load(key)
-            if row is None:
-                row = _row(path, loaded, opening, controls)
-                parts.save(key, row)
-            if "refused" in row:
-                refused[name] = row["refused"]
-            else:
-                clips[name] = row
-            if progress is not None:
-                progress(done + 1, len(files))
+        clips, refused = Parts(out / "parts").rows(
+            files,
+            lambda _, path: digest("border", file_digest(path), *about.values()),
+            lambda _, path: _row(path, loaded, opening, controls),
+            progress,
+        )
     ratios = [row["ratio"] for row in clips.values() if row["ratio"] is not None]
     found = {
         "about": about,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,30 @@ class Parts:
 
     def save(self, key: str, content: dict[str, Any]) -> None:
         write_json(self.path(key), content)
+
+    def rows(
+        self,
+        files: Mapping[str, Path],
+        key: Callable[[str, Path], str],
+        row: Callable[[str, Path], dict[str, Any]],
+        progress: Callable[[int, int], None] | None,
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """A row for each file by name, measured where it is not there yet, and why others have none: their row is
+        {"refused": why}. progress: told after each how many are done, and of how many."""
+        found, refused = dict[str, Any](), dict[str, str]()
+        for done, (name, path) in enumerate(files.items()):
+            known = key(name, path)
+            one = self.load(known)
+            if one is None:
+                one = row(name, path)
+                self.save(known, one)
+            if "refused" in one:
+                refused[name] = one["refused"]
+            else:
+                found[name] = one
+            if progress is not None:
+                progress(done + 1, len(files))
+        return found, refused
 
     def discard(self, key: str) -> None:
         self.path(key).unlink(missing_ok=True)

@@ -66,21 +66,14 @@ def evaluate_turned(
         "beyond": f"{beyond:g} degrees",
         "pictures": "as many as the bundle takes" if count is None else f"{count} at most",
     }
-    parts, clips, refused = Parts(out / "parts"), dict[str, Any](), dict[str, str]()
     with ExitStack() as opened:
         stage = open_stage(bundle, Opening(backend, cache=cache), accept, opened)
-        for done, (name, path) in enumerate(files.items()):
-            key = digest("turned", name, file_digest(path), *about.values())
-            row = parts.load(key)
-            if row is None:
-                row = _row(path, name, stage, out, beyond, count)
-                parts.save(key, row)
-            if "refused" in row:
-                refused[name] = row["refused"]
-            else:
-                clips[name] = row
-            if progress is not None:
-                progress(done + 1, len(files))
+        clips, refused = Parts(out / "parts").rows(
+            files,
+            lambda name, path: digest("turned", name, file_digest(path), *about.values()),
+            lambda name, path: _row(path, name, stage, out, beyond, count),
+            progress,
+        )
     found = {"about": about, "clips": clips, "refused": refused}
     write_json(out / "metrics.json", found)
     write_text(out / "report.html", _page(found))
