@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -32,6 +32,7 @@ from engine.plug import Generator, Ports, Prepared, Runner
 from engine.scene import Drawn, Scene, Slot
 from engine.seating import incomplete, seated
 from engine.smooth import MaskSmoother, SmoothingConfig
+from engine.staged import Clock, Staged, Timed, Underway
 from engine.types import (
     U8,
     Body,
@@ -50,8 +51,6 @@ from engine.types import (
 from engine.unedited import left_as_it_was
 
 _log = logging.getLogger("marotte.pipeline")
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +232,10 @@ class Session:
         seconds = {} if seconds is None else seconds
         scene = self._scene
         try:
-            with _Timed(seconds, "track", self._clock):
+            with Timed(seconds, "track", self._clock):
                 faces = self._tracker.track(frame)
             occlusion = self._covering(frame, faces, seconds)
-            with _Timed(seconds, "features", self._clock):
+            with Timed(seconds, "features", self._clock):
                 driven = seated(faces, self._tracker.main_id, scene.slots)
                 around = self._surroundings(frame)
                 alone = len(scene.slots) == 1
@@ -257,7 +256,7 @@ class Session:
         if not work.drives:
             return work
         try:
-            with _Timed(work.seconds, "inputs", self._clock):
+            with Timed(work.seconds, "inputs", self._clock):
                 ports = tuple(self._generator.inputs(slot.state, drive) for slot, drive in work.drives)
         except Exception as error:
             return replace(work, drives=(), reason=self._reason(error), filter_lag_s=0.0)
@@ -270,7 +269,7 @@ class Session:
         seconds, reason, picture = work.seconds, work.reason, None
         if work.ports:
             seconds["render"] = render_s
-            with _Timed(seconds, "paste", self._clock):
+            with Timed(seconds, "paste", self._clock):
                 try:
                     picture = self._picture(work, outputs)
                 except Exception as error:
@@ -291,7 +290,7 @@ class Session:
         """The occlusion mask where the generator needs one, timed as a stage of its own."""
         if not self._occlusion or not faces or Signal.OCCLUSION not in self._needs:
             return None
-        with _Timed(seconds, "occlusion", self._clock):
+        with Timed(seconds, "occlusion", self._clock):
             return self._occlusion.mask(frame, faces)
 
     def _surroundings(self, frame: Frame) -> _Surroundings:
@@ -361,10 +360,10 @@ class Session:
 
 
 def step_together(
-    sessions: Sequence[Session], frames: Sequence[Frame], runner: Runner
+    sessions: Sequence[Staged], frames: Sequence[Frame], runner: Runner
 ) -> list[tuple[Frame, FrameReport]]:
     """One frame of several sessions through one batch of the runner; a session's fault stays its own."""
-    works = [session.observe(frame) for session, frame in zip(sessions, frames)]
+    works: list[Underway] = [session.feed(session.measure(frame)) for session, frame in zip(sessions, frames)]
     batch = [ports for work in works for ports in work.ports]
     started = time.perf_counter()
     outputs = iter(run_batch(runner, batch))
@@ -386,16 +385,3 @@ def run_batch(runner: Runner, batch: Sequence[Ports]) -> list[Ports | Exception]
     except Exception as error:  # the whole batch failed: every session in it falls back
         return [error] * len(batch)
     return outputs
-
-
-class _Timed:
-    """Adds the seconds spent inside to `seconds[stage]`, also when it raises."""
-
-    def __init__(self, seconds: dict[str, float], stage: str, clock: Clock) -> None:
-        self._seconds, self._stage, self._clock = seconds, stage, clock
-
-    def __enter__(self) -> None:
-        self._started = self._clock()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + self._clock() - self._started

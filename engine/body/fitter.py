@@ -90,6 +90,7 @@ class BodyFitter:
     """Fits one person's body, frame by frame. Not for several threads at once.
 
     model: SMPL, SMPL-H (its hands stay as they are) or the synthetic body. Raises ConfigError for any other skeleton.
+    strength: how calm motion is made, as in engine.smooth.FeatureSmoother; it may be set at any time.
     """
 
     def __init__(self, model: BodyModel, fit: Fit | None = None, steady: SteadyConfig | None = None) -> None:
@@ -98,6 +99,7 @@ class BodyFitter:
         self._shaping = Shaping(model, self.landmarks)
         self._shaped: tuple[F32, Shaped] | None = None
         self._fit, self._steady = fit or Fit(), steady or SteadyConfig()
+        self.strength = 1.0
         self.reset()
 
     def reset(self) -> None:
@@ -105,6 +107,11 @@ class BodyFitter:
         self._memory = _Memory(standing())
         self._turning, self._placing = RotationSmoother(self._steady), CameraSmoother(self._steady)
         self._ground = GroundLock(self._steady)
+
+    @property
+    def lag_s(self) -> float:
+        """Delay that smoothing added to the motion of the last fit."""
+        return self._turning.lag_s
 
     def picture(self, body: Body, size: tuple[int, int], face: F64 | None = None) -> BodyFit:
         """The body of a single picture, unfiltered; what follows a clip is left alone. size: (width, height). face:
@@ -130,6 +137,7 @@ class BodyFitter:
         if raw is None:
             return memory.fit
         seconds = 0.0 if memory.fit is None else body.time_s - memory.fit.time_s
+        self._turning.strength = self._placing.strength = self.strength
         rotations = self._turning.step(raw.rotations.astype(np.float64), seconds)
         camera = self._placing.step(raw.camera, seconds)
         assert memory.person is not None  # _measured made it

@@ -34,37 +34,52 @@ class SteadyConfig:
     """Seconds in which a foot that was let go comes to where it is seen."""
 
 
+def _share(cutoff: F64 | float, seconds: float, strength: float) -> F64:
+    """Weight in 0..1 of a new value for a low pass whose cutoff, in hertz, is divided by `strength`; 0 is none."""
+    turns = 2.0 * math.pi * np.asarray(cutoff, np.float64) * seconds
+    return turns / (strength + turns)
+
+
 class RotationSmoother:
     """One-Euro (Casiez et al. 2012) on 6-D rotations. All six numbers of a joint share one cutoff, driven by how fast
-    the joint turns; the result is made orthonormal again."""
+    the joint turns; the result is made orthonormal again.
+
+    strength: as in engine.smooth.FeatureSmoother. lag_s: delay that was added, the mean of the joints by how fast they
+    turn.
+    """
 
     def __init__(self, config: SteadyConfig) -> None:
         self._config = config
         self._value: F64 | None = None
+        self.strength, self.lag_s = 1.0, 0.0
 
     def step(self, rotations: F64, seconds: float) -> F64:
         """The filtered rotations (J, 3, 3). seconds: since the last ones."""
         if self._value is None or not 0.0 < seconds <= self._config.longest_gap_s:
             self._value, self._raw = forms.to_6d(rotations), rotations
-            self._speed = np.zeros(len(rotations))
+            self._speed, self.lag_s = np.zeros(len(rotations)), 0.0
             return rotations
         speed = forms.angles_between(self._raw, rotations) / seconds
         self._speed += smoothing(self._config.speed_cutoff, seconds) * (speed - self._speed)
         self._raw = rotations
         band = self._config.rotation
-        share = smoothing(band.min_cutoff + band.beta * self._speed, seconds)[:, None]
-        self._value = self._value + share * (forms.to_6d(rotations) - self._value)
+        cutoff = band.min_cutoff + band.beta * self._speed
+        share = _share(cutoff, seconds, self.strength)
+        lags = self._speed * (1.0 - share) / share * seconds
+        self.lag_s = float(lags.sum() / max(float(self._speed.sum()), 1e-9))
+        self._value = self._value + share[:, None] * (forms.to_6d(rotations) - self._value)
         smooth = forms.from_6d(self._value)
         self._value = forms.to_6d(smooth)
         return smooth
 
 
 class CameraSmoother:
-    """One-Euro on where the body is (in its own metres) and on the logarithm of how large it is."""
+    """One-Euro on where the body is (in its own metres) and on the logarithm of how large it is. strength: as above."""
 
     def __init__(self, config: SteadyConfig) -> None:
         self._config = config
         self._value: F64 | None = None
+        self.strength = 1.0
 
     def step(self, camera: Camera, seconds: float) -> Camera:
         raw = np.array([math.log(camera.scale), camera.x / camera.scale, camera.y / camera.scale])
@@ -78,9 +93,8 @@ class CameraSmoother:
         band = self._config.camera
         speeds = np.abs(self._speed)
         speeds[1:] = np.linalg.norm(self._speed[1:])
-        self._value = self._value + smoothing(band.min_cutoff + band.beta * speeds, seconds) * (
-            raw - self._value
-        )
+        share = _share(band.min_cutoff + band.beta * speeds, seconds, self.strength)
+        self._value = self._value + share * (raw - self._value)
         scale = math.exp(self._value[0])
         return Camera(scale, self._value[1] * scale, self._value[2] * scale)
 

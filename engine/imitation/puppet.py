@@ -27,11 +27,12 @@ class BodyPuppet:
     """One person, for one caller at a time. runner: of the bundle that the person was prepared for."""
 
     def __init__(self, name: str, prepared: PreparedBody, mesh: BodyMesh, runner: Runner) -> None:
-        self.prepared, self.mesh, self._runner = prepared, mesh, runner
+        self.prepared, self.mesh, self.runner = prepared, mesh, runner
         size = prepared.crop.size
         self._raster = blank(size)
         self._target = np.empty((6, size, size), np.float32)
         self._flows = np.empty((len(prepared.corners), size, size, 2), np.float32)
+        self._drawn = np.zeros((size, size), np.uint8)
         self._pasting = Pasting(
             name, _WHAT, prepared.crop, prepared.picture.rgb, prepared.background, prepared.hidden
         )
@@ -54,11 +55,16 @@ class BodyPuppet:
 
     def show(self, rotations: F32, camera: F32) -> U8:
         """The person's picture (H, W, 3) with the body like this. Raises PortError or what the runner raises."""
-        (answer,) = self._runner.run([self.ports(rotations, camera)])
+        (answer,) = self.runner.run([self.ports(rotations, camera)])
         if isinstance(answer, Exception):
             raise answer
-        drawn = (self._raster.index >= 0).astype(np.uint8)
-        return blend.paste(self._pasting.patch(answer, drawn))
+        return self.picture(answer)
+
+    def picture(self, answer: Ports, room: U8 | None = None) -> U8:
+        """The picture (H, W, 3) that the graph's answer to the last `ports` makes. room: memory for it, as blend.paste
+        takes it. Raises PortError where it cannot be shown."""
+        np.greater_equal(self._raster.index, 0, out=self._drawn.view(np.bool_))
+        return blend.paste(self._pasting.patch(answer, self._drawn), room)
 
     @property
     def drawn(self) -> float:

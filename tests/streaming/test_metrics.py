@@ -365,7 +365,7 @@ def test_every_word_in_the_code_has_its_series() -> None:
         (r'\.frame_dropped\("([^"]+)"\)', metrics.DROPPED),
         (r'seconds\["([^"]+)"\] =', (*metrics.STAGES, "run", "all")),  # the last two: engine/bench.py
         (r'measure\(\w+, \{"(\w+)"', metrics.STAGES),
-        (r'_Timed\(\w+, "([^"]+)"', metrics.STAGES),
+        (r'Timed\(\w+, "([^"]+)"', metrics.STAGES),
         (r'encoder_opened\(\S+ "([^"]+)"\)', metrics.OPENED),
         (r'\._end(?:_by_itself)?\("([^"]+)"\)', metrics.CLOSED),
         (r'\.close\("([^"]+)"\)', metrics.CLOSED),
