@@ -7,7 +7,10 @@ from typing import Final
 from zipfile import BadZipFile
 from zlib import error as zlib_error
 
-DAMAGE: Final = (OSError, ValueError, EOFError, KeyError, RecursionError, TokenError, BadZipFile, zlib_error)
+DAMAGE: Final = (
+    OSError, ValueError, EOFError, KeyError, RecursionError, MemoryError, OverflowError, TokenError, BadZipFile,
+    zlib_error,
+)  # fmt: skip
 """What NumPy raises for an .npy or .npz file that is damaged, or none: its header is read by Python's own tokens."""
 
 MAGIC: Final = b"\x93NUMPY"

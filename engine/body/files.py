@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.body.hands import Hands
 from engine.body.model import BodyModel
@@ -19,6 +21,10 @@ SHAPES: Final = 10
 """Shape coefficients in use; files with more (300) keep their first ones."""
 _NEEDED: Final = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 _HANDS: Final = ("hands_meanl", "hands_meanr", "hands_componentsl", "hands_componentsr")
+_DAMAGE: Final = (
+    ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, OSError, MemoryError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
 _MOST_JOINTS: Final = 256
 _MOST_VERTICES: Final = 1 << 17
 _WHERE: Final = (
@@ -49,11 +55,14 @@ def read_body(path: Path) -> BodyModel:
         return _model({name: take() for name, take in fields.items()})
     except Refused as refused:
         raise ModelError(f"{path}: holds {refused}; nothing of it was run") from refused
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, zipfile.BadZipFile, OSError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{path}: is no whole body model ({error}); get the file again") from error
 
 
 Fields = Mapping[str, Callable[[], Array]]
+_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED: Final = 1
+"""A bit of an entry's flags."""
 _WANTED: Final = (*_NEEDED, *_HANDS, "cocoplus_regressor")
 
 
@@ -71,16 +80,21 @@ def _npz(path: Path) -> Fields:
         raise ModelError(f"{path}: has more than {MOST_BYTES >> 20} MiB, expected a body model")
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-    except (zipfile.BadZipFile, OSError) as error:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise ModelError(f"{path}: is no whole body model ({error}); get the file again") from error
+    if any(one.compress_type not in _PACKED or one.flag_bits & _ENCRYPTED for one in members):
+        raise ModelError(f"{path}: is packed in another way than NumPy packs; save it again by numpy.savez")
+    sizes = {
+        one.filename.removesuffix(".npy"): one.file_size for one in members if one.filename.endswith(".npy")
+    }
 
     def taking(name: str) -> Callable[[], Array]:
         def take() -> Array:
             if sizes[name] > 8 * MOST_NUMBERS:
                 raise Refused(f"more than {MOST_NUMBERS} numbers in {name}")
             with np.load(path, allow_pickle=False) as archive:
-                return np.asarray(archive[name])
+                return np.asarray(archive[f"{name}.npy"])
 
         return take
 
@@ -89,14 +103,14 @@ def _npz(path: Path) -> Fields:
 
 def _model(fields: Mapping[str, Array]) -> BodyModel:
     template = _real(fields, "v_template")
-    parents = _parents(fields["kintree_table"])
+    parents = _parents(_whole(fields, "kintree_table"))
     count, joints = len(template), len(parents)
     if not 0 < count <= _MOST_VERTICES or not 1 < joints <= _MOST_JOINTS:
         raise ValueError(f"{count} vertices and {joints} joints")
     shapes = _fits("shapedirs", _real(fields, "shapedirs")[..., :SHAPES], (count, 3, None))
     bends = _fits("posedirs", _real(fields, "posedirs"), (count, 3, 9 * (joints - 1)))
     coco = fields.get("cocoplus_regressor")
-    faces = np.asarray(fields["f"]).astype(np.int64)
+    faces = _whole(fields, "f")
     if faces.ndim != 2 or faces.shape[1] != 3 or faces.min() < 0 or faces.max() >= count:
         raise ValueError(f"f of shape {faces.shape} does not name three of {count} vertices each")
     return BodyModel(
@@ -118,10 +132,18 @@ def _real(fields: Mapping[str, Array], name: str) -> F32:
     values = np.asarray(fields[name])
     if values.dtype.kind not in "fiu":
         raise ValueError(f"{name} is of type {values.dtype}")
-    made = np.ascontiguousarray(values, np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is refused below
+        made = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(made).all():
         raise ValueError(f"{name} has values that are not finite")
     return made
+
+
+def _whole(fields: Mapping[str, Array], name: str) -> NDArray[np.int64]:
+    values = np.asarray(fields[name])
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"{name} is of type {values.dtype}, expected whole numbers")
+    return values.astype(np.int64)
 
 
 def _fits(name: str, values: F32, shape: tuple[int | None, ...]) -> F32:
@@ -131,9 +153,8 @@ def _fits(name: str, values: F32, shape: tuple[int | None, ...]) -> F32:
     return values
 
 
-def _parents(table: Array) -> tuple[int, ...]:
+def _parents(rows: NDArray[np.int64]) -> tuple[int, ...]:
     """The root's parent is 2**32 - 1 or -1 in such files."""
-    rows = np.asarray(table).astype(np.int64)
     if rows.ndim != 2 or rows.shape[0] != 2:
         raise ValueError(f"kintree_table has shape {rows.shape}, expected (2, joints)")
     place = {int(joint): index for index, joint in enumerate(rows[1])}

@@ -38,6 +38,7 @@ NAMES: Final[Mapping[str, str]] = {
 """Role -> official file name."""
 GROUPS: Final = ("front", "head", "facial")
 _MOST_BYTES: Final = 64 << 20
+_MOST_NUMBER: Final = (1 << 31) - 1
 
 
 def read_folder(folder: Path) -> Layout:
@@ -70,7 +71,7 @@ def _faces(path: Path) -> I32:
     try:
         with path.open("rb") as stream:
             array = np.load(stream, allow_pickle=False)
-    except (ValueError, EOFError, OSError, TokenError, BadZipFile) as error:
+    except (ValueError, EOFError, OSError, TokenError, BadZipFile, MemoryError, OverflowError) as error:
         raise InputError(f"{path.name}: expected a NumPy file of faces, got {error}") from None
     if (
         not isinstance(array, np.ndarray)
@@ -79,6 +80,10 @@ def _faces(path: Path) -> I32:
         or array.dtype.kind not in "iu"
     ):
         raise InputError(f"{path.name}: expected whole numbers (F, 3), got another array")
+    if not len(array) or array.min() < 0 or array.max() > _MOST_NUMBER:
+        raise InputError(
+            f"{path.name}: expected faces of numbered points, got none, or numbers beyond 32 bits"
+        )
     return array.astype(np.int32)
 
 
@@ -98,11 +103,13 @@ def _obj(path: Path) -> tuple[I32, F32]:
                     faces.append([corner.split("/")[:2] for corner in rest[:3]])
         numbers = np.array(faces, np.int64) - 1
         found = np.array(places, np.float32)
-        if numbers.ndim != 3 or numbers.shape[1:] != (3, 2) or found.ndim != 2:
+        if numbers.ndim != 3 or numbers.shape[1:] != (3, 2) or found.ndim != 2 or found.shape[1] != 2:
             raise ValueError("faces without texture places")
-        if numbers.min() < 0 or numbers[..., 1].max() >= len(found):
+        if numbers.min() < 0 or numbers[..., 1].max() >= len(found) or numbers.max() > _MOST_NUMBER:
             raise ValueError("a face with a place that is not there")
-    except ValueError as error:
+        if not np.isfinite(found).all():
+            raise ValueError("texture places that are no numbers")
+    except (ValueError, OverflowError) as error:
         raise InputError(
             f"{path.name}: expected an obj text with v, vt and f v/vt lines, got {error}"
         ) from None
@@ -114,7 +121,7 @@ def _json(path: Path) -> dict[str, Any]:
     _bounded(path)
     try:
         entry = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path.name}: expected JSON, got {error}") from None
     if not isinstance(entry, dict):
         raise InputError(f"{path.name}: expected a JSON object, got {type(entry).__name__}")
@@ -125,7 +132,10 @@ def _list(entry: Any, path: Path) -> NDArray[np.int64]:
     numbers = entry.get("face") if isinstance(entry, dict) else None
     if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
         raise InputError(f'{path.name}: expected {{"face": [numbers]}} in it, got another form')
-    return np.array(numbers, np.int64)
+    try:
+        return np.array(numbers, np.int64)
+    except OverflowError as error:
+        raise InputError(f"{path.name}: expected numbers of faces, got {error}") from None
 
 
 def _bounded(path: Path) -> None:

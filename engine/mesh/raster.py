@@ -145,6 +145,8 @@ def _draw(
         p1, q1, r1 = (v2 - v0) / area, (u0 - u2) / area, (u2 * v0 - u0 * v2) / area
         p2, q2, r2 = (v0 - v1) / area, (u1 - u0) / area, (u0 * v1 - u1 * v0) / area
         z0, z1, z2 = points[a, 2], points[b, 2], points[c, 2]
+        if not (abs(z0) < infinite and abs(z1) < infinite and abs(z2) < infinite):
+            continue
         for row in range(np.int64(low), np.int64(high) + 1):
             y = centres[row]
             v = np.float32(row)

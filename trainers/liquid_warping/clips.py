@@ -169,7 +169,7 @@ def _clip(entry: Mapping[str, Any], folder: Path, mesh: Mesh, sides: Mapping[str
 def _table(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); make it by `marotte prepare CLIPS --mesh face --out {path.parent}`"
         ) from error
@@ -177,10 +177,21 @@ def _table(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: lists no clips; prepare the folder again")
     if missing := [name for name in ("mesh", "texture", "faces") if name not in table]:
         raise DataError(f"{path}: does not say {missing[0]}; prepare the folder again")
+    _expect_count(path, "texture", table["texture"])
     for entry in table["clips"]:
+        if not isinstance(entry, dict):
+            raise DataError(f"{path}: lists {entry!r} as a clip; prepare the folder again")
         if missing := [name for name in ("name", "person", "frames", "split") if name not in entry]:
             raise DataError(f"{path}: a clip does not say its {missing[0]}; prepare the folder again")
+        _expect_count(path, "frames", entry["frames"])
     return table
+
+
+def _expect_count(path: Path, what: str, got: Any) -> None:
+    if type(got) is not int or got < 1:
+        raise DataError(
+            f"{path}: its {what} is {got!r}, expected a whole number above 0; prepare the folder again"
+        )
 
 
 def _shared(path: Path) -> Array:

@@ -312,6 +312,8 @@ def test_a_file_cut_short_is_damaged(share: float, kind: str, tmp_path: Path) ->
         ("weights", np.ones((5, 24)), "weights has shape"),
         ("posedirs", np.full_like(_fields(_small())["posedirs"], np.nan), "not finite"),
         ("kintree_table", np.array([[-1, 2, 1], [0, 1, 2]]), "before its parent"),
+        ("f", np.full((4, 3), 0.5), "expected whole numbers"),
+        ("weights", np.full((5, 24), 1e300), "not finite"),
     ],
 )
 def test_fields_that_do_not_fit_are_named(name: str, value: Any, words: str, tmp_path: Path) -> None:
@@ -338,3 +340,53 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "no arrays")
     with pytest.raises(ModelError, match="has no v_template"):
         read_body(path)
+
+
+def _member(name: str, data: bytes, packed: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """An archive with this entry, and further ones that are as they should be."""
+    archive = io.BytesIO()
+    np.savez(archive, **{key: value for key, value in _fields(_small()).items() if f"{key}.npy" != name})
+    with zipfile.ZipFile(archive, "a", packed) as file:
+        file.writestr(name, data)
+    return archive.getvalue()
+
+
+def _stated(*shape: int) -> bytes:
+    """An array's file that ends where its numbers begin."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+_OPEN = b"PK\x01\x02\x14\x03\x14\0\0"
+"""An entry in an archive's table, up to the flag that locks it."""
+
+
+def _scratched() -> bytes:
+    data = _member("weights.npy", bytes(1000))
+    start = data.index(b"weights.npy") + len(b"weights.npy")
+    return data[:start] + b"\xff" * 4 + data[start + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("archive", "words"),
+    [
+        (_member("weights.npy", _stated(10**13)), "no whole body model"),
+        (_scratched(), "no whole body model"),
+        (_member("weights.npy", bytes(99), zipfile.ZIP_BZIP2), "packed in another way"),
+        (_member("weights.npy", bytes(99)).replace(_OPEN, _OPEN[:-1] + b"\1"), "packed in another way"),
+    ],
+)
+def test_an_archive_of_hostile_make_is_one_line(archive: bytes, words: str, tmp_path: Path) -> None:
+    """Shapes beyond memory, and entries that are damaged, locked, or packed by what NumPy never packs by."""
+    path = tmp_path / "model.npz"
+    path.write_bytes(archive)
+    with pytest.raises(ModelError, match=words):
+        read_body(path)
+
+
+def test_only_what_was_measured_is_unpacked(tmp_path: Path) -> None:
+    """An entry of a field's plain name, which NumPy would take for the field, whatever its size."""
+    path = tmp_path / "model.npz"
+    path.write_bytes(_member("weights", bytes(1000)))
+    _same(read_body(path), _small())

@@ -90,7 +90,7 @@ def test_clockwise_flat_broken_and_far_faces_are_not_drawn():
     assert (rasterise(square, turned, 16).index == NONE).all()
     seen = np.array([[0, 1, 2]], np.int32)
     assert (rasterise(square, seen, 16).index == 0).any()
-    for column, value in ((0, np.nan), (1, np.inf), (2, np.nan)):
+    for column, value in ((0, np.nan), (1, np.inf), (2, np.nan), (2, np.inf), (2, -np.inf)):
         broken = square.copy()
         broken[1, column] = value
         assert (rasterise(broken, seen, 16).index == NONE).all()

@@ -141,3 +141,32 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
     (folder / "mesh_clips.json").unlink()
     with pytest.raises(DataError, match="marotte prepare CLIPS --mesh face"):
         open_clips(folder, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"texture": "x"}, "its texture is 'x'"),
+        ({"clips": [1]}, "lists 1 as a clip"),
+        ({"clips": [{"name": "a", "person": "a", "split": "train", "frames": None}]}, "its frames is None"),
+    ],
+)
+def test_a_table_of_another_make_is_refused(changed: dict[str, object], words: str, tmp_path: Path) -> None:
+    """What it states is looked at before anything is counted by it."""
+    table = write_folder(tmp_path / "data", a=2) / "mesh_clips.json"
+    table.write_text(json.dumps(json.loads(table.read_text()) | changed))
+    with pytest.raises(DataError, match=words):
+        open_clips(table.parent, SIZE)
+    table.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="cannot be read"):
+        open_clips(table.parent, SIZE)
+
+
+def test_arrays_that_state_a_shape_beyond_memory_are_refused(tmp_path: Path) -> None:
+    """Whatever NumPy makes of them."""
+    folder = write_folder(tmp_path / "data", a=2)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (10**40, 3)}
+    with (folder / "condition.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(DataError, match="missing or damaged"):
+        open_clips(folder, SIZE)
