@@ -169,7 +169,7 @@ def _own_person(bundle: str, opening: Opening, accept: frozenset[str]) -> Source
             sources_from_picture(rgb, detector, segmenter, name=name)[0]
             for rgb, name in zip(own.pictures, own.names)
         ]
-    return several.joined(found, accept=accept | own.accept)
+    return several.joined(found, accept=accept | own.accept | {several.ENROLLED})
 
 
 def pictures_of(given: Given) -> tuple[Picture, ...]:

@@ -17,7 +17,7 @@ from engine.annotate.labels import sharpness
 from engine.crop import face_crop
 from engine.errors import DifferentPeopleError, InputError, NoFaceError
 from engine.features import landmarks68, openness
-from engine.features.likeness import MOST_APART_CM, shape_distance
+from engine.features.likeness import MOST_APART_CM, shape_distance, strangers
 from engine.features.shape import fit_shape
 from engine.geometry import apply_affine, head_pose
 from engine.media import resize_within
@@ -27,6 +27,9 @@ from engine.types import U8, Face, FaceShape, Frame, Source
 MOST_SOURCES: Final = 8
 ACCEPTANCE: Final = "different-people"
 """The name under which pictures whose faces differ are taken all the same."""
+ENROLLED: Final = "enrolled"
+"""The name under which pictures are not measured again: an enrolment found them one person's, among others that linked
+them perhaps, or at another size. Nobody gives it, what reads a bundle's person does."""
 
 LOOKED_AT: Final = 60
 """Frames of a clip among which sources are chosen."""
@@ -112,20 +115,36 @@ def _new(look: Look, known: Sequence[Look]) -> float:
 def check_one_person(
     shapes: Sequence[FaceShape], names: Sequence[str], accept: AbstractSet[str] = frozenset()
 ) -> None:
-    """Raise DifferentPeopleError where a face is not the first one's, by its shape; not where ACCEPTANCE is given."""
-    if ACCEPTANCE in accept:
+    """Raise DifferentPeopleError where a face is not the person's whom most of them show, by its shape; not where
+    ACCEPTANCE or ENROLLED is given."""
+    if {ACCEPTANCE, ENROLLED} & accept:
         return
-    for k, apart in differing(shapes).items():
-        raise DifferentPeopleError(
-            f"{names[k]}: its face differs from that of {names[0]} by {10 * apart:.2f} mm of shape, expected at most "
-            f"{10 * MOST_APART_CM:.2f} for one person; take others, or accept it by name (--accept {ACCEPTANCE})"
-        )
+    if not (found := differing(shapes, names)):
+        return
+    (name, apart), *others = found
+    further = "".join(f", that of {other} {far}" for other, far in others)
+    raise DifferentPeopleError(
+        f"{name}: its face {apart}{further}; expected at most {10 * MOST_APART_CM:.2f} to the nearest of one person; "
+        f"take others, or accept it by name (--accept {ACCEPTANCE})"
+    )
 
 
-def differing(shapes: Sequence[FaceShape]) -> dict[int, float]:
-    """Numbers of the faces that are not the first one's, by their shape, and by how much (centimetres)."""
-    apart = {k: shape_distance(shapes[0], shape) for k, shape in enumerate(shapes) if k > 0}
-    return {k: distance for k, distance in apart.items() if distance > MOST_APART_CM}
+def telling_shape(large: U8, source: Source, detector: Detector) -> FaceShape:
+    """The shape that tells whose face a source's is. large: the picture (H, W, 3) that it was reduced from.
+
+    It is read at MAX_SIDE, the size for which MOST_APART_CM was measured, so that the same photos pass everywhere.
+    """
+    large = resize_within(large, MAX_SIDE)
+    sharp = find_faces(large, detector) if large.shape[0] > source.rgb.shape[0] + 1 else []
+    return fit_shape((sharp[0] if sharp else source.face).points)
+
+
+def differing(shapes: Sequence[FaceShape], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Names of the faces that are not the person's, by their shape, and how far each is from the nearest that is."""
+    return [
+        (names[k], f"differs from that of {names[one]} by {10 * apart:.2f} mm of shape")
+        for k, (one, apart) in strangers(shapes).items()
+    ]
 
 
 def joined(

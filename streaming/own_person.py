@@ -17,6 +17,7 @@ import cv2
 
 from engine.errors import BundleError, MarotteError
 from engine.generators import own_person
+from engine.several import ENROLLED
 from engine.types import U8
 from engine.worker.pictures import Picture, parted, with_pictures
 from streaming.uploads import Upload
@@ -39,7 +40,7 @@ def upload_of(bundle: Path, name: str, accept: frozenset[str] = frozenset()) -> 
             f"bundle {bundle.name}: its person cannot be read ({said[-1] if said else 'no word'})"
         )
     told = tuple((one.name, hashlib.sha256(one.data).hexdigest()) for one in found.pictures)
-    return Upload(done.stdout, name, told, tuple(sorted(found.accept)))
+    return Upload(done.stdout, name, told, tuple(sorted(found.accept - {ENROLLED})))
 
 
 def packed(pictures: Sequence[U8], names: Sequence[str], accept: frozenset[str]) -> bytes:
@@ -57,7 +58,7 @@ def main(words: Sequence[str]) -> int:
     """words: the bundle's folder, and acceptances."""
     try:
         own = own_person(Path(words[0]), accept=frozenset(words[1:]))
-        data = packed(own.pictures, own.names, own.accept)
+        data = packed(own.pictures, own.names, own.accept | {ENROLLED})
     except MarotteError as error:
         print(error, file=sys.stderr)
         return 2

@@ -4,17 +4,19 @@ Both are laid over the canonical face by their rigid parts and made symmetric; w
 out everything that action units, a misread depth and a misread width can do is measured on the rigid parts, from the
 front.
 
-A shape tells little. Of 380 pairs of one person (clips with speech, grimaces and up to 40 degrees of yaw, and five
-posed photographs) all were at most .141 cm apart, 99 in a hundred at most .131; of 20530 pairs of different people half
-were more than .127 cm apart. At MOST_APART_CM 3 of those 380 are refused, and two in five of the others.
+A shape tells little. Of 1066 pairs of one person (frames of clips with speech, grimaces and up to 40 degrees of yaw,
+and five posed photographs) all were at most .149 cm apart, 99 in a hundred at most .133; of 81555 pairs of different
+people half were more than .127 cm apart. At MOST_APART_CM 9 of those 1066 are refused, and two in five of the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import canonical
 from engine.features.au_basis import deform
@@ -30,9 +32,42 @@ _LEAST = 1e-3  # of the largest singular value: what is below is no direction of
 
 def shape_distance(one: FaceShape, other: FaceShape) -> float:
     """How far apart two faces are beside pose and expression, in canonical centimetres: 0 for the same shape."""
-    left = _seen(one.local) - _seen(other.local)
+    return float(_distances([one, other])[0, 1])
+
+
+def strangers(shapes: Sequence[FaceShape]) -> dict[int, tuple[int, float]]:
+    """Numbers of the faces that are not the person's, each with the number of the person's face that is nearest to it,
+    and how far it is from that (centimetres).
+
+    Faces are one person's where each is near enough to any other of them: a grimace may be far from the resting face
+    and near a smile. The person is whom most of the faces show; of as many, whom the first of them shows.
+    """
+    if not shapes:
+        return {}
+    apart = _distances(shapes)
+    person = max(_linked(apart <= MOST_APART_CM), key=len)
+    nearest = {k: min(person, key=lambda one: apart[k, one]) for k in range(len(shapes)) if k not in person}
+    return {k: (one, float(apart[k, one])) for k, one in nearest.items()}
+
+
+def _linked(near: NDArray[np.bool_]) -> list[list[int]]:
+    """Numbers that hang together, by the first of them. near: (N, N), who is near whom."""
+    left, groups = list(range(len(near))), []
+    while left:
+        group = [left[0]]
+        for one in group:  # grows while it is gone through
+            group += [k for k in left if near[one, k] and k not in group]
+        left = [k for k in left if k not in group]
+        groups.append(sorted(group))
+    return groups
+
+
+def _distances(shapes: Sequence[FaceShape]) -> F64:
+    """(N, N), of each to each, in canonical centimetres."""
     explained = _explained()
-    return float(np.linalg.norm(left - explained.T @ (explained @ left)))
+    told = np.stack([_seen(shape.local) for shape in shapes])
+    told -= (told @ explained.T) @ explained
+    return np.asarray(np.linalg.norm(told[:, None] - told[None], axis=2))
 
 
 def _seen(local: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> F64:

@@ -145,7 +145,8 @@ def one_person(given: Pictures, look: Look, go_on: Callable[[], None]) -> Person
         PictureInfo(one.name, places.get(number), why.get(number, ""), thumbs[number])
         for number, one in enumerate(given.pictures)
     )
-    return Person(several.as_one([sources[k] for k in chosen]), told, _notes(sources, shapes))
+    notes = _notes(sources, shapes) if several.ACCEPTANCE in given.accept else ()
+    return Person(several.as_one([sources[k] for k in chosen]), told, notes)
 
 
 def _left_out(error: NoFaceError | TooSmallError) -> str:
@@ -155,9 +156,8 @@ def _left_out(error: NoFaceError | TooSmallError) -> str:
 def _notes(sources: Sequence[Source], shapes: Sequence[FaceShape]) -> tuple[str, ...]:
     """What was accepted by name, said with its measure."""
     return tuple(
-        f"taken as one person by name ({several.ACCEPTANCE}): {sources[k].name} differs from {sources[0].name} by "
-        f"{10 * apart:.2f} mm of shape"
-        for k, apart in several.differing(shapes).items()
+        f"taken as one person by name ({several.ACCEPTANCE}): the face of {name} {apart}"
+        for name, apart in several.differing(shapes, [one.name for one in sources])
     )
 
 

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 
 from engine.errors import DecodeError, WorkerError
-from engine.features.shape import fit_shape
 from engine.media import Limits, VideoReader, decode_picture, resize_within
 from engine.media.header import kind_of
 from engine.media.planes import i420_of
 from engine.media.wording import one_line
 from engine.parsing.files import decode_labels, fitted_labels
 from engine.plug import Prepared
-from engine.source import MAX_SIDE, Detector, Segmenter, best_frame, find_faces, sources_from_picture
+from engine.several import telling_shape
+from engine.source import MAX_SIDE, Detector, Segmenter, best_frame, sources_from_picture
 from engine.types import U8, FaceShape, Frame, Mode, Source
 from engine.worker.interface import SourceInfo
 from engine.worker.pictures import Picture, Pictures, one_person, parted
@@ -115,9 +115,7 @@ class Finder:
 
         def found() -> tuple[Source, FaceShape]:
             source = sources_from_picture(rgb, self._detector, self._segmenter, name=name)[0]
-            # Whose it is is told at the size for which that was measured, so that the same photos pass everywhere.
-            sharp = find_faces(large, self._detector) if large.shape[0] > rgb.shape[0] + 1 else []
-            return source, fit_shape((sharp[0] if sharp else source.face).points)
+            return source, telling_shape(large, source, self._detector)
 
         return rgb, found
 

@@ -30,7 +30,15 @@ from engine.features.shape import fit_shape
 from engine.media import MediaReader, open_media, read_picture, write_picture
 from engine.media.wording import one_line
 from engine.mesh.face.topology import layout
-from engine.several import MOST_SOURCES, Look, check_one_person, choose, chosen_of_clip, look_of
+from engine.several import (
+    MOST_SOURCES,
+    Look,
+    check_one_person,
+    choose,
+    chosen_of_clip,
+    look_of,
+    telling_shape,
+)
 from engine.source import sources_from_picture
 from engine.types import U8, FaceShape, Frame, Source
 from engine.worker.sources import fitted
@@ -228,8 +236,8 @@ def _photos(
     accept: AbstractSet[str],
     tell: Tell,
 ) -> Looked:
-    found, left_out = _seen(files, stage, tell)
-    check_one_person([fit_shape(one.face.points) for one in found], [one.name for one in found], accept)
+    found, shapes, left_out = _seen(files, stage, tell)
+    check_one_person(shapes, [one.name for one in found], accept)
     looks = [look_of(one.rgb, one.face) for one in found]
     chosen = choose(looks, sources)
     _write_pictures(work, [found[k] for k in chosen])
@@ -244,21 +252,26 @@ def _photos(
     return Looked(PHOTOS, names, left_out, count, sum(one.drawn for one in stills), held, shown)
 
 
-def _seen(files: Sequence[Path], stage: Stage, tell: Tell) -> tuple[list[Source], dict[str, str]]:
-    """The photos that show somebody, and why the others are left out."""
+def _seen(
+    files: Sequence[Path], stage: Stage, tell: Tell
+) -> tuple[list[Source], list[FaceShape], dict[str, str]]:
+    """The photos that show somebody, the shapes that tell whom, and why the others are left out."""
     found: list[Source] = []
+    shapes: list[FaceShape] = []
     left_out: dict[str, str] = {}
     fault: InputError | None = None
     for number, path in enumerate(files, 1):
-        rgb = fitted(read_picture(path), SIDE)
+        large = read_picture(path)
+        rgb = fitted(large, SIDE)
         try:
             found += sources_from_picture(rgb, stage.detector, stage.segmenter, name=path.name)[:1]
+            shapes.append(telling_shape(large, found[-1], stage.detector))
         except (NoFaceError, TooSmallError) as error:
             left_out[_named(path.name)], fault = str(error), error
         tell("look", number, len(files))
     if not found and fault is not None:
         raise fault
-    return found, left_out
+    return found, shapes, left_out
 
 
 def parted(

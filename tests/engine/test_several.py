@@ -13,12 +13,13 @@ import pytest
 from engine import canonical, puppet
 from engine.errors import ConfigError, InputError, NoFaceError
 from engine.features.au_basis import deform
-from engine.features.likeness import MOST_APART_CM, shape_distance
+from engine.features.likeness import MOST_APART_CM, shape_distance, strangers
 from engine.features.shape import fit_shape
 from engine.geometry import pose_rotation
 from engine.puppet import Opening, find_given
 from engine.several import (
     ACCEPTANCE,
+    ENROLLED,
     Look,
     check_one_person,
     choose,
@@ -26,17 +27,18 @@ from engine.several import (
     from_clip,
     joined,
     left_out,
+    telling_shape,
 )
 from engine.types import AU_NAMES, F32, U8, Face, FaceShape, Frame, HeadPose, Mode, Source
 
 CALM = Look(0.0, 0.0, 0.0, 0.0, 0.3, 1.0)
 
 
-def other_person() -> F32:
+def other_person(lower: float = 1.0) -> F32:
     """The canonical face with eyes and brows a centimetre lower: nothing that an expression does."""
     local = canonical.VERTICES.copy()
     eyes = (local[:, 1] < -2.0) & (local[:, 1] > -5.5)
-    local[eyes, 1] += 1.0
+    local[eyes, 1] += lower
     return local
 
 
@@ -83,6 +85,55 @@ def test_different_people_are_refused_with_the_distance_and_taken_by_name() -> N
     with pytest.raises(InputError, match=rf"b\.jpg: .*a\.jpg by {apart:.2f} mm .*--accept {ACCEPTANCE}"):
         check_one_person(shapes, ["a.jpg", "b.jpg"])
     check_one_person(shapes, ["a.jpg", "b.jpg"], {ACCEPTANCE})
+
+
+def lowered(*times: float) -> list[FaceShape]:
+    """Faces whose eyes lie lower by so many times what is let through between two."""
+    zero, one = (fit_shape(face_of(other_person(low)).points) for low in (0.0, 1.0))
+    step = MOST_APART_CM / shape_distance(zero, one)
+    return [fit_shape(face_of(other_person(step * many)).points) for many in times]
+
+
+def test_a_face_is_measured_to_the_nearest_of_the_person() -> None:
+    """Faces of which each is near to another are one person's, however far the ends are; whoever is near nobody is
+    refused with the nearest and the distance to it, and the person is whom most show, whatever the order."""
+    names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    check_one_person(lowered(0.0, 1.6, 0.8), names)
+    with pytest.raises(InputError, match=r"b\.jpg: its face differs from that of a\.jpg by 2\.\d\d mm"):
+        check_one_person(lowered(0.0, 1.6), names)
+    shapes = lowered(4.0, 0.0, 1.6, 0.8)
+    apart = shape_distance(shapes[0], shapes[2])
+    assert strangers(shapes) == {0: (2, pytest.approx(apart))}
+    with pytest.raises(InputError, match=rf"a\.jpg: .*c\.jpg by {10 * apart:.2f} mm"):
+        check_one_person(shapes, names)
+    assert set(strangers(lowered(4.0, 0.0, 6.0, 0.8))) == {0, 2}
+    with pytest.raises(
+        InputError, match=r"a\.jpg: .*d\.jpg by .*, that of c\.jpg differs from that of d\.jpg by"
+    ):
+        check_one_person(lowered(4.0, 0.0, 6.0, 0.8), names)
+    assert strangers([]) == {}
+
+
+def test_an_enrolled_person_is_not_measured_again() -> None:
+    """What linked the pictures that a bundle holds may not be among them."""
+    check_one_person(lowered(0.0, 1.6), ["a.jpg", "b.jpg"], {ENROLLED})
+
+
+def test_whose_face_it_is_is_told_at_one_size() -> None:
+    """A reduced picture is measured as the large one that it came from, so that the same photos pass everywhere."""
+    small, seen = source_of("small", face_of()), []
+
+    class Found:
+        def detect(self, rgb: U8, **_: object) -> tuple[Face, ...]:
+            seen.append(rgb.shape[:2])
+            return (face_of(other_person()),)
+
+    told = telling_shape(np.zeros((1600, 1600, 3), np.uint8), small, Found())
+    assert seen == [(1280, 1280)]
+    assert shape_distance(told, fit_shape(face_of(other_person()).points)) < 1e-4
+    same = telling_shape(small.rgb, small, Found())
+    assert len(seen) == 1
+    assert shape_distance(same, fit_shape(small.face.points)) < 1e-4
 
 
 def test_fewer_are_the_first_of_more() -> None:
