@@ -12,22 +12,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from engine import canonical
-from engine.features.au_basis import deform
+from engine.acting import Acting, acted_face
 from engine.geometry import pose_rotation
 from engine.sample.script import CUES, DURATION_S
-from engine.types import AU_NAMES, F32, Face, Frame, HeadPose
+from engine.types import AU_NAMES, F32, Face, Frame, Gaze, HeadPose
 
-_FACE_SHARE = 0.26
-_NECK_CM = np.array([0.0, 8.0, 7.0])
-_SIDE_BLEND_CM = 0.8
-_LID_FOLLOWS_GAZE = 0.35
 _TICKS = 90000
-
-_SIDES = {
-    "right": (canonical.RIGHT_EYE_CORNERS, canonical.RIGHT_IRIS),
-    "left": (canonical.LEFT_EYE_CORNERS, canonical.LEFT_IRIS),
-}
 
 
 def demo_face(time_s: float, size: tuple[int, int]) -> Face:
@@ -37,12 +27,11 @@ def demo_face(time_s: float, size: tuple[int, int]) -> Face:
     corners 0.26 of the shorter side apart.
     """
     acting = _channels(time_s % DURATION_S)
+    x, y = acting["gaze_x"], acting["gaze_y"]
     pose = HeadPose(acting["yaw"], acting["pitch"], acting["roll"])
-    scale = _FACE_SHARE * min(size) / canonical.EYE_DISTANCE_CM * (1 + acting["lean"])
-    turned = (_expression(acting) - _NECK_CM) @ pose_rotation(pose).T + _NECK_CM
-    points = (scale * turned + [(size[0] - 1) / 2, (size[1] - 1) / 2, 0.0]).astype(np.float32)
-    mesh = points[: canonical.MESH_POINTS, :2]
-    return Face(np.concatenate([mesh.min(0), mesh.max(0)]), points, 1.0, 1)
+    right, left = (_units(acting, side) for side in ("right", "left"))
+    moment = Acting(right, left, Gaze(x, y, x, y), pose_rotation(pose), lean=1 + acting["lean"])
+    return acted_face(moment, size)
 
 
 def demo_frames(size: tuple[int, int] = (512, 512), rate: int = 30) -> Iterator[Frame]:
@@ -78,20 +67,5 @@ def _channels(time_s: float) -> Mapping[str, float]:
     return values
 
 
-def _expression(acting: Mapping[str, float]) -> F32:
-    """The local shape (478, 3) in canonical centimetres: each half acts by its own units, blended midway."""
-    right, left = (_side(acting, side) for side in ("right", "left"))
-    share = 1 / (1 + np.exp(canonical.VERTICES[:, :1] / (_SIDE_BLEND_CM / 4)))
-    return np.asarray(left + (right - left) * share, np.float32)
-
-
-def _side(acting: Mapping[str, float], side: str) -> F32:
-    """The whole face under the units of one side, with that side's iris turned."""
-    aus = np.array([acting[name] + acting[f"{name}.{side}"] for name in AU_NAMES], np.float32)
-    closure = AU_NAMES.index("AU45")
-    aus[closure] = min(1.0, float(aus[closure]) + _LID_FOLLOWS_GAZE * max(0.0, acting["gaze_y"]))
-    local = deform(canonical.VERTICES, aus)
-    corners, iris = _SIDES[side]
-    half_width = float(np.linalg.norm(canonical.VERTICES[corners[0]] - canonical.VERTICES[corners[1]])) / 2
-    local[list(iris), :2] += half_width * np.array([acting["gaze_x"], acting["gaze_y"]], np.float32)
-    return local
+def _units(acting: Mapping[str, float], side: str) -> F32:
+    return np.array([acting[name] + acting[f"{name}.{side}"] for name in AU_NAMES], np.float32)
