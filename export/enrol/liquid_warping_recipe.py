@@ -30,7 +30,8 @@ _LEAST, _MOST = 16, 1024
 _MEASURED: Final = ("widths", "background_widths")
 """What tells how often a generator halves its pictures."""
 _SHAPE: Final = ("block", "widths", "residual_blocks", "background_widths", "background_blocks")
-_OURS: Final = ("run.weights", "data.")
+_OURS: Final = ("system", "run.weights", "data", "generator", "stages.0.name")
+_FREE: Final = "generator.checkpointed"
 _NEXT: Final = (
     "train some by `marotte train configs/liquid_warping_small.toml --out runs/liquid_warping`, or import the official "
     "file by `marotte import liquid_warping AttLWB-SPADE_id_G_2020-05-18.pth --out CHECKPOINT`"
@@ -135,7 +136,7 @@ def recipe_of(
     ones. Raises ConfigError and RecipeError for a change that cannot be made.
     """
     for text in changes:
-        if text.strip().startswith(_OURS):
+        if _is_ours(text.partition("=")[0].strip()):
             raise ConfigError(f"set {text}: the enrolment says that itself; leave it out")
     optimiser = {name: base.recipe["optimiser"][name] for name in ("beta1", "beta2")} if base.recipe else {}
     if base.recipe:
@@ -176,6 +177,11 @@ def recipe_of(
         "stages": [{"name": PERSONALISING, "steps": STEPS, "batch": 1}],
     }
     return from_table(table, changes)
+
+
+def _is_ours(key: str) -> bool:
+    """Whether an option, or a table of options, is or has one that follows from what is enrolled."""
+    return key != _FREE and any(f"{key}.".startswith(f"{one}.") or one.startswith(f"{key}.") for one in _OURS)
 
 
 def check_recipe(base: Base, device: str, changes: Sequence[str]) -> None:

@@ -157,9 +157,10 @@ def test_the_recipe_is_the_one_that_is_shipped(liquid_warping: Make) -> None:
     wanted = load_recipe(CONFIGS / "liquid_warping_person.toml").table()
     for name in ("generator", "critic", "losses", "personalising", "optimiser", "stages"):
         assert made[name] == wanted[name], name
-    for text in ("run.weights=x", "data.size=32"):
+    for text in ("run.weights=x", " data.size=32", "data={}", "generator.widths=[8]", "stages=[]", "run={}"):
         with pytest.raises(ConfigError, match="says that itself"):
             recipe_of(base, sources=2, changes=[text])
+    assert recipe_of(base, sources=2, changes=["generator.checkpointed=true"]).options.generator.checkpointed
 
 
 def test_a_person_is_tuned_at_the_trainings_size_or_at_another_one(liquid_warping: Make) -> None:

@@ -138,10 +138,13 @@ def test_a_persons_edits_have_their_own_reach(served) -> None:  # noqa: F811
         choose_edit(page)
         page.click("#tab-expression")
         assert page.locator("#directions-section").is_hidden()
+        assert page.get_by_text("action units change nothing").is_hidden()
         page.evaluate(
             "() => { const to = document.getElementById('bundle'); to.value = 'person'; to.onchange(); }"
         )
         assert page.locator("#directions-section").is_visible()
+        assert page.locator("#expression-fields:disabled").count() == 1
+        assert page.get_by_text("action units change nothing").is_visible()
         assert page.locator("#directions .slider").all_inner_texts() == ["warm smile\n0"]
         reach = page.locator("#slider-direction-warm_smile")
         assert (reach.get_attribute("min"), reach.get_attribute("max")) == ("-2", "4")

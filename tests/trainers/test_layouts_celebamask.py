@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -178,3 +179,13 @@ def test_what_is_no_label_map_is_refused(tmp_path: Path) -> None:
     for name, said in (("coloured", "class 204"), ("deep", "8-bit"), ("wide", "square"), ("cut", "damaged")):
         with pytest.raises(PictureError, match=said):
             read_labels(tmp_path / f"{name}.png")
+
+
+def test_a_label_map_of_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+    """A small file can state a picture that fills the memory."""
+    _write(tmp_path / "huge.png", np.zeros((SIDE, SIDE), np.uint8))
+    data = bytearray((tmp_path / "huge.png").read_bytes())
+    data[16:24] = struct.pack(">II", 30_000, 30_000)
+    (tmp_path / "huge.png").write_bytes(data)
+    with pytest.raises(PictureError, match="30000x30000 pixels; at most 64 megapixels"):
+        read_labels(tmp_path / "huge.png")

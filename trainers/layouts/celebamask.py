@@ -29,7 +29,7 @@ import numpy as np
 from trainers.classes import CELEBAMASK
 from trainers.errors import DataError, PictureError
 from trainers.faces import CACHE_BYTES, U8, Faces, resize_classes
-from trainers.layouts.pictures import PictureFiles
+from trainers.layouts.pictures import PictureFiles, read_stored
 
 PARTS = CELEBAMASK[1:]
 """The parts that have a picture of their own, in the order in which they are laid over each other."""
@@ -269,7 +269,7 @@ def _found(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _channel(path: Path) -> U8:
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    stored = read_stored(path, cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint8:
         raise PictureError(f"{path}: is missing, damaged or no 8-bit PNG; get the file again")
     return np.ascontiguousarray(stored if stored.ndim == 2 else stored[..., 2], np.uint8)
