@@ -219,7 +219,7 @@ class Api:
             source = named
         offer = Offer(**fields | {"source": source.id, "donors": tuple(fields["donors"])})
         peer = await self._calls.open(offer, source)
-        answer = {"session": peer.session, "sdp": peer.answer.sdp, "type": peer.answer.type}
+        answer = {"session": peer.session.id, "sdp": peer.answer.sdp, "type": peer.answer.type}
         return web.json_response(answer, status=201)
 
     async def close_session(self, request: web.Request) -> web.Response:

@@ -1,41 +1,36 @@
-"""The sessions that are open now: few, each with its peer, and all ended with the server."""
+"""The sessions that are open now: few, found by id and by stream, and all ended with the server."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import secrets
+import re
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Final, Protocol
 
-from engine.worker.interface import SourceInfo, Worker
+from engine.errors import ConfigError
+from engine.worker.interface import SessionSpec, SourceInfo, Worker
 from streaming.candidates import clean_offer
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError, busy
 from streaming.measured import Recorder
+from streaming.offer import Sections, sections_of_driver, spec_of
 from streaming.peer import Offer, Peer
+from streaming.session import Session
 from streaming.sources import Sources
 
 _ANSWER_S: Final = 15.0
 _CLOSE_S: Final = 3.0
 _LATELY = 3  # sources of one session that are held: the one shown, one asked for, one more
+_STREAM = re.compile(r"[a-z0-9-]{1,64}")
 
 
 class OpenPeer(Protocol):
     """As Peer.open."""
 
     async def __call__(
-        self,
-        offer: Offer,
-        *,
-        config: ServeConfig,
-        worker: Worker,
-        recorder: Recorder,
-        still: SourceInfo,
-        sources: Callable[[str], SourceInfo | None],
-        closed: Callable[[str, str], None],
-        donors: Callable[[Collection[str]], bool],
+        self, offer: Offer, session: Session, sections: Sections, *, config: ServeConfig
     ) -> Peer: ...
 
 
@@ -52,9 +47,7 @@ class Calls:
     ) -> None:
         self._config, self._worker, self._recorder, self._sources = config, worker, recorder, sources
         self._open_peer = open_peer
-        self._peers: dict[str, tuple[Peer, str]] = {}
-        self._looked_up: dict[str, deque[str]] = {}
-        self._donors: dict[str, frozenset[str]] = {}
+        self._seats: dict[str, _Seat] = {}
         self._closed = False
 
     @property
@@ -64,92 +57,138 @@ class Calls:
 
     def shown(self) -> set[str]:
         """Ids of the sources that a session shows or was about to show lately, and of its donors."""
-        held = [*self._looked_up.values(), *self._donors.values()]
-        return {source for sources in held for source in sources}
+        return {source for seat in self._seats.values() for source in (*seat.lately, *seat.donors)}
 
-    async def open(self, offer: Offer, still: SourceInfo) -> Peer:
-        """Answer an offer. Raises RefusedError (429 too many, 504 no answer in time), InputError or WorkerError."""
-        most = self._config.worker.sessions
-        if self._closed or len(self._looked_up) >= most:
-            raise busy(f"{most} of {most} sessions are open; end one of them first", wait_s=5)
-        place = secrets.token_hex(8)
-        self._looked_up[place] = deque([still.id], _LATELY)
-        try:
-            peer = await self._answered(offer, still, place)
-        except BaseException:
-            self._looked_up.pop(place)
-            self._donors.pop(place, None)
-            raise
-        if self._closed:
-            await peer.close("shutdown")
-        return peer
+    async def open(self, offer: Offer, still: SourceInfo, stream: str = "") -> Peer:
+        """Answer an offer by a new session, published as `stream` (the session's id where that is empty).
 
-    async def _answered(self, offer: Offer, still: SourceInfo, place: str) -> Peer:
-        cleaned = clean_offer(offer.sdp, public=self._config.public_ice)
-        ended = False
-
-        def closed(session: str, reason: str) -> None:
-            nonlocal ended
-            ended = True
-            self._forget(place, session)
-
+        Raises RefusedError (409 the stream is there already, 429 too many, 504 no answer in time), InputError or
+        WorkerError; nothing is left then.
+        """
+        self._check_room(stream)
+        offer = dataclasses.replace(offer, sdp=clean_offer(offer.sdp, public=self._config.public_ice))
+        spec = spec_of(offer, still.id)
+        sections = sections_of_driver(offer, spec.driver)
+        session = self._seated(spec, still, stream, camera=sections.camera)
         try:
             async with asyncio.timeout(_ANSWER_S):
-                peer = await self._open_peer(
-                    dataclasses.replace(offer, sdp=cleaned),
-                    config=self._config,
-                    worker=self._worker,
-                    recorder=self._recorder,
-                    still=still,
-                    sources=lambda source: self._look_up(place, source),
-                    closed=closed,
-                    donors=lambda sources: self._hold(place, sources),
-                )
-        except TimeoutError as error:
-            raise RefusedError(
-                504, "TimeoutError", f"no answer could be made within {_ANSWER_S:g} s"
-            ) from error
-        if not ended:  # it may end before it is known here
-            self._peers[peer.session] = peer, place
+                peer = await self._open_peer(offer, session, sections, config=self._config)
+        except BaseException as error:
+            await self._unseat(session, "connection")
+            if isinstance(error, TimeoutError):
+                raise RefusedError(
+                    504, "TimeoutError", f"no answer could be made within {_ANSWER_S:g} s"
+                ) from error
+            raise
+        if self._closed:
+            await self._unseat(session, "shutdown")
         return peer
 
-    def _look_up(self, place: str, source: str) -> SourceInfo | None:
-        """For a peer, from any of its threads."""
-        found = self._sources.get(source)
-        lately = self._looked_up.get(place)
-        if found is not None and lately is not None and source not in lately:
-            lately.append(source)
-        return found
+    async def start(
+        self, spec: SessionSpec, still: SourceInfo, stream: str = "", *, camera: bool = False
+    ) -> Session:
+        """Open a session that no offer asked for; whoever drives it is to be its link. camera: whether frames will
+        come. Raises as `open` does."""
+        self._check_room(stream)
+        session = self._seated(spec, still, stream, camera=camera)
+        try:
+            await session.open()
+        except BaseException:
+            await self._unseat(session, "connection")
+            raise
+        return session
 
-    def _hold(self, place: str, sources: Collection[str]) -> bool:
-        """For a peer: whether these donors are there; then they stay until others take their place."""
-        found = all(self._sources.get(source) is not None for source in sources)
-        if found and place in self._looked_up:
-            self._donors[place] = frozenset(sources)
-        return found
+    def session(self, session: str) -> Session | None:
+        """An open one, by its id."""
+        return next((seat.session for seat in self._seats.values() if seat.session.id == session), None)
 
-    def _forget(self, place: str, session: str) -> None:
-        self._peers.pop(session, None)
-        self._looked_up.pop(place, None)
-        self._donors.pop(place, None)
+    def published(self, stream: str) -> Session | None:
+        """An open one, by its stream."""
+        seat = self._seats.get(stream)
+        return None if seat is None or seat.session.over else seat.session
 
     def change(self, session: str, change: object) -> int:
-        """Change one as its own channel does. Raises RefusedError (404) where it is not open, else as Peer.change."""
-        peer, _ = self._peers.get(session, (None, ""))
-        if peer is None:
+        """Change one as its own channel does. Raises RefusedError (404) where it is not open, else as Session's."""
+        found = self.session(session)
+        if found is None:
             raise RefusedError(404, "RequestError", "that session is not open any more")
-        return peer.change(change)
+        return found.change(change)
 
     async def close(self, session: str, reason: str) -> None:
         """End one; that it is gone already is no fault."""
-        peer, place = self._peers.get(session, (None, ""))
-        if peer is not None:
-            await peer.close(reason)
-            self._forget(place, session)
+        found = self.session(session)
+        if found is not None:
+            await self._unseat(found, reason)
 
     async def close_all(self, reason: str = "shutdown") -> None:
         """End every session, and open none any more."""
         self._closed = True
-        closing = [asyncio.ensure_future(self.close(session, reason)) for session in list(self._peers)]
+        sessions = [seat.session for seat in self._seats.values()]
+        closing = [asyncio.ensure_future(self._unseat(session, reason)) for session in sessions]
         if closing:
             await asyncio.wait(closing, timeout=_CLOSE_S)
+
+    def _check_room(self, stream: str) -> None:
+        most = self._config.worker.sessions
+        if self._closed or len(self._seats) >= most:
+            raise busy(f"{most} of {most} sessions are open; end one of them first", wait_s=5)
+        if stream and not _STREAM.fullmatch(stream):
+            raise ConfigError(f"stream: got {stream[:80]!r}, expected 1 to 64 of a-z, 0-9 and -")
+        if stream in self._seats:
+            raise RefusedError(
+                409, "RequestError", f"stream {stream} is published already; choose another name"
+            )
+
+    def _seated(self, spec: SessionSpec, still: SourceInfo, stream: str, *, camera: bool) -> Session:
+        """A session that is not open yet, but has its place."""
+        seat = _Seat(self._sources, still)
+        session = Session(
+            spec,
+            config=self._config,
+            worker=self._worker,
+            recorder=self._recorder,
+            still=still,
+            sources=seat.look_up,
+            closed=lambda id, reason: self._forget(seat),
+            donors=seat.hold,
+            camera=camera,
+            stream=stream,
+        )
+        seat.session = session
+        self._seats[session.stream] = seat
+        return session
+
+    async def _unseat(self, session: Session, reason: str) -> None:
+        seat = self._seats.get(session.stream)
+        await session.close(reason)
+        if seat is not None and seat.session is session:
+            self._forget(seat)
+
+    def _forget(self, seat: _Seat) -> None:
+        if self._seats.get(seat.session.stream) is seat:
+            del self._seats[seat.session.stream]
+
+
+class _Seat:
+    """A session's place, and the sources that it needs."""
+
+    session: Session
+
+    def __init__(self, sources: Sources, still: SourceInfo) -> None:
+        self._sources = sources
+        self.lately = deque([still.id], _LATELY)
+        self.donors: frozenset[str] = frozenset()
+
+    def look_up(self, source: str) -> SourceInfo | None:
+        """For a session, from any of its threads."""
+        found = self._sources.get(source)
+        if found is not None and source not in self.lately:
+            self.lately.append(source)
+        return found
+
+    def hold(self, sources: Collection[str]) -> bool:
+        """For a session: whether these donors are there; then they stay until others take their place."""
+        found = all(self._sources.get(source) is not None for source in sources)
+        if found:
+            self.donors = frozenset(sources)
+        return found

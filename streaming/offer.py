@@ -20,9 +20,10 @@ _PREFERRED = "h264"  # encoding and decoding it take half of VP8's time
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a page asks for: sdp with one video section (sendrecv with a camera, recvonly without) and one data
-    channel; type "offer"; id of a source; driver "camera" or "demo"; codec "auto", "vp8" or "h264"; bundle, mode and
-    donors as in engine.worker.interface.SessionSpec, but mode as text."""
+    """What whoever drives a session asks for: sdp with one video section (sendrecv with a camera, sendonly where
+    nothing is to come back, recvonly without a camera), and at most one audio section and one data channel; type
+    "offer"; id of a source; driver "camera" or "demo"; codec "auto", "vp8" or "h264"; bundle, mode and donors as in
+    engine.worker.interface.SessionSpec, but mode as text."""
 
     sdp: str
     type: str
@@ -48,25 +49,56 @@ def driver_of(offer: Offer) -> DriverKind:
         raise ConfigError(f"driver: got {offer.driver[:40]!r}, expected camera or demo") from None
 
 
-def sends_camera(offer: Offer, driver: DriverKind) -> bool:
-    """Whether the offer sends a camera. Raises InputError."""
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """What an offer has: the direction of its video and of its audio in the words of whoever offers, None where there
+    is no audio; whether there is a data channel."""
+
+    video: str
+    audio: str | None = None
+    channel: bool = False
+
+    @property
+    def camera(self) -> bool:
+        """Whether it sends a video."""
+        return self.video in ("sendrecv", "sendonly")
+
+    @property
+    def watches(self) -> bool:
+        """Whether it wants one."""
+        return self.video in ("sendrecv", "recvonly")
+
+
+def sections_of(sdp: str) -> Sections:
+    """Of one video section, and at most one audio section and one data channel. Raises InputError for others."""
+    try:
+        media = SessionDescription.parse(sdp).media
+    except Exception as error:  # its parser raises whatever it stumbles over
+        raise InputError(f"sdp: it cannot be read ({type(error).__name__}); reload the page") from None
+    kinds = [section.kind for section in media]
+    if kinds.count("video") != 1 or len(set(kinds)) < len(kinds):
+        told = ", ".join(kinds)[:60] or "nothing"
+        raise InputError(
+            f"sdp: got {told}, expected one video section, and at most one audio section and one data channel"
+        )
+    directions = {section.kind: section.direction for section in media}
+    return Sections(str(directions["video"]), directions.get("audio"), "application" in kinds)
+
+
+def sections_of_driver(offer: Offer, driver: DriverKind) -> Sections:
+    """Those of an offer to drive a session. Raises InputError, or ConfigError for what it asks for beside them."""
     if offer.codec not in _CODECS:
         raise ConfigError(f"codec: got {offer.codec[:40]!r}, expected auto, vp8 or h264")
     if offer.type != "offer":
         raise InputError(f"type: got {offer.type[:40]!r}, expected offer")
-    try:
-        media = SessionDescription.parse(offer.sdp).media
-    except Exception as error:  # its parser raises whatever it stumbles over
-        raise InputError(f"sdp: it cannot be read ({type(error).__name__}); reload the page") from None
-    if sorted(section.kind for section in media) != ["application", "video"]:
-        kinds = ", ".join(section.kind for section in media)[:60] or "nothing"
-        raise InputError(f"sdp: got {kinds}, expected one video section and one data channel")
-    direction = next(section.direction for section in media if section.kind == "video")
-    if direction not in ("sendrecv", "recvonly"):
-        raise InputError(f"sdp: the video is {direction}, expected sendrecv, or recvonly without a camera")
-    if driver is DriverKind.CAMERA and direction != "sendrecv":
+    sections = sections_of(offer.sdp)
+    if not sections.camera and not sections.watches:
+        raise InputError(
+            f"sdp: the video is {sections.video}, expected sendrecv or sendonly, or recvonly without a camera"
+        )
+    if driver is DriverKind.CAMERA and not sections.camera:
         raise InputError("driver: the offer sends no camera; choose the demo, or allow the camera")
-    return direction == "sendrecv"
+    return sections
 
 
 def ice_server(url: str) -> RTCIceServer:

@@ -37,7 +37,9 @@ from engine.worker.interface import (
 )
 from streaming.config import ServeConfig
 from streaming.measured import NoRecorder, Recorder
+from streaming.offer import sections_of_driver, spec_of
 from streaming.peer import Offer, Peer
+from streaming.session import Session
 
 MAGENTA = (230, 20, 230)
 """The driver's hue in these tests; no portrait has it."""
@@ -255,6 +257,33 @@ class Call:
         await self.browser.until(lambda: self.browser.pictures)
 
 
+async def open_peer(
+    offer: Offer,
+    worker: Any,
+    still: SourceInfo,
+    *,
+    config: ServeConfig | None = None,
+    recorder: Recorder | None = None,
+    closed: Callable[[str, str], None] = lambda session, reason: None,
+    **others: Any,
+) -> Peer:
+    """As Calls.open does it, with nothing kept. others: of the session."""
+    config = config or ServeConfig()
+    spec = spec_of(offer, still.id)
+    sections = sections_of_driver(offer, spec.driver)
+    session = Session(
+        spec,
+        config=config,
+        worker=worker,
+        recorder=recorder or NoRecorder(),
+        still=still,
+        closed=closed,
+        camera=sections.camera,
+        **{"sources": {still.id: still}.get} | others,
+    )
+    return await Peer.open(offer, session, sections, config=config)
+
+
 @asynccontextmanager
 async def call(
     worker: Any,
@@ -273,12 +302,12 @@ async def call(
     ended: list[tuple[str, str]] = []
     peer = None
     try:
-        peer = await Peer.open(
+        peer = await open_peer(
             await browser.offer(still.id, driver=driver, codec=codec, **asked),
-            config=config or ServeConfig(),
-            worker=worker,
-            recorder=recorder or NoRecorder(),
-            still=still,
+            worker,
+            still,
+            config=config,
+            recorder=recorder,
             sources=sources or {still.id: still}.get,
             closed=lambda session, reason: ended.append((session, reason)),
         )

@@ -25,6 +25,7 @@ from streaming.config import ServeConfig
 from streaming.enrolment import Enrolments
 from streaming.listen import bind, listening
 from streaming.measured import NoRecorder
+from streaming.session import Session
 from streaming.sources import Sources
 from streaming.uploads import Upload
 
@@ -68,29 +69,30 @@ class FakeWorker:
 
 
 class FakePeers:
-    """Opens peers that do nothing, and remembers them."""
+    """Opens peers that do nothing on sessions that never open, and remembers them."""
 
     def __init__(self) -> None:
         self.offers: list[Any] = []
         self.closed: list[tuple[str, str]] = []
-        self.told: dict[str, dict[str, Any]] = {}
+        self.sessions: dict[str, Session] = {}
         self.fails: Exception | None = None
         self.hold = False
 
-    async def __call__(self, offer: Any, **given: Any) -> Any:
+    async def __call__(self, offer: Any, session: Session, sections: Any, **given: Any) -> Any:
         if self.fails is not None:
             raise self.fails
         if self.hold:
             await asyncio.Event().wait()
         self.offers.append(offer)
-        session = f"session{len(self.offers)}"
-        self.told[session] = given
+        self.sessions[session.id] = session
 
-        async def close(reason: str) -> None:
-            self.closed.append((session, reason))
+        async def hang_up(reason: str) -> None:
+            self.closed.append((session.id, reason))
 
         answer = SimpleNamespace(sdp="v=0\r\n", type="answer")
-        return SimpleNamespace(session=session, answer=answer, close=close)
+        peer: Any = SimpleNamespace(session=session, answer=answer, hang_up=hang_up)
+        session.link(peer)
+        return peer
 
 
 class Counting(NoRecorder):

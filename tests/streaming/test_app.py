@@ -242,7 +242,7 @@ def test_a_source_that_a_session_turned_to_is_kept(site: Site) -> None:
     """What a peer looks up is what it is about to show."""
     ids = [site.ask("POST", ADD, f"{n}".encode()).json["id"] for n in range(3)]
     session = site.post("/api/sessions", OFFER).json["session"]
-    sources = site.peers.told[session]["sources"]
+    sources = site.peers.sessions[session]._sources
     assert sources("unknown") is None
     assert sources(ids[0]).id == ids[0]
     assert set(site.sources.in_use()) == {site.sources.first.id, ids[0]}
@@ -253,14 +253,15 @@ def test_a_source_that_a_session_turned_to_is_kept(site: Site) -> None:
 def test_a_session_is_opened_and_ended(site: Site) -> None:
     """What the page asked for reaches the peer, cleaned; its end is answered when the output has ended."""
     opened = site.post("/api/sessions", OFFER | {"driver": "camera", "codec": "vp8"})
-    assert (opened.status, opened.json) == (201, {"session": "session1", "sdp": "v=0\r\n", "type": "answer"})
+    (session,) = site.peers.sessions
+    assert (opened.status, opened.json) == (201, {"session": session, "sdp": "v=0\r\n", "type": "answer"})
     (offer,) = site.peers.offers
     assert (offer.source, offer.driver, offer.codec) == (site.sources.first.id, "camera", "vp8")
     assert " tcp " in SDP
     assert " tcp " not in offer.sdp
-    assert site.ask("DELETE", "/api/sessions/session1").status == 204
-    assert site.peers.closed == [("session1", "page")]
-    assert site.ask("DELETE", "/api/sessions/session1").status == 204
+    assert site.ask("DELETE", f"/api/sessions/{session}").status == 204
+    assert site.peers.closed == [(session, "page")]
+    assert site.ask("DELETE", f"/api/sessions/{session}").status == 204
     assert len(site.peers.closed) == 1
 
 
@@ -270,9 +271,12 @@ def test_too_many_sessions_are_refused_until_one_ends(site: Site) -> None:
     assert [site.post("/api/sessions", OFFER).status for _ in range(3)] == [400] * 3
     site.peers.fails = None
     assert [site.post("/api/sessions", OFFER).status for _ in range(3)] == [201, 201, 429]
-    assert site.ask("DELETE", "/api/sessions/session1").status == 204
+    first, second = site.peers.sessions
+    assert site.ask("DELETE", f"/api/sessions/{first}").status == 204
     assert [site.post("/api/sessions", OFFER).status for _ in range(2)] == [201, 429]
-    site.loop.call_soon_threadsafe(site.peers.told["session2"]["closed"], "session2", "connection")
+    site.loop.call_soon_threadsafe(site.peers.sessions[second].end_by_itself, "connection")
+    site.run(site.peers.sessions[second].close("shutdown"))
+    assert site.peers.closed[-1] == (second, "connection")
     assert [site.post("/api/sessions", OFFER).status for _ in range(2)] == [201, 429]
     assert "busy" in site.recorder.turned_away
 
@@ -390,7 +394,7 @@ def test_the_end_of_the_server_ends_every_session(state: Path) -> None:
     with open_site() as site:
         for _ in range(3):
             assert site.post("/api/sessions", OFFER).status == 201
-    assert sorted(site.peers.closed) == [(f"session{n}", "shutdown") for n in (1, 2, 3)]
+    assert site.peers.closed == [(session, "shutdown") for session in site.peers.sessions]
 
 
 def test_metrics_are_given(site: Site) -> None:

@@ -55,15 +55,15 @@ class Peers(FakePeers):
         super().__init__()
         self.changes: list[Any] = []
 
-    async def __call__(self, offer: Any, **given: Any) -> Any:
-        peer = await super().__call__(offer, **given)
+    async def __call__(self, *given: Any, **named: Any) -> Any:
+        peer = await super().__call__(*given, **named)
 
         def change(what: Any) -> int:
             parse(what)
             self.changes.append(what)
             return len(self.changes)
 
-        peer.change = change
+        peer.session.change = change
         return peer
 
 
@@ -85,10 +85,11 @@ def session(site: Site) -> str:
 
 def test_a_layout_is_given_with_its_picture(site: Site) -> None:
     """As it is now, or as the portrait lies there; what has drawn nothing yet says so, and so does a worker away."""
-    told = site.ask("GET", f"/api/sessions/{session(site)}/layout").json
+    name = session(site)
+    told = site.ask("GET", f"/api/sessions/{name}/layout").json
     assert (base64.b64decode(told["picture"]), told["labels"]) == (b"a picture", [[13, 256]])
     site.ask("GET", "/api/sessions/any/layout?rest=1")
-    assert site.worker.asked == [("session1", False), ("any", True)]
+    assert site.worker.asked == [(name, False), ("any", True)]
     site.worker.fails = InputError("layout: nothing was drawn yet")
     refused = site.ask("GET", "/api/sessions/any/layout")
     assert (refused.status, refused.error) == (409, ("InputError", "layout: nothing was drawn yet"))

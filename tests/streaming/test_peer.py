@@ -17,13 +17,12 @@ from aioice import ice
 from engine.badge import Badge
 from engine.errors import InputError, WorkerError
 from engine.types import U8
-from engine.worker.interface import NO_MARK, DriverKind, Stamp, State
-from streaming import peer as peers
+from engine.worker.interface import NO_MARK, DriverKind, SessionSpec, Stamp, State
+from streaming import connection as connections
 from streaming import strip
 from streaming.config import ServeConfig
 from streaming.measured import NoRecorder
 from streaming.offer import Offer, ice_server
-from streaming.peer import Peer
 from tests.streaming.calls import (
     MAGENTA,
     PATIENCE_S,
@@ -33,6 +32,7 @@ from tests.streaming.calls import (
     call,
     has_hue,
     now_stamp,
+    open_peer,
     plain,
     source_info,
 )
@@ -224,8 +224,8 @@ def test_stop_ends_the_output_within_a_frame() -> None:
             await browser.until(lambda: made.ended)
             assert len(browser.pictures) <= at + 1
             assert browser.heard("stopped") == [{"stopped": "stopped"}]
-            assert made.ended == [(made.peer.session, "stopped")]
-            assert worker.closed == [made.peer.session]
+            assert made.ended == [(made.peer.session.id, "stopped")]
+            assert worker.closed == [made.peer.session.id]
 
     run(test)
 
@@ -278,7 +278,7 @@ def test_the_demo_needs_no_camera() -> None:
 
     async def test(worker: FakeWorker) -> None:
         async with call(worker, STILL, None, driver="demo") as made:
-            browser, session = made.browser, made.peer.session
+            browser, session = made.browser, made.peer.session.id
             assert worker.specs[session].driver is DriverKind.DEMO
             worker.deliver(session, worker.picture(session), now_stamp())
             await browser.until(lambda: luma(browser.pictures[-1]) in range(55, 66))
@@ -319,7 +319,7 @@ def test_a_source_may_change_to_one_that_was_accepted() -> None:
             assert "source" in (await browser.until(lambda: browser.heard("ack")))[0]["error"]
             await browser.say(seq=2, change={"source": "other"})
             await browser.until(lambda: len(browser.heard("ack")) == 2)
-            worker.specs[made.peer.session] = peers.SessionSpec("other")
+            worker.specs[made.peer.session.id] = SessionSpec("other")
             await browser.until(lambda: browser.pictures[-1].shape == (240, 200))
             await browser.until(lambda: browser.report("size") == [200, 160])
 
@@ -340,7 +340,7 @@ def test_a_worker_that_takes_no_session_leaves_nothing_open() -> None:
         offer = await browser.offer()
         before = await _settled()
         with pytest.raises(WorkerError, match="sessions"):
-            await _open(offer, worker, recorder=Counted())
+            await open_peer(offer, worker, STILL, recorder=Counted())
         assert await _settled(before) == before
         await browser.close()
         assert not opened
@@ -358,7 +358,7 @@ def test_a_worker_that_takes_no_session_leaves_nothing_open() -> None:
         ({"type": "answer"}, "type"),
         ({"driver": "nobody"}, "driver"),
         ({"codec": "av1"}, "codec"),
-        ({"sdp": ("sendrecv", "sendonly")}, "sendonly"),
+        ({"sdp": ("sendrecv", "sendonly")}, None),
         ({"sdp": ("sendrecv", "recvonly")}, "camera"),
         ({"sdp": ("sendrecv", "inactive")}, "inactive"),
         ({"sdp": ("m=video", "m=audio")}, "video"),
@@ -379,10 +379,10 @@ def test_an_offer_that_cannot_be_answered_is_an_input_error(change: dict[str, An
             fields["sdp"] = given.sdp.replace(*fields["sdp"])
         before = await _settled()
         if said is None:
-            await (await _open(Offer(**fields), worker)).close("shutdown")
+            await (await open_peer(Offer(**fields), worker, STILL)).close("shutdown")
         else:
             with pytest.raises(InputError, match=said) as caught:
-                await _open(Offer(**fields), worker)
+                await open_peer(Offer(**fields), worker, STILL)
             assert "\n" not in str(caught.value)
         assert await _settled(before) == before
         await browser.close()
@@ -404,7 +404,7 @@ def test_opening_that_is_given_up_half_way_leaves_nothing() -> None:
             opening.cancel()
 
         worker.open = taken_while_they_leave
-        opening = asyncio.create_task(_open(offer, worker))
+        opening = asyncio.create_task(open_peer(offer, worker, STILL))
         with pytest.raises(asyncio.CancelledError):
             await opening
         assert worker.closed == list(worker.specs)
@@ -416,17 +416,17 @@ def test_opening_that_is_given_up_half_way_leaves_nothing() -> None:
 
 def test_a_call_that_never_connects_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that nobody takes up holds its session for a while only."""
-    monkeypatch.setattr(peers, "CONNECT_S", 0.1)
+    monkeypatch.setattr(connections, "CONNECT_S", 0.1)
 
     async def test(worker: FakeWorker) -> None:
         browser = Browser(Camera(tinted))
         offer = await browser.offer()
         before = await _settled()
         ended = asyncio.get_running_loop().create_future()
-        peer = await _open(offer, worker, closed=lambda *told: ended.set_result(told))
+        peer = await open_peer(offer, worker, STILL, closed=lambda *told: ended.set_result(told))
         async with asyncio.timeout(20):
-            assert await ended == (peer.session, "connection")
-        assert worker.closed == [peer.session]
+            assert await ended == (peer.session.id, "connection")
+        assert worker.closed == [peer.session.id]
         assert await _settled(before) == before
         await browser.close()
 
@@ -440,16 +440,16 @@ def test_a_browser_that_leaves_ends_its_call() -> None:
         async with call(worker, STILL, Camera(tinted)) as made:
             await made.browser.close()
             await made.browser.until(lambda: made.ended)
-            assert made.ended == [(made.peer.session, "connection")]
+            assert made.ended == [(made.peer.session.id, "connection")]
             await made.peer.close("shutdown")
-            assert made.ended == [(made.peer.session, "connection")]
+            assert made.ended == [(made.peer.session.id, "connection")]
 
     run(test)
 
 
 def test_a_viewer_who_falls_silent_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser that was killed says no farewell: the missing receiver reports do."""
-    monkeypatch.setattr(peers, "SILENT_S", 2.5)
+    monkeypatch.setattr(connections, "SILENT_S", 2.5)
 
     async def test(worker: FakeWorker) -> None:
         async with call(worker, STILL, Camera(tinted)) as made:
@@ -461,26 +461,26 @@ def test_a_viewer_who_falls_silent_is_taken_for_gone(monkeypatch: pytest.MonkeyP
 
             browser.connection.getTransceivers()[0].receiver.transport._send_rtp = lost
             await browser.until(lambda: made.ended)
-            assert made.ended == [(made.peer.session, "connection")]
+            assert made.ended == [(made.peer.session.id, "connection")]
 
     run(test)
 
 
 def test_a_viewer_without_a_channel_is_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever opens none, or has reports fail, holds a session no longer than others."""
-    monkeypatch.setattr(peers, "SILENT_S", 2.5)
+    monkeypatch.setattr(connections, "SILENT_S", 2.5)
 
     async def lost(data: bytes) -> None:
         """Of what the browser sends as media and reports, nothing arrives."""
 
     async def test(worker: FakeWorker) -> None:
         browser, ended = Browser(Camera(tinted), channel="another"), []
-        peer = await _open(await browser.offer(), worker, closed=lambda *told: ended.append(told))
+        peer = await open_peer(await browser.offer(), worker, STILL, closed=lambda *told: ended.append(told))
         await browser.accept(peer.answer)
         await browser.until(lambda: browser.pictures)
         browser.connection.getTransceivers()[0].receiver.transport._send_rtp = lost
         await browser.until(lambda: ended)
-        assert ended == [(peer.session, "connection")]
+        assert ended == [(peer.session.id, "connection")]
         await browser.close()
 
     run(test)
@@ -490,13 +490,13 @@ def test_the_watch_outlives_the_reports(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An error in a report ends the reports alone: a viewer who goes then is missed as ever."""
-    monkeypatch.setattr(peers, "SILENT_S", 2.5)
+    monkeypatch.setattr(connections, "SILENT_S", 2.5)
 
     async def test(worker: FakeWorker) -> None:
         async with call(worker, STILL, Camera(tinted)) as made:
             browser = made.browser
             await browser.until(lambda: browser.heard("report"))
-            made.peer.report = lambda: 1 / 0
+            made.peer.session.report = lambda: 1 / 0
             await browser.until(lambda: "its reports ended" in caplog.text)
 
             async def lost(data: bytes) -> None:
@@ -504,7 +504,7 @@ def test_the_watch_outlives_the_reports(
 
             browser.connection.getTransceivers()[0].receiver.transport._send_rtp = lost
             await browser.until(lambda: made.ended)
-            assert made.ended == [(made.peer.session, "connection")]
+            assert made.ended == [(made.peer.session.id, "connection")]
 
     run(test)
 
@@ -513,7 +513,7 @@ def test_a_connection_that_hangs_while_it_closes_leaves_no_socket(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A part that never ends is left behind alone: sockets, threads and the other tasks go."""
-    monkeypatch.setattr(peers, "_CLOSE_S", 0.2)
+    monkeypatch.setattr(connections, "_CLOSE_S", 0.2)
     monkeypatch.setattr("streaming.rtc._PART_S", 0.2)
 
     async def hangs() -> None:
@@ -524,7 +524,7 @@ def test_a_connection_that_hangs_while_it_closes_leaves_no_socket(
         before: Any = None
         for hung in (False, True):
             async with call(worker, STILL, Camera(tinted)) as made:
-                receiver = made.peer._connection.getReceivers()[0]
+                receiver = made.peer._connection.rtc.getReceivers()[0]
                 if hung:
                     stop, receiver.stop = receiver.stop, hangs
             if hung:
@@ -548,8 +548,8 @@ def test_a_way_that_is_lost_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> No
             for protocol in receiver.transport.transport._connection._protocols:
                 protocol.transport.close()
             await made.browser.until(lambda: made.ended)
-            assert made.ended == [(made.peer.session, "connection")]
-            assert worker.closed == [made.peer.session]
+            assert made.ended == [(made.peer.session.id, "connection")]
+            assert worker.closed == [made.peer.session.id]
 
     run(test)
 
@@ -573,7 +573,7 @@ def test_closing_is_told_to_nobody_and_may_be_done_twice() -> None:
             await made.browser.until(lambda: made.browser.heard("stopped"))
             assert made.browser.heard("stopped") == [{"stopped": "replaced"}]
             assert made.ended == []
-            assert worker.closed == [made.peer.session]
+            assert worker.closed == [made.peer.session.id]
         assert told == ["camera", "replaced"]
 
     run(test)
@@ -584,7 +584,7 @@ def test_a_channel_by_another_name_is_not_listened_to() -> None:
 
     async def test(worker: FakeWorker) -> None:
         browser = Browser(Camera(tinted), channel="another")
-        peer = await _open(await browser.offer(), worker)
+        peer = await open_peer(await browser.offer(), worker, STILL)
         await browser.accept(peer.answer)
         await browser.until(lambda: browser.pictures)
         await browser.until(lambda: browser.channel.readyState == "closed")
@@ -611,10 +611,10 @@ def test_a_channel_that_was_closed_may_be_opened_again() -> None:
             await browser.until(lambda: [said for said in browser.said[first:] if "report" in said][3:])
             beside = browser.connection.createDataChannel("marotte")
             await browser.until(lambda: beside.readyState == "closed")
-            assert len(made.peer._tasks) == 2
+            assert len(made.peer._connection._tasks) == 2
             await browser.say(stop=True)
             await browser.until(lambda: made.ended)
-            assert made.ended == [(made.peer.session, "stopped")]
+            assert made.ended == [(made.peer.session.id, "stopped")]
 
     run(test)
 
@@ -701,17 +701,6 @@ def test_turn_servers_are_given_with_their_account() -> None:
         "secret",
     )
     assert ice_server("stun:stun.example:19302").username is None
-
-
-async def _open(offer: Offer, worker: FakeWorker, **others: Any) -> Peer:
-    given: dict[str, Any] = {
-        "config": ServeConfig(),
-        "recorder": NoRecorder(),
-        "still": STILL,
-        "sources": {STILL.id: STILL}.get,
-        "closed": lambda session, reason: None,
-    }
-    return await Peer.open(offer, worker=worker, **(given | others))
 
 
 def _open_things() -> tuple[list[str], list[str], int]:

@@ -17,9 +17,18 @@ from engine.worker.interface import BundleInfo, SessionSpec, Stamp, WorkerConfig
 from streaming.app import MOST_DONORS
 from streaming.config import ServeConfig
 from streaming.measured import NoRecorder
-from streaming.peer import Peer
 from streaming.sources import MOST_SOURCES
-from tests.streaming.calls import MAGENTA, Browser, Camera, FakeWorker, call, has_hue, plain, source_info
+from tests.streaming.calls import (
+    MAGENTA,
+    Browser,
+    Camera,
+    FakeWorker,
+    call,
+    has_hue,
+    open_peer,
+    plain,
+    source_info,
+)
 from tests.streaming.doorstep import OFFER, Site, open_site
 
 STILL = source_info()
@@ -71,7 +80,7 @@ def test_a_call_begins_with_what_its_offer_asks_for(worker: EditWorker) -> None:
         asked = {"bundle": "swap", "mode": "edit", "donors": ("still",)}
         async with call(worker, STILL, Camera(driver), config=EDITS, recorder=counted, **asked) as made:
             browser = made.browser
-            spec = worker.specs[made.peer.session]
+            spec = worker.specs[made.peer.session.id]
             assert (spec.bundle, spec.mode, spec.donors) == ("swap", Mode.EDIT, ("still",))
             await browser.until(lambda: browser.pictures[-1].shape == (360, 360))
             await browser.until(lambda: browser.report("size") == [360, 240])
@@ -88,7 +97,7 @@ def test_after_the_answer_to_a_switch_nothing_of_the_former_leaves(worker: EditW
         async with call(
             worker, STILL, Camera(driver), config=EDITS, bundle="small", mode="edit", codec="vp8"
         ) as made:
-            browser, session = made.browser, made.peer.session
+            browser, session = made.browser, made.peer.session.id
             await browser.until(lambda: has_hue(browser.pictures[-1]))
             await browser.say(seq=1, change={"mode": "puppet"})
             await browser.until(lambda: browser.heard("ack"))
@@ -128,11 +137,13 @@ def test_an_offer_that_cannot_be_followed_opens_nothing(
     async def test() -> None:
         browser = Browser(Camera(driver))
         with pytest.raises(ConfigError, match=said):
-            await Peer.open(
-                await browser.offer(**asked), config=EDITS, worker=worker, recorder=NoRecorder(), still=STILL,
-                sources={STILL.id: STILL}.get, closed=lambda session, reason: None,
+            await open_peer(
+                await browser.offer(**asked),
+                worker,
+                STILL,
+                config=EDITS,
                 donors=lambda ids: set(ids) <= {"still"},
-            )  # fmt: skip
+            )
         assert not worker.specs
         await browser.close()
 
@@ -153,7 +164,7 @@ def test_an_edit_without_the_operators_word_is_refused(worker: EditWorker) -> No
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
-    with open_site() as opened:
+    with open_site(EDITS) as opened:
         yield opened
 
 
@@ -181,7 +192,7 @@ def test_donors_of_a_call_are_not_forgotten(site: Site) -> None:
     answer = site.post("/api/sessions", OFFER | {"bundle": "swap", "mode": "edit", "donors": ids})
     (offer,) = site.peers.offers
     assert (offer.bundle, offer.mode, offer.donors) == ("swap", "edit", tuple(ids))
-    hold = site.peers.told[answer.json["session"]]["donors"]
+    hold = site.peers.sessions[answer.json["session"]]._donors
     assert hold(ids[:2])
     assert not hold(["unheard of"])
     for number in range(MOST_SOURCES):

@@ -1,0 +1,267 @@
+"""One session of the worker and everything that is its own, but for the connections that it is driven and seen by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import av
+
+from engine.errors import ConfigError, WorkerError
+from engine.types import Mode
+from engine.worker import heap
+from engine.worker.changes import checked, parse, settled
+from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
+from streaming.config import ServeConfig
+from streaming.echo import Echo
+from streaming.intake import Intake
+from streaming.measured import Recorder
+from streaming.outlet import Outlet
+from streaming.reports import Tally
+from streaming.tracks import PictureTrack
+
+_NO_DONOR = "donors: not all of them are there any more; send the pictures again"
+_log = logging.getLogger(__name__)
+
+
+class Link(Protocol):
+    """What a session is driven or seen by, and what ends with it: a connection, or a socket."""
+
+    async def hang_up(self, reason: str) -> None:
+        """Free all of it, in bounded time. More than once is allowed."""
+        ...
+
+
+class Session:
+    """From its opening to its end. All of it runs on the event loop unless it says otherwise.
+
+    It knows no connection: whatever drives it gives frames to `arrived` and changes to `change`, whatever shows it
+    takes its pictures from `track`, and both are its links, which end with it. It tells the recorder of its beginning
+    and its end.
+
+    spec: what it is opened with. camera: whether frames can come. still: the source that is shown first. sources: finds
+    another by id, from any thread. donors: keeps the sources of these ids for this session, in place of those before,
+    and tells whether all are there. closed: called once with (id, reason) when the session ended by itself and
+    everything of it was freed: "stopped", "connection". stream: the name that viewers know it by, its id where that is
+    empty. Raises ConfigError for a spec that cannot be followed.
+    """
+
+    def __init__(
+        self,
+        spec: SessionSpec,
+        *,
+        config: ServeConfig,
+        worker: Worker,
+        recorder: Recorder,
+        still: SourceInfo,
+        sources: Callable[[str], SourceInfo | None],
+        closed: Callable[[str, str], None],
+        donors: Callable[[Collection[str]], bool] = lambda ids: True,
+        camera: bool = True,
+        stream: str = "",
+    ) -> None:
+        if not config.pass_through:
+            spec = settled(checked(spec), worker.bundles(), edit=config.worker.edit)
+            if not donors(spec.donors):
+                raise ConfigError(_NO_DONOR)
+        self.id = secrets.token_hex(12)
+        self.stream = stream or self.id
+        self.tally = Tally(recorder)
+        self.track = PictureTrack()
+        self.arrived: Callable[[av.VideoFrame, float], None]
+        """Takes a decoded frame of the driver and the time (perf_counter) of its first packet, in any one thread; there
+        once it is open."""
+        self._spec, self._camera = spec, camera
+        self._config, self._worker = config, worker
+        self._sources, self._donors, self._closed = sources, donors, closed
+        self._still = still
+        self._kind = ("", Mode.PUPPET)
+        self._opened = False
+        self._links: list[Link] = []
+        self._ending: asyncio.Task[None] | None = None
+        self._outlet: Outlet | None = None
+        self._intake: Intake | None = None
+        self._echo: Echo | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether its end has begun: nothing leaves any more."""
+        return self._ending is not None
+
+    @property
+    def unfailing(self) -> bool:
+        """Whether pictures leave as long as it is open, whatever comes in; an echo has none without frames."""
+        return self._outlet is not None
+
+    async def open(self) -> None:
+        """Open it in the worker, and show what is safe. Raises WorkerError where the worker takes none; `close` is to
+        be called then."""
+        if self._config.pass_through:
+            self._echo = Echo(self.track, self.tally)
+            self.arrived = self._echo.arrived
+        else:
+            await self._open_worker()
+        self._opened = True
+        self.tally.session_opened(self._spec.driver.value)
+
+    async def _open_worker(self) -> None:
+        spec = self._spec
+        self._kind = bundle, mode = spec.bundle, spec.mode or Mode.PUPPET
+        opening = partial(Outlet, bundle=bundle, mode=mode, side=self._config.worker.side)
+        self._outlet = outlet = await asyncio.to_thread(
+            opening, self.id, self._still, self.track, self.tally, self._sources, self._why
+        )
+        camera = spec.driver is DriverKind.CAMERA
+        self._intake = Intake(self.id, self._worker, outlet, self.tally, camera=camera)
+        self.arrived = self._intake.arrived
+        self._worker.open(self.id, spec, outlet.deliver)
+        outlet.start()
+        self.tally.showing(self.id, *self._told_kind)
+
+    def link(self, link: Link) -> None:
+        """Have it end with this session. Raises WorkerError where that has begun."""
+        if self.over:
+            raise WorkerError("session: it has ended; open another one")
+        self._links.append(link)
+
+    def unlink(self, link: Link) -> None:
+        """It has ended by itself, and the session goes on."""
+        if link in self._links:
+            self._links.remove(link)
+
+    async def close(self, reason: str) -> None:
+        """End it and free all of it; returns when it is done. More than once is allowed. reason: one of
+        measured.Recorder.session_closed."""
+        await asyncio.shield(self._end(reason))
+
+    def end_by_itself(self, reason: str) -> None:
+        """The same, begun by what belongs to it: `closed` is told."""
+        if self._ending is None:
+            self._end(reason).add_done_callback(lambda _: self._closed(self.id, reason))
+
+    def passed_over(self, frames: int) -> None:
+        """So many of the driver's frames were replaced by newer ones before they arrived; from any thread."""
+        for _ in range(frames):
+            self.tally.frame_dropped("replaced")
+
+    def change(self, change: object) -> int:
+        """As Worker.change, after a look at what only the network's side knows. Called by the control channel, as the
+        four below are."""
+        if not isinstance(change, dict):
+            raise ConfigError("change: expected an object")
+        if self._intake is None:
+            raise ConfigError("change: nothing is generated in pass-through")
+        driver = change.get("driver")
+        if driver == DriverKind.CAMERA.value and not self._camera:
+            raise ConfigError("driver: this call was opened without a camera; start it again with one")
+        still = self._named(change.get("source"))
+        donors = parse({"donors": change["donors"]}).donors if "donors" in change else None
+        if donors is not None and not self._donors(donors):
+            raise ConfigError(_NO_DONOR)
+        number = self._worker.change(self.id, change)
+        if driver is not None:
+            self._intake.camera = driver == DriverKind.CAMERA.value
+        self._still = still
+        self._turn(change, number)
+        return number
+
+    def _named(self, source: object) -> SourceInfo:
+        """The source that a change names, or the present one."""
+        if source is None:
+            return self._still
+        found = self._sources(source) if isinstance(source, str) else None
+        if found is None:
+            raise ConfigError("source: not one that was accepted; send the picture first")
+        return found
+
+    def _turn(self, change: Mapping[str, Any], number: int) -> None:
+        """Whatever bundle and mode a change that was taken leads to, nothing of another leaves after its answer."""
+        bundle, mode = self._kind
+        kind = (change.get("bundle", bundle), Mode(change.get("mode", mode)))
+        if kind != self._kind and self._outlet is not None:
+            self._kind = kind
+            self._outlet.turn(*kind, self._still, number)
+            self.tally.showing(self.id, *self._told_kind)
+
+    @property
+    def _told_kind(self) -> tuple[str, str]:
+        bundle, mode = self._kind
+        return bundle, mode.value
+
+    def measure(self, on: bool) -> None:
+        if self._intake is not None:
+            self._intake.measuring = on
+
+    def pause(self, on: bool) -> None:
+        if self._echo is not None:
+            self._echo.paused = on
+        if self._intake is not None:
+            self._intake.paused = on
+        if self._outlet is not None:
+            self._outlet.pause(on)
+
+    def mirror(self, on: bool) -> None:
+        if self._intake is not None:
+            self._intake.mirror = on
+
+    def stop(self) -> None:
+        self.end_by_itself("stopped")
+
+    def report(self) -> dict[str, Any]:
+        """What docs/live.md calls a report."""
+        status = self._worker.status()
+        size = self._outlet.size if self._outlet is not None else self._echo.size if self._echo else None
+        bundle, mode = (None, None) if self._config.pass_through else self._told_kind
+        return self.tally.report() | {
+            "bundle": bundle,
+            "mode": mode,
+            "size": None if size is None else list(size),
+            "worker": status.state.value,
+            "restarts": sum(status.restarts.values()),
+            "changes": self._outlet.changes if self._outlet is not None else 0,
+            "measuring": self._intake is not None and self._intake.measuring,
+            "mirror": self._intake is not None and self._intake.mirror,
+            "paused": self._outlet.paused
+            if self._outlet is not None
+            else bool(self._echo and self._echo.paused),
+            "pass_through": self._config.pass_through,
+            "driver_pixels": self._config.worker.driver_pixels,
+        }
+
+    def _why(self) -> str:
+        return self._intake.why() if self._intake is not None else "no picture"
+
+    def _end(self, reason: str) -> asyncio.Task[None]:
+        """The output ends here and now; the rest is freed by the task that is returned."""
+        if self._ending is None:
+            self._end_output()
+            self._ending = asyncio.get_running_loop().create_task(self._free(reason))
+        return self._ending
+
+    def _end_output(self) -> None:
+        self.track.end()
+        for part in (self._outlet, self._intake, self._echo):
+            if part is not None:
+                part.stop()
+        if self._opened and not self._config.pass_through:
+            self._worker.close_session(self.id)
+
+    async def _free(self, reason: str) -> None:
+        try:
+            ends = await asyncio.gather(
+                *(link.hang_up(reason) for link in list(self._links)), return_exceptions=True
+            )
+            for error in ends:
+                if isinstance(error, BaseException):
+                    _log.error("session %s: one of its links did not end: %r", self.id, error)
+        finally:
+            if self._outlet is not None:
+                await asyncio.to_thread(self._outlet.join)
+            if self._opened:
+                self.tally.showing(self.id, "", "")
+                self.tally.session_closed(reason)
+                await asyncio.to_thread(heap.give_back)
