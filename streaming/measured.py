@@ -50,12 +50,25 @@ class Recorder(Protocol):
 
     def round_trip(self, seconds: float) -> None: ...
 
+    def sound_packet(self, outcome: str) -> None:
+        """What became of a packet of the driver's sound: "forwarded", "muted", "late" (it came after its time),
+        "repeated", "overflow" (nobody took it)."""
+        ...
+
+    def sound_waited(self, seconds: float) -> None:
+        """A packet was held back for so long."""
+        ...
+
+    def sound_skew(self, seconds: float) -> None:
+        """By how much sound leaves later than the picture of the same moment; negative: sooner. Once per picture."""
+        ...
+
     def source_added(self, outcome: str) -> None:
         """outcome: "accepted" or the error's kind."""
         ...
 
     def refused(self, reason: str) -> None:
-        """A request was turned away. reason: "token", "host", "origin", "size", "busy", "request"."""
+        """A request was turned away. reason: "token", "scope", "host", "origin", "size", "busy", "request"."""
         ...
 
 
@@ -99,6 +112,12 @@ class NoRecorder:
     def encoder_opened(self, codec: str, reason: str) -> None: ...
 
     def round_trip(self, seconds: float) -> None: ...
+
+    def sound_packet(self, outcome: str) -> None: ...
+
+    def sound_waited(self, seconds: float) -> None: ...
+
+    def sound_skew(self, seconds: float) -> None: ...
 
     def source_added(self, outcome: str) -> None: ...
 

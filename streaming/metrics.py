@@ -32,11 +32,11 @@ STAGES = (
 )  # fmt: skip
 """The stages of a frame, in their order."""
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
-NOT_GENERATED = ("no face", "error", "no frames", "no picture", "worker away", "paused")
+NOT_GENERATED = ("no face", "no body", "error", "no frames", "no picture", "worker away", "paused")
 DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused")
 CLOSED = ("page", "stopped", "connection", "replaced", "shutdown")
 RESTARTED = ("crashed", "hung", "overdue")
-REFUSED = ("token", "host", "origin", "size", "busy", "request")
+REFUSED = ("token", "scope", "host", "origin", "size", "busy", "request")
 ADDED = (
     "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError",
     "DifferentPeopleError", "ConfigError", "ModelError", "BackendError", "WorkerError", "BusyError",
@@ -44,6 +44,8 @@ ADDED = (
 DRIVERS = ("camera", "demo")
 CODECS = ("vp8", "h264")
 OPENED = ("first", "size", "bitrate")
+SOUND = ("forwarded", "muted", "late", "repeated", "overflow")
+SKEWED = ("sound later", "sound sooner")
 ENROLMENTS = ("done", "stopped", "cancelled", "failed")
 ENROLLED = "enrolled"
 """In place of the names of enrolled bundles, of which there is no end."""
@@ -74,6 +76,7 @@ class Metrics(Recorder, EnrolmentRecorder):
         self._restarts: dict[str, int] = {}
         self._make_frames()
         self._make_sending()
+        self._make_sound()
         self._make_doors()
         self._make_processes()
 
@@ -173,6 +176,30 @@ class Metrics(Recorder, EnrolmentRecorder):
 
     def round_trip(self, seconds: float) -> None:
         _observe(self._round_trip, seconds)
+
+    # --- sound -------------------------------------------------------------------------------------
+
+    def _make_sound(self) -> None:
+        self._sound = self._counter(
+            "sound_packets", "Packets of drivers' sound, by what became of them.", outcome=SOUND
+        )
+        self._sound_delay = self._histogram(
+            "sound_delay_seconds", "For how long a packet of sound was held back, to leave with its picture."
+        )
+        self._sound_skew = self._histogram(
+            "sound_skew_seconds",
+            "Between the leaving of a picture and of the sound of the same moment, once per picture.",
+            order=SKEWED,
+        )
+
+    def sound_packet(self, outcome: str) -> None:
+        self._sound.of(outcome).inc()
+
+    def sound_waited(self, seconds: float) -> None:
+        _observe(self._sound_delay, seconds)
+
+    def sound_skew(self, seconds: float) -> None:
+        _observe(self._sound_skew.of(SKEWED[seconds < 0]), abs(seconds))
 
     # --- sessions, sources and doors -----------------------------------------------------------------
 

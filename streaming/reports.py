@@ -127,6 +127,15 @@ class Tally:
             self._round_trip_s = seconds
         self._recorder.round_trip(seconds)
 
+    def sound_packet(self, outcome: str) -> None:
+        self._recorder.sound_packet(outcome)
+
+    def sound_waited(self, seconds: float) -> None:
+        self._recorder.sound_waited(seconds)
+
+    def sound_skew(self, seconds: float) -> None:
+        self._recorder.sound_skew(seconds)
+
     def source_added(self, outcome: str) -> None:
         self._recorder.source_added(outcome)
 

@@ -1,4 +1,5 @@
-"""Where aiortc is told to wait less. The one module that reaches into it, for one version series, with a check.
+"""Where aiortc is told to wait less. With the rtc_*.py beside it the one place that reaches into it, for one version
+series, with a check.
 
 Only objects that are handed in are touched; nothing of aiortc's is replaced for everybody.
 
@@ -38,6 +39,7 @@ from aiortc.sdp import SessionDescription
 from aiortc.utils import uint16_gt
 
 from engine.errors import BackendError, ConfigError
+from streaming import rtc_ice, rtc_tls
 from streaming.assembly import Assembly
 from streaming.inbox import Inbox, Ready
 
@@ -69,7 +71,9 @@ def check_aiortc() -> None:
         raise BackendError(
             f"aiortc: got version {version}, expected {SERIES}x: install the version that marotte asks for"
         )
-    for owner, name, used in _USED:
+    from streaming import rtc_sound  # which uses this module
+
+    for owner, name, used in (*_USED, *rtc_sound.USED):
         function = getattr(owner, name, None)
         known = _names(function)
         missing = [each for each in used.split() if each not in known]
@@ -116,6 +120,8 @@ _USED: tuple[tuple[Any, str, str], ...] = (
     (rtp.HeaderExtensionsMap, "set", "values extensions pack_header_extensions"),
     (RTCRtpSender, "_next_encoded_frame", "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
     (RTCRtpSender, "_handle_rtcp_packet", "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
+    *rtc_ice.USED,
+    *rtc_tls.USED,
 )
 
 
@@ -143,12 +149,13 @@ def tune_receiver(
     inner._RTCRtpReceiver__decoder_queue = inbox
     inner._track._queue = _End(inner._track)
     inner._RTCRtpReceiver__remote_bitrate_estimator.rate_control.set_estimate(UPLINK_BITS, clock.current_ms())
-    _hear_few(inner)
+    hear_few(receiver)
 
 
-def _hear_few(receiver: Any) -> None:
+def hear_few(receiver: RTCRtpReceiver) -> None:
     """Let the packets of all but the first few streams fall, before anything is kept of them."""
-    handle = receiver._handle_rtp_packet
+    inner: Any = receiver
+    handle = inner._handle_rtp_packet
     known: set[int] = set()
 
     async def handle_known(packet: RtpPacket, arrival_time_ms: int) -> None:
@@ -156,9 +163,9 @@ def _hear_few(receiver: Any) -> None:
             known.add(packet.ssrc)
             await handle(packet, arrival_time_ms)
         else:
-            receiver.transport._rtp_router.ssrc_table.pop(packet.ssrc, None)
+            inner.transport._rtp_router.ssrc_table.pop(packet.ssrc, None)
 
-    receiver._handle_rtp_packet = handle_known
+    inner._handle_rtp_packet = handle_known
 
 
 def forgive_messages(connection: RTCPeerConnection) -> None:
