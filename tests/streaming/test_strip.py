@@ -11,10 +11,10 @@ import pytest
 from engine.types import U8
 from engine.worker.interface import NO_MARK
 from streaming import strip
-from streaming.encoders import open_h264, open_vp8
+from streaming.codecs import open_vp8, open_x264
 
 RNG = np.random.default_rng(5)
-OPEN = {"vp8": open_vp8, "h264": open_h264}
+OPEN = {"vp8": open_vp8, "h264": open_x264}
 DECODER = {"vp8": "libvpx", "h264": "h264"}
 
 
