@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,7 @@ _LINE = re.compile(r"[a-z]=[^\x00-\x1f\x7f]*")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _FOUNDATION = re.compile(r"[A-Za-z0-9+/]{1,32}")
 _MDNS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.local", re.IGNORECASE)
+_TRANSPORT = ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:", "a=rtcp-mux")
 _TYPES = ("host", "srflx", "prflx", "relay")
 
 
@@ -69,10 +71,9 @@ def clean_offer(sdp: str, *, public: bool) -> str:
             sections += 1
             _check_section(line, sections)
         if line.startswith("a=candidate:"):
-            candidate = _read(line)
-            if candidates < MOST_CANDIDATES and _allowed(candidate, public):
-                candidates += 1
-                kept.append(str(candidate))
+            taken = clean_candidates([line], public=public, most=MOST_CANDIDATES - candidates)
+            candidates += len(taken)
+            kept += taken
         elif line.startswith("c="):
             kept.append(
                 "c=IN IP4 0.0.0.0"
@@ -81,9 +82,39 @@ def clean_offer(sdp: str, *, public: bool) -> str:
             kept.append(line)
     if not sections:
         raise InputError("offer: it has no media section; expected one as createOffer() makes it")
-    cleaned = "\r\n".join(kept) + "\r\n"
+    cleaned = "\r\n".join(_of_one_transport(kept)) + "\r\n"
     _check_readable(cleaned)
     return cleaned
+
+
+def clean_candidates(lines: Iterable[str], *, public: bool, most: int, what: str = "offer") -> list[str]:
+    """Of lines "a=candidate:...", those of which clean_offer would keep at most `most`, as it writes them. Raises
+    InputError for one that cannot be read. what: where they come from, for its words."""
+    kept: list[str] = []
+    for line in lines:
+        candidate = _read(line, what)
+        if len(kept) < most and _allowed(candidate, public):
+            kept.append(str(candidate))
+    return kept
+
+
+def candidates_of(sdp: str) -> int:
+    """How many candidates a cleaned offer has."""
+    return sum(line.startswith("a=candidate:") for line in sdp.split("\r\n"))
+
+
+def _of_one_transport(lines: list[str]) -> list[str]:
+    """Give a section that only goes with the bundle, and so says nothing of ICE and DTLS (RFC 9143, 7.2.1), what the
+    first one says: aiortc asks each."""
+    starts = [at for at, line in enumerate(lines) if line.startswith("m=")]
+    ends = [*starts[1:], len(lines)]
+    sections = [lines[start:end] for start, end in zip(starts, ends)]
+    shared = [line for line in sections[0] if line.startswith(_TRANSPORT)]
+    for section in sections[1:]:
+        if "a=bundle-only" in section:
+            told = {line.partition(":")[0] for line in section}
+            section += [line for line in shared if line.partition(":")[0] not in told]
+    return [*lines[: starts[0]], *(line for section in sections for line in section)]
 
 
 def _lines(sdp: str) -> list[str]:
@@ -111,7 +142,7 @@ def _check_section(line: str, number: int) -> None:
         raise InputError(f"offer: media section {number} cannot be read; expected {', '.join(_KINDS)}")
 
 
-def _read(line: str) -> _Candidate:
+def _read(line: str, what: str) -> _Candidate:
     fields = line.removeprefix("a=candidate:").split(" ")
     if (
         len(fields) < 8
@@ -119,13 +150,13 @@ def _read(line: str) -> _Candidate:
         or fields[7] not in _TYPES
         or not _FOUNDATION.fullmatch(fields[0])
     ):
-        raise InputError("offer: a candidate cannot be read; expected it as the browser gives it")
+        raise InputError(f"{what}: a candidate cannot be read; expected it as the browser gives it")
     numbers = (fields[1], fields[3], fields[5])
     if not all(_NUMBER.fullmatch(text) for text in numbers):
-        raise InputError("offer: a candidate's component, priority or port is no number")
+        raise InputError(f"{what}: a candidate's component, priority or port is no number")
     component, priority, port = map(int, numbers)
     if port > 65535 or priority >= 1 << 32:
-        raise InputError(f"offer: a candidate has port {port} and priority {priority}, which do not exist")
+        raise InputError(f"{what}: a candidate has port {port} and priority {priority}, which do not exist")
     return _Candidate(fields[0], component, fields[2].lower(), priority, fields[4], port, fields[7])
 
 

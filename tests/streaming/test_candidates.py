@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import InputError
-from streaming.candidates import MOST_BYTES, MOST_CANDIDATES, clean_offer
+from streaming.candidates import MOST_BYTES, MOST_CANDIDATES, candidates_of, clean_candidates, clean_offer
 
 # As Chromium 156 makes them, on a machine with an address of the documentation's range, which is nobody's.
 OFFERS = {
@@ -217,3 +217,34 @@ def test_a_damaged_offer_is_cleaned_or_refused(data: st.DataObject) -> None:
     except InputError:
         return
     SessionDescription.parse(cleaned)
+
+
+def test_a_section_that_goes_with_the_bundle_says_nothing_of_its_own() -> None:
+    """As RFC 9725 shows it: its ICE and DTLS are those of the first section."""
+    first, media, second = OFFER.rpartition("m=application")
+    bare = [
+        line for line in second.split("\r\n") if not line.startswith(("a=ice-", "a=fingerprint", "a=setup"))
+    ]
+    head = bare[0].split(" ")
+    bare[0] = " ".join(["", "0", *head[2:]])
+    offer = SessionDescription.parse(
+        clean_offer(first + media + "\r\n".join([*bare[:-1], "a=bundle-only", ""]), public=False)
+    )
+    assert offer.media[1].ice == offer.media[0].ice
+    assert offer.media[1].dtls == offer.media[0].dtls
+    with pytest.raises(InputError, match="fingerprint"):
+        clean_offer(first + media + "\r\n".join(bare), public=False)
+
+
+def test_candidates_that_come_later_are_let_in_as_those_of_an_offer() -> None:
+    """The same addresses, no more than are still free, and a line that is none is refused by the name of its place."""
+    near, far = f"a=candidate:{_host('192.168.1.2')}", f"a=candidate:{_host('8.8.8.8')}"
+    tcp = f"a=candidate:{_host('192.168.1.2', transport='tcp')}"
+    taken = clean_candidates([near, far, tcp], public=False, most=4)
+    assert taken == ["a=candidate:1 1 udp 2122194687 192.168.1.2 50000 typ host"]
+    assert len(clean_candidates([near, far], public=True, most=4)) == 2
+    assert clean_candidates([near, near], public=False, most=1) == taken
+    assert clean_candidates([near], public=False, most=0) == []
+    assert candidates_of(clean_offer(_with(*[_host("10.0.0.1")] * 20), public=False)) == MOST_CANDIDATES
+    with pytest.raises(InputError, match="fragment: a candidate"):
+        clean_candidates(["a=candidate:nonsense"], public=False, most=4, what="fragment")
