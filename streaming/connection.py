@@ -21,6 +21,8 @@ from engine.errors import InputError
 from streaming.config import ServeConfig
 from streaming.offer import ice_server
 from streaming.rtc import close_parts
+from streaming.rtc_ice import RestartableIce
+from streaming.rtc_tls import take_rsa
 
 CONNECT_S = 15.0
 """A connection that is not up so long after its answer is ended."""
@@ -43,6 +45,9 @@ class Connection:
         self.rtc = RTCPeerConnection(
             RTCConfiguration(iceServers=[ice_server(url) for url in config.ice_servers])
         )
+        take_rsa(self.rtc)
+        self.ice: RestartableIce
+        """There once the other side is described."""
         self._session = session
         self._lost = lost
         self._closing = False
@@ -60,10 +65,13 @@ class Connection:
         """Take the other side's description. Raises InputError."""
         try:
             await self.rtc.setRemoteDescription(RTCSessionDescription(sdp, kind))
-        except OperationError:
+        except OperationError as error:
+            if "audio" in str(error):
+                raise InputError("sound: the offer has no Opus; leave its sound out, or add it") from None
             raise InputError("codec: the offer has neither VP8 nor H.264; try another browser") from None
         except (ValueError, LookupError, InternalError, InvalidAccessError, InvalidStateError) as error:
             raise InputError(f"sdp: it cannot be read ({error}); reload the page") from None
+        self.ice = RestartableIce(self.rtc)
 
     async def answer(self) -> RTCSessionDescription:
         """With every candidate in it; from now on it has CONNECT_S to come up."""

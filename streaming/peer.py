@@ -18,6 +18,8 @@ from streaming.offer import Offer as Offer
 from streaming.offer import Sections, preferring
 from streaming.reports import REPORT_S
 from streaming.rtc import forgive_messages, render_at_once, tune_receiver, use_encoder
+from streaming.rtc_sound import SoundSection, hear_pictures
+from streaming.rtc_ice import RestartableIce
 from streaming.session import Session
 
 CHANNEL = "marotte"
@@ -61,6 +63,10 @@ class Peer:
             raise
         return peer
 
+    @property
+    def ice(self) -> RestartableIce:
+        return self._connection.ice
+
     async def close(self, reason: str) -> None:
         """End the session with it; returns when it is done. More than once is allowed. reason: one of
         measured.Recorder.session_closed."""
@@ -79,14 +85,17 @@ class Peer:
             transceiver.sender.replaceTrack(session.track)
         codec = offer.codec if offer.codec != "auto" else self._config.codec
         transceiver.setCodecPreferences(preferring(codec))
+        sound = SoundSection(connection.rtc, self._sections.audio, session.sound)
         connection.rtc.on("datachannel", self._channel_opened)
         await connection.describe(offer.sdp, offer.type)
         if self._sections.channel:
             forgive_messages(connection.rtc)
-        self._hear_no_sound()
+        sound.begin()
         await session.open()
         if self._sections.camera:
             tune_receiver(transceiver.receiver, session.arrived, lambda: None, session.passed_over)
+            if session.sound is not None:
+                hear_pictures(transceiver.receiver, session.sound.sync)
         self._send(transceiver, offer)
         self.answer = await connection.answer()
 
@@ -104,11 +113,6 @@ class Peer:
     def _reported(self, stats: RTCRemoteInboundRtpStreamStats) -> None:
         if stats.roundTripTime is not None:
             self.session.tally.round_trip(stats.roundTripTime)
-
-    def _hear_no_sound(self) -> None:
-        for transceiver in self._connection.rtc.getTransceivers():
-            if transceiver.kind == "audio":
-                transceiver.direction = "inactive"
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
         """The page may open its channel anew when it has lost it; one is listened to at a time."""
