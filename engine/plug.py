@@ -38,8 +38,9 @@ class State(Protocol):
     def prepared(self) -> Any: ...
 
 
-class Generator(Protocol):
-    """One system, ready to run. Stateless: everything that lasts is in Prepared or State."""
+class Offered(Protocol):
+    """What every system says of itself: one that faces drive is a Generator, one that a body drives is an
+    engine.staged.BodyDriven."""
 
     @property
     def name(self) -> str: ...
@@ -61,10 +62,16 @@ class Generator(Protocol):
         """Whether `prepare` can use a source in this mode: a puppet's portrait, an edit's donor."""
         ...
 
-    def prepare(self, source: Source | None, mode: Mode) -> Prepared:
-        """Once per identity; None for an edit without a donor. Raises InputError when the source cannot be used, or
-        when there has to be one."""
+    def prepare(self, source: Source | None, mode: Mode) -> Any:
+        """Once per identity: what is Prepared; None for an edit without a donor. Raises InputError when the source
+        cannot be used, or when there has to be one."""
         ...
+
+
+class Generator(Offered, Protocol):
+    """One system, ready to run. Stateless: everything that lasts is in Prepared or State."""
+
+    def prepare(self, source: Source | None, mode: Mode) -> Prepared: ...
 
     def begin(self, prepared: Any, *donors: Any) -> Any:
         """Once per session and face: the State. donors: further donors of an edit, prepared likewise, which act one

@@ -48,7 +48,9 @@ class Opening:
     """How networks are opened. backend: as in engine.backends. faces: how many are moved. cache: root of the models.
     task: a face_landmarker.task with which MediaPipe itself tracks the driver, for comparison. batch: faces
     that a generator's graph is to take at once; 0 is as many as the backend gains from (docs/batching.md). frames:
-    whether whole frames go through a bundle's frame graph, as in engine.generators.open_generator.
+    whether whole frames go through a bundle's frame graph, as in engine.generators.open_generator. body_model: for the
+    bundles that move whole bodies, as in engine.imitation.mesh.open_mesh. side: longest side in pixels of the pictures
+    of a person that a bundle for bodies holds.
     """
 
     backend: str = "auto"
@@ -57,6 +59,8 @@ class Opening:
     task: Path | None = None
     batch: int = 1
     frames: bool | None = None
+    body_model: Path | str | None = None
+    side: int = MAX_SIDE
 
     def __post_init__(self) -> None:
         if not isinstance(self.backend, str):
@@ -83,6 +87,10 @@ class Opening:
 
     def body(self) -> BodyTracker:
         return BodyTracker(backend=self.backend, cache=self.cache)
+
+    def follower(self) -> BodyTracker:
+        """For a driver whose body moves another one: it looks at every frame, as `tracker` does."""
+        return BodyTracker(backend=self.backend, cache=self.cache, every_frame=True)
 
     def occlusion(self) -> FaceOcclusion:
         return FaceOcclusion(self.backend, self.cache)

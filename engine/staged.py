@@ -4,10 +4,11 @@ that rests. A renderer takes them one after the other (engine.pipeline.step_toge
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from engine.plug import Ports
-from engine.types import Controls, Frame, FrameReport
+from engine.fallback import FallbackConfig
+from engine.plug import Offered, Ports, Runner
+from engine.types import U8, Controls, Frame, FrameReport
 
 Clock = Callable[[], float]
 
@@ -58,6 +59,28 @@ class Staged(Protocol):
     def follow(self, tracker: Any) -> None:
         """Another driver from the next frame on."""
         ...
+
+
+class BodyDriven(Offered, Protocol):
+    """A system that a whole body drives. It begins its sessions itself, and takes no source."""
+
+    @property
+    def still(self) -> U8:
+        """The picture (H, W, 3) that it moves, both sides even: what is safe to show."""
+        ...
+
+    def session(self, tracker: Any, runner: Runner, prepared: Any, fallback: FallbackConfig) -> Staged:
+        """For one driver, whom the tracker gives as a Body or None. runner: of its graph."""
+        ...
+
+    def performer(self) -> Any:
+        """A tracker that sees a driver of its own in every frame, for those without a camera."""
+        ...
+
+
+def body_driven(generator: Offered) -> BodyDriven | None:
+    """The same, where a body drives it."""
+    return cast(BodyDriven, generator) if hasattr(generator, "performer") else None
 
 
 class Timed:

@@ -272,7 +272,8 @@ def _bundle(bundle: BundleInfo) -> dict[str, Any]:
     told = {"name": bundle.name, "title": bundle.title, "system": bundle.system, "licence": bundle.licence}
     directions = [{"name": name, "low": low, "high": high} for name, low, high in bundle.directions]
     offered = {"directions": directions, "outputs": list(bundle.outputs), "pictures": bundle.pictures}
-    return told | offered | {"aus": bundle.aus, "heeds": list(bundle.heeds), "modes": modes}
+    held = {"own": None if bundle.own is None else bundle.own.id}
+    return told | offered | held | {"aus": bundle.aus, "heeds": list(bundle.heeds), "modes": modes}
 
 
 def _parts() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from engine.badge import Badge
 from engine.fallback import Fallback, FallbackConfig, card, grey
 from engine.media.planes import i420_of
 from engine.types import U8, FrameReport, Mode, Outcome
-from engine.worker.interface import NO_MARK, TICKS, TIME_BASE, Delivery, SourceInfo
+from engine.worker.interface import NO_MARK, TICKS, TIME_BASE, Delivery, SourceInfo, held_by
 from streaming import strip
 from streaming.reports import Tally
 from streaming.tracks import PictureTrack
@@ -47,7 +47,8 @@ class Outlet:
     blurred card of the last edited picture. What is not certainly this session's picture, of its bundle and mode, in
     its size and in time, is refused. Whatever fails in here, the still or the grey is shown.
 
-    info: the source that is shown first. sources: finds another one by id. why: in one of few words, why nothing
+    info: the source that is shown first, unless its bundle holds a person of its own. sources: finds another one by id,
+    and who is held by a bundle. why: in one of few words, why nothing
     comes. Both are called from any thread and do not raise. bundle, mode: what the session was opened with. side:
     longest side of an edited picture.
     """
@@ -88,7 +89,7 @@ class Outlet:
         self._side = side
         self._edit_size = (min(EDIT_SIZE[0], side) & ~1, min(EDIT_SIZE[1], side) & ~1)
         self._size = info.size
-        self._show_kind(bundle, mode, info, 0)
+        self._show_kind(bundle, mode, self._moved_by(bundle, info), 0)
         self._ticker = threading.Thread(target=self._tick_on, name=f"outlet-{session}", daemon=True)
 
     @property
@@ -126,7 +127,8 @@ class Outlet:
 
     def turn(self, bundle: str, mode: Mode, info: SourceInfo, changes: int) -> None:
         """From the change of this number on the session shows what another bundle or mode makes: nothing of the
-        former leaves any more. info: the source of a puppet."""
+        former leaves any more. info: the source of a puppet, unless the bundle holds a person of its own."""
+        info = self._moved_by(bundle, info)  # before the lock: the worker may deliver under a lock of its own
         with self._lock:
             try:
                 self._show_kind(bundle, mode, info, changes)
@@ -215,6 +217,10 @@ class Outlet:
             self._edit_size = self._size = size
             self._badge = Badge(size)
         return ""
+
+    def _moved_by(self, bundle: str, info: SourceInfo) -> SourceInfo:
+        """Whom a bundle's puppet shows."""
+        return self._sources(held_by(bundle)) or info
 
     def _show_kind(self, bundle: str, mode: Mode, info: SourceInfo, since: int) -> None:
         self._kind, self._since = (bundle, mode), since

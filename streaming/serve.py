@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from engine.config import file_path, known
 from engine.errors import ConfigError, WorkerError
-from engine.generators import person_folder
+from engine.generators import moves_bodies, person_folder
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
 from engine.several import ACCEPTANCE
@@ -119,7 +119,7 @@ def served_as(source: object, options: Mapping[str, Any]) -> ServeConfig:
 def _read_source(config: ServeConfig) -> Upload:
     """Before anything is started for it. Where none is named it is the person that the first bundle holds, or the
     sample."""
-    if config.source is None and (person := person_folder(config.worker.bundles[0])) is not None:
+    if config.source is None and (person := _person(config)) is not None:
         return upload_of(person, person.name, config.worker.accept)
     paths = (config.source or sample_portrait(), *config.further)
     if len(paths) > MOST_PICTURES:
@@ -129,6 +129,12 @@ def _read_source(config: ServeConfig) -> Upload:
         with Limits(file_bytes=MOST_UPLOAD_BYTES).open_file(path) as file:
             files.append(Picture(attest.shown_name(Path(path).name), file.read()))
     return joined(files, None, config.worker.accept & {ACCEPTANCE})
+
+
+def _person(config: ServeConfig) -> Path | None:
+    """The first bundle's folder, where it holds a person whose face moves: one whose body does is no source."""
+    first = config.worker.bundles[0]
+    return None if moves_bodies(first) else person_folder(first)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -262,7 +268,7 @@ def _worker(config: ServeConfig, tools: Tools | None) -> Worker:
 
 
 async def _add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:
-    sample = config.source is None and person_folder(config.worker.bundles[0]) is None
+    sample = config.source is None and _person(config) is None
     own = attest.SAMPLES if sample else attest.OPERATORS
     try:
         await sources.add(source, config.statement or own, "operator")

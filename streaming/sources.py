@@ -69,12 +69,14 @@ class Sources:
             return [first, *(source for source in self._kept.values() if source.id != first.id)]
 
     def get(self, source: str) -> SourceInfo | None:
-        """An accepted source, which counts as used now."""
+        """An accepted source, which counts as used now, or who is held by an offered bundle."""
         with self._lock:
             found = self._kept.get(source)
             if found is not None:
                 self._kept.move_to_end(source)
-            return found
+                return found
+        held = (bundle.own for bundle in self._worker.bundles() if bundle.own is not None)
+        return next((own for own in held if own.id == source), None)
 
     def reserve(self) -> Reservation:
         """The one place for an upload, taken before its bytes are read. Raises RefusedError (429) when it is taken."""

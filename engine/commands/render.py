@@ -216,7 +216,7 @@ _OF_FACES = (
 
 
 def _moves_bodies(options: argparse.Namespace) -> bool:
-    from engine.imitation.opening import moves_bodies
+    from engine.generators import moves_bodies
 
     return moves_bodies(options.bundle)
 

@@ -29,6 +29,9 @@ TAKE_DONORS = frozenset({"geogan", "maskgan"})
 TAKE_SEVERAL = frozenset({"liquid_warping"})
 """Systems whose puppet is made of several pictures of one person."""
 
+BODY_MESH = "smpl"
+"""The mesh, as a bundle's facts state it, of one that moves whole bodies; every other one moves faces."""
+
 
 def names() -> tuple[str, ...]:
     """What can be opened by name: the generators that need no bundle, and the shipped bundles."""
@@ -112,6 +115,15 @@ def person_folder(bundle: str | Path) -> Path | None:
         return None
     manifest = read_manifest(folder)
     return folder if manifest.system in TAKE_SEVERAL and PERSON in manifest.graphs else None
+
+
+def moves_bodies(bundle: str | Path) -> bool:
+    """Whether a bundle is for whole bodies, by its manifest. Raises BundleError for one that cannot be used."""
+    folder = find_bundle(bundle)
+    if folder is None:
+        return False
+    manifest = read_manifest(folder)
+    return manifest.system in TAKE_SEVERAL and manifest.parameters.facts.get("mesh") == BODY_MESH
 
 
 def own_person(

@@ -12,13 +12,13 @@ from typing import Final
 from engine import backends, blend
 from engine.backends import Choice
 from engine.body.fitter import BodyFitter
-from engine.bundle import Bundle, read_manifest
+from engine.bundle import Bundle
 from engine.errors import ConfigError, NoBodyError
-from engine.generators import MOST_THREADS, check_bundle, find_bundle
+from engine.generators import MOST_THREADS, check_bundle, moves_bodies
 from engine.generators.batch_runner import BatchRunner, open_runner
 from engine.generators.graph_runner import GraphRunner
 from engine.generators.liquid_warping.given import PersonGraphs
-from engine.generators.liquid_warping.opening import BODY_MESH, mesh_of, open_graphs
+from engine.generators.liquid_warping.opening import open_graphs
 from engine.imitation.mesh import SYNTHETIC, BodyMesh, open_mesh
 from engine.imitation.person import (
     BodyPicture,
@@ -39,7 +39,6 @@ from engine.source import MAX_SIDE
 from engine.track.body import BodyTracker
 from engine.track.person import PersonSegmenter
 
-SYSTEM: Final = "liquid_warping"
 LOOKED_AT: Final = 24
 """Frames of a clip among which pictures of a person are chosen."""
 
@@ -59,15 +58,6 @@ class Opened:
     def driver_fitter(self) -> BodyFitter:
         """For a driver's frames."""
         return BodyFitter(self.mesh.model)
-
-
-def moves_bodies(bundle: str | Path) -> bool:
-    """Whether a bundle is for whole bodies, by its manifest. Raises BundleError for one that cannot be used."""
-    folder = find_bundle(bundle)
-    if folder is None:
-        return False
-    manifest = read_manifest(folder)
-    return manifest.system == SYSTEM and mesh_of(manifest) == BODY_MESH
 
 
 def check_body(bundle: str | Path, body: str | Path | None) -> None:

@@ -20,11 +20,12 @@ from engine import blend
 from engine.body.fitter import UPRIGHT
 from engine.config import file_path, known
 from engine.errors import ConfigError
+from engine.generators import moves_bodies
 from engine.generators.liquid_warping import LiquidWarping
 from engine.generators.liquid_warping.reach import BEYOND
 from engine.geometry import head_pose, pose_rotation
 from engine.imitation.faces import dressed
-from engine.imitation.opening import check_body, moves_bodies, open_body
+from engine.imitation.opening import check_body, open_body
 from engine.imitation.puppet import around, upright
 from engine.imitation.wearing import Wear
 from engine.media import open_writer
@@ -116,7 +117,7 @@ def turntable(
 def _check_files(source: Given, wear: Sequence[Wear], out: Path, sheet: Path | None) -> None:
     others = [one for each in wear for one in each.pictures]
     read = {f"source {k}": one for k, one in enumerate((*pictures_of(source), *others), 1)}
-    check_apart({**read, "out": out, "report": sheet})
+    check_apart({**read, "out": out, "sheet": sheet})
     if out.suffix.lower() not in VIDEO_SUFFIXES:
         raise ConfigError(f"out: got {out.name!r}, expected a name that ends in {', '.join(VIDEO_SUFFIXES)}")
     Unfinished(out).discard()

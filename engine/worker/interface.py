@@ -101,6 +101,7 @@ class BundleInfo:
     Controls.directions moves it by: name, lowest and highest strength. outputs: sides for Controls.output_size, the
     finest first; empty where there is no choice. heeds: the fields of Controls that change something. pictures: how
     many pictures of one person a puppet is made of at most; of a source that has more it takes the first ones by place.
+    own: the person that it holds and moves in place of any source, of a bundle that the driver's whole body drives.
     """
 
     name: str
@@ -115,6 +116,7 @@ class BundleInfo:
     outputs: tuple[int, ...] = ()
     heeds: tuple[str, ...] = ()
     pictures: int = 1
+    own: SourceInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,11 @@ class Look:
 
     picture: bytes
     labels: tuple[tuple[int, int], ...]
+
+
+def held_by(bundle: str) -> str:
+    """What the person that a bundle holds (BundleInfo.own) is called: no source is, whose ids are digests."""
+    return f"held by {bundle}"
 
 
 class DriverKind(Enum):
@@ -185,8 +192,9 @@ class WorkerConfig:
     longest that a source may take. driver_pixels: the operator asked by name for the driver's inner mouth and
     shading. batch: most faces, of all sessions together, that go through a bundle's graph at once; 0 is as many as the
     backend gains from, which on a CPU is one. batch_wait_s: longest that a frame waits for those of other sessions; it
-    waits only for one that is expected by then, and only while it stays in time itself (docs/batching.md). plans: how
-    they are come by, in whichever process the work is done: this one's own policy unless another is given."""
+    waits only for one that is expected by then, and only while it stays in time itself (docs/batching.md). body: the
+    body model of bundles that move whole bodies, a file of the operator's own or engine.imitation.mesh.SYNTHETIC. plans:
+    how plans are come by, in whichever process the work is done: this one's own policy unless another is given."""
 
     bundles: tuple[str, ...] = ("mesh_flow",)
     accept: frozenset[str] = frozenset()
@@ -202,6 +210,7 @@ class WorkerConfig:
     driver_pixels: bool = False
     batch: int = 0
     batch_wait_s: float = 0.004
+    body: Path | str | None = None
     plans: PlanPolicy = field(default_factory=policy.current)
 
     def __post_init__(self) -> None:

@@ -9,24 +9,25 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from engine.errors import InputError, PortError
-from engine.measuring import Tracker
 from engine.pipeline import PipelineConfig, Session
+from engine.staged import Staged, body_driven
 from engine.types import U8, Frame, Layout, Mode
 from engine.worker import heap
+from engine.worker.beginning import begun
 from engine.worker.changes import Change, controls_of
 from engine.worker.demo import BLANK, Performer, Ticker
-from engine.worker.interface import TICKS, TIME_BASE, Delivery, DriverKind, SessionSpec, Stamp
+from engine.worker.interface import TICKS, TIME_BASE, Delivery, DriverKind, SessionSpec, SourceInfo, Stamp
 from engine.worker.latest import Latest
 from engine.worker.resting import Resting
 from engine.worker.servers import Absent, Servers
 from engine.worker.sources import Cast, fitted
 from engine.worker.stages import Busy, Generating, Observed, Once, Planes, Recipient
-from engine.worker.stock import Stock, mode_of
-from engine.worker.tools import ClosableTracker
+from engine.worker.stock import Followed, Stock, Trackers, mode_of
 
 _log = logging.getLogger("marotte.worker")
 
@@ -100,7 +101,8 @@ class Live:
         self._recipient: Recipient | None = None
         self._ticker: Ticker | None = None
         self._ending: list[threading.Thread] = []
-        self._tracker: ClosableTracker | None = None
+        self._tracker: Followed | None = None
+        self._following: Trackers | None = None
         self._absent, self._again_s = False, 0.0
         self._ask(spec, cast)
         self.thread = threading.Thread(target=self._run, name=f"marotte-observe-{name[:8]}", daemon=True)
@@ -201,7 +203,7 @@ class Live:
     def _open(self, servers: Servers) -> Recipient | None:
         stock, spec, mode = self._stock, self._now, mode_of(self._now)
         bundle = stock.bundles[spec.bundle]
-        session: Session | Resting
+        session: Staged
         runner = bundle.runner.session()
         try:
             prepared = stock.prepared(spec, self._cast)
@@ -212,16 +214,9 @@ class Live:
         else:
             if prepared is None:
                 return None
-            session = Session(
-                self._followed(),
-                bundle.generator,
-                runner,
-                faces=stock.opening.faces,
-                config=PipelineConfig(mode=mode, fallback=spec.fallback),
-                prepared=prepared,
-                reuse=True,
-                **servers.of(bundle.generator),
-            )
+            config = PipelineConfig(mode=mode, fallback=spec.fallback)
+            followed = self._followed()
+            session = begun(bundle, runner, followed, prepared, servers, config, stock.opening.faces)
         self._set(session)
         return Recipient(
             self.name,
@@ -235,21 +230,30 @@ class Live:
             self._once,
         )
 
-    def _driver(self) -> Tracker:
+    def _driver(self) -> Any:
         """Who is to be followed. What cannot be opened is tried again a little later."""
         self._absent = False
         if self._now.driver is DriverKind.DEMO:
-            return Performer()
+            driven = body_driven(self._stock.bundles[self._now.bundle].generator)
+            return Performer() if driven is None else driven.performer()
+        following = self._stock.following(self._now.bundle)
         try:
-            if self._tracker is None:
-                self._tracker = self._stock.trackers.take()
+            if self._tracker is None or self._following is not following:
+                self._let_go()
+                self._tracker, self._following = following.take(), following
         except Exception as error:
             self._once.log(error)
             self._absent, self._again_s = True, time.perf_counter() + _RETRY_S
             return Absent(error)
         return self._tracker
 
-    def _followed(self) -> Tracker:
+    def _let_go(self) -> None:
+        """The tracker is another session's, from now on."""
+        if self._tracker is not None and self._following is not None:
+            self._following.give(self._tracker)
+        self._tracker = None
+
+    def _followed(self) -> Any:
         """The same, seen for the first time."""
         tracker = self._driver()
         if tracker is self._tracker and (reset := getattr(tracker, "reset", None)) is not None:
@@ -271,8 +275,13 @@ class Live:
         frame = Frame(rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
         work = session.measure(frame, {"wait": time.perf_counter() - posted.posted_s})
         self.generating.put(
-            Observed(recipient, work, stamp, self._changes, self._cast.source.info.id, time.perf_counter())
+            Observed(recipient, work, stamp, self._changes, self._shown.id, time.perf_counter())
         )
+
+    @property
+    def _shown(self) -> SourceInfo:
+        """Whom the pictures show."""
+        return self._stock.bundles[self._now.bundle].info.own or self._cast.source.info
 
     def _change(self) -> None:
         """What was asked for since the last frame comes into force, in its order: what has to be prepared first waits
@@ -337,7 +346,7 @@ class Live:
             self._recipient = None
         self._again_s = 0.0
 
-    def _follow(self, session: Session | Resting) -> None:
+    def _follow(self, session: Staged) -> None:
         self.busy.begin(_OPENING_S)
         session.follow(self._followed())
         self.busy.begin()
@@ -348,15 +357,14 @@ class Live:
             self._ending = [one for one in self._ending if one.is_alive()] + [self._ticker.thread]
             self._ticker = None
 
-    def _set(self, session: Session | Resting) -> None:
+    def _set(self, session: Staged) -> None:
         session.controls = controls_of(self._now, driver_pixels=self._stock.driver_pixels)
         session.smoothing = self._now.smoothing
 
     def _release(self) -> None:
         self.busy.end()
         self._retire()
-        if self._tracker is not None:
-            self._stock.trackers.give(self._tracker)
+        self._let_go()
         self._stock.sources.unshow(self._cast)
         for asked in self._pending:
             if asked.cast is not None:

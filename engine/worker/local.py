@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from engine import blend
@@ -71,7 +72,14 @@ class LocalWorker(Worker):
 
     def __init__(self, config: WorkerConfig, tools: Tools | None = None) -> None:
         self._config, self._tools = config, tools or Tools()
-        self._opening = Opening(config.backend, config.faces, config.cache, batch=config.batch)
+        self._opening = Opening(
+            config.backend,
+            config.faces,
+            config.cache,
+            batch=config.batch,
+            body_model=config.body,
+            side=config.side,
+        )
         self._lock = threading.RLock()
         self._status = WorkerStatus(State.STARTING, {}, pid=os.getpid())
         self._told: list[Callable[[WorkerStatus], None]] = []
@@ -284,12 +292,21 @@ class LocalWorker(Worker):
         self._go_on()
         segmenter = opened.enter_context(closing(tools.segmenter(opening)))
         self._go_on()
-        trackers = Trackers(tools, opening)
+        trackers, followers = (Trackers(partial(opens, opening)) for opens in (tools.tracker, tools.follower))
         opened.callback(trackers.close)
+        opened.callback(followers.close)
         finder = Finder(detector, segmenter, side=config.side, faces=config.faces)
         preparing = Preparing(bundles, lambda: self._work.put(None))
         stock = Stock(
-            tools, opening, bundles, self._sources, preparing, trackers, config.side, config.driver_pixels
+            tools,
+            opening,
+            bundles,
+            self._sources,
+            preparing,
+            trackers,
+            followers,
+            config.side,
+            config.driver_pixels,
         )
         self._warm(stock, finder)
         with self._lock:

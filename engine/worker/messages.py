@@ -8,9 +8,12 @@ from __future__ import annotations
 import base64
 import json
 import math
+import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from engine import errors
 from engine.errors import MarotteError, WorkerError
@@ -19,8 +22,8 @@ from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.changes import Change
 from engine.worker.interface import BundleInfo, DriverKind, PictureInfo, SessionSpec, SourceInfo, Stamp
 
-MOST_BYTES = 1 << 19
-"""Longest message: a session's controls with as many painted runs as there may be."""
+MOST_BYTES = 1 << 24
+"""Longest message: what is offered, with the pictures of the persons that bundles for bodies hold."""
 
 NO_STAMP = Stamp(0, 0.0)
 """For a picture that stands for no frame."""
@@ -200,7 +203,13 @@ def change_fields(change: Change) -> dict[str, Any]:
 def bundle_fields(info: BundleInfo) -> dict[str, Any]:
     """See read_bundles."""
     modes = {"modes": [mode.value for mode in info.modes], "takes_source": _values(info.takes_source)}
-    return asdict(info) | modes
+    own = None if info.own is None else source_fields(info.own) | {"still": _coded(info.own.still)}
+    return asdict(replace(info, own=None)) | modes | {"own": own}
+
+
+def _coded(still: U8) -> str:
+    """The planes of a still, to the last value."""
+    return base64.b64encode(zlib.compress(still.tobytes(), 1)).decode("ascii")
 
 
 def _values(modes: frozenset[Mode]) -> list[str]:
@@ -219,12 +228,24 @@ def read_bundles(message: Message) -> tuple[BundleInfo, ...]:
                     "directions": tuple((name, low, high) for name, low, high in entry["directions"]),
                     "outputs": tuple(entry["outputs"]),
                     "heeds": tuple(entry["heeds"]),
+                    "own": _own(message, entry["own"]),
                 }
             )
             for entry in message.get("bundles", list)
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, zlib.error) as error:
         raise WorkerError(f"message {message.kind}: bundles: {error!r:.80}") from error
+
+
+def _own(message: Message, fields: Any) -> SourceInfo | None:
+    """The person of a bundle. Raises WorkerError, or what a field of another type does."""
+    if fields is None:
+        return None
+    width, height = fields["size"]
+    unpacker = zlib.decompressobj()
+    planes = unpacker.decompress(base64.b64decode(fields["still"], validate=True), width * height * 3 // 2)
+    still = np.frombuffer(planes, np.uint8).reshape(height * 3 // 2, width)
+    return read_source(Message(message.kind, fields), still)
 
 
 def source_fields(info: SourceInfo) -> dict[str, Any]:

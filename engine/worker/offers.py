@@ -9,10 +9,12 @@ from engine import backends
 from engine.batching import BatchingRunner
 from engine.bundle import read_manifest
 from engine.errors import ConfigError
-from engine.generators import check_bundle, find_bundle
-from engine.plug import Generator
-from engine.types import Mode
-from engine.worker.interface import BundleInfo, WorkerConfig, bundle_name
+from engine.generators import check_bundle, find_bundle, moves_bodies
+from engine.media.planes import i420_of
+from engine.plug import Offered
+from engine.staged import body_driven
+from engine.types import U8, Mode
+from engine.worker.interface import BundleInfo, SourceInfo, WorkerConfig, bundle_name, held_by
 
 REMOVAL = "removal"
 """The graph by which an edit takes its attribute away."""
@@ -27,7 +29,7 @@ class OpenBundle:
     """A bundle that sessions can be opened with. runner: what they share; each has a session of it."""
 
     info: BundleInfo
-    generator: Generator
+    generator: Offered
     runner: BatchingRunner
 
 
@@ -38,6 +40,10 @@ def check_offers(config: WorkerConfig) -> None:
         opened = check_bundle(bundle, config.accept)
         if opened is not None:
             _allowed(bundle_name(bundle), opened.manifest.parameters.modes, config.edit)
+        if moves_bodies(bundle):
+            from engine.imitation.live import check_live  # the mesh and its kernels, which faces do without
+
+            check_live(bundle, config.body)
 
 
 def _allowed(name: str, modes: frozenset[Mode], edit: bool) -> tuple[Mode, ...]:
@@ -50,7 +56,7 @@ def _allowed(name: str, modes: frozenset[Mode], edit: bool) -> tuple[Mode, ...]:
     return allowed
 
 
-def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
+def offer(bundle: str, generator: Offered, *, edit: bool) -> BundleInfo:
     """What is told of an opened bundle. edit: the operator allows it.
 
     Raises ConfigError where the bundle can do nothing else and the operator does not, and what reading its manifest
@@ -77,10 +83,18 @@ def offer(bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
         outputs=getattr(generator, "outputs", ()),
         heeds=_heeds(generator),
         pictures=getattr(generator, "sources", 1),
+        own=None if (driven := body_driven(generator)) is None else _own(name, driven.still),
     )
 
 
-def _heeds(generator: Generator) -> tuple[str, ...]:
+def _own(name: str, rgb: U8) -> SourceInfo:
+    """The person of a bundle as its pictures show them."""
+    still = i420_of(rgb)
+    still.setflags(write=False)
+    return SourceInfo(held_by(name), name, (rgb.shape[1], rgb.shape[0]), 1, still)
+
+
+def _heeds(generator: Offered) -> tuple[str, ...]:
     return tuple(sorted(generator.heeds))
 
 

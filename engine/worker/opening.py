@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from engine.batching import BatchingRunner
 from engine.media.planes import i420_of
-from engine.pipeline import PipelineConfig, Session
+from engine.pipeline import PipelineConfig, step_together
 from engine.puppet import Opening
+from engine.staged import body_driven
 from engine.types import U8, Frame, Mode
+from engine.worker.beginning import begun
 from engine.worker.interface import WorkerConfig, bundle_name
 from engine.worker.offers import OpenBundle
 from engine.worker.servers import Servers
 from engine.worker.sources import Ready
-from engine.worker.stock import Stock
-from engine.worker.tools import ClosableTracker, Tools
+from engine.worker.stock import Followed, Stock, Trackers
+from engine.worker.tools import Tools
 
 _log = logging.getLogger("marotte.worker")
 
@@ -58,9 +61,7 @@ class Opener:
             runner.close()
             raise
 
-    def warm_up(
-        self, stock: Stock, bundles: Iterable[OpenBundle], sample: Sample, tracker: ClosableTracker
-    ) -> None:
+    def warm_up(self, stock: Stock, bundles: Iterable[OpenBundle], sample: Sample, tracker: Followed) -> None:
         """The sample through every stage, in every mode. The bundles are in the stock, and nobody else's yet."""
         with ExitStack() as opened:
             servers = Servers(stock.tools, stock.opening, opened, _no_warning)
@@ -74,7 +75,7 @@ class Opener:
         bundle: OpenBundle,
         mode: Mode,
         sample: Sample,
-        tracker: ClosableTracker,
+        tracker: Any,
         servers: Servers,
     ) -> None:
         used = sample.ready if mode in bundle.info.takes_source else None
@@ -82,18 +83,28 @@ class Opener:
         if isinstance(made, Exception):
             _log.warning("%s was not warmed up: %s", bundle.info.name, made)
             return
-        session = Session(
-            tracker,
-            bundle.generator,
-            bundle.runner,
-            config=PipelineConfig(mode=mode),
-            prepared=made,
-            **servers.of(bundle.generator),
-        )
+        driven = body_driven(bundle.generator)
+        if (
+            driven is not None
+        ):  # the sample shows a head: its frames are for the tracker, the rest has a performer
+            self._warm_up_follower(stock.followers, sample)
+            tracker = driven.performer()
+        config = PipelineConfig(mode=mode)
+        session = begun(bundle, bundle.runner, tracker, made, servers, config)
         for number in range(_WARM_FRAMES):
             self._go_on()
-            frame, _ = session.step(Frame(sample.rgb, number, Fraction(1, 30), time.perf_counter()))
-            i420_of(frame.rgb)
+            frame = Frame(sample.rgb, number, Fraction(1, 30), time.perf_counter())
+            ((shown, _),) = step_together([session], [frame], bundle.runner)
+            i420_of(shown.rgb)
+
+    def _warm_up_follower(self, followers: Trackers, sample: Sample) -> None:
+        follower = followers.take()
+        try:
+            for number in range(_WARM_FRAMES):
+                self._go_on()
+                follower.track(Frame(sample.rgb, number, Fraction(1, 30), time.perf_counter()))
+        finally:
+            followers.give(follower)
 
 
 def _no_warning(error: Exception) -> None:

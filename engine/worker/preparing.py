@@ -29,11 +29,11 @@ class Preparing:
         self._bundles, self._later = bundles, later
         self._lock = threading.Lock()
         self._asked: dict[tuple[int, str, Mode], Callable[[], Made]] = {}
-        self._without: dict[str, Made] = {}
+        self._without: dict[tuple[str, Mode], Made] = {}
 
     def get(self, cast: Cast, bundle: str, mode: Mode) -> tuple[Prepared, ...] | None:
-        """What a session in this mode is given: the faces of its source, or its donors' main faces, or for an edit
-        that takes none one entry without a source. None where it is still to be made, which is begun then.
+        """What a session in this mode is given: the faces of its source, or its donors' main faces, or where none is
+        taken one entry without a source. None where it is still to be made, which is begun then.
 
         Raises what preparing raised.
         """
@@ -49,7 +49,7 @@ class Preparing:
         return faces[0]
 
     def make(self, ready: Ready | None, bundle: str, mode: Mode) -> Made:
-        """Prepare a source, or an edit without one, here and now."""
+        """Prepare a source, or what takes none, here and now."""
         sources: tuple[Source | None, ...] = (None,) if ready is None else ready.faces
         if mode is Mode.EDIT:
             sources = sources[:1]  # of a donor the main face
@@ -59,15 +59,16 @@ class Preparing:
         except Exception as error:  # whatever it is, it is told to the session that asked
             made = error
         if ready is None:
-            self._without[bundle] = made
+            self._without[bundle, mode] = made
         else:
             ready.prepared[bundle, mode] = made
             self._tell(ready, bundle, made)
         return made
 
     def forget(self, bundle: str) -> None:
-        """What an edit without a source by this bundle was given; it is not offered any more."""
-        self._without.pop(bundle, None)
+        """What this bundle was given without a source; it is not offered any more."""
+        for mode in Mode:
+            self._without.pop((bundle, mode), None)
 
     def work(self) -> None:
         """Make what was asked for."""
@@ -81,14 +82,14 @@ class Preparing:
                 del self._asked[key]
 
     def _used(self, cast: Cast, bundle: str, mode: Mode) -> tuple[Ready | None, ...]:
-        if mode is Mode.PUPPET:
-            return (cast.source,)
         if mode not in self._bundles[bundle].info.takes_source:
             return (None,)
+        if mode is Mode.PUPPET:
+            return (cast.source,)
         return cast.donors or (cast.source,)
 
     def _made(self, ready: Ready | None, bundle: str, mode: Mode) -> Made | None:
-        made = self._without.get(bundle) if ready is None else ready.prepared.get((bundle, mode))
+        made = self._without.get((bundle, mode)) if ready is None else ready.prepared.get((bundle, mode))
         if made is None:
             key = (id(ready), bundle, mode)  # which lives as long as it is asked for: the callable holds it
             with self._lock:

@@ -24,9 +24,9 @@ class Resting:
         self._fallback = Fallback(FallbackConfig(), still)
         self._still, self._reason = still, reason
 
-    def measure(self, frame: Frame, seconds: dict[str, float]) -> Work:
+    def measure(self, frame: Frame, seconds: dict[str, float] | None = None) -> Work:
         """Nothing is measured on the driver."""
-        return Work(frame, _NO_SCENE, (), (), seconds, self._reason, 0.0)
+        return Work(frame, _NO_SCENE, (), (), {} if seconds is None else seconds, self._reason, 0.0)
 
     def feed(self, work: Work) -> Work:
         return work

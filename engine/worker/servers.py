@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from engine.errors import MarotteError
-from engine.plug import Generator
+from engine.plug import Offered
 from engine.puppet import Opening
 from engine.types import F32, U8, Face, Frame, Signal
 from engine.worker.tools import Closable, Tools
@@ -49,7 +49,7 @@ class Servers:
         }
         self._servers: dict[Signal, Any] = {}
 
-    def of(self, generator: Generator) -> dict[str, Any]:
+    def of(self, generator: Offered) -> dict[str, Any]:
         """What a Session with this generator is to be given, by the names of its arguments."""
         needed = [signal for signal in self._opens if signal in generator.needs]
         return {self._opens[signal][0]: self._server(signal) for signal in needed}

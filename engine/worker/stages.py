@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 
 from engine.batching import Ran, SessionRunner
 from engine.media.planes import i420_of
-from engine.pipeline import Session, Work, run_batch
+from engine.pipeline import run_batch
+from engine.staged import Staged, Underway
 from engine.types import U8, FrameReport, Mode
 from engine.worker import heap
 from engine.worker.interface import Delivery, Stamp
 from engine.worker.latest import Latest
-from engine.worker.resting import Resting
 
 _log = logging.getLogger("marotte.worker")
 
@@ -87,7 +87,7 @@ class Recipient:
     name: str
     bundle: str
     mode: Mode
-    session: Session | Resting
+    session: Staged
     runner: SessionRunner
     deliver: Callable[[Delivery], None]
     closed: threading.Event
@@ -106,7 +106,7 @@ class Observed:
     """One observed frame. changes, source: as they were in force when it was."""
 
     recipient: Recipient
-    work: Work
+    work: Underway
     stamp: Stamp
     changes: int
     source: str
@@ -177,7 +177,7 @@ class Generating:
         recipient = observed.recipient
         runner, session = recipient.runner, recipient.session
         observed.work.seconds["queue"] = time.perf_counter() - observed.observed_s
-        work = session.feed(observed.work)
+        work: Underway = session.feed(observed.work)
         runner.due_s = self._pace.due_s(observed.observed_s)
         answers = run_batch(runner, work.ports)
         if recipient.over:  # that its runner was closed is no failure of the frame
@@ -195,7 +195,7 @@ class Generating:
         self._pace.shown(time.perf_counter() - answered_s)
 
 
-def _delivery(observed: Observed, work: Work, picture: U8, report: FrameReport) -> Delivery:
+def _delivery(observed: Observed, work: Underway, picture: U8, report: FrameReport) -> Delivery:
     recipient, stamp = observed.recipient, observed.stamp
     started = time.perf_counter()
     planes = recipient.planes.of(picture)

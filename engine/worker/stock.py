@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engine.plug import Prepared
 from engine.puppet import Opening
+from engine.staged import body_driven
 from engine.types import Mode
 from engine.worker.interface import SessionSpec
 from engine.worker.offers import OpenBundle
 from engine.worker.preparing import Preparing
 from engine.worker.sources import Cast, Sources
-from engine.worker.tools import ClosableTracker, Tools
+from engine.worker.tools import ClosableBody, ClosableTracker, Tools
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stock:
-    """What the sessions of one worker share. bundles: those that are offered, by name. side: longest side of an edited
+    """What the sessions of one worker share. bundles: those that are offered, by name. trackers: of faces. followers:
+    of bodies. side: longest side of an edited
     picture. driver_pixels: the operator asked for them."""
 
     tools: Tools
@@ -27,6 +29,7 @@ class Stock:
     sources: Sources
     preparing: Preparing
     trackers: Trackers
+    followers: Trackers
     side: int
     driver_pixels: bool
 
@@ -34,29 +37,36 @@ class Stock:
         """What a session of this spec, settled, is given; see Preparing.get."""
         return self.preparing.get(cast, spec.bundle, mode_of(spec))
 
+    def following(self, bundle: str) -> Trackers:
+        """What the drivers of this bundle are followed by."""
+        return self.trackers if body_driven(self.bundles[bundle].generator) is None else self.followers
+
     def close(self) -> None:
         """After the threads that use the runners."""
         for bundle in self.bundles.values():
             bundle.runner.close()
 
 
-class Trackers:
-    """Opened trackers that no session uses: opening one takes half a second."""
+Followed = ClosableTracker | ClosableBody
 
-    def __init__(self, tools: Tools, opening: Opening) -> None:
-        self._tools, self._opening = tools, opening
+
+class Trackers:
+    """Opened trackers of one kind that no session uses: opening one takes half a second. opens: a new one."""
+
+    def __init__(self, opens: Callable[[], Followed]) -> None:
+        self._opens = opens
         self._lock = threading.Lock()
-        self._idle: list[ClosableTracker] = []
+        self._idle: list[Followed] = []
         self._closed = False
 
-    def take(self) -> ClosableTracker:
+    def take(self) -> Followed:
         """One that remembers nothing. Raises what opening it raises."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return self._tools.tracker(self._opening)
+        return self._opens()
 
-    def give(self, tracker: ClosableTracker) -> None:
+    def give(self, tracker: Followed) -> None:
         """Back for the next session; one that cannot forget is closed."""
         reset = getattr(tracker, "reset", None)
         if reset is not None:

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from engine import measuring, source
 from engine.backends import choose
-from engine.generators import open_generator
+from engine.generators import moves_bodies, open_generator
 from engine.generators.batch_runner import batches_for
 from engine.measuring import BodyTracker, Expressions, Tracker
-from engine.plug import Generator, Runner
+from engine.plug import Offered, Runner
 from engine.puppet import Opening
 from engine.worker.interface import BundleInfo, WorkerConfig
 from engine.worker.offers import check_offers, offer
@@ -34,7 +34,7 @@ class ClosableSegmenter(measuring.Segmenter, Closable, Protocol):
 
 
 class ClosableBody(BodyTracker, Closable, Protocol):
-    """A body tracker, likewise."""
+    """A body tracker, likewise; one that also offers `reset()` serves one session after the other."""
 
 
 class ClosableOcclusion(measuring.Occlusion, Closable, Protocol):
@@ -52,22 +52,28 @@ class Tools:
         """Whether what is to be offered can be, before anything is opened."""
         check_offers(config)
 
-    def open_generator(
-        self, bundle: str, opening: Opening, accept: frozenset[str]
-    ) -> tuple[Generator, Runner]:
+    def open_generator(self, bundle: str, opening: Opening, accept: frozenset[str]) -> tuple[Offered, Runner]:
         """By name or folder, compiled before the first frame. accept: names of the terms that were accepted."""
         batches = batches_for(choose(opening.backend).name, opening.batch)
+        if moves_bodies(bundle):
+            from engine.imitation.live import open_live  # the mesh and its kernels, which faces do without
+
+            return open_live(bundle, opening, accept=accept, batches=batches)
         return open_generator(
             bundle, backend=opening.backend, accept=accept, batches=batches, frames=opening.frames
         )
 
-    def offer(self, bundle: str, generator: Generator, *, edit: bool) -> BundleInfo:
+    def offer(self, bundle: str, generator: Offered, *, edit: bool) -> BundleInfo:
         """What is told of it; see engine.worker.offers."""
         return offer(bundle, generator, edit=edit)
 
     def tracker(self, opening: Opening) -> ClosableTracker:
         """For one session's driver."""
         return opening.tracker()
+
+    def follower(self, opening: Opening) -> ClosableBody:
+        """For one session's driver, of a bundle that a whole body drives."""
+        return opening.follower()
 
     def detector(self, opening: Opening) -> ClosableDetector:
         """For sources."""

@@ -56,6 +56,11 @@ def _add_serving(parser: Any) -> None:
         action="store_true",
         help="allow pages to have the camera's own picture edited and sent back",
     )
+    parser.add_argument(
+        "--body",
+        metavar="B",
+        help="for bundles that move whole bodies: your own SMPL file beside its official maps, or synthetic",
+    )
     parser.add_argument("--codec", default="auto", metavar="C", help="vp8, h264 or auto (default)")
     parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
@@ -192,6 +197,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         batch_wait_s=options.batch_wait / 1000,
         backend=options.backend,
         driver_pixels=options.driver_pixels,
+        body=options.body,
         cache=options.cache,
         enrol=_by_system("enrol", options.enrol),
         enrol_options={

@@ -6,7 +6,7 @@ generator: colour = the last source's values through its flow, mask = the condit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,18 @@ def _generator(size: int, sources: int, mask: float | None, broken: bool) -> Any
     return graph.model(inputs, {"colour": [1, 3, size, size], "mask": [1, 1, size, size]})
 
 
+def person_graph(pictures: Sequence[np.ndarray]) -> Any:
+    """What holds the pictures (H, W, 3) of a bundle's own person: shown * picture, for each."""
+    graph = _Graph()
+    graph.add("Reshape", ["shown", graph.constant("one", [1, 1, 1, 1], np.int64)], "factor")
+    outputs = {}
+    for number, rgb in enumerate(pictures):
+        name = f"picture_{number}"
+        graph.add("Mul", ["factor", graph.constant(f"{name}_is", rgb[None], np.float32)], name)
+        outputs[name] = [1, *rgb.shape]
+    return graph.model({"shown": (_FLOAT, [1, 1])}, outputs)
+
+
 def write_warp(
     folder: Path,
     size: int = SIZE,
@@ -89,11 +101,14 @@ def write_warp(
     broken: bool = False,
     rule: str = "bust",
     facts: Mapping[str, Any] | None = None,
+    person: Sequence[np.ndarray] = (),
     **manifest: Any,
 ) -> Path:
-    """The bundle in `folder`, which is made. facts: in place of those that the exporter states."""
+    """The bundle in `folder`, which is made. facts: in place of those that the exporter states. person: pictures of the
+    one that it holds."""
     stated = {"sources": sources, "mesh": "face", "background_erosion": 3, "blocks": 1, "texture": size}
     parameters = _parameters(rule, size, [], None, None, ["puppet"]) | {"facts": stated | dict(facts or {})}
-    return write_bundle(
-        folder, "liquid_warping", warp_graphs(size, sources, mask, broken), parameters, **manifest
-    )
+    graphs = warp_graphs(size, sources, mask, broken)
+    if person:
+        graphs["person"] = person_graph(person)
+    return write_bundle(folder, "liquid_warping", graphs, parameters, **manifest)

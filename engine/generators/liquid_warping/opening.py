@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.bundle import Bundle, Manifest
 from engine.errors import ManifestError
+from engine.generators import BODY_MESH
 from engine.generators.batch_runner import BatchRunner, open_runner
 from engine.generators.graph_runner import GraphRunner
 from engine.generators.liquid_warping.generator import LiquidWarping
@@ -14,7 +15,7 @@ from engine.mesh.layout import Layout
 from engine.mesh.views import neighbours_of
 
 COUNTS = (1, 2, 4, 8)
-MESH, BODY_MESH = "face", "smpl"
+MESH = "face"
 
 
 def open_liquid_warping(
@@ -25,7 +26,7 @@ def open_liquid_warping(
     if mesh_of(bundle.manifest) == BODY_MESH:
         raise ManifestError(
             f"bundle {bundle.name}: its mesh is {BODY_MESH!r}, expected {MESH!r} here; a body is moved by "
-            "marotte render --body"
+            "marotte render --body, and live by marotte serve --body"
         )
     if parameters.crop.rule != "bust":
         raise ManifestError(

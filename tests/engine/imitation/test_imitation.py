@@ -17,7 +17,7 @@ from engine.body.fitter import BodyFitter, standing
 from engine.body.synthetic import synthetic_body
 from engine.bundle import open_bundle
 from engine.errors import ConfigError, InputError, ModelError, NoBodyError, PortError
-from engine.generators import open_generator
+from engine.generators import moves_bodies, open_generator
 from engine.generators.batch_runner import open_runner
 from engine.generators.graph_runner import GraphRunner
 from engine.generators.liquid_warping.given import PersonGraphs
@@ -25,7 +25,7 @@ from engine.generators.liquid_warping.opening import open_graphs
 from engine.imitation import mesh as meshes
 from engine.imitation import run
 from engine.imitation.mesh import PARTS, SYNTHETIC, open_mesh, synthetic_layout
-from engine.imitation.opening import check_body, moves_bodies
+from engine.imitation.opening import check_body
 from engine.imitation.person import Wearing, prepare_body, read_picture
 from engine.imitation.puppet import BodyPuppet, around
 from engine.imitation.run import imitate
