@@ -21,7 +21,7 @@ from engine.worker.interface import BundleInfo, DriverKind, Worker
 from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
-from streaming.doors import Allowance, Doors, RefusedError, add_headers, busy, read_body
+from streaming.doors import Doors, RefusedError, add_headers, read_body
 from streaming.enrolment import Enrolments
 from streaming.enrolment_doors import routes as enrolment_routes
 from streaming.health import SIGN, Health, healthz, readyz
@@ -33,6 +33,8 @@ from streaming.once import OneTimeCode
 from streaming.pages import Pages
 from streaming.peer import Offer, Peer
 from streaming.sources import Sources, told_source
+from streaming.token_doors import routes as token_routes
+from streaming.tokens import Tokens, key_of
 from streaming.uploads import MOST_TOGETHER, read_upload
 
 _OFFER_BYTES: Final = 160 << 10  # the session description's own limit, and its quoting as JSON
@@ -63,7 +65,19 @@ def create_app(
 
     Its shutdown ends every session; the worker is the caller's.
     """
-    doors = Doors(token, config.port, recorder, hosts=config.hosts, bound=config.host, once=once)
+    tokens = Tokens(key_of(config.token_key or token))
+    doors = Doors(
+        token,
+        config.port,
+        recorder,
+        hosts=config.hosts,
+        bound=config.host,
+        once=once,
+        tokens=tokens,
+        origins=config.origins,
+        rates=config.rates,
+        proxies=config.proxies,
+    )
     calls = Calls(config, worker, recorder, sources, open_peer)
     sources.in_use = calls.shown
     api = Api(config, worker, sources, calls, enrolments)
@@ -88,6 +102,7 @@ def create_app(
             web.get("/readyz", api.ready),
         ]
     )
+    app.add_routes(token_routes(tokens))
     app.add_routes(enrolment_routes(enrolments, sources))
     if render is not None:
         app.add_routes([web.get("/metrics", _metrics(render))])
@@ -132,7 +147,6 @@ class Api:
     ) -> None:
         self._config, self._worker, self._sources, self._calls = config, worker, sources, calls
         self._enrolments = enrolments
-        self._offers = Allowance(30, 1.0)
         self._codecs = [name for name, library in _CODECS.items() if library in av.codecs_available]
 
     async def ready(self, request: web.Request) -> web.Response:
@@ -207,8 +221,6 @@ class Api:
 
     async def open_session(self, request: web.Request) -> web.Response:
         """Answer an offer."""
-        if not self._offers.take(request.remote):
-            raise busy("too many offers came from this address; wait a little", wait_s=2)
         body = await read_body(request, _OFFER_BYTES, _OFFER_S, "offer")
         fields = _fields(body)
         source = self._sources.first

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from engine.errors import ConfigError
 from engine.worker.interface import WorkerConfig
+from streaming.cors import checked_origin
 from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
+from streaming.rates import Proxies, Rates
+from streaming.tokens import key_of
 
 DEFAULT_PORT = 8765
 MOST_UPLOAD_BYTES = 32 << 20
@@ -19,6 +22,9 @@ MOST_UPLOAD_BYTES = 32 << 20
 class ServeConfig:
     """host, port: where the page is served; port 0 takes a free one. token: empty makes a new one at each start.
     token_place: where the token stands, in words; it is not printed then, because logs are kept and read by others.
+    token_key: what signs the tokens with a scope; empty is the token. origins: other sites whose pages may ask, with
+    such a token. rates: how often one may ask. proxies: addresses or networks in figures, whose word about where a
+    request comes from is believed.
     source: portrait or clip; None is the sample. further: more photos of the same person. statement: one line, who
     allows the use of `source`; None records the operator's start of the server as such. hosts: further names by which
     browsers may reach this server. metrics_port: a second door for /metrics alone, on loopback, without a token.
@@ -31,8 +37,12 @@ class ServeConfig:
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
-    token: str = ""
+    token: str = field(default="", repr=False)
     token_place: str = ""
+    token_key: str = field(default="", repr=False)
+    origins: tuple[str, ...] = ()
+    rates: Rates = field(default_factory=Rates)
+    proxies: tuple[str, ...] = ()
     source: Path | None = None
     further: tuple[Path, ...] = ()
     statement: str | None = None
@@ -59,6 +69,10 @@ class ServeConfig:
             raise ConfigError(
                 "token: expected at least 16 printable ASCII characters, or none to get a new one"
             )
+        if self.token_key:
+            key_of(self.token_key)
+        object.__setattr__(self, "origins", tuple(map(checked_origin, self.origins)))
+        Proxies(self.proxies)
         if self.codec not in ("auto", "vp8", "h264"):
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
         if self.ice_servers:

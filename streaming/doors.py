@@ -1,28 +1,32 @@
 """Who is let in, and with how much: every request passes here before anything else looks at it.
 
-Checked in this order: the Host that was asked for, the page that asks (Origin, Sec-Fetch-Site), the token. What
-fails gets a status and one line.
+Checked in this order: the Host that was asked for, the page that asks (Origin, Sec-Fetch-Site), the token and its scope
+(streaming/routes.py), how often it was asked (streaming/rates.py). What fails gets a status and one line.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
 import logging
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from engine.errors import BackendError, InputError, MarotteError, TooLargeError
+from streaming.cors import SHARED_WITH, Origins, share
+from streaming.entry import GRANT, Entry, follows_link, is_crossing
 from streaming.measured import Recorder
-from streaming.once import OneTimeCode, is_anothers
+from streaming.once import OneTimeCode
+from streaming.rates import Allowances, Proxies, Rates, plain
+from streaming.refusals import RefusedError as RefusedError
+from streaming.refusals import busy as busy
+from streaming.routes import ANY_TOKEN, Route, route_of
+from streaming.tokens import OWN, Tokens, key_of
 
 _log = logging.getLogger("marotte.doors")
 
@@ -43,64 +47,12 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=()",
+    "Permissions-Policy": (
+        "camera=(self), microphone=(self), geolocation=(), display-capture=(), usb=(), serial=(), hid=()"
+    ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-class RefusedError(Exception):
-    """A request that gets a status and one line. reason: as Recorder.refused counts it."""
-
-    def __init__(
-        self, status: int, kind: str, message: str, reason: str = "request", wait_s: int = 0
-    ) -> None:
-        super().__init__(message)
-        self.status, self.kind, self.reason, self.wait_s = status, kind, reason, wait_s
-
-
-def busy(message: str, wait_s: int = 1) -> RefusedError:
-    """429: try again later."""
-    return RefusedError(429, "BusyError", message, "busy", wait_s)
-
-
-class Allowance:
-    """Tries per address: `burst` at once, then one every `every_s` seconds. Not for several threads.
-
-    At most `most` addresses are remembered; an IPv6 network of 64 bits counts as one.
-    """
-
-    def __init__(
-        self, burst: int, every_s: float, most: int = 1024, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._burst, self._every_s, self._most, self._clock = burst, every_s, most, clock
-        self._full_at: OrderedDict[str, float] = OrderedDict()
-
-    def used_up(self, address: str | None) -> bool:
-        """Whether the next try comes too early."""
-        ahead_s = self._full_at.get(_network(address), 0.0) - self._clock()
-        return ahead_s > (self._burst - 1) * self._every_s
-
-    def take(self, address: str | None) -> bool:
-        """Count a try; False when it came too early, and then it costs nothing."""
-        if self.used_up(address):
-            return False
-        key, now = _network(address), self._clock()
-        self._full_at[key] = max(self._full_at.get(key, now), now) + self._every_s
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > self._most:
-            self._full_at.popitem(last=False)
-        return True
-
-
-def _network(address: str | None) -> str:
-    plain = _plain(address or "")
-    if ":" not in plain:
-        return plain
-    try:
-        return str(ipaddress.ip_network((int(ipaddress.IPv6Address(plain)) >> 64 << 64, 64)))
-    except ValueError:
-        return plain
 
 
 def in_url(name: str) -> str:
@@ -108,19 +60,12 @@ def in_url(name: str) -> str:
     return f"[{name.lower()}]" if name.count(":") > 1 and "[" not in name else name.lower()
 
 
-def _plain(address: str) -> str:
-    """An IPv4 address as such, also where a socket for both kinds writes it as one of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str((parsed.version == 6 and parsed.ipv4_mapped) or parsed)
-
-
 class Doors:
     """The checks of one port. token: None lets in without (the metrics' own port). hosts: further names, each alone
     (on this port, or behind a proxy on the usual ones) or with a port of its own. bound: what the port is bound to.
-    once: the code that a browser of this machine's user may come with instead of the token."""
+    once: the code that a browser of this machine's user may come with instead of the token. tokens: those that are
+    signed; None: by the token itself. origins: pages of other sites that may ask with a token of their own. proxies:
+    addresses whose X-Forwarded-For and -Proto are believed."""
 
     def __init__(
         self,
@@ -131,13 +76,18 @@ class Doors:
         hosts: Iterable[str] = (),
         bound: str = LOOPBACK_NAMES[0],
         once: OneTimeCode | None = None,
+        tokens: Tokens | None = None,
+        origins: Iterable[str] = (),
+        rates: Rates | None = None,
+        proxies: Iterable[str] = (),
     ) -> None:
-        self._key = None if token is None else quote(token, safe="").encode()
-        self._token = b"" if token is None else token.encode()
-        self._port, self._once = port, once
-        self._cookie = f"marotte-{port}"
-        self._recorder = recorder
-        self._wrong = Allowance(20, 1.0)
+        self._port, self._recorder = port, recorder
+        self._allowances = Allowances(rates or Rates())
+        self._origins = Origins(origins)
+        self._entry = None
+        if token is not None:
+            signed, trusted = tokens or Tokens(key_of(token)), Proxies(proxies)
+            self._entry = Entry(token, port, signed, self._allowances.wrong, trusted, once)
         self._hosts: set[str] = set()
         for name in LOOPBACK_NAMES if bound in EVERY_ADDRESS else (*LOOPBACK_NAMES, in_url(bound)):
             self._hosts |= {f"{name}:{port}", name} if port == 80 else {f"{name}:{port}"}
@@ -151,9 +101,7 @@ class Doors:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
-                self._check_host(request)
-                self._check_page(request)
-                return self._enter(request) or await _expected(request, handler)
+                return self._pass(request) or await _expected(request, handler)
             except RefusedError as error:
                 self._recorder.refused(error.reason)
                 return answer(request, error.status, error.kind, str(error), error.wait_s)
@@ -171,6 +119,28 @@ class Doors:
 
         return guard
 
+    def _pass(self, request: web.Request) -> web.Response | None:
+        """None for who may go on to the route."""
+        route = _route(request)
+        self._check_host(request)
+        if (answered := self._check_page(request, route)) is not None:
+            return answered
+        if self._entry is None or request.path in OPEN_PATHS:
+            return None
+        if (
+            route.link
+            and request.method == "GET"
+            and (answered := self._entry.follow(request, route)) is not None
+        ):
+            return answered
+        request[GRANT] = grant = self._entry.grant(request, route)
+        if route.rate:
+            whose = None if grant is OWN else grant.id
+            wait_s = self._allowances.take(route.rate, self._entry.address(request), whose)
+            if wait_s > 0:
+                raise busy("too many of these came; wait a little", wait_s=math.ceil(wait_s))
+        return None
+
     def _check_host(self, request: web.Request) -> None:
         named = [name.lower() for name in request.headers.getall(hdrs.HOST, [])]
         if len(named) != 1 or not (named[0] in self._hosts or self._own_address(request, named[0])):
@@ -183,60 +153,39 @@ class Doors:
         own = request.transport.get_extra_info("sockname") if request.transport else None
         if not own:
             return False
-        address = _plain(own[0])
+        address = plain(own[0])
         address = f"[{address}]" if ":" in address else address
         return named == f"{address}:{self._port}" or (self._port == 80 and named == address)
 
-    def _check_page(self, request: web.Request) -> None:
+    def _check_page(self, request: web.Request, route: Route) -> web.Response | None:
+        """An answer for the question whether another site may ask at all."""
         origins = request.headers.getall(hdrs.ORIGIN, [])
         host = request.headers[hdrs.HOST].lower()
-        foreign = any(origin.lower() not in (f"http://{host}", f"https://{host}") for origin in origins)
-        if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            raise RefusedError(
-                403,
-                "OriginError",
-                "only this server's own page may ask; type or paste its address, links elsewhere do not open it",
-                "origin",
-            )
-
-    def _enter(self, request: web.Request) -> web.Response | None:
-        """None for who may go on; for an address with the token, or a code, a cookie instead of it."""
-        if self._key is None or request.path in OPEN_PATHS:
+        foreign = [
+            origin for origin in origins if origin.lower() not in (f"http://{host}", f"https://{host}")
+        ]
+        if foreign and len(origins) == 1 and self._origins.allows(foreign[0]):
+            request[SHARED_WITH] = foreign[0]
+            if (answered := self._origins.preflight(request)) is not None:
+                return answered
+            if route.shared:
+                return None
+        elif not foreign and (not is_crossing(request) or follows_link(request, route)):
             return None
-        first = request.path == "/" and request.method == "GET"
-        if first and "token" in request.query:
-            self._check_token(request, request.query["token"], self._token)
-            return self._let_in(self._key)
-        if first and "code" in request.query and self._takes_code(request):
-            return self._let_in(self._key)
-        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() == "bearer":
-            self._check_token(request, given.strip(), self._token)
-        elif (kept := request.cookies.get(self._cookie)) is not None:
-            self._check_token(request, kept, self._key)
-        else:
-            raise _no_token()
-        return None
+        raise RefusedError(
+            403,
+            "OriginError",
+            "only this server's own page may ask; type or paste its address, links elsewhere do not open it",
+            "origin",
+        )
 
-    def _let_in(self, key: bytes) -> web.Response:
-        response = web.Response(status=303, headers={hdrs.LOCATION: "/", hdrs.CACHE_CONTROL: "no-store"})
-        response.set_cookie(self._cookie, key.decode(), path="/", httponly=True, samesite="Strict")
-        return response
 
-    def _takes_code(self, request: web.Request) -> bool:
-        """Another user of this machine, who has read it from the browser's command line, leaves it as it was."""
-        peer = request.transport.get_extra_info("peername") if request.transport else None
-        if self._once is None or not peer or is_anothers(_plain(peer[0]), peer[1], self._port):
-            return False
-        return self._once.take(request.query["code"])
-
-    def _check_token(self, request: web.Request, given: str, expected: bytes) -> None:
-        # The right one always enters: others at its address (a proxy's, a tunnel's) must not lock its owner out.
-        if hmac.compare_digest(given.encode(errors="surrogateescape"), expected):
-            return
-        if not self._wrong.take(request.remote):
-            raise busy("too many wrong tokens came from this address; wait a little", wait_s=5)
-        raise _no_token()
+def _route(request: web.Request) -> Route:
+    """What the route asks for that a request goes to; one that goes nowhere is told so with any token."""
+    info = request.match_info
+    if info.http_exception is not None or info.route.resource is None:
+        return ANY_TOKEN
+    return route_of(request.method, info.route.resource.canonical)
 
 
 def _expects(request: web.Request) -> set[bytes]:
@@ -248,10 +197,6 @@ async def _expected(request: web.Request, handler: Handler) -> web.StreamRespons
     if not _expects(request) <= {b"100-continue"}:
         raise RefusedError(417, "RequestError", "only 100-continue can be expected here")
     return await handler(request)
-
-
-def _no_token() -> RefusedError:
-    return RefusedError(401, "TokenError", "open the address that marotte printed, with its token", "token")
 
 
 def _has_port(name: str) -> bool:
@@ -270,6 +215,8 @@ def status_of(error: MarotteError) -> int:
 def answer(request: web.Request, status: int, kind: str, message: str, wait_s: int = 0) -> web.Response:
     """An error as JSON for the API, as one line elsewhere."""
     headers = {hdrs.RETRY_AFTER: str(wait_s)} if wait_s else {}
+    if status == 401:
+        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if request.path.startswith("/api/"):
         body = {"error": {"kind": kind, "message": message}}
         return web.json_response(body, status=status, headers=headers)
@@ -279,6 +226,7 @@ def answer(request: web.Request, status: int, kind: str, message: str, wait_s: i
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """For an application's on_response_prepare: what every answer carries, and no version."""
     response.headers.update(HEADERS)
+    share(request, response)
     response.headers.pop(hdrs.SERVER, None)
     if request.path.startswith("/static/") or request.path == "/":
         response.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")

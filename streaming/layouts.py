@@ -20,7 +20,8 @@ from engine.types import U8
 from engine.worker.interface import Look, Worker
 from streaming import attest
 from streaming.calls import Calls
-from streaming.doors import Allowance, RefusedError, busy, read_body
+from streaming.doors import RefusedError, busy, read_body
+from streaming.rates import Allowance
 
 MOST_PAINTED_BYTES: Final = 512 << 10
 """Of as many runs as are read, and their quoting as JSON."""

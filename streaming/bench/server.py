@@ -22,13 +22,15 @@ from typing import IO, Any, Self
 from engine.errors import BackendError, MarotteError
 from engine.worker.interface import WorkerConfig
 from streaming.config import ServeConfig
+from streaming.rates import rates_of
 
 READY_S = 90.0
 _END_S = 15.0
 
 
 def config_of(options: Mapping[str, Any]) -> ServeConfig:
-    """ServeConfig of plain data: its fields by name, those of the worker under "worker"; the port is a free one."""
+    """ServeConfig of plain data: its fields by name, those of the worker under "worker", rates in words; the port is
+    a free one."""
     fields = {"port": 0} | dict(options)
     worker = dict(fields.get("worker", {}))
     if worker.get("cache") is not None:
@@ -37,6 +39,8 @@ def config_of(options: Mapping[str, Any]) -> ServeConfig:
     for name in ("source", "enrolments"):
         if fields.get(name) is not None:
             fields[name] = Path(fields[name])
+    if "rates" in fields:
+        fields["rates"] = rates_of(fields["rates"])
     return ServeConfig(**fields)
 
 

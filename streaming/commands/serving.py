@@ -33,7 +33,31 @@ def _add_serving(parser: Any) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve on (127.0.0.1)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token (or MAROTTE_TOKEN)")
     parser.add_argument(
+        "--token-key-file", type=Path, metavar="FILE", help="signs tokens with a scope (default: the token does)"
+    )
+    parser.add_argument(
         "--host-name", action="append", default=[], metavar="NAME", help="further name of this server"
+    )
+    parser.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="another site whose pages may ask with a token of their own, as https://app.example",
+    )
+    parser.add_argument(
+        "--rate",
+        action="append",
+        default=[],
+        metavar="NAME=N[:BURST]",
+        help="how often a minute one may ask, such as offers=10:20 (docs/live.md)",
+    )
+    parser.add_argument(
+        "--behind-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="believe what this proxy, or network of proxies, says about where requests come from",
     )
     parser.add_argument("--metrics-port", type=int, metavar="N", help="/metrics without a token, on loopback")
     parser.add_argument("--in-process", action="store_true", help="no process of its own for the engine")
@@ -161,6 +185,7 @@ def _run(serve: Serve, options: argparse.Namespace) -> None:
 
 def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: int | None) -> None:
     from streaming.config import DEFAULT_PORT
+    from streaming.rates import rates_of
 
     def ready(served: Served) -> None:
         if opens:
@@ -171,7 +196,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
 
     if port is None:
         port = DEFAULT_PORT if options.port is None else options.port
-    token, place = _token(options.token_file), str(options.token_file or "MAROTTE_TOKEN")
+    token, place = read_token(options.token_file), str(options.token_file or "MAROTTE_TOKEN")
     serve(
         options.source,
         ready=ready,
@@ -180,6 +205,10 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         port=port,
         token=token,
         token_place=place if token else "",
+        token_key=read_token(options.token_key_file, "token-key-file") if options.token_key_file else "",
+        origins=tuple(options.origin),
+        rates=rates_of(options.rate),
+        proxies=tuple(options.behind_proxy),
         hosts=tuple(options.host_name),
         metrics_port=options.metrics_port,
         in_process=options.in_process,
@@ -230,7 +259,7 @@ def _words(system: str, text: str) -> tuple[str, ...]:
         raise ConfigError(f"--enrol-options {system}: {error}; quote each word that has spaces") from error
 
 
-def _token(file: Path | None) -> str:
+def read_token(file: Path | None, option: str = "token-file") -> str:
     """From the file or the environment, never from the command line, which other users can read."""
     if file is None:
         return os.environ.get("MAROTTE_TOKEN", "")
@@ -241,9 +270,9 @@ def _token(file: Path | None) -> str:
         with Limits(file_bytes=4096).open_file(file) as opened:
             token = opened.read().decode().strip()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"token-file: {file} holds no text; expected one line, the token") from error
+        raise ConfigError(f"{option}: {file} holds no text; expected one line, the token") from error
     if not token:
-        raise ConfigError(f"token-file: {file} holds no token; expected one line of 16 characters or more")
+        raise ConfigError(f"{option}: {file} holds no token; expected one line of 16 characters or more")
     return token
 
 

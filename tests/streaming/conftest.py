@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tests.streaming.browser import Opened
 
 LIVE_SERVER = Path(__file__).with_name("live_server.py")
+UNHURRIED = ("offers=6000", "uploads=6000", "posts=6000", "everyone=60000")
+"""Rates of a server that many tests ask one after the other."""
 
 
 def server_command() -> tuple[str, ...]:
@@ -92,7 +94,7 @@ class House:
 
         tools = {"tools": "tests.streaming.faults:FaultyTools", "tools_with": {"folder": str(self.folder)}}
         token = {"token": "a token that every server of the house has"}
-        server = ServerProcess(tools | token | {"port": port}, server_command())
+        server = ServerProcess(tools | token | {"port": port, "rates": UNHURRIED}, server_command())
         server.__enter__()
         try:
             wait_until_ready(server)
@@ -116,7 +118,7 @@ def serving(models: None) -> Callable[..., AbstractContextManager[ServerProcess]
     from streaming.bench.server import ServerProcess
 
     def serve(**options: Any) -> ServerProcess:
-        return ServerProcess(options, server_command())
+        return ServerProcess({"rates": UNHURRIED} | options, server_command())
 
     return serve
 

@@ -351,10 +351,11 @@ def test_an_oversized_offer_is_not_even_read(site: Site) -> None:
 
 
 def test_offers_are_limited_in_their_rate(site: Site) -> None:
-    """Each costs a certificate's handshake and candidates; who floods is told to wait."""
-    statuses = [site.post("/api/sessions", b"{").status for _ in range(40)]
-    assert statuses[:30] == [400] * 30
-    assert 429 in statuses
+    """Each costs a certificate's handshake and candidates; who floods is told to wait, and how long."""
+    answers = [site.post("/api/sessions", b"{") for _ in range(22)]
+    assert [one.status for one in answers[:20]] == [400] * 20
+    assert (answers[-1].status, answers[-1].error[0]) == (429, "BusyError")
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 6
 
 
 def test_ice_servers_are_told_as_a_browser_takes_them(state: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from engine.errors import ConfigError
 from streaming.config import ServeConfig
-from streaming.doors import HEADERS, Allowance
+from streaming.doors import HEADERS
 from streaming.listen import bind
+from streaming.rates import Allowance
 from tests.streaming.doorstep import OFFER, TOKEN, Answer, Site, open_site
 
 
