@@ -31,6 +31,7 @@ class ServeConfig:
     in_process: no worker process.
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
+    sound: whether a driver's microphone is passed on to those who watch; else nothing of it is ever heard.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
     pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by system. enrolments: the
     folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
@@ -53,6 +54,7 @@ class ServeConfig:
     public_ice: bool = False
     ice_servers: tuple[str, ...] = ()
     codec: str = "auto"
+    sound: bool = True
     enrol: Mapping[str, Path] = field(default_factory=dict)
     enrol_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enrolments: Path | None = None

@@ -16,7 +16,7 @@ MOST_BYTES = 4096
 MOST_PER_S = 60
 """Messages; of what comes faster only a stop is heard."""
 
-_MESSAGES = ("seq", "change", "measure", "pause", "mirror", "stop", "ping")
+_MESSAGES = ("seq", "change", "measure", "pause", "mute", "mirror", "stop", "ping")
 _MOST_SEQ = 2**53
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ class Call(Protocol):
     def measure(self, on: bool) -> None: ...
 
     def pause(self, on: bool) -> None: ...
+
+    def mute(self, on: bool) -> None: ...
 
     def mirror(self, on: bool) -> None: ...
 
@@ -77,6 +79,8 @@ class Control:
             self._call.measure(_switch("measure", said))
         if "pause" in said:
             self._call.pause(_switch("pause", said))
+        if "mute" in said:
+            self._call.mute(_switch("mute", said))
         if "mirror" in said:
             self._call.mirror(_switch("mirror", said))
         if "change" in said:

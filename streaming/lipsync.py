@@ -4,8 +4,8 @@ Both streams count time in ticks of their own. What joins them is, where there a
 RFC 3550 section 6.4.1), which give the sender's clock at some tick of each; else the packets' arrivals: the way is the
 same, so that what arrives together was taken together, but for what the sender's video encoder takes.
 
-With x a packet's media time in seconds, c the moment it was taken and t the moment a picture leaves, all that is kept of
-the pictures is t - x_picture, and of the two clocks the joint k = (c - x)_sound - (c - x)_picture. A sound leaves at
+With x a packet's media time in seconds, c the moment it was taken and t the moment a picture leaves, all that is kept
+of the pictures is t - x_picture, and of the two clocks the joint k = (c - x)_sound - (c - x)_picture. A sound leaves at
 
     x_sound + k + median(t - x_picture)
 

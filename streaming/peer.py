@@ -18,8 +18,8 @@ from streaming.offer import Offer as Offer
 from streaming.offer import Sections, preferring
 from streaming.reports import REPORT_S
 from streaming.rtc import forgive_messages, render_at_once, tune_receiver, use_encoder
-from streaming.rtc_sound import SoundSection, hear_pictures
 from streaming.rtc_ice import RestartableIce
+from streaming.rtc_sound import SoundSection, hear_pictures
 from streaming.session import Session
 
 CHANNEL = "marotte"

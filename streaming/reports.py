@@ -17,6 +17,7 @@ REPORT_S = 0.2
 
 _RATE_WINDOW_S = 2.0
 _MOST_AGES = 90
+_ENCODE_SHARE = 0.1  # of the newest picture, in the mean time to encode one
 
 
 class Tally:
@@ -41,6 +42,13 @@ class Tally:
         self._reason: str | None = None
         self._faces = 0
         self._round_trip_s: float | None = None
+        self._encode_s = 0.0
+        self._tell_left: Callable[[float, float], None] = lambda arrived_s, left_s: None
+
+    def tell_left(self, left: Callable[[float, float], None]) -> None:
+        """Have it called in any thread for each picture made of a driver's frame: when the frame's first packet arrived
+        and when the picture, encoded, is about to leave."""
+        self._tell_left = left
 
     def report(self) -> dict[str, Any]:
         """The fields of docs/live.md that pass through here; the means begin anew."""
@@ -95,6 +103,7 @@ class Tally:
                 if math.isfinite(seconds):
                     total, count = self._stages.get(name, (0.0, 0))
                     self._stages[name] = total + seconds, count + 1
+        self._tell_left(now - age_s, now + self._encode_s)
         self._recorder.frame_left(report, age_s, stages)
 
     def fallback_left(self, outcome: str, reason: str) -> None:
@@ -105,12 +114,15 @@ class Tally:
     def echo_left(self, age_s: float) -> None:
         """The driver's own picture was sent back, in pass-through."""
         with self._lock:
-            self._ages.append((self._left("pass_through", None), age_s))
+            now = self._left("pass_through", None)
+            self._ages.append((now, age_s))
+        self._tell_left(now - age_s, now + self._encode_s)
 
     def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None:
         with self._lock:
             now = self._clock()
             self._codec = codec
+            self._encode_s += (seconds - self._encode_s) * _ENCODE_SHARE
             self._sent.append((now, size_bytes))
             while self._sent[0][0] < now - _RATE_WINDOW_S:
                 self._sent.popleft()

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
-from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, rtcrtpreceiver
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, rtcrtpreceiver
 from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import convert_timebase
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability, RTCRtpCodecParameters
@@ -33,7 +33,7 @@ from av.frame import Frame
 from engine.errors import ConfigError
 from streaming.lipsync import LipSync
 from streaming.rtc import hear_few
-from streaming.sound import OPUS_RATE, Sound, SoundLine
+from streaming.sound import OPUS_RATE, Sound, SoundLine, SoundTrack
 
 REPORT_S = 0.2
 """How often a receiver is told which time is which."""
@@ -67,6 +67,57 @@ USED: tuple[tuple[Any, str, str], ...] = (
     ),
 )
 """What streaming.rtc.check_aiortc looks for."""
+
+
+class SoundSection:
+    """The audio section of one connection that is answered. Make it before the offer is described to the connection,
+    `begin` between that and the answer, `end` with the connection.
+
+    offered: its direction in the words of whoever offers, None without one. line: whose sound it is; None: none is
+    allowed. hears: whether what comes in is the driver's; else it is never taken. Without Opus in the offer the
+    connection cannot be described.
+    """
+
+    def __init__(
+        self,
+        connection: RTCPeerConnection,
+        offered: str | None,
+        line: SoundLine | None,
+        *,
+        hears: bool = True,
+    ) -> None:
+        self._connection = connection
+        self._line = line
+        self._hears = hears and line is not None and offered in ("sendrecv", "sendonly")
+        self._tells = line is not None and offered in ("sendrecv", "recvonly")
+        self._track: SoundTrack | None = None
+        self._transceiver: RTCRtpTransceiver | None = None
+        if self._hears or self._tells:
+            self._transceiver = connection.addTransceiver("audio", _DIRECTIONS[self._hears, self._tells])
+            self._transceiver.setCodecPreferences(opus_alone())
+
+    def begin(self) -> None:
+        """Pass on what is allowed; a section that is not stays silent both ways."""
+        line, transceiver = self._line, self._transceiver
+        if line is None or transceiver is None:
+            for each in self._connection.getTransceivers():
+                if each.kind == "audio":
+                    each.direction = "inactive"
+            return
+        if self._hears:
+            hear_sound(transceiver.receiver, line)
+        if self._tells:
+            self._track = line.watch()
+            transceiver.sender.replaceTrack(self._track)
+            send_untouched(transceiver)
+
+    def end(self) -> None:
+        """Listen no more."""
+        if self._track is not None:
+            self._track.stop()
+
+
+_DIRECTIONS = {(True, True): "sendrecv", (True, False): "recvonly", (False, True): "sendonly"}
 
 
 def opus_alone() -> list[RTCRtpCodecCapability]:
@@ -178,7 +229,8 @@ class Untouched(Encoder):
 
     def pack(self, packet: av.Packet[Any]) -> tuple[list[bytes], int]:
         """The payload and its time in 1/48000 s."""
-        assert packet.pts is not None and packet.time_base is not None
+        assert packet.pts is not None
+        assert packet.time_base is not None
         return [bytes(packet)], convert_timebase(packet.pts, packet.time_base, _TICK)
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:

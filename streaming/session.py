@@ -22,6 +22,7 @@ from streaming.intake import Intake
 from streaming.measured import Recorder
 from streaming.outlet import Outlet
 from streaming.reports import Tally
+from streaming.sound import SoundLine
 from streaming.tracks import PictureTrack
 
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
@@ -72,6 +73,10 @@ class Session:
         self.stream = stream or self.id
         self.tally = Tally(recorder)
         self.track = PictureTrack()
+        self.sound = SoundLine(self.tally) if config.sound else None
+        """The driver's, for all who listen; None where the operator allows none."""
+        if self.sound is not None:
+            self.tally.tell_left(self.sound.picture_left)
         self.arrived: Callable[[av.VideoFrame, float], None]
         """Takes a decoded frame of the driver and the time (perf_counter) of its first packet, in any one thread; there
         once it is open."""
@@ -150,7 +155,7 @@ class Session:
 
     def change(self, change: object) -> int:
         """As Worker.change, after a look at what only the network's side knows. Called by the control channel, as the
-        four below are."""
+        five below are."""
         if not isinstance(change, dict):
             raise ConfigError("change: expected an object")
         if self._intake is None:
@@ -203,6 +208,12 @@ class Session:
             self._intake.paused = on
         if self._outlet is not None:
             self._outlet.pause(on)
+        if self.sound is not None:
+            self.sound.paused = on
+
+    def mute(self, on: bool) -> None:
+        if self.sound is not None:
+            self.sound.muted = on
 
     def mirror(self, on: bool) -> None:
         if self._intake is not None:
@@ -230,6 +241,7 @@ class Session:
             else bool(self._echo and self._echo.paused),
             "pass_through": self._config.pass_through,
             "driver_pixels": self._config.worker.driver_pixels,
+            "sound": None if self.sound is None else self.sound.report(),
         }
 
     def _why(self) -> str:
@@ -244,6 +256,8 @@ class Session:
 
     def _end_output(self) -> None:
         self.track.end()
+        if self.sound is not None:
+            self.sound.end()
         for part in (self._outlet, self._intake, self._echo):
             if part is not None:
                 part.stop()

@@ -207,7 +207,7 @@ class SoundLine:
             self._let_go(held, offset)
 
     def _offset_of(self, held: _Held) -> float | None:
-        """How far behind its media time this packet, the next one, leaves; None while it is not known where to begin."""
+        """How far behind its media time the next packet leaves; None while it is not known where to begin."""
         wanted = self._wanted()
         if wanted is None:
             return None

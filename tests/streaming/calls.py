@@ -295,10 +295,11 @@ async def call(
     config: ServeConfig | None = None,
     recorder: Recorder | None = None,
     sources: Callable[[str], SourceInfo | None] | None = None,
+    browser: Browser | None = None,
     **asked: Any,
 ) -> AsyncIterator[Call]:
     """A call that is connected: its first picture came. asked: further fields of the offer."""
-    browser = Browser(camera)
+    browser = browser or Browser(camera)
     ended: list[tuple[str, str]] = []
     peer = None
     try:

@@ -21,6 +21,7 @@ WORDS = (
     "source",
     "measure",
     "pause",
+    "mute",
     "mirror",
     "stop",
     "ping",
@@ -47,6 +48,9 @@ class Recorded:
 
     def pause(self, on: bool) -> None:
         self.told.append(("pause", on))
+
+    def mute(self, on: bool) -> None:
+        self.told.append(("mute", on))
 
     def mirror(self, on: bool) -> None:
         self.told.append(("mirror", on))
