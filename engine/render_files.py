@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from engine.errors import ConfigError
 from engine.media import MediaReader
@@ -19,11 +20,15 @@ from engine.types import U8
 _log = logging.getLogger("marotte.render")
 
 
+_BESIDE: Final = ("report", "sheet")
+"""What is written beside the result."""
+
+
 def check_apart(paths: Mapping[str, Path | str | U8 | None]) -> None:
     """No file that is read may be written to, and no two outputs may be one."""
     files = {role: Path(path) for role, path in paths.items() if isinstance(path, (str, Path))}
-    read = [role for role in files if role not in ("out", "report")]
-    for role, other in (*(("out", one) for one in read), *(("report", one) for one in files)):
+    read = [role for role in files if role not in ("out", *_BESIDE)]
+    for role, other in (*(("out", one) for one in read), *((role, one) for role in _BESIDE for one in files)):
         if role != other and role in files and other in files and _same(files[role], files[other]):
             raise ConfigError(f"{role}: {files[role]} is also the {other}; expected another file name")
 

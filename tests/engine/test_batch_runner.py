@@ -19,7 +19,7 @@ from engine.errors import BackendError, BundleError, PortError
 from engine.free_batch import is_free, settled
 from engine.generators.batch_runner import BatchRunner, batches_for, open_runner
 from engine.generators.geogan import open_geogan
-from engine.generators.graph_runner import GraphRunner
+from engine.generators.graph_runner import GraphRunner, check_finite
 from engine.graph_file import check_graph
 from engine.plug import Ports, Runner
 from export.batch import batched
@@ -154,6 +154,13 @@ def test_an_entry_that_does_not_fit_or_is_not_finite_touches_no_other(runner: Ba
     assert "port 'root': expected finite numbers" in str(answers[2])
     assert "port 'gain': expected finite numbers" in str(answers[4])
     assert sums(runner.run([entry(10, 1.0), entry(20, 1.0)])) == [110.0, 120.0]
+
+
+def test_numbers_beyond_any_pictures_are_refused_without_a_warning() -> None:
+    """Their sum is infinite, or none; it warns nobody but by the error."""
+    for values in ([3e38] * 3, [np.inf, -np.inf], [np.nan]):
+        with pytest.raises(PortError, match="expected finite numbers"):
+            check_finite({"colour": np.array(values, np.float32)})
 
 
 def test_a_batch_that_fails_is_run_again_entry_by_entry(graphs: Graphs, runner: BatchRunner) -> None:

@@ -221,12 +221,12 @@ def test_pictures_come_back_out_of_their_graph_as_they_were() -> None:
             return open_graph(Path(name), backend, threads, data=data)
 
     bundle: Any = Bundle()
-    facts = {"pictures": ["a.jpg"], "accepted": ["different-people", "whatever"]}
+    facts = {"pictures": ["a\n.jpg" + 200 * "g"], "accepted": ["different-people", "whatever"]}
     bundle.manifest = type("M", (), {"parameters": type("P", (), {"facts": facts})})
     found = read_person(bundle)
     for one, picture in zip(found.pictures, pictures):
         np.testing.assert_array_equal(one, picture)
-    assert found.names == ("a.jpg", "picture 2")
+    assert found.names == ("'a\\n.jpg" + 112 * "g", "picture 2")
     assert found.accept == {"different-people"}
 
 

@@ -14,12 +14,14 @@ import numpy as np
 from engine.bundle import PERSON, Bundle
 from engine.errors import ManifestError
 from engine.generators.graph_runner import run_graph
+from engine.media.wording import one_line
 from engine.several import ACCEPTANCE, MOST_SOURCES
 from engine.types import U8
 
 SHOWN: Final = "shown"
 LONGEST_SIDE: Final = 1280
 """In pixels, of a picture."""
+_LONGEST_NAME: Final = 120
 PICTURES, ACCEPTED = "pictures", "accepted"
 """Facts: the pictures' names, and the acceptances under which they were taken for one person's."""
 
@@ -74,7 +76,6 @@ def _check(bundle: Bundle, dtype: str, shape: Sequence[int]) -> None:
 
 
 def _names(stated: object, count: int) -> tuple[str, ...]:
-    names = list(stated) if isinstance(stated, list) else []
-    return tuple(
-        str(names[number]) if number < len(names) else f"picture {number + 1}" for number in range(count)
-    )
+    """They are shown and written down: one line each, whoever made the bundle."""
+    names = [one_line(str(name))[:_LONGEST_NAME] for name in stated] if isinstance(stated, list) else []
+    return tuple(names[number] if number < len(names) else f"picture {number + 1}" for number in range(count))

@@ -167,10 +167,12 @@ def test_a_face_part_is_one_of_the_mesh(head: str) -> None:
 
 
 def test_a_picture_that_is_worn_is_not_written_over(head: str, tmp_path: Path) -> None:
-    """By render as by turntable: what another person gives is read."""
+    """By render as by turntable: what another person gives is read. Nor is a clip by its own sheet."""
     other = tmp_path / "other.mp4"
     wear = read_wear([f"hair={other}"])
     with pytest.raises(ConfigError, match="also the wear 1"):
         marotte.render("a.jpg", "driver.mp4", other, bundle=head, wear=wear)
     with pytest.raises(ConfigError, match="also the source 2"):
         turntable.turntable("a.jpg", other, bundle=head, wear=wear)
+    with pytest.raises(ConfigError, match=r"sheet: .* is also the out"):
+        turntable.turntable("a.jpg", other, bundle=head, sheet=other)
