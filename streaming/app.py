@@ -284,7 +284,8 @@ def _bundle(bundle: BundleInfo) -> dict[str, Any]:
     told = {"name": bundle.name, "title": bundle.title, "system": bundle.system, "licence": bundle.licence}
     directions = [{"name": name, "low": low, "high": high} for name, low, high in bundle.directions]
     offered = {"directions": directions, "outputs": list(bundle.outputs), "pictures": bundle.pictures}
-    held = {"own": None if bundle.own is None else bundle.own.id}
+    own = bundle.own
+    held = {"own": None if own is None else {"id": own.id, "name": own.name, "size": list(own.size)}}
     return told | offered | held | {"aus": bundle.aus, "heeds": list(bundle.heeds), "modes": modes}
 
 

@@ -159,8 +159,9 @@ export class ControlDesk {
    * @param {BundleInfo | null} bundle
    */
   offer(bundle) {
-    const { directions = [], outputs = [], heeds } = bundle ?? {};
-    for (const [name, row] of this.#motions) row.hidden = heeds ? !heeds.includes(name) : name === "motion";
+    const { directions = [], outputs = [], heeds, own } = bundle ?? {};
+    const told = own ? undefined : heeds; // where a body drives, those of a face are shown, and the page says why they are dead
+    for (const [name, row] of this.#motions) row.hidden = told ? !told.includes(name) : name === "motion";
     part("exact").hidden = ABSOLUTES.every(([name]) => this.#motions.get(name)?.hidden);
     this.layouts.offer(heeds ?? []);
     this.#layouts = heeds?.includes("donor_layout") ?? false;

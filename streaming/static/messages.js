@@ -17,6 +17,7 @@
  * @property {number[]} [outputs] sides of what it synthesises, the finest first
  * @property {string[]} [heeds] controls that change something, where the server tells
  * @property {number} [pictures] how many pictures of one person it uses at most
+ * @property {{id: string, name: string, size: [number, number]} | null} [own] who moves in place of any portrait, as your whole body does
  * @property {Partial<Record<Mode, {takes_source: boolean, removes: boolean}>>} modes
  *
  * @typedef {object} Info

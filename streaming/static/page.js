@@ -104,7 +104,7 @@ export class Page {
     button("stop").onclick = () => this.#stop();
     button("pause").onclick = () => this.#pause(button("pause").getAttribute("aria-pressed") !== "true");
     button("recalibrate").onclick = () => {
-      if (this.desk.change({ recalibrate: true })) notice("Rest your face and look into the camera for a second.");
+      if (this.desk.change({ recalibrate: true })) notice(this.wish.body ? "Where you stand now is where the person stands." : "Rest your face and look into the camera for a second.");
     };
   }
 
@@ -197,6 +197,7 @@ export class Page {
   /** @param {Change} change */
   #wished(change) {
     this.desk.offer(this.wish.system.bundle);
+    this.#nameRecalibration();
     if ("bundle" in change) this.brush.thaw();
     if (this.#call) this.#call.plan.wish = this.wish.asked;
     if (this.#phase === "live") this.desk.change(change);
@@ -302,8 +303,8 @@ export class Page {
     if (this.#call) this.#call.plan.source = id;
     if (this.#phase === "live") this.desk.change({ source: id });
     this.brush.thaw();
-    this.#view.showStill(stillOf(id), size);
-    if (this.#call && this.wish.mode === "puppet") notice(`Portrait: ${name}`);
+    if (!this.wish.body) this.#view.showStill(stillOf(id), size);
+    if (this.#call && !this.wish.body && this.wish.mode === "puppet") notice(`Portrait: ${name}`);
   }
 
   /** @param {boolean} on */
@@ -339,13 +340,18 @@ export class Page {
     const demo = this.#driver === "demo";
     this.wish.system.demo(calling && demo);
     button("recalibrate").disabled ||= demo;
-    button("recalibrate").title = demo ? NO_FACE_OF_YOURS : "Take the face that you make now as your resting face";
+    this.#nameRecalibration();
     this.#latency.freeze(calling ? (phase === "reconnecting" ? "Connection lost: the last figures before it" : "") : "Stopped: the last figures of the call");
     if (calling && (this.#begun || left)) this.#keepFocus();
     if (!calling && left) button("start").focus({ preventScroll: true });
     this.measure.refresh();
     this.brush.refresh();
     this.#tell();
+  }
+
+  #nameRecalibration() {
+    const taken = this.wish.body ? "Take the place where you stand now as the person's own" : "Take the face that you make now as your resting face";
+    button("recalibrate").title = this.#driver === "demo" ? NO_FACE_OF_YOURS : taken;
   }
 
   /** The button that was pressed is gone or dead: Stop is what is wanted next. */
@@ -358,7 +364,7 @@ export class Page {
 
   #tell() {
     const silent = this.#phase === "live" && performance.now() - this.#heardAt > SILENT_MS;
-    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit" });
+    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit", body: this.wish.body });
     showTelling(told);
     document.documentElement.dataset.outcome = this.#report?.outcome ?? "";
   }

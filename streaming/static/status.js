@@ -13,6 +13,7 @@ import { part, say } from "./elements.js";
  * @property {boolean} silent live, but nothing was heard for a while
  * @property {boolean} demo
  * @property {boolean} edit the driver's own picture is edited
+ * @property {boolean} [body] the driver's whole body is followed
  *
  * @typedef {{tone: Tone, line: string, chip: string, veil: string, note: string}} Telling
  * line: beside the name. chip: on the picture. veil: over the picture, while there is none to trust; note: below that.
@@ -54,7 +55,7 @@ export function tell(situation) {
  * @param {Situation} situation
  * @returns {Telling}
  */
-function tellLive({ report, silent, demo, edit }) {
+function tellLive({ report, silent, demo, edit, body }) {
   if (!report) return telling("busy", "Waiting for the first picture", "", "Waiting for the first picture");
   if (silent) return telling("warn", "Nothing heard from the server", "The server is silent");
   if (report.worker === "failed") return telling("bad", "The engine cannot be started", "The engine cannot be started");
@@ -65,7 +66,7 @@ function tellLive({ report, silent, demo, edit }) {
   if (report.outcome === "waiting") {
     const cause = report.reason ?? "";
     if (cause && !cause.startsWith("no ")) return telling("bad", `Nothing can be shown (${cause})`, "This does not work with that picture");
-    return demo ? telling("busy", "The demo begins") : telling("busy", "Looking for your face", "Look into the camera");
+    return demo ? telling("busy", "The demo begins") : body ? telling("busy", "Looking for your body", "Step back: from the waist up, or all of you") : telling("busy", "Looking for your face", "Look into the camera");
   }
   if (report.outcome === "generated") return telling("good", demo ? "Live, demo driver" : "Live");
   return tellFallback(report, edit);
@@ -79,6 +80,7 @@ function tellLive({ report, silent, demo, edit }) {
 function tellFallback({ outcome, reason }, edit) {
   const shown = outcome === "held" ? "the last picture is held" : edit ? "it is blurred" : "the still portrait is shown";
   if (!reason || reason.startsWith("no face")) return telling("warn", `Face lost: ${shown}`, "Come back into the picture");
+  if (reason.startsWith("no body")) return telling("warn", `Body lost: ${shown}`, "Come back into the picture");
   return telling("warn", `No new pictures (${REASONS[reason] ?? reason}): ${shown}`, "No new pictures right now");
 }
 

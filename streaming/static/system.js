@@ -78,6 +78,11 @@ export class System {
     return this.mode === "edit" && (this.bundle?.modes.edit?.takes_source ?? false);
   }
 
+  /** Who moves in place of any portrait, by the driver's whole body; null where faces drive. */
+  get own() {
+    return this.bundle?.own ?? null;
+  }
+
   /** Whether it draws by layouts, which can be edited and painted on. */
   get takesLayouts() {
     return this.bundle?.heeds?.includes("painted") ?? false;
@@ -139,12 +144,14 @@ export class System {
     page.aus = String(this.bundle?.aus ?? true);
     page.donors = String(this.takesDonors);
     page.layouts = String(this.takesLayouts);
+    page.driver = this.own ? "body" : "face";
     const gains = this.bundle?.heeds ? GAINS.some((gain) => this.bundle?.heeds?.includes(gain) && !(gain === "motion" && mode === "edit")) : page.aus === "true";
     page.gains = String(gains);
     part("tab-layout").hidden = !this.takesLayouts;
     page.directions = String((this.bundle?.directions?.length ?? 0) > 0);
     part("removal").hidden = !this.bundle?.modes[mode]?.removes;
     need("gains", HTMLFieldSetElement).disabled = !gains;
+    for (const id of ["gallery", "another", "exact"]) part(id).inert = this.own !== null;
     need("expression-fields", HTMLFieldSetElement).disabled = page.aus === "false";
   }
 

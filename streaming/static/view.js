@@ -88,14 +88,15 @@ export class View {
    *
    * @param {Mode} mode
    * @param {[number, number]} size of the portrait
+   * @param {boolean} body whether a whole body drives it
    */
-  showMode(mode, size) {
+  showMode(mode, size, body = false) {
     const edit = mode === "edit";
     const name = edit ? "Edited" : "Portrait";
     say(part("result-tag"), name);
     say(part("result-view"), name);
-    say(part("welcome-title"), edit ? "Edit your own face" : "Move this portrait with your face");
-    say(part("welcome-text"), edit ? "Raise a brow, add a smile: your own picture, live." : "Turn, blink, smile: it follows, live.");
+    say(part("welcome-title"), edit ? "Edit your own face" : body ? "Move this person with your body" : "Move this portrait with your face");
+    say(part("welcome-text"), edit ? "Raise a brow, add a smile: your own picture, live." : body ? "Step back until you are seen from the waist up or more: they follow, live." : "Turn, blink, smile: it follows, live.");
     say(part("target-text"), edit ? "Drop the donor" : "Drop the portrait");
     this.#result.setAttribute("aria-label", edit ? "Your own picture, edited" : "The moved portrait");
     this.#edit = edit;

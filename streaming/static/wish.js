@@ -1,3 +1,4 @@
+import { stillOf } from "./api.js";
 import { Donors } from "./donors.js";
 import { button } from "./elements.js";
 import { describeServer } from "./notes.js";
@@ -13,6 +14,7 @@ const NO_DEMO = "The demo has no picture of its own to edit";
 export class Wish {
   /** @type {{all: SourceInfo[], current: SourceInfo}} */
   #sources;
+  #held = false; // whom a system holds was shown in the portrait's place
 
   /**
    * @param {Info} info
@@ -46,6 +48,11 @@ export class Wish {
     return this.system.takesLayouts;
   }
 
+  /** Whether the driver's whole body is followed, in the place of a face. */
+  get body() {
+    return this.system.own !== null;
+  }
+
   /** For an offer, or as a change. */
   get asked() {
     const { wish } = this.system;
@@ -71,7 +78,11 @@ export class Wish {
   describe() {
     describeServer(this.info, this.mode);
     showPerson(this.#sources.current, this.system.bundle);
-    this.view.showMode(this.mode, this.#sources.current.size);
+    const { own } = this.system;
+    const shown = own ?? this.#sources.current;
+    this.view.showMode(this.mode, shown.size, this.body);
+    if (own || this.#held) this.view.showStill(stillOf(shown.id), shown.size);
+    this.#held = this.body;
     for (const id of ["demo", "trouble-demo"]) {
       button(id).disabled = this.mode === "edit";
       button(id).title = this.mode === "edit" ? NO_DEMO : "";
