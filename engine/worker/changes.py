@@ -95,8 +95,14 @@ def settled(spec: SessionSpec, bundles: Sequence[BundleInfo], *, edit: bool = Fa
         raise ConfigError(
             f"mode: got {mode.value}, but {bundle.name} offers {modes}; ask for the mode with it"
         )
-    if mode is Mode.EDIT and spec.driver is DriverKind.DEMO:
-        raise ConfigError("mode: the demo has no picture of its own to edit; start the camera")
+    if mode is Mode.EDIT and spec.driver is not DriverKind.CAMERA:
+        raise ConfigError(
+            f"mode: the {spec.driver.value} has no picture of its own to edit; start the camera"
+        )
+    if bundle.own is not None and spec.driver is DriverKind.TRACKER:
+        raise ConfigError(
+            f"driver: a tracker follows faces, and a whole body drives {bundle.name}; start the camera"
+        )
     return dataclasses.replace(spec, bundle=bundle.name, mode=mode)
 
 
@@ -118,7 +124,7 @@ def merged(spec: SessionSpec, change: Change) -> SessionSpec:
 
 def controls_of(spec: SessionSpec, *, driver_pixels: bool = False) -> Controls:
     """The controls in force, the named expression among the AU offsets. driver_pixels: the operator asked for them,
-    so they are on until they are switched off; the scripted driver has none."""
+    so they are on until they are switched off; no other driver than a camera has any."""
     wanted = {"driver_pixels": driver_pixels, **spec.controls}
     wanted["driver_pixels"] &= spec.driver is DriverKind.CAMERA
     if spec.expression is not None:

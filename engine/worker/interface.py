@@ -134,10 +134,12 @@ def held_by(bundle: str) -> str:
 
 
 class DriverKind(Enum):
-    """CAMERA: frames are posted. DEMO: the worker performs the scripted driver by itself, 30 frames a second."""
+    """CAMERA: frames are posted. DEMO: the worker performs the scripted driver by itself, 30 frames a second. TRACKER:
+    what an external tracker saw is posted, as engine.acting packs it."""
 
     CAMERA = "camera"
     DEMO = "demo"
+    TRACKER = "tracker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +195,8 @@ class WorkerConfig:
     shading. batch: most faces, of all sessions together, that go through a bundle's graph at once; 0 is as many as the
     backend gains from, which on a CPU is one. batch_wait_s: longest that a frame waits for those of other sessions; it
     waits only for one that is expected by then, and only while it stays in time itself (docs/batching.md). body: the
-    body model of bundles that move whole bodies, a file of the operator's own or engine.imitation.mesh.SYNTHETIC. plans:
-    how plans are come by, in whichever process the work is done: this one's own policy unless another is given."""
+    body model of bundles that move whole bodies, a file of the operator's own or engine.imitation.mesh.SYNTHETIC.
+    plans: how they are come by, in whichever process the work is done: this one's own policy unless one is given."""
 
     bundles: tuple[str, ...] = ("mesh_flow",)
     accept: frozenset[str] = frozenset()
@@ -287,17 +289,18 @@ class Worker(Protocol):
         ...
 
     def post(self, session: str, rgb: U8, stamp: Stamp) -> bool:
-        """Give the driver's newest frame, uint8 (H, W, 3). It replaces one that waits: the return value says whether
-        it did. An unknown session, or a worker that is away, drops it (returns True)."""
+        """Give the driver's newest frame, uint8 (H, W, 3), or of a driver that is a tracker uint8 (N,):
+        engine.acting.packed, or engine.worker.acted.NOBODY. It replaces one that waits: the return value says whether
+        it did. A session that is unknown or has another driver, or a worker that is away, drops it (returns True)."""
         ...
 
     def change(self, session: str, change: Mapping[str, Any]) -> int:
         """Change a session from its next frame on; numbers count up from 1. Keys: controls (fields of
         engine.types.Controls), smoothing (0 = none, 1 = as tuned, up to 4 = calmer), source (id), recalibrate (True),
-        driver ("camera", "demo"), expression ({"name": one of engine.expressions, "intensity": 0 .. 1}; its action
-        units are added to au_offsets), bundle (name) and mode ("puppet", "edit"), donors (ids of the sources that an
-        edit takes from, one after the other; none: the source itself). Raises ConfigError for a wrong one, and changes
-        nothing. From a change of bundle or mode on no picture of the former leaves."""
+        driver ("camera", "demo", "tracker"), expression ({"name": one of engine.expressions, "intensity": 0 .. 1}; its
+        action units are added to au_offsets), bundle (name) and mode ("puppet", "edit"), donors (ids of the sources
+        that an edit takes from, one after the other; none: the source itself). Raises ConfigError for a wrong one, and
+        changes nothing. From a change of bundle or mode on no picture of the former leaves."""
         ...
 
     def look(self, session: str, *, rest: bool = False) -> Future[Look]:

@@ -18,6 +18,7 @@ from engine.pipeline import PipelineConfig, Session
 from engine.staged import Staged, body_driven
 from engine.types import U8, Frame, Layout, Mode
 from engine.worker import heap
+from engine.worker.acted import Acted
 from engine.worker.beginning import begun
 from engine.worker.changes import Change, controls_of
 from engine.worker.demo import BLANK, Performer, Ticker
@@ -103,17 +104,21 @@ class Live:
         self._ending: list[threading.Thread] = []
         self._tracker: Followed | None = None
         self._following: Trackers | None = None
+        self._acted = Acted()
         self._absent, self._again_s = False, 0.0
         self._ask(spec, cast)
         self.thread = threading.Thread(target=self._run, name=f"marotte-observe-{name[:8]}", daemon=True)
         self.thread.start()
         self._tick(spec.driver)
 
-    def post(self, rgb: U8, stamp: Stamp, driver: DriverKind = DriverKind.CAMERA) -> bool:
+    def post(self, rgb: U8, stamp: Stamp) -> bool:
         """See Worker.post. The frame is not copied: it is the session's from now on."""
+        return self._post(rgb, stamp, DriverKind.TRACKER if _is_told(rgb) else DriverKind.CAMERA)
+
+    def _post(self, rgb: U8, stamp: Stamp, driver: DriverKind) -> bool:
         if driver is not self.spec.driver:
             return True
-        if not _is_picture(rgb):
+        if driver is DriverKind.CAMERA and not _is_picture(rgb):
             self._once.log(PortError("the driver's frame: expected uint8 (H, W, 3), got another array"))
             return True
         return self._frames.put(_Posted(rgb, stamp, driver, time.perf_counter()))
@@ -167,11 +172,11 @@ class Live:
         ticking = self._ticker is not None
         if driver is DriverKind.DEMO and not ticking and not self._frames.closed:
             self._ticker = Ticker(self._perform, f"marotte-demo-{self.name[:8]}")
-        elif driver is DriverKind.CAMERA:
+        elif driver is not DriverKind.DEMO:
             self._end_ticker()
 
     def _perform(self, stamp: Stamp) -> None:
-        self.post(BLANK, stamp, DriverKind.DEMO)
+        self._post(BLANK, stamp, DriverKind.DEMO)
 
     def _run(self) -> None:
         with ExitStack() as opened:
@@ -236,6 +241,8 @@ class Live:
         if self._now.driver is DriverKind.DEMO:
             driven = body_driven(self._stock.bundles[self._now.bundle].generator)
             return Performer() if driven is None else driven.performer()
+        if self._now.driver is DriverKind.TRACKER:
+            return self._acted
         following = self._stock.following(self._now.bundle)
         try:
             if self._tracker is None or self._following is not following:
@@ -268,8 +275,11 @@ class Live:
         session = recipient.session
         if self._absent and time.perf_counter() >= self._again_s:
             self._follow(session)
-        stamp = posted.stamp
-        rgb = np.ascontiguousarray(posted.rgb)  # any other layout would be compiled for in mid-stream
+        stamp, rgb = posted.stamp, posted.rgb
+        if posted.driver is DriverKind.TRACKER:
+            self._acted.told(rgb)
+            rgb = BLANK
+        rgb = np.ascontiguousarray(rgb)  # any other layout would be compiled for in mid-stream
         if recipient.mode is Mode.EDIT:
             rgb = fitted(rgb, self._stock.side)
         frame = Frame(rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
@@ -374,6 +384,11 @@ class Live:
 def _kind(spec: SessionSpec) -> tuple[str, Mode]:
     """What a picture shows whose it is: two of different kinds are never mixed in one session."""
     return spec.bundle, mode_of(spec)
+
+
+def _is_told(rgb: object) -> bool:
+    """Whether it is what a tracker told, and no picture."""
+    return isinstance(rgb, np.ndarray) and rgb.dtype == np.uint8 and rgb.ndim == 1
 
 
 def _is_picture(rgb: object) -> bool:

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from numba.core import event
 
+from engine.acting import Acting, packed
 from engine.features import openness
 from engine.features.shape import fit_shape
-from engine.geometry import head_pose
+from engine.geometry import head_pose, pose_rotation
 from engine.media import read_picture
 from engine.puppet import Opening
 from engine.sample import sample_portrait
 from engine.sample.demo import demo_face
 from engine.track.face import FaceTracker
-from engine.types import U8, Frame, Outcome
+from engine.types import AU_NAMES, U8, Frame, HeadPose, Outcome
+from engine.worker.acted import NOBODY
 from engine.worker.interface import (
     TIME_BASE,
     Delivery,
@@ -148,6 +150,31 @@ def test_the_demo_moves_the_portrait(session: Open) -> None:
     moved, wanted = np.array(seen), np.array(driver)
     for signal in range(2):
         assert np.corrcoef(moved[:, signal], wanted[:, signal])[0, 1] > 0.85
+
+
+@pytest.mark.parametrize("session", [DriverKind.TRACKER], indirect=True)
+def test_an_external_tracker_moves_the_portrait(session: Open, portrait: U8) -> None:
+    """What a tracker told turns the head and opens the mouth; where it sees nobody the last picture is held, and a
+    camera's frame is no driver of it."""
+    jaw = np.array([0.8 * (name in ("AU25", "AU26")) for name in AU_NAMES], np.float32)
+    turned = packed(Acting(jaw, jaw, rotation=pose_rotation(HeadPose(15.0, 0.0, 0.0))))
+    deliveries = [session.step(packed(Acting())) for _ in range(20)]
+    deliveries += [session.step(turned) for _ in range(10)]
+    assert {delivery.report.outcome for delivery in deliveries} == {Outcome.GENERATED}
+    before, after = (signals(_found(deliveries[at])) for at in (19, -1))
+    assert after[0] - before[0] > 8.0
+    assert after[1] - before[1] > 0.1
+    assert session.step(NOBODY).report.outcome is Outcome.HELD
+    assert session.worker.post(session.name, portrait, Stamp(0, time.perf_counter()))
+
+
+def _found(delivery: Delivery) -> np.ndarray:
+    """The face in a picture that left."""
+    rgb = np.asarray(cv2.cvtColor(delivery.planes, cv2.COLOR_YUV2RGB_I420), np.uint8)
+    tracker = FaceTracker()
+    (face,) = tracker.track(Frame(rgb, 0, TIME_BASE, 0.0))
+    tracker.close()
+    return face.points
 
 
 def signals(points: np.ndarray) -> tuple[float, float]:
