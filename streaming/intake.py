@@ -1,4 +1,5 @@
-"""The driver's frames on their way in: from aiortc's decoder thread to the worker, and nowhere else."""
+"""The driver on the way in: a camera's frames from aiortc's decoder thread, or what an external tracker saw, to the
+worker, and nowhere else."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from engine.types import U8
-from engine.worker.interface import NO_MARK, Stamp, State, Worker
+from engine.worker.interface import NO_MARK, TICKS, DriverKind, Stamp, State, Worker
 from streaming import strip
 from streaming.outlet import Outlet
 from streaming.reports import Tally
@@ -25,14 +26,16 @@ _log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Converts and posts one session's frames. `camera`, `measuring`, `paused` and `mirror` may be set from any thread.
+    """Converts and posts one session's frames. `driver`, `measuring`, `paused` and `mirror` may be set from any thread.
 
-    camera: whether the camera is the driver; its frames are let fall where it is not. measuring: read the strip.
-    mirror: post the frames' mirror images; the worker recalibrates with the first one on the other side.
+    driver: who drives; what others send is let fall. measuring: read the strip. mirror: post the camera's frames as
+    mirror images; the worker recalibrates with the first one on the other side.
     """
 
-    def __init__(self, session: str, worker: Worker, outlet: Outlet, tally: Tally, *, camera: bool) -> None:
-        self.camera = camera
+    def __init__(
+        self, session: str, worker: Worker, outlet: Outlet, tally: Tally, *, driver: DriverKind
+    ) -> None:
+        self.driver = driver
         self.measuring = False
         self.paused = False
         self.mirror = False
@@ -57,6 +60,21 @@ class Intake:
                 self._told = True
                 _log.error("session %s: a frame of the driver was dropped: %r", self._session, error)
 
+    def acted(self, told: U8, arrived_s: float) -> None:
+        """Take what an external tracker saw (see Worker.post), in any one thread. Never raises and never waits.
+
+        arrived_s: when its packet came, by perf_counter.
+        """
+        if self._stopped or self.driver is not DriverKind.TRACKER:
+            return
+        self._last_s = read = time.perf_counter()
+        self._tally.frame_received()
+        if self.paused:
+            self._tally.frame_dropped("paused")
+            return
+        stages = {"decode": read - arrived_s, "convert": 0.0, "post": 0.0}
+        self._post(told, Stamp(round(arrived_s * TICKS), arrived_s), stages, read)
+
     def stop(self) -> None:
         """Take nothing from now on."""
         self._stopped = True
@@ -66,13 +84,13 @@ class Intake:
         if self._worker.status().state is not State.READY:
             return "worker away"
         quiet = time.perf_counter() - self._last_s > _QUIET_S
-        return "no frames" if self.camera and quiet else "no picture"
+        return "no frames" if self.driver is not DriverKind.DEMO and quiet else "no picture"
 
     def _take(self, frame: av.VideoFrame, first_packet_s: float) -> None:
         decoded = time.perf_counter()
         self._last_s = decoded
         self._tally.frame_received()
-        if not self.camera:
+        if self.driver is not DriverKind.CAMERA:
             return
         if self.paused:
             self._tally.frame_dropped("paused")
@@ -84,14 +102,17 @@ class Intake:
         converted = time.perf_counter()
         stamp = Stamp(frame.pts or 0, first_packet_s, mark)
         stages = {"decode": decoded - first_packet_s, "convert": converted - decoded, "post": 0.0}
-        self._outlet.entered(first_packet_s, stages)
-        if self._worker.post(self._session, rgb, stamp) and self._worker.status().state is not State.READY:
-            self._outlet.turned_away(first_packet_s)
-            self._tally.frame_dropped("worker away")
-        stages["post"] = time.perf_counter() - converted
+        self._post(rgb, stamp, stages, converted)
         if mirrored != self._mirrored:  # after the post: the one that waited before was on the other side
             self._mirrored = mirrored
             self._worker.change(self._session, {"recalibrate": True})
+
+    def _post(self, told: U8, stamp: Stamp, stages: dict[str, float], since_s: float) -> None:
+        self._outlet.entered(stamp.arrived_s, stages)
+        if self._worker.post(self._session, told, stamp) and self._worker.status().state is not State.READY:
+            self._outlet.turned_away(stamp.arrived_s)
+            self._tally.frame_dropped("worker away")
+        stages["post"] = time.perf_counter() - since_s
 
     def _converted(self, frame: av.VideoFrame) -> U8:
         """uint8 (H, W, 3), reduced where it is larger than MOST_SIDES; not copied where its rows have no padding."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.types import U8
-from engine.worker.interface import NO_MARK, Stamp, State, WorkerStatus
+from engine.worker.interface import NO_MARK, TICKS, DriverKind, Stamp, State, WorkerStatus
 from streaming import strip
 from streaming.intake import MOST_SIDES, Intake
 from streaming.measured import NoRecorder
@@ -69,7 +69,7 @@ def tally() -> Tally:
 
 @pytest.fixture
 def intake(worker: Posted, outlet: Entered, tally: Tally) -> Intake:
-    return Intake("me", worker, outlet, tally, camera=True)
+    return Intake("me", worker, outlet, tally, driver=DriverKind.CAMERA)
 
 
 def frame_of(size: tuple[int, int], kind: str = "yuv420p", pts: int = 3000) -> av.VideoFrame:
@@ -152,10 +152,10 @@ def test_a_mirrored_driver_keeps_its_number(intake: Intake, worker: Posted) -> N
 
 def test_only_the_camera_is_mirrored(intake: Intake, worker: Posted) -> None:
     """While another drives nothing is recalibrated; with the camera's next frame it is."""
-    intake.camera, intake.mirror = False, True
+    intake.driver, intake.mirror = DriverKind.DEMO, True
     intake.arrived(frame_of((64, 64)), 0.0)
     assert (worker.frames, worker.changes) == ([], [])
-    intake.camera = True
+    intake.driver = DriverKind.CAMERA
     intake.arrived(frame_of((64, 64)), 0.0)
     assert worker.changes == [(1, {"recalibrate": True})]
 
@@ -192,9 +192,9 @@ def test_what_is_let_fall_is_counted_by_its_reason(
     assert list(outlet.stages) == [0.0]
     assert tally.report()["dropped"] == {"worker away": 1, "paused": 1}
     intake.paused = False
-    intake.camera = False
+    intake.driver = DriverKind.DEMO
     intake.arrived(frame_of((64, 64)), 0.0)
-    intake.camera = True
+    intake.driver = DriverKind.CAMERA
     intake.stop()
     intake.arrived(frame_of((64, 64)), 0.0)
     assert len(worker.frames) == 2
@@ -221,5 +221,32 @@ def test_why_nothing_comes_is_told_by_the_nearest_cause(
     assert intake.why() == "no picture"
     worker.state = State.REPLACING
     assert intake.why() == "worker away"
-    worker.state, intake.camera = State.READY, False
+    worker.state, intake.driver = State.READY, DriverKind.DEMO
+    assert intake.why() == "no picture"
+
+
+def test_what_a_tracker_saw_is_posted_while_it_drives(
+    intake: Intake, worker: Posted, outlet: Entered, tally: Tally
+) -> None:
+    """As it came, with the time of its packet; beside a camera that drives it goes nowhere, nor while it is paused."""
+    told = RNG.integers(0, 256, 200, np.uint8)
+    intake.acted(told, 3.0)
+    intake.driver = DriverKind.TRACKER
+    intake.arrived(frame_of((64, 64)), 3.5)
+    intake.acted(told, 4.0)
+    intake.paused = True
+    intake.acted(told, 5.0)
+    ((posted, stamp),) = worker.frames
+    assert posted is told
+    assert stamp == Stamp(4 * TICKS, 4.0, NO_MARK)
+    assert set(outlet.stages[4.0]) == {"decode", "convert", "post"}
+    assert tally.report()["dropped"] == {"paused": 1}
+
+
+def test_a_tracker_that_is_silent_is_named(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes from it: no frames, as of a camera."""
+    monkeypatch.setattr("streaming.intake._QUIET_S", 60.0)
+    intake.driver = DriverKind.TRACKER
+    assert intake.why() == "no frames"
+    intake.acted(np.zeros(1, np.uint8), 0.0)
     assert intake.why() == "no picture"
