@@ -36,6 +36,7 @@ from streaming.sources import Sources, told_source
 from streaming.token_doors import routes as token_routes
 from streaming.tokens import Tokens, key_of
 from streaming.uploads import MOST_TOGETHER, read_upload
+from streaming.whip.endpoints import Whip
 
 _OFFER_BYTES: Final = 160 << 10  # the session description's own limit, and its quoting as JSON
 _OFFER_S: Final = 10.0
@@ -103,6 +104,7 @@ def create_app(
         ]
     )
     app.add_routes(token_routes(tokens))
+    app.add_routes(Whip(config, calls, sources).routes())
     app.add_routes(enrolment_routes(enrolments, sources))
     if render is not None:
         app.add_routes([web.get("/metrics", _metrics(render))])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -36,6 +36,7 @@ EVERY_ADDRESS: Final = ("", "0.0.0.0", "::")
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What a supervisor asks without a token."""
 
+_PROBLEM: Final = "application/problem+json"
 _FORM_OVERHEAD: Final = 16 << 10  # heads and edges of the parts
 
 HEADERS: Final = {
@@ -104,11 +105,12 @@ class Doors:
                 return self._pass(request) or await _expected(request, handler)
             except RefusedError as error:
                 self._recorder.refused(error.reason)
-                return answer(request, error.status, error.kind, str(error), error.wait_s)
+                return answer(request, error.status, error.kind, str(error), error.wait_s, error.headers)
             except web.HTTPException as error:
                 if error.status < 400:
                     raise
-                return answer(request, error.status, "RequestError", error.reason)
+                allowed = {name: value for name, value in error.headers.items() if name == hdrs.ALLOW}
+                return answer(request, error.status, "RequestError", error.reason, headers=allowed)
             except MarotteError as error:
                 return answer(request, status_of(error), type(error).__name__, str(error))
             except Exception:
@@ -212,15 +214,27 @@ def status_of(error: MarotteError) -> int:
     return 500 if isinstance(error, BackendError) else 503
 
 
-def answer(request: web.Request, status: int, kind: str, message: str, wait_s: int = 0) -> web.Response:
-    """An error as JSON for the API, as one line elsewhere."""
-    headers = {hdrs.RETRY_AFTER: str(wait_s)} if wait_s else {}
+def answer(
+    request: web.Request,
+    status: int,
+    kind: str,
+    message: str,
+    wait_s: int = 0,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """An error as JSON for the API, as RFC 9457 has it for WHIP and WHEP, as one line elsewhere. headers: more."""
+    told = dict(headers or {})
+    if wait_s:
+        told[hdrs.RETRY_AFTER] = str(wait_s)
     if status == 401:
-        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+        told[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if request.path.startswith("/api/"):
         body = {"error": {"kind": kind, "message": message}}
-        return web.json_response(body, status=status, headers=headers)
-    return web.Response(status=status, text=f"{status}: {message}\n", headers=headers)
+        return web.json_response(body, status=status, headers=told)
+    if request.path.startswith(("/whip", "/whep")):
+        problem = {"status": status, "title": kind, "detail": message}
+        return web.json_response(problem, status=status, headers=told, content_type=_PROBLEM)
+    return web.Response(status=status, text=f"{status}: {message}\n", headers=told)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -25,6 +25,7 @@ from streaming.config import ServeConfig
 from streaming.enrolment import Enrolments
 from streaming.listen import bind, listening
 from streaming.measured import NoRecorder
+from streaming.rtc_ice import Own
 from streaming.session import Session
 from streaming.sources import Sources
 from streaming.uploads import Upload
@@ -68,6 +69,29 @@ class FakeWorker:
         self.dropped.append(source)
 
 
+class FakeIce:
+    """Begins anew under names that count, and remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self._begun = 0
+
+    def add(self, candidates: list[str], *, ended: bool = False) -> None:
+        self.told.append((candidates, ended))
+
+    async def begin(self) -> Own:
+        self._begun += 1
+        await asyncio.sleep(0.01)
+        return Own(f"own{self._begun}", "x" * 22, ("a=candidate:1 1 udp 1 10.0.0.1 5000 typ host",))
+
+    def turn_to(self, ufrag: str, password: str, candidates: list[str], *, ended: bool = False) -> None:
+        self.told.append((ufrag, password, candidates, ended))
+
+
+class _Parts(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
 class FakePeers:
     """Opens peers that do nothing on sessions that never open, and remembers them."""
 
@@ -75,6 +99,7 @@ class FakePeers:
         self.offers: list[Any] = []
         self.closed: list[tuple[str, str]] = []
         self.sessions: dict[str, Session] = {}
+        self.ices: dict[str, FakeIce] = {}
         self.fails: Exception | None = None
         self.hold = False
 
@@ -90,7 +115,8 @@ class FakePeers:
             self.closed.append((session.id, reason))
 
         answer = SimpleNamespace(sdp="v=0\r\n", type="answer")
-        peer: Any = SimpleNamespace(session=session, answer=answer, hang_up=hang_up)
+        self.ices[session.id] = FakeIce()
+        peer: Any = _Parts(session=session, answer=answer, hang_up=hang_up, ice=self.ices[session.id])
         session.link(peer)
         return peer
 

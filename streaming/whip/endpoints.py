@@ -1,0 +1,170 @@
+"""The routes of WHIP (RFC 9725) and WHEP (draft 3): docs/whip.md.
+
+POST /whip, /whip/{stream}     publishes: what is sent drives a session      201, Location /whip/{stream}/{id}
+POST /whep/{stream}            watches its pictures, and hears its sound     201, Location /whep/{stream}/{id}
+PATCH  a Location              candidates (204), or ICE anew (200)
+DELETE a Location              ends it (200)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from engine.errors import ConfigError, InputError
+from engine.worker.interface import SourceInfo
+from streaming import candidates
+from streaming.attest import Attestation, record
+from streaming.calls import Calls
+from streaming.config import ServeConfig
+from streaming.doors import RefusedError, read_body
+from streaming.offer import Offer, ice_server
+from streaming.sources import Sources
+from streaming.whip import fragment
+from streaming.whip.descriptions import Described, described
+from streaming.whip.requests import SDP, Asked, asked, check_fragment, check_sdp, matching
+from streaming.whip.resources import Resource, Resources
+
+_OFFER_S: Final = 10.0
+
+
+class Whip:
+    """Over the sessions and sources of one application."""
+
+    def __init__(self, config: ServeConfig, calls: Calls, sources: Sources) -> None:
+        self._config, self._calls, self._sources = config, calls, sources
+        self._resources = Resources()
+
+    def routes(self) -> list[web.RouteDef]:
+        """All of them; streaming/routes.py says which scope each asks for."""
+        made = [web.post("/whip", self.publish), web.post("/whip/{stream}", self.publish)]
+        for path in ("/whip", "/whip/{stream}"):
+            made += [web.get(path, _nothing), web.options(path, _endpoint)]
+        for path in ("/whip/{stream}/{id}",):
+            made += [web.patch(path, self.patch), web.delete(path, self.end)]
+            made += [web.get(path, self.look), web.options(path, _resource)]
+        return made
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """A session that is driven by what is sent."""
+        check_sdp(request)
+        try:
+            options = asked(request)
+            source = self._source(options.source)
+            offered = await self._offered(request)
+            stream = request.match_info.get("stream") or secrets.token_hex(8)
+            if options.statement is not None:
+                await _attest(source, options.statement)
+            peer = await self._calls.open(_offer(offered, source, options), source, stream)
+        except ConfigError as error:
+            raise RefusedError(422, "ConfigError", str(error)) from error
+        session = peer.session
+        resource = Resource(
+            peer,
+            offered.sdp,
+            public=self._config.public_ice,
+            over=lambda: session.over,
+            close=lambda: self._calls.close(session.id, "page"),
+        )
+        return self._created(f"/whip/{stream}/{session.id}", resource, offered.answered(peer.answer.sdp))
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """Candidates, or the other side of a new ICE session."""
+        resource = self._resources.find(request.path)
+        check_fragment(request)
+        etags = matching(request)
+        body = await read_body(request, fragment.MOST_BYTES, _OFFER_S, "fragment")
+        try:
+            own = await resource.patch(fragment.read(body), etags)
+        except InputError as error:
+            raise RefusedError(422, type(error).__name__, str(error)) from error
+        if own is None:
+            return web.Response(status=204)
+        headers = {hdrs.ETAG: resource.etag}
+        return web.Response(body=own.encode(), content_type=fragment.MEDIA_TYPE, headers=headers)
+
+    async def end(self, request: web.Request) -> web.Response:
+        """End what a POST made, whatever ICE is at; returns when nothing leaves any more."""
+        await self._resources.find(request.path).close()
+        return web.Response()
+
+    async def look(self, request: web.Request) -> web.Response:
+        """It is there: RFC 9725 has nothing to show of it (4.1)."""
+        self._resources.find(request.path)
+        return web.Response(status=204)
+
+    async def _offered(self, request: web.Request) -> Described:
+        body = await read_body(request, candidates.MOST_BYTES, _OFFER_S, "offer")
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            raise InputError("offer: expected text in UTF-8") from error
+        return described(candidates.clean_offer(text, public=self._config.public_ice))
+
+    def _source(self, asked_for: str) -> SourceInfo:
+        if not asked_for:
+            return self._sources.first
+        found = self._sources.get(asked_for)
+        if found is None:
+            raise ConfigError("that source is not there any more; add it again")
+        return found
+
+    def _created(self, path: str, resource: Resource, answer: str) -> web.Response:
+        self._resources.add(path, resource)
+        headers = CIMultiDict(
+            {hdrs.LOCATION: path, hdrs.ETAG: resource.etag, "Accept-Patch": fragment.MEDIA_TYPE}
+        )
+        for server in links(self._config.ice_servers):
+            headers.add(hdrs.LINK, server)
+        return web.Response(status=201, body=answer.encode(), content_type=SDP, headers=headers)
+
+
+def links(servers: tuple[str, ...]) -> Iterator[str]:
+    """Of each STUN and TURN server, with its account, as RFC 9725 (4.6) writes it. servers: as in ServeConfig."""
+    for url in servers:
+        server = ice_server(url)
+        account = ""
+        if server.username is not None:
+            account = f"; username={_quoted(server.username)}; credential={_quoted(str(server.credential))}"
+        yield f'<{server.urls}>; rel="ice-server"{account}'
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _offer(offered: Described, source: SourceInfo, options: Asked) -> Offer:
+    return Offer(
+        offered.sdp,
+        "offer",
+        source.id,
+        driver=options.driver,
+        codec=options.codec,
+        bundle=options.bundle,
+        mode=options.mode,
+        donors=options.donors,
+    )
+
+
+async def _attest(source: SourceInfo, statement: str) -> None:
+    """Fail closed: what could not be recorded is not shown."""
+    await asyncio.to_thread(record, Attestation(source.id, source.name, statement, "publisher"))
+
+
+async def _nothing(request: web.Request) -> web.Response:
+    """An endpoint is there, and has nothing to show (4.1)."""
+    return web.Response(status=204)
+
+
+async def _endpoint(request: web.Request) -> web.Response:
+    return web.Response(headers={hdrs.ALLOW: "GET, HEAD, OPTIONS, POST", "Accept-Post": SDP})
+
+
+async def _resource(request: web.Request) -> web.Response:
+    headers = {hdrs.ALLOW: "DELETE, GET, HEAD, OPTIONS, PATCH", "Accept-Patch": fragment.MEDIA_TYPE}
+    return web.Response(headers=headers)
