@@ -52,6 +52,8 @@ _TICK_S = 0.25
 _GRACE_S = 40.0
 _CLOSE_S = 3.0
 _OPEN_S = 300.0
+_AGAIN_S = 10.0
+"""After which a worker is asked again that could not be asked: a new process is at work by then."""
 _CHECK_S = 180.0
 _HOPELESS = frozenset(
     {"InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError", "DifferentPeopleError"}
@@ -430,21 +432,38 @@ class Enrolments:
                 self._offer(job)
 
     def _offer(self, job: Job) -> None:
-        """Have it opened beside the running sessions. What is wrong with it is told in its status."""
-        reason = ""
+        """Have it opened beside the running sessions. What is wrong with it is told in its status.
+
+        A worker that is lost meanwhile need not be lost over it: the one that takes its place is asked once more.
+        """
+        reason = self._refusal(job)
+        if isinstance(reason, WorkerError) and self._waited(_AGAIN_S):
+            reason = self._refusal(job)
+        told = "" if reason is None else f"its bundle cannot be offered: {reason}"
+        if told:
+            _log.warning("enrolment %s: %s", job.id, told)
+        with self._lock:
+            self._offered[job.id] = told
+
+    def _refusal(self, job: Job) -> MarotteError | TimeoutError | None:
+        """Why its bundle is not offered now; None where it is, or the server ends."""
         try:
             with self._opening:
                 info = self._opened(self._worker.add_bundle(str(self._store.out(job))))
-            if info is not None:
-                self._recorder.offer_enrolled(info)
         except TimeoutError:
-            reason = f"its bundle was not opened within {_OPEN_S:g} s"
+            return TimeoutError(f"it was not opened within {_OPEN_S:g} s")
         except MarotteError as error:
-            reason = f"its bundle cannot be offered: {error}"
-        if reason:
-            _log.warning("enrolment %s: %s", job.id, reason)
-        with self._lock:
-            self._offered[job.id] = reason
+            return error
+        if info is not None:
+            self._recorder.offer_enrolled(info)
+        return None
+
+    def _waited(self, seconds: float) -> bool:
+        """Whether so long has passed and the server goes on."""
+        until_s = time.monotonic() + seconds
+        while not self._closing and time.monotonic() < until_s:
+            time.sleep(_TICK_S)
+        return not self._closing
 
     def _opened(self, opening: Future[BundleInfo]) -> BundleInfo | None:
         until_s = time.monotonic() + _OPEN_S

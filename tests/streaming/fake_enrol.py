@@ -100,7 +100,8 @@ def count(options: argparse.Namespace, asked: threading.Event) -> int:
             (faults / "disk full").unlink()
             return fail("OSError", "[Errno 28] No space left on device")
         time.sleep(number(faults / "wait", 0.02))
-        done_file.write_text(str(done))
+        done_file.with_suffix(".partial").write_text(str(done))
+        done_file.with_suffix(".partial").replace(done_file)  # whole, whenever this is killed
         left = None if done == 1 else 0.02 * (steps - done)
         place = {"stage": "tune", "number": 1, "stages": 2, "done": done, "total": steps, "left_s": left}
         tell("progress", place)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from engine.errors import BackendError, ConfigError, InputError
+from engine.errors import BackendError, ConfigError, InputError, WorkerError
+from engine.worker.interface import BundleInfo
 from streaming import attest, enrolment
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError
@@ -371,6 +373,28 @@ def test_a_bundle_that_cannot_be_opened_says_why(bench: Bench) -> None:
     bench.enrolments.cancel_or_remove(number)
     assert bench.worker.dropped == []
     assert bench.left(number) == set()
+
+
+def test_a_worker_that_was_lost_meanwhile_is_asked_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was lost need not be lost over the bundle; one that it is lost over again is not tried for ever."""
+    monkeypatch.setattr("streaming.enrolment._AGAIN_S", 0.0)
+    asked = []
+
+    def lost(bundle: str) -> Future[BundleInfo]:
+        asked.append(bundle)
+        bench.worker.fails = (
+            WorkerError("the worker was ended by signal 9") if len(asked) in (1, 3, 4) else None
+        )
+        return FakeOffering.add_bundle(bench.worker, bundle)
+
+    monkeypatch.setattr(bench.worker, "add_bundle", lost)
+    number = bench.begin()
+    assert bench.until(number, "done")["bundle"] == f"enrolled-{number}"
+    again = bench.begin()
+    assert "signal 9" in bench.until(again, "done")["reason"]
+    assert len(asked) == 4
 
 
 def test_one_that_a_session_runs_is_not_removed(bench: Bench) -> None:
