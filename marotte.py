@@ -24,6 +24,7 @@ function of the API does.
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import logging
 import os
@@ -99,7 +100,19 @@ def serve(
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line and exit status 2 on a wrong command line."""
+    """One line and exit status 2 on a wrong command line. Options are written out: one command's --source is no short
+    form of another's --sources."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**(named | {"allow_abbrev": False}))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As the original, but what is no option of this command is refused here, with the nearest one."""
+        options, left = super().parse_known_args(args, namespace)
+        if wrong := [one.partition("=")[0] for one in left if one.startswith("--") and one != "--"]:
+            near = difflib.get_close_matches(wrong[0], self._option_string_actions, 1)
+            self.error(f"{wrong[0]} is not an option" + (f"; did you mean {near[0]}?" if near else ""))
+        return options, left
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (try {self.prog} --help)", file=sys.stderr)

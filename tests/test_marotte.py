@@ -49,6 +49,8 @@ _COMPARE = ["bench", "--compare", __file__, __file__]
 BAD = {
     "render --source {P} --driver {D} --out {OUT}/o.mp4 --task nowhere.task": "nowhere.task is not there",
     "render --source {P} --driver {D}": "the following arguments are required: --out",
+    "render --source {P} --driver {D} --out {OUT}/o.mp4 --backends auto": "did you mean --backend?",
+    "enrol liquid_warping {P} --source=2 --out {OUT}/o": "enrol: --source is not an option; did you mean --sources?",
     "render --source {P} --driver nowhere.mp4 --out {OUT}/o.mp4": "'nowhere.mp4' cannot be read",
     "render --source nowhere.jpg --driver {D} --out {OUT}/o.mp4": "'nowhere.jpg' cannot be read",
     "render --source {HARD} --driver {D} --out {OUT}/o.mp4": "is not a plain file",
