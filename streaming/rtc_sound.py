@@ -39,6 +39,7 @@ REPORT_S = 0.2
 """How often a receiver is told which time is which."""
 
 _TICK = Fraction(1, OPUS_RATE)
+_NTP = 1 << 32
 _CNAME = 1
 
 USED: tuple[tuple[Any, str, str], ...] = (
@@ -221,6 +222,7 @@ def send_untouched(transceiver: RTCRtpTransceiver) -> None:
     if codec != "opus":
         raise ConfigError(f"sound: got {codec}, expected the other side to take Opus")
     inner.sender._RTCRtpSender__encoder = Untouched()
+    _report_ahead(inner.sender)
     _report_often(inner.sender)
 
 
@@ -236,6 +238,24 @@ class Untouched(Encoder):
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """Never: what is passed on was encoded by the driver."""
         raise ValueError("sound: got a frame, expected a packet")
+
+
+def _report_ahead(sender: RTCRtpSender) -> None:
+    """Have every report say when the picture of a sound leaves, and not when the sound did, which is ahead of it."""
+    inner: Any = sender
+    send = inner._send_rtcp
+
+    async def send_shifted(packets: list[AnyRtcpPacket]) -> None:
+        ahead_s = inner.track.ahead_s if isinstance(inner.track, SoundTrack) else 0.0
+        for packet in packets:
+            if isinstance(packet, RtcpSrPacket) and packet.sender_info.ntp_timestamp:
+                packet.sender_info.ntp_timestamp += round(ahead_s * _NTP)
+                # what the receiver's next report refers to, by which the way there and back is measured
+                inner._RTCRtpSender__lsr = packet.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF
+                inner._RTCRtpSender__lsr_time = time.time()
+        await send(packets)
+
+    inner._send_rtcp = send_shifted
 
 
 def _report_often(sender: RTCRtpSender) -> None:
@@ -255,15 +275,12 @@ def _report_often(sender: RTCRtpSender) -> None:
 
 
 async def _report(sender: Any) -> None:
-    ntp = sender._RTCRtpSender__ntp_timestamp
     told = RtcpSenderInfo(
-        ntp_timestamp=ntp,
+        ntp_timestamp=sender._RTCRtpSender__ntp_timestamp,
         rtp_timestamp=sender._RTCRtpSender__rtp_timestamp,
         packet_count=sender._RTCRtpSender__packet_count & 0xFFFFFFFF,
         octet_count=sender._RTCRtpSender__octet_count & 0xFFFFFFFF,
     )
-    # what the receiver's next report refers to, by which the way there and back is measured
-    sender._RTCRtpSender__lsr, sender._RTCRtpSender__lsr_time = ntp >> 16 & 0xFFFFFFFF, time.time()
     packets: list[AnyRtcpPacket] = [RtcpSrPacket(ssrc=sender._ssrc, sender_info=told)]
     if (name := sender._RTCRtpSender__cname) is not None:
         items = [(_CNAME, name.encode())]

@@ -34,6 +34,10 @@ QUIET_STEP_S = 0.01
 """The same while nobody speaks and more than FAST_FROM_S is to be made up."""
 DEAD_S = 0.005
 """A smaller difference is left alone."""
+LEAD_S = 0.04
+"""By so much sound leaves sooner than its picture, where it is there in time: a receiver shows a picture when it has
+it, but gathers two or three packets of sound before it plays any. The sender reports say so: who goes by them plays
+both together, and has to hold back neither."""
 MOST_DELAY_S = 1.0
 """Longer no sound is held back, however old the picture is."""
 MOST_WAITING_S = 1.5
@@ -78,15 +82,22 @@ class SoundLine:
     """
 
     def __init__(
-        self, recorder: Recorder, rate: int = OPUS_RATE, clock: Callable[[], float] = time.perf_counter
+        self,
+        recorder: Recorder,
+        rate: int = OPUS_RATE,
+        clock: Callable[[], float] = time.perf_counter,
+        lead_s: float = LEAD_S,
     ) -> None:
         self.sync = LipSync(rate, clock)
+        self.ahead_s = 0.0
+        """By how much what leaves now is ahead of its picture, on purpose: lead_s, or as much as there is time for."""
         self.muted = False
         self.paused = False
         """While either is set nothing is passed on."""
         self._recorder = recorder
         self._rate = rate
         self._clock = clock
+        self._lead_s = lead_s
         self._loop = asyncio.get_running_loop()
         self._tracks: list[SoundTrack] = []
         self._waiting: list[_Held] = []
@@ -106,7 +117,7 @@ class SoundLine:
 
     def watch(self) -> SoundTrack:
         """A track with every packet from now on; end it by its `stop`."""
-        track = SoundTrack(self._rate, self._drop)
+        track = SoundTrack(self._rate, self._drop, lambda: self.ahead_s)
         self._tracks.append(track)
         if self._ended:
             track.end()
@@ -139,8 +150,9 @@ class SoundLine:
         due = self.sync.picture_left(arrived_s, left_s)
         offset = self._offset
         if due is not None and offset is not None and left_s - self._left_s < _STILL_S:
-            self._skews.append(offset - due)
-            self._recorder.sound_skew(offset - due)
+            skew = offset + self.ahead_s - due
+            self._skews.append(skew)
+            self._recorder.sound_skew(skew)
 
     def end(self) -> None:
         """Nothing leaves from now on."""
@@ -221,9 +233,10 @@ class SoundLine:
             return None
         if due is None and self._offset is None:
             return arrived if now - self._began_s > BEGIN_S else None
-        due = self._offset if due is None else due
-        assert due is not None
-        return min(max(due, arrived), arrived + MOST_DELAY_S)
+        if due is None:
+            return self._offset
+        self.ahead_s = min(self._lead_s, max(0.0, due - arrived))
+        return min(max(due - self.ahead_s, arrived), arrived + MOST_DELAY_S)
 
     def _step(self, held: _Held) -> float:
         gap = held.x - self._left_x
@@ -293,14 +306,20 @@ class SoundTrack(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, rate: int, drop: Callable[[str], None]) -> None:
+    def __init__(self, rate: int, drop: Callable[[str], None], ahead: Callable[[], float]) -> None:
         super().__init__()
+        self._ahead = ahead
         self._time_base = Fraction(1, rate)
         self._drop = drop
         self._packets: deque[av.Packet[Any]] = deque()
         self._wake = asyncio.Event()
         self._taking = False
         self._over = False
+
+    @property
+    def ahead_s(self) -> float:
+        """As SoundLine.ahead_s."""
+        return self._ahead()
 
     def give(self, payload: bytes, pts: int) -> None:
         """One more packet; where nobody takes them only the newest are kept."""

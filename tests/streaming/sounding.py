@@ -80,6 +80,7 @@ class Driver:
     sound_start: int = 4_294_900_000  # it wraps at once
     picture_start: int = 17
     speaks: Callable[[float], bool] = lambda t: True
+    lead_s: float = 0.0
     recorder: Counted = field(default_factory=Counted)
     left: list[tuple[float, float]] = field(default_factory=list)
     """(capture, leaving) of each packet of sound that came out, by the same time."""
@@ -90,7 +91,7 @@ class Driver:
 
     async def play(self, loop: VirtualLoop) -> SoundLine:
         """All of it; a packet's payload is its number."""
-        line = SoundLine(self.recorder, clock=loop.time)
+        line = SoundLine(self.recorder, clock=loop.time, lead_s=self.lead_s)
         track = line.watch()
         zero = loop.time()
         listening = loop.create_task(self._listen(track, loop, zero))

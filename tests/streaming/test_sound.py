@@ -82,6 +82,21 @@ def test_pictures_of_changing_age_do_not_shake_the_sound():
     assert moved < 0.02
 
 
+def test_sound_is_ahead_by_what_a_receiver_takes_and_never_before_it_came():
+    """The lead is taken out of the delay; where there is none left it is shorter, and told as what it is."""
+
+    async def play(loop, age_s):
+        driver = Driver(6, age=lambda t: age_s, lead_s=0.04)
+        line = await driver.play(loop)
+        return driver.skew(4, 6), line.ahead_s, driver.recorder.skews[-30:]
+
+    for age_s, ahead_s in ((0.2, 0.04), (0.015, 0.015)):
+        skews, told_s, reported = in_virtual_time(lambda loop, age_s=age_s: play(loop, age_s))
+        assert told_s == pytest.approx(ahead_s, abs=1e-4)
+        assert max(abs(skew + ahead_s) for skew in skews) <= DEAD_S + NS
+        assert max(map(abs, reported)) <= DEAD_S + NS
+
+
 @pytest.mark.parametrize("encoder_s", [0.04, 0.2, -0.05])
 def test_reports_tell_what_arrivals_do_not(encoder_s):
     """A driver's video encoder delays its pictures: by sender reports sound waits for that too."""
