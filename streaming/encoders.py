@@ -92,9 +92,9 @@ class Coder:
         self._target = Target(max(LEAST_AIM, bits))
 
     def encode(self, frame: av.VideoFrame, key: bool) -> bytes:
-        """Empty where nothing is to be sent: a frame that has no time or is not newer than the last one, or one that the
-        codec failed on, after which it is opened anew. key: one was asked for; it comes now, or KEY_AGAIN_S after the
-        last such."""
+        """Empty where nothing is to be sent: a frame that has no time or is not newer than the last one, or one that
+        the codec failed on, after which it is opened anew. key: one was asked for; it comes now, or KEY_AGAIN_S after
+        the last such."""
         started = time.perf_counter()
         self._key_due |= key
         if frame.pts is None or (self._last_pts is not None and frame.pts <= self._last_pts):
