@@ -179,6 +179,7 @@ class Api:
                 "enrol": None if self._enrolments is None else self._enrolments.about(),
                 "edit": config.worker.edit,
                 "pass_through": config.pass_through,
+                "sound": config.sound,
                 "driver_pixels": config.worker.driver_pixels,
                 "ice_servers": [_ice(url) for url in config.ice_servers],
                 "limits": {

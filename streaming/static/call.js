@@ -78,6 +78,16 @@ export class Call {
     await this.#link?.replaceTrack(track);
   }
 
+  /**
+   * Sends another sound, or none.
+   *
+   * @param {MediaStreamTrack | null} track
+   */
+  async replaceSound(track) {
+    this.plan.soundTrack = track;
+    await this.#link?.replaceSound(track);
+  }
+
   /** The session that answers now, or null between two links. */
   get session() {
     return this.#openedAt ? (this.#link?.session ?? null) : null;

@@ -2,7 +2,7 @@ import { make, need, part, say } from "./elements.js";
 import { ms, quantile } from "./statistics.js";
 import { STAGES } from "./words.js";
 
-/** @import {Report} from "./messages.js" */
+/** @import {Report, SoundReport} from "./messages.js" */
 /** @import {Picked} from "./rtcstats.js" */
 
 const MINUTE_MS = 60_000;
@@ -69,6 +69,7 @@ export class LatencyPanel {
       ["Frames in, out", `${report.fps_in.toFixed(1)}, ${report.fps_out.toFixed(1)} per second`],
       ["Not used", spellCounts(report.dropped)],
       ["Codec, rate", report.codec ? `${spellCodec(report.codec)}, ${report.kbps} kbit/s` : "–"],
+      ...(report.sound ? [spellSound(report.sound)] : []),
       ["Picture", report.size ? `${report.size[0]} × ${report.size[1]}` : "–"],
       ["Engine", report.restarts ? `${report.worker}, replaced ${report.restarts} ×` : report.worker],
     ]);
@@ -207,6 +208,16 @@ const UNUSED = { replaced: "gave way to newer ones", unsent: "too many to send",
 function spellCounts(counts) {
   const named = Object.entries(counts).filter(([, count]) => count > 0);
   return named.length ? named.map(([reason, count]) => `${count} ${UNUSED[reason] ?? reason}`).join(", ") : "none";
+}
+
+/**
+ * @param {SoundReport} sound
+ * @returns {[string, string]}
+ */
+function spellSound({ delay_ms, skew_ms, muted }) {
+  if (muted) return ["Sound", "muted"];
+  if (delay_ms === null) return ["Sound", "nothing comes"];
+  return ["Sound", `held back ${ms(delay_ms)}, ${skew_ms === null ? "no picture yet" : `${ms(skew_ms)} from its picture`}`];
 }
 
 /** @param {string} codec */

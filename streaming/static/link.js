@@ -8,6 +8,8 @@ import { endSession, openSession } from "./api.js";
  * @property {Driver} driver
  * @property {string} codec "auto", "vp8" or "h264"
  * @property {MediaStreamTrack | null} track what is sent; null with the demo driver
+ * @property {"sendonly" | "sendrecv" | null} sound direction of the sound, null without
+ * @property {MediaStreamTrack | null} soundTrack what is sent of it, null for silence
  * @property {RTCDegradationPreference} keep what a slow line keeps
  * @property {number} bitrate most that is sent, bits per second
  * @property {RTCIceServer[]} iceServers
@@ -33,6 +35,8 @@ export class Link {
   session = null;
   /** @type {RTCRtpSender | null} */
   #sender = null;
+  /** @type {RTCRtpSender | null} */
+  #soundSender = null;
   /** @type {number | undefined} */
   #patience;
   #ended = false;
@@ -51,6 +55,7 @@ export class Link {
     this.channel.onmessage = (event) => this.#heard(event.data);
     this.peer.onconnectionstatechange = () => this.#watch();
     this.peer.ontrack = ({ receiver, streams, track }) => {
+      if (track.kind !== "video") return; // it is in the picture's stream
       playAtOnce(receiver);
       told.picture(streams[0] ?? new MediaStream([track]));
     };
@@ -68,6 +73,10 @@ export class Link {
       : peer.addTransceiver("video", { direction: "recvonly" });
     preferCodec(transceiver, plan.codec);
     if (plan.track) this.#sender = transceiver.sender;
+    if (plan.track && plan.sound) {
+      const sound = peer.addTransceiver(plan.soundTrack ?? "audio", { direction: plan.sound });
+      this.#soundSender = sound.sender;
+    }
     await peer.setLocalDescription();
     await gathered(peer);
     signal.throwIfAborted();
@@ -105,6 +114,16 @@ export class Link {
   async replaceTrack(track) {
     this.plan.track = track;
     await this.#sender?.replaceTrack(track);
+  }
+
+  /**
+   * The same of the sound; null for silence.
+   *
+   * @param {MediaStreamTrack | null} track
+   */
+  async replaceSound(track) {
+    this.plan.soundTrack = track;
+    await this.#soundSender?.replaceTrack(track);
   }
 
   /** Ends it here and at the server; `lost` is not told. */

@@ -35,6 +35,7 @@
  * @property {boolean} [pass_through]
  * @property {boolean} [driver_pixels]
  * @property {RTCIceServer[]} [ice_servers]
+ * @property {boolean} [sound] whether the driver's microphone is passed on
  * @property {{upload_bytes?: number, pictures?: number, pictures_bytes?: number, statement?: number, sessions?: number, donors?: number}} [limits]
  * @property {string} [worker]
  *
@@ -63,6 +64,14 @@
  * @property {boolean} paused
  * @property {boolean} pass_through
  * @property {boolean} driver_pixels
+ * @property {SoundReport | null} [sound] null while none comes
+ *
+ * @typedef {object} SoundReport
+ * @property {number | null} delay_ms for how long it is held back
+ * @property {number | null} skew_ms by how much it leaves after its picture
+ * @property {boolean} by_reports whether the browser's own clocks tell, rather than arrivals
+ * @property {boolean} muted
+ * @property {Record<string, number>} dropped packets by reason
  *
  * @typedef {object} Controls
  * @property {number} pose

@@ -13,6 +13,7 @@ import { notice } from "./notices.js";
 import { describePrivacy } from "./notes.js";
 import { RecordButton } from "./recorder.js";
 import { StatsPicker } from "./rtcstats.js";
+import { SoundPanel } from "./sound.js";
 import { Sources } from "./source.js";
 import { showTelling, tell } from "./status.js";
 import { View } from "./view.js";
@@ -75,6 +76,12 @@ export class Page {
       camera: video("camera"),
       result: video("result"),
     });
+    this.sound = new SoundPanel(info, {
+      sending: () => this.#call !== null && this.#driver === "camera",
+      sendSound: async (track) => this.#call?.replaceSound(track),
+      send: (message) => this.#call?.send(message) ?? false,
+      redial: (why) => this.#redial(why),
+    });
     this.#setUpButtons();
     setUpRemoval(this.desk.controls.remove, (on) => this.desk.remove(on));
     setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));
@@ -129,7 +136,9 @@ export class Page {
     this.#begun = true;
     this.#enter("asking");
     button("start").focus({ preventScroll: true }); // also where “Try again” was pressed, which is gone now
-    if (await this.#openCamera()) this.#dial("camera");
+    if (!(await this.#openCamera())) return;
+    await this.sound.begin();
+    this.#dial("camera");
   }
 
   #startDemo() {
@@ -151,6 +160,8 @@ export class Page {
         driver,
         codec: select("codec").value,
         track: driver === "camera" ? this.#camera.track : null,
+        sound: this.sound.direction,
+        soundTrack: this.sound.track,
         keep: /** @type {RTCDegradationPreference} */ (select("keep").value),
         bitrate: select("size").value === "1280x720" ? LARGE_BITRATE : BITRATE,
         iceServers: this.info.ice_servers ?? [],
@@ -233,6 +244,7 @@ export class Page {
     this.#view.clearResult();
     this.#view.showCamera(null);
     this.#camera.stop();
+    this.sound.end();
     this.#picture = null;
     this.#report = null;
     this.#pause(false);
@@ -273,6 +285,7 @@ export class Page {
    */
   #announce(source) {
     this.#call?.send({ mirror: this.#view.mirrored });
+    this.sound.announce();
     this.desk.announce();
     this.brush.announce();
     const { id } = this.sources.current;
@@ -292,6 +305,7 @@ export class Page {
     if (message.report) {
       this.#report = message.report;
       this.#latency.show(message.report, this.#heardAt);
+      this.sound.show(message.report);
       this.#tell();
     }
     if (message.pong !== undefined) this.#latency.showTrip(this.#heardAt - message.pong);

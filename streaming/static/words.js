@@ -9,6 +9,7 @@ const WORDS = {
   typical: ["Typical", "The middle one: half of the frames took less (p50)."],
   slow: ["Slow", "19 of 20 frames took less (p95)."],
   trip: ["Round trip", "A message to the server and back, without any picture."],
+  skew: ["Lip sync", "By how much your sound leaves the server after the picture of the same moment; below zero it is before it. Under 40 ms nobody notices."],
   calm: ["Calming delay", "How much later the motion is because it is made calmer. Less calmness, less delay."],
   stages: [
     "Server stages",

@@ -61,7 +61,7 @@
       else channel.onopen = () => stub.tell({});
     };
     let echoed = null;
-    peer.ontrack = ({ track }) => (echoed = track);
+    peer.ontrack = ({ track }) => (echoed = track.kind === "video" ? track : echoed);
     await peer.setRemoteDescription({ type: offer.type, sdp: offer.sdp });
     const [transceiver] = peer.getTransceivers();
     await transceiver.sender.replaceTrack(offer.driver === "demo" ? picture() : echoed);
