@@ -12,7 +12,7 @@ SHARED := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Tests start dozens of processes: what one has compiled, the next need not.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-full check bench bench-live clean
+.PHONY: run test test-full check bench bench-live fuzz fuzz-short audit clean
 
 run: $(VENV)/.installed
 	$(BIN)/marotte models pull
@@ -44,6 +44,16 @@ bench: $(VENV)/.installed
 bench-live: $(VENV)/.installed-dev
 	$(BIN)/marotte models pull
 	$(BIN)/marotte bench-live --out bench
+
+# Ten minutes a target (tests/fuzz/targets.py), for the night, and half a minute each.
+fuzz fuzz-short: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[fuzz]"
+	$(BIN)/python -m tests.fuzz all --seconds $(if $(filter fuzz,$@),600,30)
+
+# Asks PyPI or OSV; where neither answers, it says that nothing was looked at.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[audit]"
+	$(BIN)/python -m tests.audit
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
