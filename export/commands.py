@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import ConfigError
 from export.enrol.command import add_enrol
 from export.enrol.edits import add_edit_options, asks_edits, files_of, reaches_of
 from export.frame.command import add_frame
@@ -71,6 +72,14 @@ def _add_export(commands: Any) -> None:
         help="leave out the graphs of whole frames, which GPUs run: half of the size, or less",
     )
     add_edit_options(parser)
+    parser.add_argument(
+        "--person",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="of weights for bodies: who the bundle holds, and moves live; several, by one each, the first one moves",
+    )
     parser.add_argument("--title", metavar="TEXT", help="one line for people")
     parser.add_argument("--licence", metavar="SPDX", help="of the weights, such as CC0-1.0")
     parser.add_argument("--weights", metavar="TEXT", help="where the weights come from")
@@ -100,7 +109,6 @@ def _export(options: argparse.Namespace) -> None:
         from export.checkpoints import load
         from export.labels import Stated, label_of
         from export.pack import pack
-        from export.systems import plan_of
 
         loaded = load(options.checkpoint)
         stated = Stated(
@@ -113,7 +121,7 @@ def _export(options: argparse.Namespace) -> None:
         )
         label = label_of(loaded, stated)
         packed = pack(
-            _offered(loaded, options) if asks_edits(options) else plan_of(loaded),
+            _planned(loaded, options),
             label,
             options.out,
             half=options.fp16,
@@ -134,7 +142,17 @@ def _export(options: argparse.Namespace) -> None:
         )
 
 
-def _offered(loaded: Loaded, options: argparse.Namespace) -> Plan:
+def _planned(loaded: Loaded, options: argparse.Namespace) -> Plan:
+    if options.person:
+        from export.enrol.held import held_plan
+
+        if asks_edits(options):
+            raise ConfigError("person: a bundle holds a person, or edits of one; leave one of the two out")
+        return held_plan(loaded, options.person)
+    if not asks_edits(options):
+        from export.systems import plan_of
+
+        return plan_of(loaded)
     from export.enrol.person import offered_plan
 
     return offered_plan(loaded, files_of(options), reaches_of(options.edit), options.freeze)

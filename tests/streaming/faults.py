@@ -17,9 +17,9 @@ import numpy as np
 
 from engine.plug import Generator, Runner
 from engine.puppet import Opening
-from engine.types import Face, Frame
+from engine.types import Body, Face, Frame
 from engine.worker.opening import _WARM_FRAMES
-from engine.worker.tools import ClosableTracker, Tools
+from engine.worker.tools import ClosableBody, ClosableTracker, Tools
 
 SLOW_S = 0.2
 LATE_S = 1.2
@@ -58,6 +58,9 @@ class FaultyTools(Tools):
     def tracker(self, opening: Opening) -> ClosableTracker:
         return _Tracker(super().tracker(opening), Path(self.folder))
 
+    def follower(self, opening: Opening) -> ClosableBody:
+        return _Follower(super().follower(opening), Path(self.folder))
+
 
 class _Around:
     def __init__(self, inner, folder: Path) -> None:
@@ -93,3 +96,9 @@ class _Tracker(_Around):
                 dataclasses.replace(face, points=np.full_like(face.points, np.nan)) for face in faces
             )
         return faces
+
+
+class _Follower(_Around):
+    def track(self, frame: Frame) -> Body | None:
+        body = self._inner.track(frame)
+        return None if (self._folder / "lost").exists() else body
