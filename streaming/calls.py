@@ -15,10 +15,11 @@ from streaming.candidates import clean_offer
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError, busy
 from streaming.measured import Recorder
-from streaming.offer import Sections, sections_of_driver, spec_of
+from streaming.offer import Sections, sections_of_driver, sections_of_viewer, spec_of
 from streaming.peer import Offer, Peer
 from streaming.session import Session
 from streaming.sources import Sources
+from streaming.viewer import Viewer
 
 _ANSWER_S: Final = 15.0
 _CLOSE_S: Final = 3.0
@@ -76,13 +77,37 @@ class Calls:
         except BaseException as error:
             await self._unseat(session, "connection")
             if isinstance(error, TimeoutError):
-                raise RefusedError(
-                    504, "TimeoutError", f"no answer could be made within {_ANSWER_S:g} s"
-                ) from error
+                raise _no_answer() from error
             raise
         if self._closed:
             await self._unseat(session, "shutdown")
         return peer
+
+    async def watch(self, stream: str, sdp: str, codec: str = "auto") -> Viewer:
+        """Answer an offer to watch what is published as `stream`; viewers end with it.
+
+        Raises RefusedError (404 nothing is published there, 429 too many viewers, 504 no answer in time) or InputError;
+        nothing is left then.
+        """
+        session = self.published(stream)
+        if session is None:
+            raise RefusedError(404, "RequestError", "nothing is published there, or not any more")
+        self._check_view(session)
+        sdp = clean_offer(sdp, public=self._config.public_ice)
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await Viewer.open(
+                    sdp, session, sections_of_viewer(sdp), config=self._config, codec=codec
+                )
+        except TimeoutError as error:
+            raise _no_answer() from error
+
+    def _check_view(self, session: Session) -> None:
+        most, total = self._config.viewers, self._config.viewers_total
+        if session.viewers >= most:
+            raise busy(f"{most} of {most} viewers watch this session; wait until one leaves", wait_s=5)
+        if sum(seat.session.viewers for seat in self._seats.values()) >= total:
+            raise busy(f"{total} of {total} viewers watch this server; wait until one leaves", wait_s=5)
 
     async def start(
         self, spec: SessionSpec, still: SourceInfo, stream: str = "", *, camera: bool = False
@@ -167,6 +192,10 @@ class Calls:
     def _forget(self, seat: _Seat) -> None:
         if self._seats.get(seat.session.stream) is seat:
             del self._seats[seat.session.stream]
+
+
+def _no_answer() -> RefusedError:
+    return RefusedError(504, "TimeoutError", f"no answer could be made within {_ANSWER_S:g} s")
 
 
 class _Seat:

@@ -16,6 +16,7 @@ from streaming.tokens import key_of
 
 DEFAULT_PORT = 8765
 MOST_UPLOAD_BYTES = 32 << 20
+MOST_VIEWERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class ServeConfig:
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
     sound: whether a driver's microphone is passed on to those who watch; else nothing of it is ever heard.
+    viewers: most who watch one session, but for whoever drives it; viewers_total: most of all sessions together.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
     pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by system. enrolments: the
     folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
@@ -55,6 +57,8 @@ class ServeConfig:
     ice_servers: tuple[str, ...] = ()
     codec: str = "auto"
     sound: bool = True
+    viewers: int = 8
+    viewers_total: int = 32
     enrol: Mapping[str, Path] = field(default_factory=dict)
     enrol_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enrolments: Path | None = None
@@ -75,6 +79,9 @@ class ServeConfig:
             key_of(self.token_key)
         object.__setattr__(self, "origins", tuple(map(checked_origin, self.origins)))
         Proxies(self.proxies)
+        for name, most in (("viewers", self.viewers), ("viewers_total", self.viewers_total)):
+            if not 0 <= most <= MOST_VIEWERS:
+                raise ConfigError(f"{name}: got {most}, expected 0 .. {MOST_VIEWERS}")
         if self.codec not in ("auto", "vp8", "h264"):
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
         if self.ice_servers:

@@ -12,17 +12,17 @@ import av
 
 from engine.worker.interface import TICKS, TIME_BASE
 from streaming.reports import Tally
-from streaming.tracks import PictureTrack
+from streaming.tracks import Pictures
 
 
 class Echo:
     """Stands where the intake and the outlet stand otherwise."""
 
-    def __init__(self, track: PictureTrack, tally: Tally) -> None:
+    def __init__(self, pictures: Pictures, tally: Tally) -> None:
         self.paused = False
         self.size: tuple[int, int] | None = None
         """(width, height) of the last frame."""
-        self._track = track
+        self._pictures = pictures
         self._tally = tally
         self._begun_s = time.perf_counter()
         self._pts = -1
@@ -39,9 +39,9 @@ class Echo:
         self._pts = max(self._pts + 1, int((time.perf_counter() - self._begun_s) * TICKS))
         frame.pts, frame.time_base = self._pts, TIME_BASE
         frame.pict_type = 0  # the decoder's choice must not become the encoder's
-        if self._track.show(frame, lambda: self._tally.echo_left(time.perf_counter() - first_packet_s)):
+        if self._pictures.show(frame, lambda: self._tally.echo_left(time.perf_counter() - first_packet_s)):
             self._tally.frame_dropped("unsent")
 
     def stop(self) -> None:
         """End the output now."""
-        self._track.end()
+        self._pictures.end()

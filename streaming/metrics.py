@@ -21,6 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from engine.types import FrameReport, Outcome
 from engine.versions import versions
 from engine.worker.interface import BundleInfo, State, WorkerStatus
+from streaming.ladder import SHARES
 from streaming.measured import EnrolmentRecorder, Recorder
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,6 +44,8 @@ ADDED = (
 )  # fmt: skip
 DRIVERS = ("camera", "demo")
 CODECS = ("vp8", "h264")
+RUNGS = tuple(map(str, range(len(SHARES))))
+"""Places on the ladder, "0" the best."""
 OPENED = ("first", "size", "bitrate")
 SOUND = ("forwarded", "muted", "late", "repeated", "overflow")
 SKEWED = ("sound later", "sound sooner")
@@ -148,6 +151,20 @@ class Metrics(Recorder, EnrolmentRecorder):
             "What the open encoders aim at, all sessions together.",
             codec=(*CODECS, OTHER),
         )
+        self._running_encoders = self._gauge(
+            "encoders", "Encoders that run now, one for each rung that is watched.", codec=(*CODECS, OTHER)
+        )
+        self._encoded = self._counter(
+            "pictures_encoded",
+            "Pictures encoded for a rung, however many watch it.",
+            codec=CODECS,
+            rung=RUNGS,
+        )
+        self._given = self._counter(
+            "pictures_given", "Encoded pictures given to viewers, counted for each.", codec=CODECS
+        )
+        self._viewers = self._gauge("viewers", "Viewers of all sessions, but for who drives them.")
+        self._viewers_closed = self._counter("viewers_closed", "Viewers that ended, by cause.", reason=CLOSED)
         self._round_trip = self._histogram(
             "round_trip_seconds", "Round trip to a viewer, from its receiver reports."
         )
@@ -173,6 +190,22 @@ class Metrics(Recorder, EnrolmentRecorder):
 
     def encoder_opened(self, codec: str, reason: str) -> None:
         self._encoders.of(codec, reason).inc()
+
+    def encoder_running(self, codec: str, on: bool) -> None:
+        self._running_encoders.of(codec).inc(1 if on else -1)
+
+    def picture_encoded(self, codec: str, rung: int) -> None:
+        self._encoded.of(codec, str(rung)).inc()
+
+    def pictures_given(self, codec: str, viewers: int) -> None:
+        self._given.of(codec).inc(viewers)
+
+    def viewer_opened(self) -> None:
+        self._viewers.inc()
+
+    def viewer_closed(self, reason: str) -> None:
+        self._viewers.dec()
+        self._viewers_closed.of(reason).inc()
 
     def round_trip(self, seconds: float) -> None:
         _observe(self._round_trip, seconds)

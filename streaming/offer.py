@@ -52,9 +52,9 @@ def driver_of(offer: Offer) -> DriverKind:
 @dataclass(frozen=True, slots=True)
 class Sections:
     """What an offer has: the direction of its video and of its audio in the words of whoever offers, None where there
-    is no audio; whether there is a data channel."""
+    is none; whether there is a data channel."""
 
-    video: str
+    video: str | None
     audio: str | None = None
     channel: bool = False
 
@@ -68,21 +68,36 @@ class Sections:
         """Whether it wants one."""
         return self.video in ("sendrecv", "recvonly")
 
+    @property
+    def listens(self) -> bool:
+        """Whether it wants sound."""
+        return self.audio in ("sendrecv", "recvonly")
 
-def sections_of(sdp: str) -> Sections:
-    """Of one video section, and at most one audio section and one data channel. Raises InputError for others."""
+
+def _sections(sdp: str) -> Sections:
+    """Raises InputError for what cannot be read, and for two of a kind."""
     try:
         media = SessionDescription.parse(sdp).media
     except Exception as error:  # its parser raises whatever it stumbles over
         raise InputError(f"sdp: it cannot be read ({type(error).__name__}); reload the page") from None
     kinds = [section.kind for section in media]
-    if kinds.count("video") != 1 or len(set(kinds)) < len(kinds):
+    if len(set(kinds)) < len(kinds) or not kinds:
         told = ", ".join(kinds)[:60] or "nothing"
         raise InputError(
-            f"sdp: got {told}, expected one video section, and at most one audio section and one data channel"
+            f"sdp: got {told}, expected at most one video section, one audio section and one data channel"
         )
     directions = {section.kind: section.direction for section in media}
-    return Sections(str(directions["video"]), directions.get("audio"), "application" in kinds)
+    return Sections(directions.get("video"), directions.get("audio"), "application" in kinds)
+
+
+def sections_of_viewer(sdp: str) -> Sections:
+    """Those of an offer to watch. Raises InputError."""
+    sections = _sections(sdp)
+    if not sections.watches and not sections.listens:
+        raise InputError("sdp: it wants neither picture nor sound, expected recvonly sections")
+    if sections.channel:
+        raise InputError("sdp: got a data channel, expected none: a viewer has nothing to say")
+    return sections
 
 
 def sections_of_driver(offer: Offer, driver: DriverKind) -> Sections:
@@ -91,7 +106,9 @@ def sections_of_driver(offer: Offer, driver: DriverKind) -> Sections:
         raise ConfigError(f"codec: got {offer.codec[:40]!r}, expected auto, vp8 or h264")
     if offer.type != "offer":
         raise InputError(f"type: got {offer.type[:40]!r}, expected offer")
-    sections = sections_of(offer.sdp)
+    sections = _sections(offer.sdp)
+    if sections.video is None:
+        raise InputError("sdp: got no video section, expected one")
     if not sections.camera and not sections.watches:
         raise InputError(
             f"sdp: the video is {sections.video}, expected sendrecv or sendonly, or recvonly without a camera"

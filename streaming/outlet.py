@@ -22,7 +22,7 @@ from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.interface import NO_MARK, TICKS, TIME_BASE, Delivery, SourceInfo, held_by
 from streaming import strip
 from streaming.reports import Tally
-from streaming.tracks import PictureTrack
+from streaming.tracks import Pictures
 
 LATEST_S = 1.0
 """A picture that is older than this when it comes out of the worker is not shown."""
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Outlet:
-    """Takes one session's pictures from the worker and gives frames to the track.
+    """Takes one session's pictures from the worker and gives frames to those who watch it.
 
     When nothing comes it holds the last picture, then fades to what is safe, by a thread of its own, and it shows what
     is safe before the first picture: a puppet's still portrait; where the driver is edited plain grey, and then a
@@ -57,7 +57,7 @@ class Outlet:
         self,
         session: str,
         info: SourceInfo,
-        track: PictureTrack,
+        pictures: Pictures,
         tally: Tally,
         sources: Callable[[str], SourceInfo | None],
         why: Callable[[], str],
@@ -68,7 +68,7 @@ class Outlet:
         side: int = MOST_SIDE,
     ) -> None:
         self._session = session
-        self._track = track
+        self._pictures = pictures
         self._tally = tally
         self._sources = sources
         self._why = why
@@ -145,7 +145,7 @@ class Outlet:
 
     def stop(self) -> None:
         """End the output now: nothing leaves after it."""
-        self._track.end()
+        self._pictures.end()
         self._stopped.set()
 
     def join(self) -> None:
@@ -264,7 +264,7 @@ class Outlet:
             _log.error("session %s: %s", self._session, message)
 
     def _left(self, report: FrameReport, arrived_s: float, entered: Mapping[str, float]) -> None:
-        """On the event loop: the encoder has the picture."""
+        """In an encoder's thread: it has the picture."""
         age = time.perf_counter() - arrived_s
         stages = {**entered, **report.seconds, "deliver": max(0.0, age - report.age_s)}
         self._tally.frame_left(report, age, stages)
@@ -275,7 +275,7 @@ class Outlet:
         self._pts = max(self._pts + 1, int((now - self._begun_s) * TICKS))
         frame.pts, frame.time_base = self._pts, TIME_BASE
         self._shown_s = now
-        if self._track.show(frame, left):
+        if self._pictures.show(frame, left):
             self._tally.frame_dropped("unsent")
 
     def _tick_on(self) -> None:

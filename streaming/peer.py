@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from typing import Any
 
 from aiortc import RTCDataChannel, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from engine.errors import InputError
+from streaming.broadcast import Watch
 from streaming.config import ServeConfig
 from streaming.connection import Arrivals, Connection, Reports
 from streaming.control import Control
-from streaming.encoders import open_encoder
 from streaming.offer import Offer as Offer
 from streaming.offer import Sections, preferring
 from streaming.reports import REPORT_S
-from streaming.rtc import forgive_messages, render_at_once, tune_receiver, use_encoder
+from streaming.rtc import forgive_messages, render_at_once, tune_receiver
+from streaming.rtc_congestion import control_congestion
 from streaming.rtc_ice import RestartableIce
+from streaming.rtc_send import send_pictures
 from streaming.rtc_sound import SoundSection, hear_pictures
 from streaming.session import Session
 
@@ -40,7 +43,7 @@ class Peer:
         self._control = Control(session)
         self._channel: RTCDataChannel | None = None
         self._reports = False
-        self._codec = ""
+        self._watch: Watch | None = None
         self._connection = Connection(config, session.id, lambda: session.end_by_itself("connection"))
         session.link(self)
 
@@ -76,13 +79,12 @@ class Peer:
         """End the connection alone, which its session calls for."""
         await self._say_farewell(reason)
         await self._connection.close()
-        self.session.tally.bitrate(self.session.id, self._codec, 0)
+        if self._watch is not None:
+            self._watch.end()
 
     async def _negotiate(self, offer: Offer) -> None:
         connection, session = self._connection, self.session
         transceiver = connection.rtc.addTransceiver("video", "sendrecv")
-        if self._sections.watches:
-            transceiver.sender.replaceTrack(session.track)
         codec = offer.codec if offer.codec != "auto" else self._config.codec
         transceiver.setCodecPreferences(preferring(codec))
         sound = SoundSection(connection.rtc, self._sections.audio, session.sound)
@@ -102,11 +104,13 @@ class Peer:
     def _send(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
         if not self._sections.watches:
             transceiver.direction = "recvonly"
+            control_congestion(transceiver, offer.sdp)
             self._connection.hear(Arrivals(transceiver.receiver))
             return
         session = self.session
         render_at_once(transceiver, offer.sdp)
-        self._codec = use_encoder(transceiver, lambda name: open_encoder(name, session.id, session.tally))
+        self._watch = send_pictures(transceiver, session.broadcast)
+        control_congestion(transceiver, offer.sdp, self._watch.estimated)
         # Of an echo, which may have nothing to send, nobody reports.
         self._connection.hear(Reports(transceiver.sender, self._reported), ends=session.unfailing)
 
@@ -138,8 +142,16 @@ class Peer:
 
     async def _report_on(self) -> None:
         while not self.session.over:
-            self._tell(json.dumps({"report": self.session.report()}, allow_nan=False, separators=(",", ":")))
+            self._tell(json.dumps({"report": self.report()}, allow_nan=False, separators=(",", ":")))
             await asyncio.sleep(REPORT_S)
+
+    def report(self) -> dict[str, Any]:
+        """The session's, with what its driver gets of the pictures."""
+        told = self.session.report()
+        if self._watch is None:
+            return told
+        sent = self._watch.report()
+        return told | {"codec": sent["codec"], "kbps": sent["kbps"], "sent": sent}
 
     async def _say_farewell(self, reason: str) -> None:
         channel = self._channel

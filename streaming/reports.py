@@ -134,6 +134,21 @@ class Tally:
     def encoder_opened(self, codec: str, reason: str) -> None:
         self._recorder.encoder_opened(codec, reason)
 
+    def encoder_running(self, codec: str, on: bool) -> None:
+        self._recorder.encoder_running(codec, on)
+
+    def picture_encoded(self, codec: str, rung: int) -> None:
+        self._recorder.picture_encoded(codec, rung)
+
+    def pictures_given(self, codec: str, viewers: int) -> None:
+        self._recorder.pictures_given(codec, viewers)
+
+    def viewer_opened(self) -> None:
+        self._recorder.viewer_opened()
+
+    def viewer_closed(self, reason: str) -> None:
+        self._recorder.viewer_closed(reason)
+
     def round_trip(self, seconds: float) -> None:
         with self._lock:
             self._round_trip_s = seconds

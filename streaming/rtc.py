@@ -39,7 +39,7 @@ from aiortc.sdp import SessionDescription
 from aiortc.utils import uint16_gt
 
 from engine.errors import BackendError, ConfigError
-from streaming import rtc_ice, rtc_tls
+from streaming import rtc_congestion, rtc_ice, rtc_tls
 from streaming.assembly import Assembly
 from streaming.inbox import Inbox, Ready
 
@@ -71,9 +71,9 @@ def check_aiortc() -> None:
         raise BackendError(
             f"aiortc: got version {version}, expected {SERIES}x: install the version that marotte asks for"
         )
-    from streaming import rtc_sound  # which uses this module
+    from streaming import rtc_send, rtc_sound  # which use this module
 
-    for owner, name, used in (*_USED, *rtc_sound.USED):
+    for owner, name, used in (*_USED, *rtc_send.USED, *rtc_sound.USED):
         function = getattr(owner, name, None)
         known = _names(function)
         missing = [each for each in used.split() if each not in known]
@@ -120,6 +120,7 @@ _USED: tuple[tuple[Any, str, str], ...] = (
     (rtp.HeaderExtensionsMap, "set", "values extensions pack_header_extensions"),
     (RTCRtpSender, "_next_encoded_frame", "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
     (RTCRtpSender, "_handle_rtcp_packet", "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
+    *rtc_congestion.USED,
     *rtc_ice.USED,
     *rtc_tls.USED,
 )

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import av
 
 from engine.errors import ConfigError, WorkerError
-from engine.types import Mode
+from engine.types import U8, Mode
 from engine.worker import heap
 from engine.worker.changes import checked, parse, settled
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
+from streaming.broadcast import Broadcast
 from streaming.config import ServeConfig
 from streaming.echo import Echo
 from streaming.intake import Intake
@@ -23,7 +24,6 @@ from streaming.measured import Recorder
 from streaming.outlet import Outlet
 from streaming.reports import Tally
 from streaming.sound import SoundLine
-from streaming.tracks import PictureTrack
 
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
 _log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class Session:
     """From its opening to its end. All of it runs on the event loop unless it says otherwise.
 
     It knows no connection: whatever drives it gives frames to `arrived` and changes to `change`, whatever shows it
-    takes its pictures from `track`, and both are its links, which end with it. It tells the recorder of its beginning
-    and its end.
+    takes its pictures from `broadcast` and its sound from `sound`, and all of them are its links, which end with it. It
+    tells the recorder of its beginning and its end.
 
     spec: what it is opened with. camera: whether frames can come. still: the source that is shown first. sources: finds
     another by id, from any thread. donors: keeps the sources of these ids for this session, in place of those before,
@@ -71,8 +71,10 @@ class Session:
                 raise ConfigError(_NO_DONOR)
         self.id = secrets.token_hex(12)
         self.stream = stream or self.id
+        self.recorder = recorder
         self.tally = Tally(recorder)
-        self.track = PictureTrack()
+        self.broadcast = Broadcast(self.id, self.tally)
+        """Its pictures, for all who watch."""
         self.sound = SoundLine(self.tally) if config.sound else None
         """The driver's, for all who listen; None where the operator allows none."""
         if self.sound is not None:
@@ -86,7 +88,7 @@ class Session:
         self._still = still
         self._kind = ("", Mode.PUPPET)
         self._opened = False
-        self._links: list[Link] = []
+        self._links: dict[Link, Callable[[], dict[str, Any]] | None] = {}
         self._ending: asyncio.Task[None] | None = None
         self._outlet: Outlet | None = None
         self._intake: Intake | None = None
@@ -106,7 +108,7 @@ class Session:
         """Open it in the worker, and show what is safe. Raises WorkerError where the worker takes none; `close` is to
         be called then."""
         if self._config.pass_through:
-            self._echo = Echo(self.track, self.tally)
+            self._echo = Echo(self.broadcast, self.tally)
             self.arrived = self._echo.arrived
         else:
             await self._open_worker()
@@ -118,25 +120,29 @@ class Session:
         self._kind = bundle, mode = spec.bundle, spec.mode or Mode.PUPPET
         opening = partial(Outlet, bundle=bundle, mode=mode, side=self._config.worker.side)
         self._outlet = outlet = await asyncio.to_thread(
-            opening, self.id, self._still, self.track, self.tally, self._sources, self._why
+            opening, self.id, self._still, self.broadcast, self.tally, self._sources, self._why
         )
-        camera = spec.driver is DriverKind.CAMERA
-        self._intake = Intake(self.id, self._worker, outlet, self.tally, camera=camera)
+        self._intake = Intake(self.id, self._worker, outlet, self.tally, driver=spec.driver)
         self.arrived = self._intake.arrived
         self._worker.open(self.id, spec, outlet.deliver)
         outlet.start()
         self.tally.showing(self.id, *self._told_kind)
 
-    def link(self, link: Link) -> None:
-        """Have it end with this session. Raises WorkerError where that has begun."""
+    @property
+    def viewers(self) -> int:
+        """How many watch it, but for whoever drives it."""
+        return sum(report is not None for report in self._links.values())
+
+    def link(self, link: Link, report: Callable[[], dict[str, Any]] | None = None) -> None:
+        """Have it end with this session. report: of a viewer, what stands of it in the session's. Raises WorkerError
+        where that has begun."""
         if self.over:
             raise WorkerError("session: it has ended; open another one")
-        self._links.append(link)
+        self._links[link] = report
 
     def unlink(self, link: Link) -> None:
         """It has ended by itself, and the session goes on."""
-        if link in self._links:
-            self._links.remove(link)
+        self._links.pop(link, None)
 
     async def close(self, reason: str) -> None:
         """End it and free all of it; returns when it is done. More than once is allowed. reason: one of
@@ -169,7 +175,7 @@ class Session:
             raise ConfigError(_NO_DONOR)
         number = self._worker.change(self.id, change)
         if driver is not None:
-            self._intake.camera = driver == DriverKind.CAMERA.value
+            self._intake.driver = DriverKind(driver)
         self._still = still
         self._turn(change, number)
         return number
@@ -196,6 +202,11 @@ class Session:
     def _told_kind(self) -> tuple[str, str]:
         bundle, mode = self._kind
         return bundle, mode.value
+
+    def acted(self, told: U8, arrived_s: float) -> None:
+        """See Intake.acted."""
+        if self._intake is not None:
+            self._intake.acted(told, arrived_s)
 
     def measure(self, on: bool) -> None:
         if self._intake is not None:
@@ -241,6 +252,7 @@ class Session:
             else bool(self._echo and self._echo.paused),
             "pass_through": self._config.pass_through,
             "driver_pixels": self._config.worker.driver_pixels,
+            "viewers": [report() for report in self._links.values() if report is not None],
             "sound": None if self.sound is None else self.sound.report(),
         }
 
@@ -255,7 +267,7 @@ class Session:
         return self._ending
 
     def _end_output(self) -> None:
-        self.track.end()
+        self.broadcast.end()
         if self.sound is not None:
             self.sound.end()
         for part in (self._outlet, self._intake, self._echo):
@@ -273,9 +285,13 @@ class Session:
                 if isinstance(error, BaseException):
                     _log.error("session %s: one of its links did not end: %r", self.id, error)
         finally:
-            if self._outlet is not None:
-                await asyncio.to_thread(self._outlet.join)
+            await asyncio.to_thread(self._join)
             if self._opened:
                 self.tally.showing(self.id, "", "")
                 self.tally.session_closed(reason)
                 await asyncio.to_thread(heap.give_back)
+
+    def _join(self) -> None:
+        if self._outlet is not None:
+            self._outlet.join()
+        self.broadcast.join()
