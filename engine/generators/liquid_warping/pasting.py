@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numba import types
 
+from engine.compiled import compiled_for
 from engine.errors import PortError
 from engine.generators.feather import feather
 from engine.plug import Ports
@@ -37,11 +39,16 @@ class Pasting:
     _rim: F32 = field(init=False)
     _rgb: U8 = field(init=False)
     _mask: U8 = field(init=False)
+    _behind: F32 = field(init=False)
+    _person: F32 = field(init=False)
+    _wide: F32 = field(init=False)
 
     def __post_init__(self) -> None:
         size = self.crop.size
         height, width = self.canvas.shape[:2]
-        self._rim = rim_of(self.crop, (width, height))
+        self.background = np.ascontiguousarray(self.background, np.float32)
+        self._rim = (np.float32(255.0) * rim_of(self.crop, (width, height))).astype(np.float32)
+        self._behind, self._person, self._wide = (np.empty((size, size), np.float32) for _ in range(3))
         self._rgb, self._mask = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.uint8)
 
     def patch(self, outputs: Ports, drawn: U8) -> Patch:
@@ -51,26 +58,43 @@ class Pasting:
         """
         size = self.crop.size
         colour = port(outputs, "colour", (1, 3, size, size))[0]
-        behind = np.clip(port(outputs, "mask", (1, 1, size, size))[0, 0], 0.0, 1.0)
-        person = 1.0 - behind
+        behind, person, wide = self._behind, self._person, self._wide
+        np.clip(port(outputs, "mask", (1, 1, size, size))[0, 0], 0.0, 1.0, out=behind)
+        np.subtract(1.0, behind, out=person)
         self._check_shown(person, drawn)
-        shown = 127.5 * (colour.transpose(1, 2, 0) + 1.0) * person[..., None]
-        shown += self.background * behind[..., None]
-        np.copyto(self._rgb, np.rint(np.clip(shown, 0.0, 255.0)), casting="unsafe")
-        wide = cv2.blur(cv2.dilate(np.maximum(person, self.hidden), _BOX), (2 * _SOFT + 1, 2 * _SOFT + 1))
-        np.copyto(self._mask, np.rint(255.0 * wide * self._rim), casting="unsafe")
+        _compose(np.ascontiguousarray(colour), behind, person, self.background, self._rgb)
+        cv2.dilate(np.maximum(person, self.hidden, out=wide), _BOX, dst=behind)
+        cv2.blur(behind, (2 * _SOFT + 1, 2 * _SOFT + 1), dst=wide)
+        np.rint(np.multiply(wide, self._rim, out=wide), out=wide)
+        np.copyto(self._mask, wide, casting="unsafe")
         return Patch(self._rgb, self._mask, self.crop, self.canvas)
 
     def _check_shown(self, person: F32, drawn: U8) -> None:
         pixels = int(drawn.sum())
         if pixels == 0:
             raise PortError(f"{self.name}: the {self.what} is turned or moved out of its picture")
-        share = float((person * drawn).sum()) / pixels
+        share = float(np.multiply(person, drawn, out=self._wide).sum()) / pixels
         if not share >= LEAST_SHOWN:
             raise PortError(
                 f"{self.name}: the mask shows {share:.0%} of the {self.what}, expected {LEAST_SHOWN:.0%} or more; "
                 "train longer"
             )
+
+
+_CUBE = types.Array(types.float32, 3, "C", readonly=True)
+_PLANE = types.float32[:, ::1]
+_HALF, _WHITE, _NONE = np.float32(127.5), np.float32(255.0), np.float32(0.0)
+
+
+@compiled_for(types.void(_CUBE, _PLANE, _PLANE, _CUBE, types.uint8[:, :, ::1]))
+def _compose(colour: F32, behind: F32, person: F32, background: F32, rgb: U8) -> None:
+    """The paper's picture: mask * background + (1 - mask) * colour. colour: (3, S, S), -1..1. rgb: written."""
+    one = np.float32(1.0)
+    for y in range(rgb.shape[0]):
+        for x in range(rgb.shape[1]):
+            for c in range(3):
+                shown = _HALF * (colour[c, y, x] + one) * person[y, x] + background[y, x, c] * behind[y, x]
+                rgb[y, x, c] = np.uint8(np.rint(min(max(shown, _NONE), _WHITE)))
 
 
 def rim_of(crop: Crop, picture: tuple[int, int]) -> F32:
