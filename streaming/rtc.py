@@ -62,6 +62,7 @@ H264_SPS, H264_STAP_A = 7, 24
 
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 _AT_ONCE = bytes(3)  # 12 bits of the least and 12 of the largest delay, in 10 ms
+_WITH_SOUND = (50).to_bytes(3, "big")
 
 
 def check_aiortc() -> None:
@@ -201,11 +202,12 @@ def use_encoder(transceiver: RTCRtpTransceiver, make: Callable[[str], Encoder]) 
     return codec
 
 
-def render_at_once(transceiver: RTCRtpTransceiver, offer: str) -> bool:
+def render_at_once(transceiver: RTCRtpTransceiver, offer: str, *, waits: bool = False) -> bool:
     """Ask the browser to show every frame when it is decoded, and not to smooth out when they come.
 
-    offer: the SDP that setRemoteDescription was given. Call it between that and createAnswer. Returns whether the
-    browser offers to be asked (the playout-delay header extension).
+    offer: the SDP that setRemoteDescription was given. waits: sound comes with it, for which a frame may be held back
+    by up to half a second where the browser plays it so late. Call it between setRemoteDescription and createAnswer.
+    Returns whether the browser offers to be asked (the playout-delay header extension).
     """
     inner: Any = transceiver
     for media in SessionDescription.parse(offer).media:
@@ -214,7 +216,9 @@ def render_at_once(transceiver: RTCRtpTransceiver, offer: str) -> bool:
                 inner._headerExtensions.append(
                     RTCRtpHeaderExtensionParameters(id=extension.id, uri=PLAYOUT_DELAY)
                 )
-                inner.sender._RTCRtpSender__rtp_header_extensions_map = _AtOnce(extension.id)
+                inner.sender._RTCRtpSender__rtp_header_extensions_map = _AtOnce(
+                    extension.id, _WITH_SOUND if waits else _AT_ONCE
+                )
                 return True
     return False
 
@@ -222,9 +226,9 @@ def render_at_once(transceiver: RTCRtpTransceiver, offer: str) -> bool:
 class _AtOnce(rtp.HeaderExtensionsMap):
     """Stands where the sender has what its packets' header extensions are numbered by."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, delays: bytes) -> None:
         super().__init__()
-        self._extension = number, _AT_ONCE
+        self._extension = number, delays
 
     def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
         """Every packet says it: which one a browser loses is not known."""

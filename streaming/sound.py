@@ -34,7 +34,7 @@ QUIET_STEP_S = 0.01
 """The same while nobody speaks and more than FAST_FROM_S is to be made up."""
 DEAD_S = 0.005
 """A smaller difference is left alone."""
-LEAD_S = 0.04
+LEAD_S = 0.06
 """By so much sound leaves sooner than its picture, where it is there in time: a receiver shows a picture when it has
 it, but gathers two or three packets of sound before it plays any. The sender reports say so: who goes by them plays
 both together, and has to hold back neither."""
