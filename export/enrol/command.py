@@ -15,6 +15,9 @@ from export.enrol import liquid_warping_command, stit_command
 from export.enrol.progress import Stream, Tell, end_with_input
 from export.libraries import libraries
 
+Lines = Sequence[str] | None
+"""What there is to tell at the end; None where it was interrupted."""
+
 SYSTEMS: Final[dict[str, ModuleType]] = {"stit": stit_command, "liquid_warping": liquid_warping_command}
 
 
@@ -114,10 +117,11 @@ def _enrol(options: argparse.Namespace, system: Any) -> int:
     if options.check:
         system.check(options)
         return 0
-    work = options.work or options.out.with_name(f"{options.out.name}.enrolment")
+    work = _work(options.out, options.work)
     stream = Stream(system.stages(options)) if options.progress_json else None
     with _alone(work):
-        lines = system.enrol(options, work, teller(silent=system.SILENT) if stream is None else stream.tell)
+        tell = teller(silent=system.SILENT, photos=len(options.files) > 1) if stream is None else stream.tell
+        lines = _interruptible(system.enrol, options, work, tell)
     if lines is None:
         print(f"marotte: interrupted; the same command goes on from {work}", file=sys.stderr)
         return 130
@@ -128,6 +132,29 @@ def _enrol(options: argparse.Namespace, system: Any) -> int:
         print(line)
     print(f"{options.out} is written; {work / 'preview.png'} shows what became of some frames")
     return 0
+
+
+def _interruptible(enrol: Callable[..., Lines], options: argparse.Namespace, work: Path, tell: Tell) -> Lines:
+    """None also where it was interrupted between two steps, or while it looked or packed."""
+    try:
+        return enrol(options, work, tell)
+    except KeyboardInterrupt:
+        if not any(path.is_dir() for path in work.iterdir()):
+            raise  # before anything was made there is nothing to go on from
+        return None
+
+
+def _work(out: Path, given: Path | None) -> Path:
+    """The folder of what is resumed. Raises ConfigError where the bundle could not stand beside it."""
+    from engine.errors import ConfigError
+
+    if not out.name:
+        raise ConfigError(f"out: got {str(out)!r}, expected the name of a folder to write")
+    work = given or out.with_name(f"{out.name}.enrolment")
+    places = out.resolve(), work.resolve()
+    if any(one in (other, *other.parents) for one, other in (places, places[::-1])):
+        raise ConfigError(f"work: {work} and {out} are within each other; expected two folders apart")
+    return work
 
 
 @contextmanager
@@ -156,8 +183,13 @@ def _check_own(options: argparse.Namespace) -> None:
                 raise ConfigError(f"{name.replace('_', '-')}: belongs to enrol {system}; leave it out")
 
 
-def teller(clock: Callable[[], float] = time.monotonic, silent: Sequence[str] = ("tune",)) -> Tell:
-    """Says at most every ten seconds, and at the end of a stage, how far it is and when it will be done."""
+def teller(
+    clock: Callable[[], float] = time.monotonic, silent: Sequence[str] = ("tune",), photos: bool = False
+) -> Tell:
+    """Says at most every ten seconds, and at the end of a stage, how far it is and when it will be done.
+
+    photos: what is looked at is no clip's frames.
+    """
     began: dict[str, float] = {}
     told = [0.0]
 
@@ -170,14 +202,15 @@ def teller(clock: Callable[[], float] = time.monotonic, silent: Sequence[str] = 
             return
         now = clock()
         start = began.setdefault(stage, now)
-        if done != total and now - told[0] < 10.0:
+        if done != total and (done, total) != (0, 1) and now - told[0] < 10.0:
             return
         told[0] = now
         left = ""
         if total is not None and 1 < done < total:
             left = f", about {(now - start) / (done - 1) * (total - done):.0f} s left"
         of = "" if total is None else f" of {total}"
-        one = "step" if stage == "tune" else "frame"
-        print(f"marotte: {stage}: {one} {done}{of}{left}", file=sys.stderr, flush=True)
+        one = "step" if stage == "tune" else "photo" if photos else "frame"
+        text = f"{one} {done}{of}{left}" if total != 1 else "done" if done else "begun"
+        print(f"marotte: {stage}: {text}", file=sys.stderr, flush=True)
 
     return tell

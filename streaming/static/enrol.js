@@ -322,9 +322,10 @@ function told(one) {
 
 /** @param {EnrolProgress} progress */
 function step({ stage, number, stages, done, total, left_s: left }) {
+  const what = `${number} of ${stages}: ${STAGES[stage] ?? stage}`;
+  if (total === 1) return `${what}…`; // nothing to count
   const steps = total === null ? `${done}` : `${done} of ${total}`;
-  const when = left === null ? "" : `, ${duration(left)} left in this stage`;
-  return `${number} of ${stages}: ${STAGES[stage] ?? stage}, ${steps}${when}`;
+  return `${what}, ${steps}${left ? `, ${duration(left)} left in this stage` : ""}`;
 }
 
 /** @param {number} seconds */

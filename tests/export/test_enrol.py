@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -243,6 +244,45 @@ def test_progress_says_the_time_left(capsys: pytest.CaptureFixture[str]) -> None
         "marotte: align: frame 4 of 4",
         "marotte: pack: networks are exported and compared",
     ]
+    now = iter((0.0, 1.0, 2.0, 3.0))
+    tell = command.teller(lambda: next(now), photos=True)
+    for stage, done, total in (("look", 1, 2), ("look", 2, 2), ("prepare", 0, 1), ("prepare", 1, 1)):
+        tell(stage, done, total)
+    assert capsys.readouterr().err.splitlines() == [
+        "marotte: look: photo 2 of 2",
+        "marotte: prepare: begun",
+        "marotte: prepare: done",
+    ]
+
+
+def test_an_interruption_says_that_the_same_command_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At whatever stage it came, with the status of an interruption; before anything was made it is one as any."""
+
+    class Packing:
+        NEEDS_WEIGHTS, SILENT = "", ()
+        begun = True
+
+        @staticmethod
+        def add_options(group: Any) -> None:
+            """None of its own."""
+
+        @classmethod
+        def enrol(cls, options: Any, work: Path, tell: Any) -> None:
+            if cls.begun:
+                (work / "tuning").mkdir()
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(command.SYSTEMS, "stit", Packing)  # type: ignore[arg-type]
+    line = ["enrol", "stit", "a.mp4", "--out", str(tmp_path / "out")]
+    assert marotte.main(line) == 130
+    assert f"the same command goes on from {tmp_path / 'out.enrolment'}" in capsys.readouterr().err
+    monkeypatch.setattr(Packing, "begun", False)
+    line[-1] = str(tmp_path / "other")
+    assert marotte.main(line) == 130
+    assert "goes on from" not in capsys.readouterr().err
+    assert not (tmp_path / "other.enrolment").exists()
 
 
 def test_a_code_is_moved_by_edits_and_by_the_exchange_of_persons() -> None:
