@@ -48,7 +48,7 @@ class Table:
         self._columns: list[str] = list(_FIRST)
         self._rows: list[dict[str, str]] = []
         if path.exists() and step > 0:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8", errors="replace", newline="") as file:
                 reader = csv.DictReader(file)
                 self._rows = [
                     row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= step

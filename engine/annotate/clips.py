@@ -132,7 +132,8 @@ def _save(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise StateError(
-            f"{folder} could not be written ({error.strerror}): free some space, then run the same command again"
+            f"{folder} could not be written ({error.strerror or error}): free some space, then run the same "
+            "command again"
         ) from error
 
 
@@ -174,4 +175,6 @@ def write_table(
         partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         partial.replace(out / TABLE)
     except OSError as error:
-        raise StateError(f"{out} could not be written ({error.strerror}): free some space") from error
+        raise StateError(
+            f"{out} could not be written ({error.strerror or error}): free some space"
+        ) from error

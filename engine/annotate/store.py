@@ -76,8 +76,8 @@ class Store:
             self._parts.save(key, {"rows": outcome.rows, "refused": outcome.refused})
         except OSError as error:
             raise StateError(
-                f"{self.folder} could not be written ({error.strerror}): free some space, then run the same command "
-                "again to go on"
+                f"{self.folder} could not be written ({error.strerror or error}): free some space, then run the "
+                "same command again to go on"
             ) from error
 
     def discard(self, key: str) -> None:

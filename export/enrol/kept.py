@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ MOST: Final = 8
 """Bundles that are kept; the one that was not used for longest goes first."""
 
 _BUNDLE, _PREVIEW, _TOLD = "bundle", "preview.png", "told.json"
+_KEY: Final = re.compile("[0-9a-f]{64}")
+"""The folder may hold what is somebody else's, which stays."""
 _PART = 1 << 20
 
 
@@ -73,7 +76,9 @@ def find(root: Path, key: str) -> Kept | None:
         told = json.loads((folder / _TOLD).read_text(encoding="utf-8"))
         open_bundle(folder / _BUNDLE)
         lines = tuple(map(str, told["lines"]))
-    except (OSError, ValueError, KeyError, TypeError, BundleError):
+        if not (folder / _PREVIEW).is_file():
+            raise FileNotFoundError(_PREVIEW)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, BundleError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
     with suppress(OSError):
@@ -94,11 +99,8 @@ def keep(root: Path, key: str, bundle: Path, preview: Path, lines: Sequence[str]
             partial.rename(root / key)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        others = sorted(
-            (path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")),
-            key=lambda path: path.stat().st_mtime,
-        )
-        for old in others[:-MOST]:
+        ours = [path for path in root.iterdir() if _KEY.fullmatch(path.name) and (path / _TOLD).is_file()]
+        for old in sorted(ours, key=lambda path: path.stat().st_mtime)[:-MOST]:
             shutil.rmtree(old, ignore_errors=True)
     except OSError:
         return False

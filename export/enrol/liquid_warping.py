@@ -173,7 +173,7 @@ def _begin(work: Path, key: str) -> None:
     rules = work / _RULES
     try:
         same = json.loads(rules.read_text(encoding="utf-8")) == {"key": key}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         same = False
     if same:
         return

@@ -136,7 +136,7 @@ def _found(work: Path) -> Looked | None:
         told = json.loads((work / _LOOKED).read_text(encoding="utf-8"))
         lists = {name: tuple(told[name]) for name in ("names", "held", "shown")}
         return Looked(**told | lists)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # none yet, or cut short
 
 

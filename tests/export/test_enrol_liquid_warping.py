@@ -426,20 +426,38 @@ def test_an_option_of_another_system_is_refused(capsys: pytest.CaptureFixture[st
         assert said in capsys.readouterr().err
 
 
-def test_what_is_kept_is_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bundle that was not used for longest goes, and one that is damaged is none."""
+def test_what_is_kept_is_little(tmp_path: Path) -> None:
+    """The bundle that was not used for longest goes, and one that is damaged is none; what is somebody else's in that
+    folder stays."""
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "manifest.json").write_text("{}")
     (tmp_path / "p.png").write_bytes(b"p")
-    for number in range(kept.MOST + 2):
-        assert kept.keep(
-            tmp_path / "cache", f"{number:02d}", tmp_path / "bundle", tmp_path / "p.png", ["a line"]
-        )
-        stamp = 1_000_000 + number
-        os.utime(tmp_path / "cache" / f"{number:02d}", (stamp, stamp))
-    assert len(list((tmp_path / "cache").iterdir())) == kept.MOST
-    assert not (tmp_path / "cache" / "00").exists()
-    assert kept.find(tmp_path / "cache", "09") is None
-    assert not (tmp_path / "cache" / "09").exists()
+    cache, keys = tmp_path / "cache", [f"{number:064x}" for number in range(kept.MOST + 2)]
+    theirs = [cache / name for name in ("photos", "f" * 64)]
+    for path in theirs:
+        path.mkdir(parents=True)
+        os.utime(path, (1, 1))
+    for number, key in enumerate(keys):
+        assert kept.keep(cache, key, tmp_path / "bundle", tmp_path / "p.png", ["a line"])
+        os.utime(cache / key, (1_000_000 + number, 1_000_000 + number))
+    assert {path.name for path in cache.iterdir()} == {*keys[2:], *(path.name for path in theirs)}
+    assert kept.find(cache, keys[-1]) is None
+    assert not (cache / keys[-1]).exists()
     with pytest.raises(BundleError):
         open_bundle(tmp_path / "bundle")
+
+
+def test_a_bundle_and_what_is_resumed_stand_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Within each other the one would take the other's place; a root has no name to stand beside."""
+    line = ["enrol", "liquid_warping", "x.png", "--weights", "w", "--out"]
+    inside = str(tmp_path / "b" / "work")
+    for words, said in (
+        (["/"], "got '/', expected the name of a folder"),
+        (["."], "got '.', expected the name of a folder"),
+        ([str(tmp_path / "b"), "--work", str(tmp_path / "b")], "within each other"),
+        ([str(tmp_path / "b"), "--work", inside], "within each other"),
+        ([inside, "--work", str(tmp_path / "b")], "within each other"),
+    ):
+        assert marotte.main([*line, *words]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
