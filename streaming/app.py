@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from importlib import metadata
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from streaming.peer import Offer, Peer
 from streaming.sources import Sources, told_source
 from streaming.token_doors import routes as token_routes
 from streaming.tokens import Tokens, key_of
+from streaming.trackers import Trackers
 from streaming.uploads import MOST_TOGETHER, read_upload
 from streaming.whip.endpoints import Whip
 
@@ -86,6 +87,7 @@ def create_app(
     pages = Pages()
     app = _guarded(doors)
     app.on_shutdown.append(lambda _: calls.close_all())
+    app.cleanup_ctx.append(_tracking(config, calls))
     app.add_routes(
         [
             web.get("/", pages.first),
@@ -116,6 +118,17 @@ def create_metrics_app(port: int, recorder: Recorder, render: Callable[[], bytes
     app = _guarded(Doors(None, port, recorder))
     app.add_routes([web.get("/metrics", _metrics(render))])
     return app
+
+
+def _tracking(config: ServeConfig, calls: Calls) -> Callable[[web.Application], AsyncIterator[None]]:
+    """The trackers' sockets, open as long as the application runs."""
+
+    async def track(_: web.Application) -> AsyncIterator[None]:
+        trackers = Trackers(config.trackers, calls.tracked)
+        yield
+        await asyncio.to_thread(trackers.close)
+
+    return track
 
 
 def _guarded(doors: Doors) -> web.Application:
@@ -259,7 +272,7 @@ def _fields(body: bytes) -> dict[str, Any]:
     if fields["type"] != "offer":
         raise InputError("type: expected 'offer'")
     if fields["driver"] not in {kind.value for kind in DriverKind}:
-        raise InputError("driver: expected 'camera' or 'demo'")
+        raise InputError("driver: expected 'camera', 'demo' or 'tracker'")
     if fields["codec"] not in ("auto", *_CODECS):
         raise InputError("codec: expected 'auto', 'vp8' or 'h264'")
     if not isinstance(fields["source"], str | None):

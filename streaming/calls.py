@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Final, Protocol
 
 from engine.errors import ConfigError
-from engine.worker.interface import SessionSpec, SourceInfo, Worker
+from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.candidates import clean_offer
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError, busy
@@ -131,6 +131,11 @@ class Calls:
         """An open one, by its stream."""
         seat = self._seats.get(stream)
         return None if seat is None or seat.session.over else seat.session
+
+    def tracked(self) -> list[Session]:
+        """Those that an external tracker drives now; from any thread."""
+        sessions = [seat.session for seat in list(self._seats.values())]
+        return [session for session in sessions if session.driver is DriverKind.TRACKER]
 
     def change(self, session: str, change: object) -> int:
         """Change one as its own channel does. Raises RefusedError (404) where it is not open, else as Session's."""

@@ -13,6 +13,7 @@ from streaming.cors import checked_origin
 from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
 from streaming.rates import Proxies, Rates
 from streaming.tokens import key_of
+from streaming.trackers import MOST_TRACKERS, TrackerPlace
 
 DEFAULT_PORT = 8765
 MOST_UPLOAD_BYTES = 32 << 20
@@ -32,6 +33,7 @@ class ServeConfig:
     in_process: no worker process.
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
+    trackers: where packets of external trackers are taken, for the sessions whose driver is a tracker.
     sound: whether a driver's microphone is passed on to those who watch; else nothing of it is ever heard.
     viewers: most who watch one session, but for whoever drives it; viewers_total: most of all sessions together.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
@@ -56,6 +58,7 @@ class ServeConfig:
     public_ice: bool = False
     ice_servers: tuple[str, ...] = ()
     codec: str = "auto"
+    trackers: tuple[TrackerPlace, ...] = ()
     sound: bool = True
     viewers: int = 8
     viewers_total: int = 32
@@ -82,6 +85,8 @@ class ServeConfig:
         for name, most in (("viewers", self.viewers), ("viewers_total", self.viewers_total)):
             if not 0 <= most <= MOST_VIEWERS:
                 raise ConfigError(f"{name}: got {most}, expected 0 .. {MOST_VIEWERS}")
+        if len(self.trackers) > MOST_TRACKERS:
+            raise ConfigError(f"trackers: got {len(self.trackers)}, expected at most {MOST_TRACKERS}")
         if self.codec not in ("auto", "vp8", "h264"):
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
         if self.ice_servers:

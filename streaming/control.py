@@ -16,7 +16,7 @@ MOST_BYTES = 4096
 MOST_PER_S = 60
 """Messages; of what comes faster only a stop is heard."""
 
-_MESSAGES = ("seq", "change", "measure", "pause", "mute", "mirror", "stop", "ping")
+_MESSAGES = ("seq", "change", "measure", "pause", "mute", "mirror", "face", "stop", "ping")
 _MOST_SEQ = 2**53
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ class Call(Protocol):
     def mute(self, on: bool) -> None: ...
 
     def mirror(self, on: bool) -> None: ...
+
+    def face(self, told: object) -> None:
+        """Raises a MarotteError for a wrong one, whatever JSON it is."""
+        ...
 
     def stop(self) -> None: ...
 
@@ -83,6 +87,8 @@ class Control:
             self._call.mute(_switch("mute", said))
         if "mirror" in said:
             self._call.mirror(_switch("mirror", said))
+        if "face" in said:
+            self._call.face(said["face"])
         if "change" in said:
             return _json({"ack": seq, "changes": self._call.change(said["change"])})
         return None

@@ -42,7 +42,7 @@ ADDED = (
     "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError",
     "DifferentPeopleError", "ConfigError", "ModelError", "BackendError", "WorkerError", "BusyError",
 )  # fmt: skip
-DRIVERS = ("camera", "demo")
+DRIVERS = ("camera", "demo", "tracker")
 CODECS = ("vp8", "h264")
 RUNGS = tuple(map(str, range(len(SHARES))))
 """Places on the ladder, "0" the best."""

@@ -22,8 +22,8 @@ _PREFERRED = "h264"  # encoding and decoding it take half of VP8's time
 class Offer:
     """What whoever drives a session asks for: sdp with one video section (sendrecv with a camera, sendonly where
     nothing is to come back, recvonly without a camera), and at most one audio section and one data channel; type
-    "offer"; id of a source; driver "camera" or "demo"; codec "auto", "vp8" or "h264"; bundle, mode and donors as in
-    engine.worker.interface.SessionSpec, but mode as text."""
+    "offer"; id of a source; driver "camera", "demo" or "tracker"; codec "auto", "vp8" or "h264"; bundle, mode
+    and donors as in engine.worker.interface.SessionSpec, but mode as text."""
 
     sdp: str
     type: str
@@ -46,7 +46,7 @@ def driver_of(offer: Offer) -> DriverKind:
     try:
         return DriverKind(offer.driver)
     except ValueError:
-        raise ConfigError(f"driver: got {offer.driver[:40]!r}, expected camera or demo") from None
+        raise ConfigError(f"driver: got {offer.driver[:40]!r}, expected camera, demo or tracker") from None
 
 
 @dataclass(frozen=True, slots=True)

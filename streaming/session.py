@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 import av
 
+from engine.acting import packed
+from engine.drivers import mediapipe
 from engine.errors import ConfigError, WorkerError
 from engine.types import U8, Mode
 from engine.worker import heap
+from engine.worker.acted import NOBODY
 from engine.worker.changes import checked, parse, settled
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.broadcast import Broadcast
@@ -203,10 +207,19 @@ class Session:
         bundle, mode = self._kind
         return bundle, mode.value
 
+    @property
+    def driver(self) -> DriverKind:
+        """Who drives it now; from any thread."""
+        return self._spec.driver if self._intake is None else self._intake.driver
+
     def acted(self, told: U8, arrived_s: float) -> None:
         """See Intake.acted."""
         if self._intake is not None:
             self._intake.acted(told, arrived_s)
+
+    def face(self, told: object) -> None:
+        """What MediaPipe saw in the page, as its message says it. Raises InputError."""
+        self.acted(packed(mediapipe.read(told)) if told is not None else NOBODY, time.perf_counter())
 
     def measure(self, on: bool) -> None:
         if self._intake is not None:

@@ -33,7 +33,10 @@ def _add_serving(parser: Any) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve on (127.0.0.1)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token (or MAROTTE_TOKEN)")
     parser.add_argument(
-        "--token-key-file", type=Path, metavar="FILE", help="signs tokens with a scope (default: the token does)"
+        "--token-key-file",
+        type=Path,
+        metavar="FILE",
+        help="signs tokens with a scope (default: the token does)",
     )
     parser.add_argument(
         "--host-name", action="append", default=[], metavar="NAME", help="further name of this server"
@@ -58,6 +61,20 @@ def _add_serving(parser: Any) -> None:
         default=[],
         metavar="ADDRESS",
         help="believe what this proxy, or network of proxies, says about where requests come from",
+    )
+    parser.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="KIND[:HOST][:PORT]",
+        help="take packets of an external tracker, arkit (Live Link Face) or openseeface, for who asks for it",
+    )
+    parser.add_argument(
+        "--tracker-from",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="who may send such packets; without it this machine alone",
     )
     parser.add_argument("--metrics-port", type=int, metavar="N", help="/metrics without a token, on loopback")
     parser.add_argument("--in-process", action="store_true", help="no process of its own for the engine")
@@ -186,6 +203,7 @@ def _run(serve: Serve, options: argparse.Namespace) -> None:
 def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: int | None) -> None:
     from streaming.config import DEFAULT_PORT
     from streaming.rates import rates_of
+    from streaming.trackers import place_of
 
     def ready(served: Served) -> None:
         if opens:
@@ -207,6 +225,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         token_place=place if token else "",
         token_key=read_token(options.token_key_file, "token-key-file") if options.token_key_file else "",
         origins=tuple(options.origin),
+        trackers=tuple(place_of(tracker, options.tracker_from) for tracker in options.tracker),
         rates=rates_of(options.rate),
         proxies=tuple(options.behind_proxy),
         hosts=tuple(options.host_name),

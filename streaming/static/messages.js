@@ -92,7 +92,7 @@
  * @property {boolean} donor_style
  * @property {boolean} project
  *
- * @typedef {"camera" | "demo"} Driver
+ * @typedef {"camera" | "demo" | "tracker"} Driver
  *
  * @typedef {object} Change
  * @property {Controls} [controls]

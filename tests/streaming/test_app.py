@@ -66,14 +66,14 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     }
     assert info["sources"] == [first]
     assert info["codecs"] == ["vp8", "h264"]
-    assert info["drivers"] == ["camera", "demo"]
+    assert info["drivers"] == ["camera", "demo", "tracker"]
     assert info["limits"] == {
         "upload_bytes": MOST_UPLOAD_BYTES, "pictures": 8, "pictures_bytes": MOST_TOGETHER, "statement": 300,
         "sessions": 2, "donors": 4,
     }  # fmt: skip
     assert info["bundles"][1] == {
         "name": "swap", "title": "A swap", "system": "geogan", "licence": "CC0-1.0", "aus": False,
-        "directions": [], "outputs": [], "heeds": [], "pictures": 1,
+        "directions": [], "outputs": [], "heeds": [], "pictures": 1, "own": None,
         "modes": {"edit": {"takes_source": True, "removes": True}},
     }  # fmt: skip
     assert info["expressions"]["happiness"] == {"AU06": 1.0, "AU12": 1.0}

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.drivers import mediapipe
 from engine.errors import ConfigError, WorkerError
+from engine.features.blendshapes import NAMES
 from engine.worker.changes import parse
 from streaming.control import MOST_BYTES, MOST_PER_S, Control
 
@@ -26,6 +28,8 @@ WORDS = (
     "stop",
     "ping",
     "driver",
+    "face",
+    "blendshapes",
 )
 
 
@@ -54,6 +58,9 @@ class Recorded:
 
     def mirror(self, on: bool) -> None:
         self.told.append(("mirror", on))
+
+    def face(self, told: object) -> None:
+        self.told.append(("face", mediapipe.read(told)))
 
     def stop(self) -> None:
         self.told.append("stop")
@@ -233,3 +240,16 @@ def test_no_message_raises_and_every_answer_is_small_json(message: str | bytes) 
     if text is not None:
         assert len(text) < MOST_BYTES
         assert isinstance(json.loads(text, parse_constant=lambda name: pytest.fail(name)), dict)
+
+
+def test_a_face_that_the_page_tracked_needs_no_answer() -> None:
+    """All scores of one face fit into a message, and a wrong one is answered with what is wrong."""
+    call = Recorded()
+    control = Control(call)
+    whole = dict.fromkeys(NAMES, 0.123)
+    assert (
+        answer(control, {"face": {"blendshapes": whole, "matrix": [1.0 * (n % 5 == 0) for n in range(16)]}})
+        is None
+    )
+    assert call.told[0][0] == "face"
+    assert "scores" in answer(control, {"seq": 3, "face": {"blendshapes": [1]}})["error"]

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from aioice import ice
 
+from engine.acting import PACKED_BYTES
 from engine.badge import Badge
 from engine.errors import InputError, WorkerError
 from engine.types import U8
+from engine.worker.acted import NOBODY
 from engine.worker.interface import NO_MARK, DriverKind, SessionSpec, Stamp, State
 from streaming import connection as connections
 from streaming import strip
@@ -303,6 +305,22 @@ def test_the_driver_may_change_in_a_call_with_a_camera() -> None:
             assert len(worker.posted) <= posted + 1
             await browser.say(seq=2, change={"driver": "camera"})
             await browser.until(lambda: len(worker.posted) > posted + 3)
+
+    run(test)
+
+
+def test_a_face_tracked_in_the_page_drives_without_a_camera() -> None:
+    """Numbers come over the channel and go on as a tracker's; nobody in the page is nobody for the worker."""
+
+    async def test(worker: FakeWorker) -> None:
+        async with call(worker, STILL, None, driver="tracker") as made:
+            browser = made.browser
+            assert worker.specs[made.peer.session.id].driver is DriverKind.TRACKER
+            await browser.say(face={"blendshapes": {"jawOpen": 0.5}})
+            await browser.until(lambda: len(worker.posted) == 1)
+            await browser.say(face=None)
+            await browser.until(lambda: len(worker.posted) == 2)
+            assert [shape for shape, _ in worker.posted] == [(PACKED_BYTES,), NOBODY.shape]
 
     run(test)
 
