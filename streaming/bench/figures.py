@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,16 +38,16 @@ def window(
         "fps": measured["received"] / seconds,
         "shown_fps": delays.size / seconds,
         "sent_fps": measured["sent"] / seconds,
-        "decoded_fps": _grown(measured, "inbound.framesDecoded") / seconds,
+        "decoded_fps": grown(measured, "inbound.framesDecoded") / seconds,
         "g2g_p50_ms": p50,
         "g2g_p95_ms": p95,
-        "jitter_buffer_ms": _mean_ms(
+        "jitter_buffer_ms": mean_ms(
             measured, "inbound.jitterBufferDelay", "inbound.jitterBufferEmittedCount"
         ),
-        "page_encode_ms": _mean_ms(measured, "outbound.totalEncodeTime", "outbound.framesEncoded"),
-        "page_decode_ms": _mean_ms(measured, "inbound.totalDecodeTime", "inbound.framesDecoded"),
-        "sent_kbps": 0.008 * _grown(measured, "outbound.bytesSent") / seconds,
-        "received_kbps": 0.008 * _grown(measured, "inbound.bytesReceived") / seconds,
+        "page_encode_ms": mean_ms(measured, "outbound.totalEncodeTime", "outbound.framesEncoded"),
+        "page_decode_ms": mean_ms(measured, "inbound.totalDecodeTime", "inbound.framesDecoded"),
+        "sent_kbps": 0.008 * grown(measured, "outbound.bytesSent") / seconds,
+        "received_kbps": 0.008 * grown(measured, "inbound.bytesReceived") / seconds,
         "codec": measured.get("codec"),
         "size": measured["size"],
         "server_cpu": None if cpu_s is None else cpu_s / seconds,
@@ -61,13 +62,15 @@ def delays_ms(measured: dict[str, Any]) -> F64:
     return np.asarray(rows[:, 2] - rows[:, 1], np.float64)
 
 
-def _grown(measured: dict[str, Any], name: str) -> float:
+def grown(measured: dict[str, Any], name: str) -> float:
+    """By how much one of getStats' counts grew in the stretch."""
     return float(measured["after"].get(name, 0)) - float(measured["before"].get(name, 0))
 
 
-def _mean_ms(measured: dict[str, Any], total: str, count: str) -> float | None:
-    counted = _grown(measured, count)
-    return 1000 * _grown(measured, total) / counted if counted > 0 else None
+def mean_ms(measured: dict[str, Any], total: str, count: str) -> float | None:
+    """Of a total in seconds over a count, both of getStats."""
+    counted = grown(measured, count)
+    return 1000 * grown(measured, total) / counted if counted > 0 else None
 
 
 def _reported(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -102,16 +105,16 @@ def _mean_of(reports: Sequence[dict[str, Any]], name: str, at: int | None = None
 def summary(windows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Medians over windows of every figure that is a number."""
     names = [name for name, value in windows[0].items() if isinstance(value, (int, float))] if windows else []
-    return {name: _median([one.get(name) for one in windows]) for name in names} | {"windows": len(windows)}
+    return {name: median([one.get(name) for one in windows]) for name in names} | {"windows": len(windows)}
 
 
 def added(engine: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a call costs over the one beside it: medians over rounds of differences and of the ratio of rates."""
     pairs = list(zip(engine, base))  # in an interrupted round one has no other
     return {
-        "p50_ms": _median([_less(one, other, "g2g_p50_ms") for one, other in pairs]),
-        "p95_ms": _median([_less(one, other, "g2g_p95_ms") for one, other in pairs]),
-        "fps_ratio": _median([one["fps"] / other["fps"] if other["fps"] else None for one, other in pairs]),
+        "p50_ms": median([_less(one, other, "g2g_p50_ms") for one, other in pairs]),
+        "p95_ms": median([_less(one, other, "g2g_p95_ms") for one, other in pairs]),
+        "fps_ratio": median([one["fps"] / other["fps"] if other["fps"] else None for one, other in pairs]),
     }
 
 
@@ -119,9 +122,15 @@ def _less(one: dict[str, Any], other: dict[str, Any], name: str) -> float | None
     return None if one[name] is None or other[name] is None else one[name] - other[name]
 
 
-def _median(values: Sequence[float | None]) -> float | None:
+def median(values: Sequence[float | None]) -> float | None:
+    """Of those that are there."""
     numbers = [value for value in values if value is not None]
     return float(np.median(numbers)) if numbers else None
+
+
+def load() -> float | None:
+    """How many tasks wanted a core in the last minute, where the system tells."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def growth(at_s: F64, delays: F64) -> dict[str, Any]:

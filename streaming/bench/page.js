@@ -2,6 +2,7 @@
 //
 // What is sent, how it is limited and how it is read back is the same for every call; only the far end differs:
 // another connection of this page, or a server. Times are performance.now() in milliseconds.
+import { Beeper, inPageTime, onsets } from "./beeps.js";
 import * as strip from "./strip.js";
 
 const MAX_BITRATE = 2_500_000;
@@ -23,9 +24,14 @@ const bench = {
   drawn: new Map(),
   number: 0,
   kept: null,
+  beeper: null,
+  flashing: false,
+  flashes: [],
+  lastFlash: -REMEMBERED,
 
-  /** Open the camera and number its frames. */
-  async start({ width, height, rate }) {
+  /** Open the camera and number its frames. sound: and beep once in a second. */
+  async start({ width, height, rate, sound }) {
+    if (sound) bench.beeper = await Beeper.start();
     const camera = await navigator.mediaDevices.getUserMedia({ video: { width, height, frameRate: rate } });
     const video = document.createElement("video");
     video.muted = true;
@@ -49,9 +55,27 @@ const bench = {
     bench.drawn.set(number, performance.now());
     bench.drawn.delete(number - REMEMBERED);
     context.drawImage(video, 0, 0, context.canvas.width, context.canvas.height);
+    if (bench.flashing && bench.beeper.beeping) {
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, context.canvas.width, context.canvas.height);
+      bench.flashed(number);
+    }
     if (bench.kept) bench.keep("sent", number, context.canvas, context.canvas.width, context.canvas.height);
     strip.draw(context, context.canvas.width, context.canvas.height, number);
     bench.track.requestFrame();
+  },
+
+  /** Whether frames are white while it beeps. */
+  flash(on) {
+    bench.flashing = on;
+  },
+
+  /** The first frame of a flash is the one that counts. */
+  flashed(number) {
+    const { flashes } = bench;
+    if (number - bench.lastFlash > 3) flashes.push(bench.drawn.get(number));
+    bench.lastFlash = number;
+    if (flashes.length > REMEMBERED) flashes.shift();
   },
 
   /** A smaller copy of a picture, with its number, as JPEG; encoded beside this thread. */
@@ -67,7 +91,9 @@ const bench = {
   /** A connection that sends the canvas's track with the codec and the limits that all calls have. */
   async connection(codec, direction) {
     const pc = new RTCPeerConnection();
-    const transceiver = pc.addTransceiver(bench.track, { direction, streams: [new MediaStream()] });
+    const streams = [new MediaStream()];
+    const transceiver = pc.addTransceiver(bench.track, { direction, streams });
+    if (bench.beeper) pc.addTransceiver(bench.beeper.track, { direction, streams });
     bench.prefer(transceiver, codec);
     const parameters = transceiver.sender.getParameters();
     parameters.encodings = [{ ...parameters.encodings[0], maxBitrate: MAX_BITRATE }];
@@ -134,12 +160,19 @@ const bench = {
     video.muted = true;
     video.autoplay = true;
     document.body.append(video);
+    const stream = new MediaStream();
     const call = { sending, receiving, video, rows: [], numbers: new Set(), reports: [], messages: [], last: 0, frames: 0 };
+    Object.assign(call, { beeps: [], seen: [], bright: false });
     call.playing = new Promise((done) => {
       receiving.ontrack = ({ track, receiver }) => {
+        stream.addTrack(track);
+        video.srcObject = stream;
+        if (track.kind === "audio") {
+          void onsets(track.clone(), (at) => call.beeps.push(at));
+          return;
+        }
         receiver.jitterBufferTarget = 0;
-        video.srcObject = new MediaStream([track]);
-        bench.count(call, track.clone());
+        if (!bench.beeper) bench.count(call, track.clone());
       };
       const look = (now, about) => {
         done();
@@ -165,11 +198,23 @@ const bench = {
     call.reader.drawImage(call.video, 0, 0, width, rows, 0, 0, width, rows);
     const number = strip.read(call.reader.getImageData(0, 0, width, rows));
     call.frames++;
+    if (bench.flashing) bench.look(call, about);
     if (bench.kept && bench.kept.call === call) bench.keep("received", number, call.video, width, height);
     if (number <= call.last) return;
     call.last = number;
     const drawn = bench.drawn.get(number);
     if (drawn !== undefined) call.rows.push([number, drawn, about.presentationTime, about.expectedDisplayTime]);
+  },
+
+  /** Note when a flash begins. */
+  look(call, about) {
+    call.small ??= new OffscreenCanvas(8, 8).getContext("2d", { alpha: false, willReadFrequently: true });
+    const { videoWidth: width, videoHeight: height } = call.video;
+    call.small.drawImage(call.video, 0, height / 4, width, height / 2, 0, 0, 8, 8);
+    const { data } = call.small.getImageData(0, 0, 8, 8);
+    const bright = data.reduce((sum, value) => sum + value, 0) / data.length > 225;
+    if (bright && !call.bright) call.seen.push(about.presentationTime);
+    call.bright = bright;
   },
 
   /** Read every received picture's number, also of those that no refresh of the display was left for. */
@@ -206,6 +251,7 @@ const bench = {
     const before = await bench.stats(call);
     const [sent, frames, from] = [bench.number, call.frames, performance.now()];
     call.rows.length = call.reports.length = 0;
+    const beeped = bench.beeper?.sent.length ?? 0;
     call.numbers.clear();
     await new Promise((done) => setTimeout(done, ms));
     const seconds = (performance.now() - from) / 1000;
@@ -218,6 +264,10 @@ const bench = {
       received: call.numbers.size,
       rows: call.rows.slice(),
       reports: call.reports.map(([, report]) => report),
+      beeped: (bench.beeper?.sent.slice(beeped) ?? []).map(inPageTime),
+      beeps: call.beeps.map(inPageTime),
+      flashed: bench.flashes.slice(),
+      flashes: call.seen.slice(),
       before,
       after,
       codec: await bench.codec(call),
@@ -229,9 +279,10 @@ const bench = {
     const found = {};
     for (const [pc, kind] of [[call.sending, "outbound-rtp"], [call.receiving, "inbound-rtp"]]) {
       for (const one of (await pc.getStats()).values()) {
-        if (one.type === kind && one.kind === "video") {
+        if (one.type === kind && (one.kind === "video" || one.kind === "audio")) {
           for (const [key, value] of Object.entries(one)) {
-            if (typeof value === "number" || typeof value === "string") found[`${kind.split("-")[0]}.${key}`] = value;
+            const of = one.kind === "video" ? kind.split("-")[0] : `${one.kind}.${kind.split("-")[0]}`;
+            if (typeof value === "number" || typeof value === "string") found[`${of}.${key}`] = value;
           }
         }
       }

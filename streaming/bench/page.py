@@ -55,7 +55,9 @@ class CallPage:
         """What a call does from now on.
 
         `rows` of (number, drawn, presented, expected on display) in ms; pictures `sent`, `received` (different ones)
-        and `presented`; getStats `before` and `after`; the received `codec`; the server's `reports`.
+        and `presented`; getStats `before` and `after`; the received `codec`; the server's `reports`. With sound also
+        when tones left (`beeped`) and came back (`beeps`), and with flashes when the first frame of each was drawn
+        (`flashed`) and presented (`flashes`), in ms; of what came back also what came before.
         """
         found: dict[str, Any] = self._do("([name, ms]) => bench.measure(name, ms)", [name, 1000 * seconds])
         return found
@@ -70,6 +72,10 @@ class CallPage:
     def say(self, name: str, message: dict[str, Any]) -> None:
         """Send a message on a server call's control channel."""
         self._do("([name, message]) => bench.say(name, message)", [name, message])
+
+    def flash(self, on: bool) -> None:
+        """Whether the camera's pictures are white while a tone sounds; for calls that send them back."""
+        self._do("(on) => bench.flash(on)", on)
 
     def wait(self, seconds: float) -> None:
         """Let the page go on."""
@@ -95,20 +101,21 @@ _ENDS = ("sent", "received")
 
 
 @contextmanager
-def call_page(clip: Path) -> Iterator[CallPage]:
-    """A browser with that camera, and the page with its camera open."""
+def call_page(clip: Path, **asked: Any) -> Iterator[CallPage]:
+    """A browser with that camera, and the page with its camera open. asked: as of open_call_page."""
     with open_browser(clip) as browser:
-        yield open_call_page(browser)
+        yield open_call_page(browser, **asked)
 
 
-def open_call_page(browser: Browser) -> CallPage:
-    """The page in a browser that is open already."""
+def open_call_page(browser: Browser, *, size: tuple[int, int] = SIZE, sound: bool = False) -> CallPage:
+    """The page in a browser that is open already. size: (width, height) of what it sends. sound: it beeps once in a
+    second."""
     page = browser.new_page()
     page.set_default_timeout(_CONNECT_MS)
     page.route(f"{ADDRESS}**", _serve_from_package)
     page.goto(ADDRESS)
     page.wait_for_function("() => window.bench !== undefined")
-    ask = {"width": SIZE[0], "height": SIZE[1], "rate": RATE}
+    ask = {"width": size[0], "height": size[1], "rate": RATE, "sound": sound}
     page.evaluate("(ask) => bench.start(ask)", ask)
     return CallPage(page)
 
@@ -117,7 +124,7 @@ def _serve_from_package(route: Route) -> None:
     name = route.request.url.removeprefix(ADDRESS) or "page.html"
     folder = "static" if name == "strip.js" else "bench"
     file = resources.files("streaming") / folder / name
-    if name not in ("page.html", "page.js", "strip.js"):
+    if name not in ("page.html", "page.js", "beeps.js", "strip.js"):
         route.fulfill(status=404)
         return
     route.fulfill(body=file.read_text(encoding="utf-8"), content_type=_KINDS[Path(name).suffix])

@@ -6,7 +6,6 @@ the engine shows whether its delay grows, and one more, whose pictures are kept,
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 import urllib.request
@@ -252,7 +251,7 @@ class _Run:
         encode = 1000 * used["encode_s"] / used["encoded"] if used.get("encoded") else None
         server = {} if encode is None else {"server_encode_ms": encode}
         figured = figures.window(measured, used.get("cpu_s"), server)
-        return figured | {"load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
+        return figured | {"load": figures.load()}
 
     def _used(self, way: str) -> dict[str, float]:
         """What a server has used until now: cpu_s, where it can be told, encode_s and encoded pictures."""

@@ -27,12 +27,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--edit", action="store_true", help="calls in which the camera's own picture is edited"
     )
+    parser.add_argument(
+        "--sound", action="store_true", help="how far sound and picture are apart, by flashes and beeps"
+    )
     add_backend(parser)
 
 
 def _bench_live(options: argparse.Namespace) -> None:
-    from streaming.bench.run import CODECS, Plan, run_live_bench
-
     worker = {
         "bundles": [options.bundle],
         "accept": options.accept,
@@ -40,6 +41,11 @@ def _bench_live(options: argparse.Namespace) -> None:
         "backend": options.backend,
         "cache": options.cache,
     }
+    if options.sound:
+        _bench_sound(options, worker)
+        return
+    from streaming.bench.run import CODECS, Plan, run_live_bench
+
     with progress_bar("bench-live") as progress:
         bench = run_live_bench(
             options.out,
@@ -50,3 +56,19 @@ def _bench_live(options: argparse.Namespace) -> None:
         )
     print(bench)
     print(f"{options.out / 'live.json'} and {options.out / 'live.svg'} are written")
+
+
+def _bench_sound(options: argparse.Namespace, worker: dict[str, Any]) -> None:
+    from streaming.bench.skew import run_skew_bench
+
+    with progress_bar("bench-live --sound") as progress:
+        bench = run_skew_bench(
+            options.out,
+            driver=options.driver,
+            seconds=options.seconds,
+            codec=options.codec or "h264",
+            worker=worker,
+            progress=progress,
+        )
+    print(bench)
+    print(f"{options.out / 'sound.json'} is written")
