@@ -49,17 +49,18 @@ class Described:
         return "\r\n".join(lines)
 
 
-def described(offer: str) -> Described:
-    """An offer with lines that end in CRLF, as streaming.candidates.clean_offer gives it."""
+def described(offer: str, *, sends: bool = True) -> Described:
+    """An offer with lines that end in CRLF, as streaming.candidates.clean_offer gives it. sends: whether it is there to
+    send."""
     sections = re.split(r"(?<=\r\n)(?=m=)", offer)
     channel = any(section.startswith("m=application") for section in sections)
     profiles: dict[str, Mapping[str, str]] = {}
     taken = []
     for section in sections:
         lines = section.split("\r\n")
-        if section.startswith(("m=audio", "m=video")) and not channel:
+        if section.startswith(("m=audio", "m=video")) and sends and not channel:
             lines = [_sending(line) for line in lines]
-        if section.startswith("m=video") and "a=sendonly" in lines:
+        if section.startswith("m=video") and sends and "a=sendonly" in lines:
             lines = _known_profiles(lines, profiles)
         taken.append("\r\n".join(lines))
     return Described("".join(taken), profiles, "a=rtcp-mux-only" in offer)

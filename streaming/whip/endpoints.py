@@ -43,9 +43,10 @@ class Whip:
     def routes(self) -> list[web.RouteDef]:
         """All of them; streaming/routes.py says which scope each asks for."""
         made = [web.post("/whip", self.publish), web.post("/whip/{stream}", self.publish)]
-        for path in ("/whip", "/whip/{stream}"):
+        made.append(web.post("/whep/{stream}", self.watch))
+        for path in ("/whip", "/whip/{stream}", "/whep/{stream}"):
             made += [web.get(path, _nothing), web.options(path, _endpoint)]
-        for path in ("/whip/{stream}/{id}",):
+        for path in ("/whip/{stream}/{id}", "/whep/{stream}/{id}"):
             made += [web.patch(path, self.patch), web.delete(path, self.end)]
             made += [web.get(path, self.look), web.options(path, _resource)]
         return made
@@ -56,7 +57,7 @@ class Whip:
         try:
             options = asked(request)
             source = self._source(options.source)
-            offered = await self._offered(request)
+            offered = await self._offered(request, sends=True)
             stream = request.match_info.get("stream") or secrets.token_hex(8)
             if options.statement is not None:
                 await _attest(source, options.statement)
@@ -72,6 +73,25 @@ class Whip:
             close=lambda: self._calls.close(session.id, "page"),
         )
         return self._created(f"/whip/{stream}/{session.id}", resource, offered.answered(peer.answer.sdp))
+
+    async def watch(self, request: web.Request) -> web.Response:
+        """A stream's pictures and sound."""
+        check_sdp(request)
+        stream = request.match_info["stream"]
+        try:
+            codec = asked(request, views=True).codec
+            offered = await self._offered(request, sends=False)
+            viewer = await self._calls.watch(stream, offered.sdp, codec)
+        except ConfigError as error:
+            raise RefusedError(422, "ConfigError", str(error)) from error
+        resource = Resource(
+            viewer,
+            offered.sdp,
+            public=self._config.public_ice,
+            over=lambda: viewer.over,
+            close=lambda: viewer.close("page"),
+        )
+        return self._created(f"/whep/{stream}/{viewer.id}", resource, offered.answered(viewer.answer.sdp))
 
     async def patch(self, request: web.Request) -> web.Response:
         """Candidates, or the other side of a new ICE session."""
@@ -98,13 +118,13 @@ class Whip:
         self._resources.find(request.path)
         return web.Response(status=204)
 
-    async def _offered(self, request: web.Request) -> Described:
+    async def _offered(self, request: web.Request, *, sends: bool) -> Described:
         body = await read_body(request, candidates.MOST_BYTES, _OFFER_S, "offer")
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
             raise InputError("offer: expected text in UTF-8") from error
-        return described(candidates.clean_offer(text, public=self._config.public_ice))
+        return described(candidates.clean_offer(text, public=self._config.public_ice), sends=sends)
 
     def _source(self, asked_for: str) -> SourceInfo:
         if not asked_for:

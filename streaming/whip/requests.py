@@ -17,7 +17,8 @@ from streaming.whip import fragment
 SDP: Final = "application/sdp"
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,64}"')
 _MOST_ETAGS = 8
-_NAMES = ("source", "bundle", "mode", "codec", "driver", "donors", "statement")
+_DRIVERS = ("source", "bundle", "mode", "codec", "driver", "donors", "statement")
+_VIEWERS = ("codec",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,16 @@ class Asked:
     statement: str | None = None
 
 
-def asked(request: web.Request) -> Asked:
-    """Raises ConfigError for a name that is none, or stands there twice; donors are ids with commas between."""
+def asked(request: web.Request, *, views: bool = False) -> Asked:
+    """Raises ConfigError for a name that is none, or stands there twice; donors are ids with commas between. views: of
+    who only watches."""
     given: dict[str, str] = {}
     for name, value in request.query.items():
-        known(name, _NAMES, "option")
+        known(name, _VIEWERS if views else _DRIVERS, "option")
         if name in given:
             raise ConfigError(f"{name}: it stands in the address twice; expected it once")
         given[name] = value
+    known(given.get("codec", "auto"), ("auto", "vp8", "h264"), "codec")
     donors = tuple(one for one in given.pop("donors", "").split(",") if one)
     statement = checked_statement(given.pop("statement")) if "statement" in given else None
     return Asked(**given, donors=donors, statement=statement)
