@@ -83,7 +83,7 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert (info["codec"], info["pass_through"], info["driver_pixels"]) == ("auto", False, False)
     assert (info["ice_servers"], info["worker"]) == ([], "ready")
     assert set(info) == {
-        "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "driver_pixels", "ice_servers",
+        "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "sound", "driver_pixels", "ice_servers",
         "limits", "worker", "bundles", "parts", "expressions", "edit", "enrol",
     }  # fmt: skip
 
