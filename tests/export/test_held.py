@@ -69,7 +69,7 @@ def test_the_bundle_is_opened_live(
 ) -> None:
     """From the command to a generator that has its person, to the last value."""
     out = tmp_path / "dancer"
-    line = ["export", str(weights), "--out", str(out), "--person", str(photo)]
+    line = ["export", str(weights), "--out", str(out), "--person", str(photo), "--licence", "CC0-1.0"]
     assert marotte.main(line) == 0
     assert moves_bodies(out)
     assert holds_person(out)

@@ -382,7 +382,7 @@ def test_the_command_hands_on_what_it_was_given(
     line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
     line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
     line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1 "
-    line += "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5"
+    line += "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5 --body synthetic"
     assert marotte.main(line.split()) == 0
     ((source, options),) = asked
     assert source == Path("me.jpg")
@@ -392,7 +392,7 @@ def test_the_command_hands_on_what_it_was_given(
         "metrics_port": 10, "in_process": True, "pass_through": True, "driver_pixels": True, "codec": "vp8",
         "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True,
         "ice_servers": ("stun:s:1",), "cache": None, "bundles": ("mesh_flow", "./mine"),
-        "accept": frozenset({"terms"}), "edit": True, "batch": 4, "batch_wait_s": 0.0025,
+        "accept": frozenset({"terms"}), "edit": True, "batch": 4, "batch_wait_s": 0.0025, "body": "synthetic",
         "token_place": f"{tmp_path}/token", "enrol": {}, "enrol_options": {}, "enrolments": None,
     }  # fmt: skip
     served_as(source, options)
