@@ -30,6 +30,8 @@ _MOST_NESTED: Final = 4
 """How many lists may stand around one number."""
 _MOST_COPIES, _LEAST_ROOM = 4, 1 << 20
 """How often a file may have its own content copied: once as bytes, as numbers, as an array, and one to spare."""
+_MOST_STEPS: Final = 1 << 24
+"""Most opcodes: each may make an object of many times its own size. Fields that are written as lists stay below it."""
 _ENTRY: Final = 8
 """Bytes of an entry of a list."""
 _MAKING: Final = {"REDUCE", "BUILD"}
@@ -222,8 +224,10 @@ class _Machine:
         }
 
     def run(self) -> Any:
-        for opcode, argument, _ in pickletools.genops(self._data):
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(self._data)):
             name = opcode.name
+            if step >= _MOST_STEPS:
+                raise Refused(f"more than {_MOST_STEPS} parts")
             if name == "STOP":
                 return self._stack.pop()
             if name in _VALUES:

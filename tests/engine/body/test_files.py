@@ -251,6 +251,17 @@ def test_a_file_that_copies_the_same_part_again_and_again_is_refused(bomb: bytes
         tracemalloc.stop()
 
 
+def test_a_file_of_nothing_but_small_parts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty lists cost a byte each in the file, and many times that in memory."""
+    monkeypatch.setattr("engine.body.pickles._MOST_STEPS", 1000)
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"\x80\x02" + b"]" * 1000 + b".")
+    with pytest.raises(ModelError, match="more than 1000 parts"):
+        read_body(path)
+
+
 def test_lists_that_refer_to_the_same_ones_are_not_written_out() -> None:
     """Four lists of ten thousand are ten to the sixteenth numbers; neither are texts, nor lists that have no end."""
     wide: list[Any] = [0.0] * 10_000
