@@ -382,7 +382,9 @@ def test_the_command_hands_on_what_it_was_given(
     line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
     line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
     line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1 "
-    line += "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5 --body synthetic"
+    line += (
+        "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5 --body synthetic"
+    )
     assert marotte.main(line.split()) == 0
     ((source, options),) = asked
     assert source == Path("me.jpg")
