@@ -68,7 +68,8 @@ def faces_of(layout: Layout, names: Sequence[str]) -> Numbers:
     """
     parts = {plain(part): numbers for part, numbers in layout.parts.items()}
     named = {name: [part for part in members if part in parts] for name, members in TOGETHER.items()}
-    named["body"] = [part for part in parts if part not in _ON_THE_HEAD]
+    if set(_ON_THE_HEAD) & set(parts):  # a bust has none
+        named["body"] = [part for part in parts if part not in _ON_THE_HEAD]
     named["all"] = list(parts)
     found: list[Numbers] = []
     for name in names:

@@ -248,6 +248,9 @@ def test_parts_are_found_by_name_with_or_without_their_number():
     assert len(selection.faces_of(held, [])) == 0
     with pytest.raises(ConfigError, match=r"part 'torsoo': .*did you mean torso"):
         selection.faces_of(held, ["torsoo"])
+    bust = replace(held, parts={"skin": np.arange(8), "hair": np.arange(8, 32)})
+    with pytest.raises(ConfigError, match="part 'body': expected one of skin, hair, face, all"):
+        selection.faces_of(bust, ["body"])
     with pytest.raises(ConfigError, match="part 'lower'"):
         selection.faces_of(held, ["lower"])
 
