@@ -6,16 +6,21 @@ docs/decisions/0008-encoded-once.md says why.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import av
 
-from streaming.ladder import LEAST_PART, Climber, Rung, Way, rungs
+from streaming.ladder import HEADROOM, LEAST_PART, Climber, Rung, Way, rungs
 from streaming.reports import Tally
 from streaming.rung_encoder import Newest, RungEncoder
 from streaming.tracks import Encoded, EncodedTrack
+
+FILLED = 0.9
+"""A way that is said to carry less than so much of what is sent is too narrow. Receivers do not say more than they have
+seen: of a picture at rest, which takes few bits, nothing follows."""
 
 _FIRST_SIZE = (640, 480)
 
@@ -233,7 +238,13 @@ class Watch:
         self._step(None)
 
     def _step(self, loss: float | None) -> None:
-        way = Way(self._estimate, loss, self._round_trip_s, self._jitter_s)
+        way = Way(self._told_width(), loss, self._round_trip_s, self._jitter_s)
         encode_s = None if self.encoder is None or self.leaving else self.encoder.encode_s
         self.choice = self._climber.step(way, encode_s, time.monotonic())
         self._place(self)
+
+    def _told_width(self) -> int | None:
+        estimate = self._estimate
+        if estimate is None or estimate < FILLED * 1000 * self.track.rates()[1]:
+            return estimate
+        return max(estimate, math.ceil(self.choice.bits / HEADROOM))

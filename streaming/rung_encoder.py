@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import av
@@ -18,6 +19,7 @@ from streaming.measured import NoRecorder, Recorder
 from streaming.tracks import Encoded
 
 _EARLY = 0.25  # of the time between two pictures, which never come quite evenly
+_MEAN_OF = 20  # pictures
 _log = logging.getLogger(__name__)
 
 
@@ -149,8 +151,8 @@ class RungEncoder:
 
     @property
     def encode_s(self) -> float | None:
-        """Mean time to encode one picture, None before the first."""
-        return self._coder.encode_s
+        """Mean time to encode one picture of late; None until it is known."""
+        return self._counts.encode_s
 
     @property
     def alive(self) -> bool:
@@ -230,10 +232,20 @@ class _Counts(NoRecorder):
     def __init__(self, recorder: Recorder, number: int) -> None:
         self._recorder = recorder
         self._number = number
+        self._seconds: deque[float] = deque(maxlen=_MEAN_OF)
+        self._opening = False
         self.keyframe = False
         """Whether the last picture became a key frame."""
 
+    @property
+    def encode_s(self) -> float | None:
+        seconds = tuple(self._seconds)
+        return sum(seconds) / _MEAN_OF if len(seconds) == _MEAN_OF else None
+
     def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None:
+        if not self._opening:  # which takes longer than any picture
+            self._seconds.append(seconds)
+        self._opening = False
         self.keyframe = keyframe
         self._recorder.encoded(codec, seconds, size_bytes, keyframe)
         self._recorder.picture_encoded(codec, self._number)
@@ -242,4 +254,6 @@ class _Counts(NoRecorder):
         self._recorder.bitrate(session, codec, bits_per_s)
 
     def encoder_opened(self, codec: str, reason: str) -> None:
+        self._opening = True
+        self._seconds.clear()
         self._recorder.encoder_opened(codec, reason)

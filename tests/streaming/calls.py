@@ -177,9 +177,17 @@ class Camera(MediaStreamTrack):
 
 
 class Browser:
-    """The page's side: what it received, and what its channel said."""
+    """The page's side: what it received, and what its channel said. channel: None opens none. direction: of its video,
+    where that does not follow from the camera."""
 
-    def __init__(self, camera: Camera | None, codec: str | None = None, *, channel: str = "marotte") -> None:
+    def __init__(
+        self,
+        camera: Camera | None,
+        codec: str | None = None,
+        *,
+        channel: str | None = "marotte",
+        direction: str = "",
+    ) -> None:
         self.connection = RTCPeerConnection(
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
@@ -187,15 +195,17 @@ class Browser:
         self.pictures: list[U8] = []
         self._news = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
-        transceiver = self.connection.addTransceiver(camera or "video", "sendrecv" if camera else "recvonly")
+        direction = direction or ("sendrecv" if camera else "recvonly")
+        transceiver = self.connection.addTransceiver(camera or "video", direction)
         if codec:
             known = RTCRtpSender.getCapabilities("video").codecs
             transceiver.setCodecPreferences(
                 [each for each in known if each.mimeType.lower() == f"video/{codec}"]
             )
-        self.channel = self.connection.createDataChannel(channel)
         self.connection.on("track", self._received)
-        self.channel.on("message", self._heard)
+        if channel is not None:
+            self.channel = self.connection.createDataChannel(channel)
+            self.channel.on("message", self._heard)
 
     async def offer(self, source: str = "still", **others: Any) -> Offer:
         await self.connection.setLocalDescription(await self.connection.createOffer())

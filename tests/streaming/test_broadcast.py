@@ -97,6 +97,11 @@ class Seen:
         except MediaStreamError:
             self.ended = True
 
+    def estimate(self, bits: int) -> None:
+        """Tell that the way carries so much, as when it is filled."""
+        self.watch.track.rates = lambda: (30.0, 2000)  # type: ignore[method-assign]
+        self.watch.estimated(bits)
+
     @property
     def size(self) -> tuple[int, int] | None:
         return self.watch.track.size
@@ -215,7 +220,7 @@ def test_a_narrow_way_gets_smaller_pictures_and_the_others_theirs() -> None:
         wide, narrow = Seen(stage), Seen(stage)
         stage.show()
         await until(lambda: wide.pictures and narrow.pictures)
-        narrow.watch.estimated(300_000)
+        narrow.estimate(300_000)
         assert narrow.watch.choice.rung > 0
         while narrow.size == (640, 480):
             before = len(narrow.data)
@@ -243,8 +248,8 @@ def test_a_rung_sends_what_its_slowest_viewer_takes() -> None:
         wide, narrow = Seen(stage), Seen(stage)
         stage.show()
         await until(lambda: wide.data and narrow.data)
-        wide.watch.estimated(1_600_000)
-        narrow.watch.estimated(1_000_000)
+        wide.estimate(1_600_000)
+        narrow.estimate(1_000_000)
         assert narrow.watch.choice.rung == 0
         slow, fast = narrow.watch.choice.bits, wide.watch.choice.bits
         assert slow < 1_000_000 < fast
@@ -257,6 +262,23 @@ def test_a_rung_sends_what_its_slowest_viewer_takes() -> None:
     run(test, (640, 480))
 
 
+def test_a_picture_at_rest_narrows_no_way() -> None:
+    """A receiver says no more than it has seen: what is above what is sent says nothing, what is below it counts."""
+
+    async def test(stage: Stage) -> None:
+        seen = Seen(stage)
+        stage.show()
+        await until(lambda: seen.data)
+        before = seen.watch.choice
+        assert 0 < seen.watch.track.rates()[1] < 300
+        seen.watch.estimated(300_000)
+        assert seen.watch.choice == before
+        seen.estimate(300_000)
+        assert seen.watch.choice.rung > 0
+
+    run(test, (640, 480))
+
+
 def test_a_slow_rung_takes_every_second_picture() -> None:
     """The ladder's rungs of 15 a second, of pictures that come at 30."""
 
@@ -264,7 +286,7 @@ def test_a_slow_rung_takes_every_second_picture() -> None:
         fast, slow = Seen(stage), Seen(stage)
         stage.show()
         await until(lambda: fast.data and slow.data)
-        slow.watch.estimated(60_000)
+        slow.estimate(60_000)
         stage.show()
         await until(lambda: len(fast.data) == 2)
         for number in range(3, 33):
