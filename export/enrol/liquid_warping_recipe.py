@@ -30,6 +30,8 @@ _LEAST, _MOST = 16, 1024
 _MEASURED: Final = ("widths", "background_widths")
 """What tells how often a generator halves its pictures."""
 _SHAPE: Final = ("block", "widths", "residual_blocks", "background_widths", "background_blocks")
+_OPTIMISER: Final = ("rate", "critic_rate", "beta1", "beta2")
+"""What is taken over of the optimiser of the weights' own training."""
 _OURS: Final = ("system", "run.weights", "data", "generator", "stages.0.name")
 _FREE: Final = "generator.checkpointed"
 _NEXT: Final = (
@@ -92,6 +94,7 @@ def base_of(weights: Path | None, size: int | None = None) -> Base:
     )
     if size is not None:
         _check_size(size, arguments, trained)
+    _check_recipe(weights, loaded.checkpoint.recipe)
     return Base(loaded, arguments, size or trained, box, loaded.checkpoint.recipe)
 
 
@@ -101,6 +104,19 @@ def _check_size(size: int, arguments: Mapping[str, Any], trained: int) -> None:
         raise ConfigError(
             f"size: got {size}, expected a multiple of {multiple} in {_LEAST} .. {_MOST}; the weights were trained at "
             f"{trained} pixels"
+        )
+
+
+def _check_recipe(weights: Path, recipe: Mapping[str, Any]) -> None:
+    """As far as it is read here: what it says of losses and critic is looked at with the tuning's own."""
+    rates = recipe.get("optimiser")
+    tables = isinstance(rates, Mapping) and set(_OPTIMISER) <= set(rates)
+    tables = tables and all(isinstance(recipe.get(name, {}), Mapping) for name in ("critic", "losses"))
+    if recipe and not tables:
+        names = ", ".join(_OPTIMISER)
+        raise CheckpointError(
+            f"{weights}: its recipe is damaged, expected tables of critic and losses, and an optimiser's {names}; "
+            "train it again"
         )
 
 
@@ -138,10 +154,9 @@ def recipe_of(
     for text in changes:
         if _is_ours(text.partition("=")[0].strip()):
             raise ConfigError(f"set {text}: the enrolment says that itself; leave it out")
-    optimiser = {name: base.recipe["optimiser"][name] for name in ("beta1", "beta2")} if base.recipe else {}
+    optimiser: dict[str, Any] = {}
     if base.recipe:
-        rates = base.recipe["optimiser"]
-        optimiser |= {"rate": rates["rate"], "critic_rate": rates["critic_rate"], "falling": _FALLING}
+        optimiser = {name: base.recipe["optimiser"][name] for name in _OPTIMISER} | {"falling": _FALLING}
     critic = {
         name: value
         for name, value in base.recipe.get("critic", {}).items()

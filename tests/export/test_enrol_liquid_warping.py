@@ -144,6 +144,16 @@ def test_without_weights_the_next_step_is_said(tmp_path: Path, liquid_warping: M
         base_of(liquid_warping(background=False))
 
 
+@pytest.mark.parametrize("recipe", [{"optimiser": {}}, {"optimiser": 3}, {"losses": {}}])
+def test_weights_with_a_recipe_of_another_make_are_refused(recipe: Any, liquid_warping: Make) -> None:
+    """By name, before a photo is looked at."""
+    weights = liquid_warping()
+    about = json.loads((weights / "checkpoint.json").read_text())
+    (weights / "checkpoint.json").write_text(json.dumps(about | {"recipe": recipe}))
+    with pytest.raises(CheckpointError, match="its recipe is damaged"):
+        base_of(weights)
+
+
 def test_the_recipe_is_the_one_that_is_shipped(liquid_warping: Make) -> None:
     """configs/liquid_warping_person.toml says what is done with the small training's weights."""
     weights = liquid_warping(size=64)
