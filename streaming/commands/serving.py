@@ -119,6 +119,7 @@ def _add_serving(parser: Any) -> None:
         metavar="MS",
         help="longest that a frame waits for those of other sessions, in milliseconds (4)",
     )
+    parser.add_argument("--no-sound", action="store_true", help="pass no driver's microphone on")
     parser.add_argument("--no-spare", action="store_true", help="keep no second process ready")
     parser.add_argument("--public-ice", action="store_true", help="also reach browsers at public addresses")
     parser.add_argument(
@@ -232,6 +233,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         metrics_port=options.metrics_port,
         in_process=options.in_process,
         pass_through=options.pass_through,
+        sound=not options.no_sound,
         public_ice=options.public_ice,
         ice_servers=tuple(options.ice_server),
         codec=options.codec,
