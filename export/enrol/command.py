@@ -73,9 +73,7 @@ def _add_ways(parser: Any) -> None:
 
 def _add_label(parser: Any) -> None:
     """What only a person can state of the bundle."""
-    parser.add_argument(
-        "--licence", metavar="SPDX", default="LicenseRef-not-stated", help="of the tuned weights"
-    )
+    parser.add_argument("--licence", metavar="SPDX", help="of the tuned weights, such as CC0-1.0")
     parser.add_argument("--consent", metavar="TEXT", default="not stated", help="who agreed to be enrolled")
     parser.add_argument("--title", metavar="TEXT", help="one line for people")
     parser.add_argument("--fp16", action="store_true", help="store weights as float16: half the size")
@@ -110,8 +108,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _enrol(options: argparse.Namespace, system: Any) -> int:
     from engine.errors import ConfigError
+    from export.labels import UNSTATED
 
     _check_own(options)
+    stated, options.licence = options.licence, options.licence or UNSTATED
     if not options.check and (not options.files or options.out is None):
         raise ConfigError("enrol: expected a clip or photos, and --out BUNDLE")
     if options.check:
@@ -131,6 +131,11 @@ def _enrol(options: argparse.Namespace, system: Any) -> int:
     for line in lines:
         print(line)
     print(f"{options.out} is written; {work / 'preview.png'} shows what became of some frames")
+    if not stated:
+        print(
+            f"marotte: its licence was not stated: it says {UNSTATED}; state one with --licence before you pass it on",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -138,7 +138,7 @@ export class System {
     choice.replaceChildren(...offering.map((bundle) => new Option(bundle.title, bundle.name)));
     choice.value = this.bundle?.name ?? "";
     part("bundle-field").hidden = this.#bundles.length < 2;
-    say(part("bundle-note"), this.bundle ? `${systemName(this.bundle.system)}. Licence of its weights: ${this.bundle.licence === "LicenseRef-not-stated" ? "not stated" : this.bundle.licence}.` : "");
+    say(part("bundle-note"), this.bundle ? `${systemName(this.bundle.system)}. Licence of its weights: ${this.bundle.licence === "LicenseRef-unstated" ? "not stated" : this.bundle.licence}.` : "");
     const page = document.documentElement.dataset;
     page.mode = mode;
     page.aus = String(this.bundle?.aus ?? true);

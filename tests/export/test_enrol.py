@@ -23,6 +23,7 @@ from engine.types import Controls, Frame, Mode, Outcome
 from export.enrol import command
 from export.enrol.moving import moving
 from export.enrol.tracking import Alignment, Tracked, smooth_squares, track, write_crops
+from export.labels import UNSTATED
 from tests.engine.edit_scenes import Scripted, donor_source, edit_session, face_at, frame_at, rest
 from trainers.stit.clip import Clip
 from trainers.stit.stitching import Reach
@@ -283,6 +284,33 @@ def test_an_interruption_says_that_the_same_command_goes_on(
     assert marotte.main(line) == 130
     assert "goes on from" not in capsys.readouterr().err
     assert not (tmp_path / "other.enrolment").exists()
+
+
+def test_a_licence_that_nobody_stated_is_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the same name as an export's; one that was stated passes as it is, and nothing is said."""
+    given = []
+
+    class Enrolling:
+        NEEDS_WEIGHTS, SILENT = "", ()
+
+        @staticmethod
+        def add_options(group: Any) -> None:
+            """None of its own."""
+
+        @staticmethod
+        def enrol(options: Any, work: Path, tell: Any) -> list[str]:
+            given.append(options.licence)
+            return []
+
+    monkeypatch.setitem(command.SYSTEMS, "stit", Enrolling)  # type: ignore[arg-type]
+    line = ["enrol", "stit", "a.mp4", "--out", str(tmp_path / "out")]
+    assert marotte.main(line) == 0
+    assert "its licence was not stated" in capsys.readouterr().err
+    assert marotte.main([*line, "--licence", "CC0-1.0"]) == 0
+    assert "licence" not in capsys.readouterr().err
+    assert given == [UNSTATED, "CC0-1.0"]
 
 
 def test_a_code_is_moved_by_edits_and_by_the_exchange_of_persons() -> None:
