@@ -38,8 +38,8 @@ def temporal_smoothness(sequence: Tensor) -> Tensor:
 
 def mask_entropy(mask: Tensor, background: Tensor) -> Tensor:
     """Binary cross entropy of masks against what of them is background; float32, as bfloat16 has no logarithms near 0
-    and 1."""
-    return functional.binary_cross_entropy(mask.float(), background.float())
+    and 1. NaN counts as undecided: PyTorch ends the process over it, where the other losses tell the training."""
+    return functional.binary_cross_entropy(mask.float().nan_to_num(nan=0.5), background.float())
 
 
 def absolute(given: Tensor, wanted: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from tests.trainers.conftest import kept
 from tests.trainers.liquid_warping.folder import recipe_table, write_folder
 from trainers import checkpoint
 from trainers.config import from_table, load
-from trainers.errors import RecipeError
+from trainers.errors import RecipeError, TrainerError
 from trainers.liquid_warping.generator import LiquidWarpingGenerator
 from trainers.liquid_warping.personal import adapted
 from trainers.liquid_warping.recipe import Losses
@@ -267,3 +267,14 @@ def test_a_recipe_that_cannot_be_is_refused(tables: dict[str, Any], told: str, t
     """Before anything is written."""
     with pytest.raises(RecipeError, match=told):
         train(from_table(recipe_table(tmp_path / "none", **tables)), tmp_path / "run")
+
+
+def test_weights_that_are_no_numbers_end_a_tuning_in_a_line(base: Path, tmp_path: Path) -> None:
+    """By the name of what is none, whichever loss would meet them first."""
+    found = checkpoint.read(base)
+    weights = {name: found.weights(name) for name in found.networks()}
+    next(one for name, one in weights["generator"].items() if name.startswith("src_net.")).fill_(torch.nan)
+    checkpoint.write(tmp_path / "broken", found, weights)
+    folder = write_folder(tmp_path / "person", p=8)
+    with pytest.raises(TrainerError, match="is nan"):
+        train(from_table(personal(folder, tmp_path / "broken")), tmp_path / "run")
