@@ -106,6 +106,16 @@ def _add_serving(parser: Any) -> None:
     parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
     parser.add_argument(
+        "--viewers",
+        type=int,
+        default=8,
+        metavar="N",
+        help="most who watch one session, besides its driver (8)",
+    )
+    parser.add_argument(
+        "--viewers-total", type=int, default=32, metavar="N", help="most of all sessions together (32)"
+    )
+    parser.add_argument(
         "--batch",
         type=int,
         default=0,
@@ -242,6 +252,8 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         edit=options.edit,
         side=options.side,
         sessions=options.sessions,
+        viewers=options.viewers,
+        viewers_total=options.viewers_total,
         spare=not options.no_spare,
         batch=options.batch,
         batch_wait_s=options.batch_wait / 1000,
