@@ -102,8 +102,8 @@ def keep(root: Path, key: str, bundle: Path, preview: Path, lines: Sequence[str]
         ours = [path for path in root.iterdir() if _KEY.fullmatch(path.name) and (path / _TOLD).is_file()]
         for old in sorted(ours, key=lambda path: path.stat().st_mtime)[:-MOST]:
             shutil.rmtree(old, ignore_errors=True)
-    except OSError:
-        return False
+    except OSError:  # or another enrolment of the same photos took the place between two of these lines
+        return (root / key / _TOLD).is_file()
     return True
 
 

@@ -436,7 +436,7 @@ def test_an_option_of_another_system_is_refused(capsys: pytest.CaptureFixture[st
         assert said in capsys.readouterr().err
 
 
-def test_what_is_kept_is_little(tmp_path: Path) -> None:
+def test_what_is_kept_is_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundle that was not used for longest goes, and one that is damaged is none; what is somebody else's in that
     folder stays."""
     (tmp_path / "bundle").mkdir()
@@ -451,6 +451,12 @@ def test_what_is_kept_is_little(tmp_path: Path) -> None:
         assert kept.keep(cache, key, tmp_path / "bundle", tmp_path / "p.png", ["a line"])
         os.utime(cache / key, (1_000_000 + number, 1_000_000 + number))
     assert {path.name for path in cache.iterdir()} == {*keys[2:], *(path.name for path in theirs)}
+    with monkeypatch.context() as patched:  # another one of the same photos is quicker
+        patched.setattr(shutil, "rmtree", lambda *given, **named: None)
+        assert kept.keep(cache, keys[-1], tmp_path / "bundle", tmp_path / "p.png", ["a line"])
+        assert not kept.keep(
+            tmp_path / "p.png", keys[-1], tmp_path / "bundle", tmp_path / "p.png", ["a line"]
+        )
     assert kept.find(cache, keys[-1]) is None
     assert not (cache / keys[-1]).exists()
     with pytest.raises(BundleError):
