@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,16 +131,19 @@ def _serve_from_package(route: Route) -> None:
 
 
 def open_session(origin: str, token: str, offer: dict[str, Any], timeout_s: float = 20.0) -> dict[str, Any]:
-    """POST /api/sessions, as docs/live.md has it. Raises BackendError with the server's words."""
+    """POST /whip, as docs/whip.md has it: {session, sdp, type}. offer: `sdp`, and the options by name. Raises
+    BackendError with the server's words."""
+    options = {name: value for name, value in offer.items() if name not in ("sdp", "type")}
+    options |= {name: ",".join(value) for name, value in options.items() if isinstance(value, list | tuple)}
     request = urllib.request.Request(
-        f"{origin}/api/sessions",
-        json.dumps(offer).encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        f"{origin}/whip?{urllib.parse.urlencode(options)}",
+        str(offer["sdp"]).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"},
     )
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            content: dict[str, Any] = json.load(answer)
-            return content
+            session = answer.headers["Location"].rpartition("/")[2]
+            return {"session": session, "sdp": answer.read().decode(), "type": "answer"}
     except urllib.error.HTTPError as error:
         words = error.read(500).decode(errors="replace")
         raise BackendError(f"the server refused the call: status {error.code}: {words}") from error

@@ -1,4 +1,4 @@
-/** @import {Answer, Driver, Info, Mode, SourceInfo} from "./messages.js" */
+/** @import {Driver, Info, Mode, SourceInfo} from "./messages.js" */
 
 /** A refusal by the server, or (status 0) no answer at all. */
 export class Refusal extends Error {
@@ -49,8 +49,8 @@ export function refusal(status, body) {
   if (status === 0) return new Refusal(0, "Unreachable", UNREACHABLE);
   if (status === 401) return new Refusal(401, "NoToken", NO_TOKEN);
   try {
-    const { kind, message } = JSON.parse(body).error;
-    return new Refusal(status, String(kind), String(message));
+    const { error, title, detail } = JSON.parse(body);
+    return new Refusal(status, String(error?.kind ?? title), String(error?.message ?? detail));
   } catch {
     return new Refusal(status, "HTTP", body.trim().slice(0, 200) || `The server answered with status ${status}.`);
   }
@@ -62,6 +62,17 @@ export function refusal(status, body) {
  * @returns {Promise<string>}
  */
 export async function ask(path, options) {
+  return (await fetched(path, options)).body;
+}
+
+/**
+ * Throws Refusal, or an AbortError.
+ *
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<{headers: Headers, body: string}>}
+ */
+export async function fetched(path, options) {
   /** @type {Response} */
   let response;
   /** @type {string} */
@@ -74,7 +85,7 @@ export async function ask(path, options) {
     throw refusal(0, "");
   }
   if (!response.ok) throw refusal(response.status, body);
-  return body;
+  return { headers: response.headers, body };
 }
 
 /** @returns {Promise<Info>} */
@@ -83,26 +94,14 @@ export async function readInfo() {
 }
 
 /**
- * @param {{sdp: string, type: string, source: string, driver: Driver, codec: string, bundle?: string, mode?: Mode, donors?: string[]}} offer
- * @param {AbortSignal} signal
- * @returns {Promise<Answer>}
- */
-export async function openSession(offer, signal) {
-  const headers = { "Content-Type": "application/json" };
-  return JSON.parse(await ask("/api/sessions", { method: "POST", headers, body: JSON.stringify(offer), signal }));
-}
-
-/**
- * Ends a session; also from a page that is being left. That it is gone already is no fault.
+ * Where a call of this page is offered: an endpoint of WHIP, with what is wished for.
  *
- * @param {string} session
+ * @param {{source: string, driver: Driver, codec: string, bundle?: string, mode?: Mode, donors?: string[]}} asked
  */
-export async function endSession(session) {
-  try {
-    await ask(`/api/sessions/${encodeURIComponent(session)}`, { method: "DELETE", keepalive: true });
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-  }
+export function whipOf({ donors, ...asked }) {
+  const query = new URLSearchParams(Object.entries(asked).filter(([, value]) => value));
+  if (donors?.length) query.set("donors", donors.join());
+  return `/whip?${query}`;
 }
 
 /** @param {string} source */

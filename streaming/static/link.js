@@ -1,4 +1,5 @@
-import { endSession, openSession } from "./api.js";
+import { Refusal, whipOf } from "./api.js";
+import { Resource } from "./whip.js";
 
 /** @import {Driver, Message, Mode} from "./messages.js" */
 
@@ -22,17 +23,22 @@ import { endSession, openSession } from "./api.js";
  * @property {(why: string) => void} lost once, when the link ended by itself
  */
 
-const GATHER_MS = 3000;
 const CONNECT_MS = 12_000;
 const DISCONNECTED_MS = 2500;
+const ANEW_MS = 4000;
 const LABEL = "marotte";
 const MOST_BYTES = 4096;
 const START_KBPS = 1000;
 
-/** One peer connection with its control channel, from offer to end. It is never mended: `lost` is told once. */
+/**
+ * One peer connection with its control channel, from offer to end. Its way is looked for anew while it is disconnected;
+ * what is lost is not mended: `lost` is told once.
+ */
 export class Link {
   /** @type {string | null} */
   session = null;
+  /** @type {Resource} */
+  #resource;
   /** @type {RTCRtpSender | null} */
   #sender = null;
   /** @type {RTCRtpSender | null} */
@@ -49,6 +55,7 @@ export class Link {
     this.plan = plan;
     this.told = told;
     this.peer = new RTCPeerConnection({ iceServers: plan.iceServers, bundlePolicy: "max-bundle" });
+    this.#resource = new Resource(this.peer);
     this.channel = this.peer.createDataChannel(LABEL, { ordered: true });
     this.channel.onopen = () => told.open();
     this.channel.onclose = () => this.#lose("the control channel closed");
@@ -62,7 +69,7 @@ export class Link {
   }
 
   /**
-   * Offers and takes the answer. Throws what `openSession` throws, or an AbortError.
+   * Offers and takes the answer. Throws Refusal, or an AbortError.
    *
    * @param {AbortSignal} signal
    */
@@ -77,17 +84,9 @@ export class Link {
       const sound = peer.addTransceiver(plan.soundTrack ?? "audio", { direction: plan.sound });
       this.#soundSender = sound.sender;
     }
-    await peer.setLocalDescription();
-    await gathered(peer);
-    signal.throwIfAborted();
-    const offer = peer.localDescription;
-    if (!offer) throw new Error("the browser made no offer");
-    const answer = await openSession(
-      { sdp: offer.sdp, type: offer.type, source: plan.source, driver: plan.driver, codec: plan.codec, ...plan.wish },
-      signal,
-    );
-    this.session = answer.session;
-    await peer.setRemoteDescription({ type: answer.type, sdp: startFaster(answer.sdp) });
+    const { source, driver, codec, wish } = plan;
+    await this.#resource.open(whipOf({ source, driver, codec, ...wish }), signal, startFaster);
+    this.session = this.#resource.id;
     await this.#shape();
     this.#patience ??= window.setTimeout(() => {
       if (peer.connectionState !== "connected") this.#lose("no route to the server was found");
@@ -133,7 +132,7 @@ export class Link {
     window.clearTimeout(this.#patience);
     this.send({ stop: true });
     this.peer.close();
-    if (this.session) void endSession(this.session);
+    void this.#resource.end();
   }
 
   /** What a slow line keeps, told to the sender once the codec is known. */
@@ -151,8 +150,26 @@ export class Link {
     if (state === "failed") this.#lose("the connection failed");
     if (state === "closed") this.#lose("the connection was closed");
     if (state === "disconnected") {
-      this.#patience = window.setTimeout(() => this.#lose("nothing arrives any more"), DISCONNECTED_MS);
+      this.#wait(DISCONNECTED_MS);
+      void this.#seek();
     }
+  }
+
+  /** @param {number} ms until it is lost, if nothing arrives */
+  #wait(ms) {
+    window.clearTimeout(this.#patience);
+    this.#patience = window.setTimeout(() => this.#lose("nothing arrives any more"), ms);
+  }
+
+  /** Looks for another way, as after a change of networks; the picture and all that is set stay. */
+  async #seek() {
+    try {
+      await this.#resource.restart();
+    } catch (error) {
+      if (!(error instanceof Refusal) && !this.#ended) console.warn(error);
+      return;
+    }
+    if (!this.#ended && this.peer.connectionState === "disconnected") this.#wait(ANEW_MS);
   }
 
   /** @param {unknown} data */
@@ -222,23 +239,4 @@ export function startFaster(sdp) {
     if (parameters.test(text)) return text.replace(parameters, `$1;${hint}`);
     return text.replace(new RegExp(`^(a=rtpmap:${type} [^\\r\\n]*)(\\r?\\n)`, "m"), `$1$2a=fmtp:${type} ${hint}$2`);
   }, sdp);
-}
-
-/**
- * The server takes no trickle: every candidate goes with the offer.
- *
- * @param {RTCPeerConnection} peer
- * @returns {Promise<void>}
- */
-function gathered(peer) {
-  return new Promise((resolve) => {
-    const late = window.setTimeout(resolve, GATHER_MS);
-    const look = () => {
-      if (peer.iceGatheringState !== "complete") return;
-      window.clearTimeout(late);
-      resolve();
-    };
-    peer.addEventListener("icegatheringstatechange", look);
-    look();
-  });
 }

@@ -39,8 +39,6 @@
  * @property {{upload_bytes?: number, pictures?: number, pictures_bytes?: number, statement?: number, sessions?: number, donors?: number}} [limits]
  * @property {string} [worker]
  *
- * @typedef {{session: string, sdp: string, type: RTCSdpType}} Answer
- *
  * @typedef {object} Report
  * @property {"generated" | "held" | "faded" | "waiting" | "pass_through"} outcome
  * @property {string | null} reason

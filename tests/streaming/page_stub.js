@@ -5,6 +5,7 @@
     heard: [],
     offers: [],
     ended: [],
+    patches: [],
     refuse: null, // {status, kind, message} for the next offers; only: for this source
     report: {
       outcome: "generated", reason: null, faces: 1, stages: { decode: 1.5, track: 9.25, render: 12 },
@@ -45,7 +46,7 @@
     stub.offers.push(offer);
     if (stub.refuse && (!stub.refuse.only || stub.refuse.only === offer.source)) {
       const { status, kind, message } = stub.refuse;
-      return new Response(JSON.stringify({ error: { kind, message } }), { status });
+      return new Response(JSON.stringify({ status, title: kind, detail: message }), { status });
     }
     const peer = new RTCPeerConnection();
     stub.peer = peer;
@@ -72,21 +73,38 @@
       peer.onicegatheringstatechange = look;
       look();
     });
-    const { sdp, type } = peer.localDescription;
-    return new Response(JSON.stringify({ session: `session-${stub.offers.length}`, sdp, type }), { status: 201 });
+    const Location = `/whip/stream/session-${stub.offers.length}`;
+    return new Response(peer.localDescription.sdp, { status: 201, headers: { Location, ETag: '"1"' } });
+  }
+
+  async function patch(options) {
+    stub.patches.push(options);
+    if (options.headers["If-Match"] === "*") return new Response(null, { status: 422 });
+    for (const line of options.body.split("\r\n").filter((each) => each.startsWith("a=candidate:"))) {
+      await stub.peer.addIceCandidate({ candidate: line.slice(2), sdpMLineIndex: 0 });
+    }
+    return new Response(null, { status: 204 });
+  }
+
+  function offer({ searchParams }, sdp) {
+    const { donors, ...asked } = Object.fromEntries(searchParams);
+    return { sdp, type: "offer", ...asked, ...(donors && { donors: donors.split(",") }) };
   }
 
   const real = window.fetch.bind(window);
   window.fetch = async (path, options = {}) => {
-    if (path === "/api/sessions") return answer(JSON.parse(options.body));
+    const { method = "GET" } = options;
+    const address = new URL(path, location.href);
+    if (method === "POST" && address.pathname === "/whip") return answer(offer(address, options.body));
+    if (method === "PATCH") return patch(options);
     const door = /^\/api\/(?:sessions\/[^/]+\/(layout|painting)|(labels))/.exec(String(path));
     if (door) {
       const { status, ...told } = await stub.doors[door[1] ?? door[2]](path, options);
       return new Response(JSON.stringify(told), { status: status ?? 200 });
     }
-    if (String(path).startsWith("/api/sessions/")) {
-      stub.ended.push(path);
-      return new Response(null, { status: 204 });
+    if (method === "DELETE" && address.pathname.startsWith("/whip/")) {
+      stub.ended.push(address.pathname);
+      return new Response(null);
     }
     return real(path, options);
   };
