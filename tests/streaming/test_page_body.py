@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.streaming.test_page import INFO, browser, live, served
 
 __all__ = ["browser", "served"]
@@ -16,6 +18,7 @@ BUNDLES = [
 ]  # fmt: skip
 
 
+@pytest.mark.full
 def test_a_body_moves_who_its_system_holds_and_nothing_of_a_face_can_be_set(served) -> None:
     """The held person is what lies at rest; portraits, gains and expressions are greyed with a reason, and live again
     with a system for faces; recalibration is about where one stands."""
