@@ -19,6 +19,7 @@ classes that are in neither pixel.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ import numpy as np
 from trainers.classes import CELEBAMASK
 from trainers.errors import DataError, PictureError
 from trainers.faces import CACHE_BYTES, U8, Faces, resize_classes
-from trainers.layouts.pictures import PictureFiles, read_stored
+from trainers.layouts.pictures import PictureFiles
 
 PARTS = CELEBAMASK[1:]
 """The parts that have a picture of their own, in the order in which they are laid over each other."""
@@ -42,6 +43,9 @@ INTER, OUTER = "train_label_inter_1", "train_label_inter_2"
 """Where MaskGAN's training finds M_inter and M_outer of each training mask."""
 
 _PER_FOLDER = 2000
+_MOST_PIXELS = 4096 * 4096
+_PNG_HEAD = struct.Struct(">8s8xII")
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _VALIDATION_FROM, _TEST_FROM = 162771, 182638
 SPLITS = ("train", "validation", "test")
 
@@ -269,7 +273,22 @@ def _found(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _channel(path: Path) -> U8:
-    stored = read_stored(path, cv2.IMREAD_UNCHANGED)
+    _check_size(path)
+    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint8:
         raise PictureError(f"{path}: is missing, damaged or no 8-bit PNG; get the file again")
     return np.ascontiguousarray(stored if stored.ndim == 2 else stored[..., 2], np.uint8)
+
+
+def _check_size(path: Path) -> None:
+    """Before a pixel is decoded: a small file can state a picture that fills the memory. Raises PictureError."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PNG_HEAD.size)
+        magic, width, height = _PNG_HEAD.unpack(head)
+    except (OSError, struct.error):
+        magic, width, height = b"", 0, 0
+    if magic != _PNG_MAGIC:
+        raise PictureError(f"{path}: is missing, damaged or no 8-bit PNG; get the file again")
+    if width * height > _MOST_PIXELS:
+        raise PictureError(f"{path}: is {width}x{height}, expected at most {_MOST_PIXELS} pixels")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainers.errors import DataError, PictureError
 from trainers.faces import resize_pixels
-from trainers.layouts.pictures import central, read_stored
+from trainers.layouts.pictures import central
 from trainers.liquid_warping import flows
 from trainers.liquid_warping.clips import Clip, Clips, frontal_first
 from trainers.liquid_warping.recipe import Data
@@ -251,9 +251,9 @@ class Scenes:
 
     def __call__(self, number: int) -> NDArray[np.uint8]:
         """uint8 (size, size, 3), RGB. Raises PictureError."""
-        path = self._paths[number]
-        stored = read_stored(path, cv2.IMREAD_COLOR)
+        path = str(self._paths[number])
+        stored = cv2.imread(path, cv2.IMREAD_COLOR)
         if stored is None:
             raise PictureError(f"{path}: is damaged or no picture; take it away")
         rgb = np.ascontiguousarray(stored[..., ::-1], np.uint8)
-        return resize_pixels(central(rgb, min(rgb.shape[:2]), str(path)), self._size)
+        return resize_pixels(central(rgb, min(rgb.shape[:2]), path), self._size)
