@@ -1,6 +1,7 @@
 import { button, make, part, say } from "./elements.js";
 
 const KINDS = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
+const SOUNDING = ["video/mp4;codecs=avc1.42E01F,opus", "video/webm;codecs=vp9,opus", "video/webm;codecs=vp8,opus", "video/webm"];
 const SLICE_MS = 1000;
 const CLOCK_MS = 500;
 
@@ -32,7 +33,8 @@ export class Recorder {
    * @param {string} name of the portrait
    */
   start(stream, name) {
-    const mimeType = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
+    const kinds = stream.getAudioTracks().length ? SOUNDING : KINDS;
+    const mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
     const recorder = new MediaRecorder(stream, { mimeType });
     const parts = /** @type {Blob[]} */ ([]);
     recorder.ondataavailable = (event) => {
