@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def _turned(options: argparse.Namespace, shared: dict[str, Any], progress: Any) 
             raise ConfigError(f"{name}: turned heads have none; leave out --{name} or --turned")
     if options.requests or options.border or options.drivers is None:
         raise ConfigError("turned: expected --drivers CLIP or DIR, and neither --requests nor --border")
-    evaluate_turned(
+    found = evaluate_turned(
         options.drivers,
         options.out,
         beyond=options.turned,
@@ -129,6 +130,7 @@ def _turned(options: argparse.Namespace, shared: dict[str, Any], progress: Any) 
         progress=progress,
         **shared,
     )
+    _tell_left_out(found)
 
 
 def _borders(options: argparse.Namespace, shared: dict[str, Any], progress: Any) -> None:
@@ -142,4 +144,12 @@ def _borders(options: argparse.Namespace, shared: dict[str, Any], progress: Any)
     if options.requests or options.drivers is None:
         raise ConfigError("border: expected --drivers DIR and no --requests")
     directions = _numbers(options.direction, "direction", "a name and a strength: smile=2")
-    evaluate_borders(options.drivers, options.out, directions=directions, progress=progress, **shared)
+    _tell_left_out(
+        evaluate_borders(options.drivers, options.out, directions=directions, progress=progress, **shared)
+    )
+
+
+def _tell_left_out(found: dict[str, Any]) -> None:
+    """Which clips gave nothing, and why: a report without them looks like one of fewer clips."""
+    for name, why in found["refused"].items():
+        print(f"marotte: left out: {name}: {why}", file=sys.stderr)

@@ -53,6 +53,8 @@ def evaluate_turned(
     enrolment/<clip>.mp4, what a person may be tuned on. A clip that shows no turned head at its beginning or end is
     listed under `refused`. Returns what stands in metrics.json. Raises ConfigError, BundleError.
     """
+    if not drivers.exists():
+        raise ConfigError(f"{drivers}: is not there; name a clip or a folder of them")
     files = {drivers.stem: drivers} if drivers.is_file() else media_files(drivers)
     if not files:
         raise ConfigError(f"{drivers}: holds no clip; name a clip or a folder of them")

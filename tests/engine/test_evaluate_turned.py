@@ -11,7 +11,7 @@ import pytest
 
 import marotte
 from engine.errors import InputError
-from engine.evaluate import turned
+from engine.evaluate import turned, turned_run
 from engine.evaluate.clip import Clip
 from engine.evaluate.turned import Halves, Made, Truth, halves, nearest, scored, wins
 from engine.media import open_media
@@ -166,3 +166,17 @@ def test_a_real_clip_is_compared_by_the_command(faces_root: Path, models: None, 
     assert (out / "sheets" / "woman_strong_expressions.png").is_file()
     with open_media(out / "enrolment" / "woman_strong_expressions.mp4") as media:
         assert media.size[0] <= 512
+
+
+def test_what_is_not_there_is_refused_and_a_clip_that_gives_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clip's name is no folder's; a report without a clip looks like one of fewer clips."""
+    line = ["evaluate", "--turned", "--bundle", "mesh_flow", "--out", str(tmp_path / "out"), "--drivers"]
+    assert marotte.main([*line, str(tmp_path / "no.mp4")]) == 2
+    assert "no.mp4: is not there; name a clip or a folder" in capsys.readouterr().err
+    monkeypatch.setattr(
+        turned_run, "evaluate_turned", lambda *given, **named: {"refused": {"still": "no turn"}}
+    )
+    assert marotte.main([*line, str(tmp_path)]) == 0
+    assert "left out: still: no turn" in capsys.readouterr().err
