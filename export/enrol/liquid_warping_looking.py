@@ -171,7 +171,9 @@ def _clip(path: Path, work: Path, stage: Stage, sides: Sides, sources: int, most
     held, shown = clip_parted(times, yaws, [time_s for time_s, _ in found])
     names = tuple(_named(f"{path.name}, picture {number}") for number in range(1, len(chosen) + 1))
     others = (
-        {f"{same.others} of the frames": "their face is another person's by its shape"} if same.others else {}
+        {f"{same.others} of the frames": "by its shape their face may be another person's"}
+        if same.others
+        else {}
     )
     return Looked(CLIP, names, others, count, 0, held, shown)
 
