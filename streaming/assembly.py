@@ -11,8 +11,11 @@ from aiortc.rtp import RtpPacket
 TICKS = 90_000
 CAPACITY = 512
 """Packets that may wait behind a missing one."""
-PATIENCE_S = 0.15
-"""How long a missing packet may hold up those behind it, until a key frame is asked for instead."""
+PATIENCE_S, MOST_PATIENCE_S = 0.2, 0.6
+"""How long a missing packet may hold up those behind it, until a key frame is asked for instead: at least, and where
+repairs take long, which a key frame would not come sooner than."""
+REPAIRS = 3
+"""So many repairs' time is waited for one."""
 ASK_AGAIN_S = 0.25
 LONGEST_S = 10.0
 """Frames further apart by their timestamps belong to a stream that began anew."""
@@ -59,6 +62,8 @@ class Assembly:
         self._stalled_s: float | None = None  # since when a packet is missing
         self._asked_s = float("-inf")
         self._pts = _MediaTime()
+        self.repair_s = 0.0
+        """How long a packet that is asked for takes to come, set by who asks."""
 
     def add(self, packet: RtpPacket) -> tuple[bool, list[EncodedFrame]]:
         """Take one packet, its payload's codec bytes in `_data`. Returns whether to ask the sender for a key frame now,
@@ -160,7 +165,8 @@ class Assembly:
             return self._scan - self._start >= CAPACITY
         if self._stalled_s is None or moved:
             self._stalled_s = now
-        return now - self._stalled_s > PATIENCE_S or self._highest - self._start >= CAPACITY
+        patience_s = max(PATIENCE_S, min(REPAIRS * self.repair_s, MOST_PATIENCE_S))
+        return now - self._stalled_s > patience_s or self._highest - self._start >= CAPACITY
 
     def _skip(self) -> list[EncodedFrame]:
         """Give up what is missing: go on with the first key frame behind it that has begun, else wait for one."""

@@ -36,12 +36,12 @@ from aiortc.codecs.base import Encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription
-from aiortc.utils import uint16_gt
 
 from engine.errors import BackendError, ConfigError
-from streaming import rtc_congestion, rtc_ice, rtc_tls
+from streaming import rtc_congestion, rtc_ice, rtc_repair, rtc_tls
 from streaming.assembly import Assembly
 from streaming.inbox import Inbox, Ready
+from streaming.rtc_repair import Nacks
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ SERIES = "1.16."
 UPLINK_BITS = 1_500_000
 """What the browser is told at first that the way carries: else aiortc is silent for 3 s, it stays at 300 kb/s."""
 
-REPAIR_S = 0.05
-"""A packet that is still missing is asked for again."""
+LATEST_S = 0.2
+"""A frame that is decoded later after its first packet came is not handed on."""
 
 MOST_STREAMS = 8
 """Streams (SSRCs) that a call may send: a camera's and its repairs are two. aiortc reports on each it knows, and a
@@ -112,7 +112,6 @@ _USED: tuple[tuple[Any, str, str], ...] = (
     (RTCSctpTransport, "_data_channel_receive", "_data_channels decode emit"),
     (RTCRtpReceiver, "_RTCRtpReceiver__stop_decoder", "_RTCRtpReceiver__decoder_queue put"),
     (rtcrtpreceiver, "decoder_worker", "loop input_q output_q get put run_coroutine_threadsafe"),
-    (rtcrtpreceiver.NackGenerator, "add", "self packet missed missing max_seq"),
     (rate.AimdRateControl, "set_estimate", "self bitrate now_ms current_bitrate_initialized"),
     (RTCRtpTransceiver, "__init__", "_codecs _headerExtensions"),
     (RTCRtpSender, "__init__", "_RTCRtpSender__encoder _RTCRtpSender__rtp_header_extensions_map"),
@@ -123,6 +122,7 @@ _USED: tuple[tuple[Any, str, str], ...] = (
     (RTCRtpSender, "_handle_rtcp_packet", "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
     *rtc_congestion.USED,
     *rtc_ice.USED,
+    *rtc_repair.USED,
     *rtc_tls.USED,
 )
 
@@ -144,10 +144,10 @@ def tune_receiver(
     inner: Any = receiver
     if inner._track is None:
         raise ConfigError("receiver: got one without a track, expected it after setRemoteDescription")
-    inbox = Inbox(inner._RTCRtpReceiver__decoder_error, arrived, ended, passed_over)
+    inbox = Inbox(inner._RTCRtpReceiver__decoder_error, _in_time(arrived, passed_over), ended, passed_over)
     codecs: dict[int, RTCRtpCodecParameters] = inner._RTCRtpReceiver__codecs
     inner._RTCRtpReceiver__jitter_buffer = buffer = _Buffer(codecs)
-    inner._RTCRtpReceiver__nack_generator = _Nacks(buffer.assembly)
+    inner._RTCRtpReceiver__nack_generator = Nacks(buffer.assembly, _asking(inner))
     inner._RTCRtpReceiver__decoder_queue = inbox
     inner._track._queue = _End(inner._track)
     inner._RTCRtpReceiver__remote_bitrate_estimator.rate_control.set_estimate(UPLINK_BITS, clock.current_ms())
@@ -168,6 +168,32 @@ def hear_few(receiver: RTCRtpReceiver) -> None:
             inner.transport._rtp_router.ssrc_table.pop(packet.ssrc, None)
 
     inner._handle_rtp_packet = handle_known
+
+
+def _in_time(
+    arrived: Callable[[av.VideoFrame, float], None], passed_over: Callable[[int], None]
+) -> Callable[[av.VideoFrame, float], None]:
+    """`arrived` for the frames that did not wait for repairs too long: a newer one is behind them."""
+
+    def arrived_in_time(frame: av.VideoFrame, first_packet_s: float) -> None:
+        if time.perf_counter() - first_packet_s > LATEST_S:
+            passed_over(1)
+        else:
+            arrived(frame, first_packet_s)
+
+    return arrived_in_time
+
+
+def _asking(receiver: Any) -> Callable[[int, list[int]], None]:
+    """What asks for packets again."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    def ask(ssrc: int, numbers: list[int]) -> None:
+        task = asyncio.get_running_loop().create_task(receiver._send_rtcp_nack(ssrc, sorted(numbers)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    return ask
 
 
 def forgive_messages(connection: RTCPeerConnection) -> None:
@@ -268,27 +294,6 @@ class _Buffer:
 
     def _begins_key(self, packet: RtpPacket) -> bool:
         return begins_key_frame(self._codecs[packet.payload_type].name, packet)
-
-
-class _Nacks(rtcrtpreceiver.NackGenerator):
-    """Asks for a missing packet again, where aiortc asks once for each gap; and no more for what was given up."""
-
-    def __init__(self, assembly: Assembly, clock: Callable[[], float] = time.perf_counter) -> None:
-        super().__init__()
-        self._assembly = assembly
-        self._clock = clock
-        self._asked_s = float("-inf")
-
-    def add(self, packet: RtpPacket) -> bool:
-        missed = super().add(packet)
-        needed_from = self._assembly.needed_from
-        if needed_from is not None:
-            self.missing = {n for n in self.missing if not uint16_gt(needed_from, n)}
-        now = self._clock()
-        if self.missing and (missed or now - self._asked_s > REPAIR_S):
-            self._asked_s = now
-            return True
-        return False
 
 
 class _End:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,6 +27,7 @@ from aiortc.sdp import SessionDescription
 
 from streaming import twcc
 from streaming.congestion import Arrival, Estimator
+from streaming.repairs import signed16
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ START_BITS = 4_000_000
 LEAST_HEARD = 5
 """Messages of the other side before its arrivals are estimated from."""
 
+_REPAIRS_S = 0.5  # repairs are counted over so long
 _OVERHEAD = 38  # bytes of SRTP's tag, UDP and IPv4
 _LONGEST_GAP = 1000  # packets that one message speaks of at most
 _KEPT = 512  # arrivals that are kept for packets that come late
@@ -51,7 +54,11 @@ USED: tuple[tuple[Any, str, str], ...] = (
     ),
     (RTCRtpReceiver, "_set_rtcp_ssrc", "_RTCRtpReceiver__rtcp_ssrc"),
     (RTCRtpSender, "_run_rtp", "_RTCRtpSender__rtp_header_extensions_map serialize transport _send_rtp"),
-    (RTCRtpSender, "_retransmit", "_RTCRtpSender__rtp_header_extensions_map serialize transport _send_rtp"),
+    (
+        RTCRtpSender,
+        "_retransmit",
+        "_rtx_ssrc _RTCRtpSender__rtp_header_extensions_map serialize transport _send_rtp",
+    ),
     (RtpPacket, "serialize", "extensions_map set extensions"),
     (rtp.HeaderExtensionsMap, "configure", "transport_sequence_number headerExtensions"),
     (rtp.HeaderExtensionsMap, "get", "transport_sequence_number"),
@@ -74,6 +81,9 @@ class Congestion:
         self._estimated: list[Callable[[int], None]] = []
         self._sent: dict[int, tuple[float, int]] = {}
         self._missing: dict[int, tuple[float, int]] = {}
+        self._repairs: deque[tuple[float, int]] = deque()
+        self.repair_ssrcs: set[int] = set()
+        """Streams of repairs, which take from what pictures may take."""
         self._number = -1
         self._numbered: int | None = None
         self._turns_s = 0.0  # what a wrapped reference time has to be moved by
@@ -102,7 +112,10 @@ class Congestion:
     async def _send(self, data: bytes) -> None:
         number, self._numbered = self._numbered, None
         if number is not None and not rtp.is_rtcp(data):
-            self._sent[number] = self._clock(), len(data) + _OVERHEAD
+            now, size = self._clock(), len(data) + _OVERHEAD
+            self._sent[number] = now, size
+            if int.from_bytes(data[8:12], "big") in self.repair_ssrcs:
+                self._repairs.append((now, size))
             if len(self._sent) > _MOST_SENT:
                 del self._sent[next(iter(self._sent))]
         await self._send_rtp(data)
@@ -115,7 +128,7 @@ class Congestion:
             await self._handle_rtcp_data(rest)
 
     def _take(self, feedback: twcc.Feedback) -> None:
-        base = self._number + _signed16(feedback.base - self._number)
+        base = self._number + signed16(feedback.base - self._number)
         arrivals: list[Arrival] = []
         newest_s = None
         for number, at in enumerate(feedback.arrived_s, base):
@@ -135,9 +148,16 @@ class Congestion:
             arrivals.sort(key=lambda arrival: arrival.sent_s)
         if arrivals:
             self._heard += 1
-            bits = self._estimator.feed(arrivals, self._clock())
+            now = self._clock()
+            bits = self._estimator.feed(arrivals, now)
+            bits -= min(self._repair_bits(now), bits // 2)
             for estimated in self._estimated if self._heard >= LEAST_HEARD else ():
                 estimated(bits)
+
+    def _repair_bits(self, now: float) -> int:
+        while self._repairs and self._repairs[0][0] < now - _REPAIRS_S:
+            self._repairs.popleft()
+        return round(8 * sum(size for _, size in self._repairs) / _REPAIRS_S)
 
     def _unwrapped(self, told_s: float) -> float:
         last = self._last_told_s
@@ -153,7 +173,7 @@ class Congestion:
         """A packet of this number (16 bits) came now, from `ssrc`."""
         if self._highest is None or self._base is None:
             self._highest, self._base = number - 1, number
-        number = self._highest + _signed16(number - self._highest)
+        number = self._highest + signed16(number - self._highest)
         self._came[number] = self._clock()
         if len(self._came) > _KEPT + _LONGEST_GAP:
             for old in sorted(self._came)[:_KEPT]:
@@ -191,10 +211,6 @@ def _keep(task: asyncio.Task[None]) -> None:
     task.add_done_callback(_tasks.discard)
 
 
-def _signed16(difference: int) -> int:
-    return (difference + 0x8000 & 0xFFFF) - 0x8000
-
-
 class _Numbered(rtp.HeaderExtensionsMap):
     """Stands where the sender has what its packets' header extensions are numbered by, before another such."""
 
@@ -222,8 +238,8 @@ def control_congestion(
     setRemoteDescription and createAnswer, after tune_receiver, use_encoder or send_pictures, and render_at_once.
 
     offer: the SDP that setRemoteDescription was given. estimated: called on the event loop, up to 20 times a second,
-    with the bits per second that the way out carries. Returns False where the other side does not offer it: REMB stands
-    then, in both directions.
+    with the bits per second that the way out carries beside repairs. Returns False where the other side does not offer
+    it: REMB stands then, in both directions.
     """
     inner: Any = transceiver
     number = _offered(offer, inner.mid)
@@ -265,6 +281,7 @@ def attach(transceiver: Any, estimated: Callable[[int], None]) -> None:
     if congestion is None:
         congestion = _lines[transport] = Congestion(transport)
     congestion.tell(estimated)
+    congestion.repair_ssrcs.add(sender._rtx_ssrc)
     former = sender._RTCRtpSender__rtp_header_extensions_map
     sender._RTCRtpSender__rtp_header_extensions_map = _Numbered(former, congestion)
     receiver._RTCRtpReceiver__remote_bitrate_estimator = None

@@ -18,6 +18,7 @@ from av.frame import Frame
 
 from engine.errors import ConfigError
 from streaming.broadcast import Broadcast, Watch
+from streaming.rtc_repair import send_again
 
 USED: tuple[tuple[Any, str, str], ...] = (
     (RTCRtpSender, "__init__", "_RTCRtpSender__encoder _RTCRtpSender__rtt _ssrc"),
@@ -46,6 +47,7 @@ def send_pictures(transceiver: RTCRtpTransceiver, broadcast: Broadcast) -> Watch
     sender.replaceTrack(watch.track)
     sender._RTCRtpSender__encoder = _PACKERS[codec](watch)
     sender._send_keyframe = watch.ask_key
+    send_again(sender, lambda: watch.choice.bits)
     _tell_reports(sender, watch)
     return watch
 
