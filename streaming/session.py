@@ -21,6 +21,7 @@ from engine.worker.acted import NOBODY
 from engine.worker.changes import checked, parse, settled
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.broadcast import Broadcast
+from streaming.coach import CameraCoach
 from streaming.config import ServeConfig
 from streaming.echo import Echo
 from streaming.intake import Intake
@@ -97,6 +98,7 @@ class Session:
         self._outlet: Outlet | None = None
         self._intake: Intake | None = None
         self._echo: Echo | None = None
+        self._coach = CameraCoach()
 
     @property
     def over(self) -> bool:
@@ -128,7 +130,7 @@ class Session:
         )
         self._intake = Intake(self.id, self._worker, outlet, self.tally, driver=spec.driver)
         self.arrived = self._intake.arrived
-        self._worker.open(self.id, spec, outlet.deliver)
+        self._worker.open(self.id, spec, self._coach.hearing(outlet.deliver))
         outlet.start()
         self.tally.showing(self.id, *self._told_kind)
 
@@ -267,6 +269,7 @@ class Session:
             "driver_pixels": self._config.worker.driver_pixels,
             "viewers": [report() for report in self._links.values() if report is not None],
             "sound": None if self.sound is None else self.sound.report(),
+            "coach": self._coach.report(),
         }
 
     def _why(self) -> str:

@@ -16,6 +16,7 @@ from engine.errors import InputError, MarotteError, WorkerError
 from engine.types import U8
 from engine.worker.interface import SourceInfo, Worker
 from streaming import attest
+from streaming.coach import further_notes, of_source, told_remark
 from streaming.doors import RefusedError, busy
 from streaming.measured import Recorder
 from streaming.uploads import Upload
@@ -175,7 +176,9 @@ def told_source(source: SourceInfo) -> dict[str, Any]:
     """As a page is told of it."""
     told = {"id": source.id, "name": source.name, "size": list(source.size), "faces": source.faces}
     pictures = [{"name": one.name, "place": one.place, "why": one.why} for one in source.pictures]
-    return told | {"notes": list(source.notes), "pictures": pictures}
+    said = of_source(source)
+    notes = {"notes": further_notes(source, said), "remarks": [told_remark(remark) for remark in said]}
+    return told | notes | {"pictures": pictures}
 
 
 class Reservation:

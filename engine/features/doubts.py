@@ -10,7 +10,7 @@ from engine.crop import crop_of, cut, points_in
 from engine.features import openness
 from engine.features.shape import fit_shape
 from engine.geometry import head_pose
-from engine.types import F32, U8, Face
+from engine.types import F32, U8, Face, FaceShape
 
 MOST_YAW = 30.0
 """Degrees of yaw beyond which half of the face is hardly seen."""
@@ -25,21 +25,35 @@ def doubts(rgb: U8, face: Face, name: str) -> tuple[str, ...]:
     """Sentences about the face of one picture (H, W, 3), empty where nothing is in doubt: a head turned far aside, an
     eye that something covers (a patch, hair), two that something does (dark glasses)."""
     shape = fit_shape(face.points)
-    found = []
-    yaw = head_pose(shape.rotation).yaw
-    if abs(yaw) > MOST_YAW:
-        found.append(
-            f"{name}: the head is turned {abs(yaw):.0f} degrees aside; within {MOST_YAW:.0f} it looks better"
-        )
+    yaw, covered = head_pose(shape.rotation).yaw, covered_eyes(rgb, face.points, shape)
+    found = [turned_aside(yaw)] if abs(yaw) > MOST_YAW else []
+    return tuple(f"{name}: {sentence}" for sentence in (*found, *([eye_covered(covered)] if covered else ())))
+
+
+def turned_aside(yaw: float) -> str:
+    """What is said of such a head."""
+    return f"the head is turned {abs(yaw):.0f} degrees aside; within {MOST_YAW:.0f} it looks better"
+
+
+def eye_covered(which: str) -> str:
+    """What is said of such eyes. which: as covered_eyes says it."""
+    if which == "both":
+        return "both eyes seem to be covered; around them an expression may look odd"
+    return f"the {which} eye seems to be covered; around it an expression may look odd"
+
+
+def covered_eyes(rgb: U8, points: F32, shape: FaceShape) -> str:
+    """Which of a face's eyes something covers: "", "right", "left" or "both". Closed ones are not told from covered
+    ones, and count as neither."""
     opened = openness.measure(shape)
-    right, left, skin = _contrasts(rgb, face.points)
-    if min(opened.right_eye, opened.left_eye) >= _OPEN:
-        if max(right, left) < _BOTH_EYES * skin:
-            found.append(f"{name}: both eyes seem to be covered; around them an expression may look odd")
-        elif min(right, left) < _ONE_EYE * max(right, left):
-            side = "right" if right < left else "left"
-            found.append(f"{name}: the {side} eye seems to be covered; around it an expression may look odd")
-    return tuple(found)
+    if min(opened.right_eye, opened.left_eye) < _OPEN:
+        return ""
+    right, left, skin = _contrasts(rgb, points)
+    if max(right, left) < _BOTH_EYES * skin:
+        return "both"
+    if min(right, left) < _ONE_EYE * max(right, left):
+        return "right" if right < left else "left"
+    return ""
 
 
 def _contrasts(rgb: U8, points: F32) -> tuple[float, float, float]:

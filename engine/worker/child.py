@@ -304,7 +304,8 @@ class Child:
         report = dataclasses.replace(report, seconds=seconds, age_s=now_s - stamp.arrived_s)
         changes = door.changes + message.get("changes", int)
         source, (bundle, mode) = message.get("source", str), messages.read_kind(message)
-        delivery = Delivery(session, planes, stamp, report, changes, source, bundle, mode)
+        camera = messages.read_measures(message, "camera")
+        delivery = Delivery(session, planes, stamp, report, changes, source, bundle, mode, camera)
         if door.closed:
             return
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.batching import check_batching
 from engine.config import file_path
@@ -23,6 +23,9 @@ from engine.fallback import FallbackConfig
 from engine.plans import policy
 from engine.plans.policy import PlanPolicy
 from engine.types import U8, FrameReport, Mode
+
+if TYPE_CHECKING:
+    from engine.coach.measures import Measures
 
 TICKS = 90_000
 """Presentation times count in 1/90000 s, the clock of RTP video."""
@@ -50,7 +53,8 @@ class Delivery:
 
     planes: uint8 (H * 3 / 2, W), I420 as in engine.media.planes, sides even; the receiver's own. A puppet has its
     source's size, an edited picture the driver's, fitted to WorkerConfig.side. changes: number of the last change (see
-    Worker.change) that was in force. source: id of the source that it shows. bundle, mode: what made it.
+    Worker.change) that was in force. source: id of the source that it shows. bundle, mode: what made it. camera: what
+    was measured of the driver's face, beside few of the pictures a second.
     """
 
     session: str
@@ -61,6 +65,7 @@ class Delivery:
     source: str
     bundle: str = ""
     mode: Mode = Mode.PUPPET
+    camera: Measures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class SourceInfo:
     """A source that was accepted. id: SHA-256 (hex) of its bytes. size: (width, height) of the picture that leaves,
     both even. faces: how many of them are moved. still: its I420 planes, what is safe to show before any frame. notes:
     what whoever gave it should know, a sentence each: it can be used, but may look odd. pictures: those that were given
-    for it, in their order, where several could be."""
+    for it, in their order, where several could be. measures: of its main face. seen: how many faces are in it."""
 
     id: str
     name: str
@@ -89,6 +94,8 @@ class SourceInfo:
     still: U8
     notes: tuple[str, ...] = ()
     pictures: tuple[PictureInfo, ...] = ()
+    measures: Measures | None = None
+    seen: int = 1
 
 
 @dataclass(frozen=True, slots=True)

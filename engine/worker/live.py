@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InputError, PortError
-from engine.pipeline import PipelineConfig, Session
+from engine.pipeline import PipelineConfig, Session, Work
 from engine.staged import Staged, body_driven
 from engine.types import U8, Frame, Layout, Mode
 from engine.worker import heap
@@ -29,6 +29,7 @@ from engine.worker.servers import Absent, Servers
 from engine.worker.sources import Cast, fitted
 from engine.worker.stages import Busy, Generating, Observed, Once, Planes, Recipient
 from engine.worker.stock import Followed, Stock, Trackers, mode_of
+from engine.worker.watching import Watching
 
 _log = logging.getLogger("marotte.worker")
 
@@ -98,6 +99,7 @@ class Live:
         self._once = Once(f"session {name}: a frame failed")
         self.generating = Generating(name, self._once)
         self._timeline = Timeline()
+        self._watching = Watching(name)
         self._closed = threading.Event()
         self._recipient: Recipient | None = None
         self._ticker: Ticker | None = None
@@ -153,6 +155,7 @@ class Live:
         """Nothing is delivered any more; the threads free what they hold and end."""
         self._closed.set()
         self._frames.close()
+        self._watching.close()
         self.generating.close()
         if (recipient := self._recipient) is not None:
             recipient.runner.close()  # a frame that waits in it is not waited for
@@ -161,7 +164,7 @@ class Live:
 
     def threads(self) -> list[threading.Thread]:
         """Those that are to have ended after `close`."""
-        return [self.thread, self.generating.thread, *self._ending]
+        return [self.thread, self.generating.thread, self._watching.thread, *self._ending]
 
     def _ask(self, spec: SessionSpec, cast: Cast) -> None:
         """Have prepared what is needed next, so that it is there sooner."""
@@ -284,9 +287,13 @@ class Live:
             rgb = fitted(rgb, self._stock.side)
         frame = Frame(rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
         work = session.measure(frame, {"wait": time.perf_counter() - posted.posted_s})
+        camera = self._watching.take()
         self.generating.put(
-            Observed(recipient, work, stamp, self._changes, self._shown.id, time.perf_counter())
+            Observed(recipient, work, stamp, self._changes, self._shown.id, time.perf_counter(), camera)
         )
+        if posted.driver is DriverKind.CAMERA and isinstance(work, Work) and work.drives:
+            drive = work.drives[0][1]
+            self._watching.look(rgb, drive.face.points, drive.features.occlusion)
 
     @property
     def _shown(self) -> SourceInfo:

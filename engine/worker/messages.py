@@ -16,7 +16,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from engine import errors
-from engine.errors import MarotteError, WorkerError
+from engine.coach.measures import Measures, numbers, of_numbers
+from engine.errors import InputError, MarotteError, WorkerError
 from engine.fallback import FallbackConfig
 from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.changes import Change
@@ -256,7 +257,8 @@ def source_fields(info: SourceInfo) -> dict[str, Any]:
         for one in info.pictures
     ]
     notes = [note[:_LONGEST_NOTE] for note in info.notes[:_MOST_NOTES]]
-    return named | {"notes": notes, "pictures": pictures}
+    told = None if info.measures is None else numbers(info.measures)
+    return named | {"notes": notes, "pictures": pictures, "measures": told, "seen": info.seen}
 
 
 def read_source(message: Message, still: U8 | None) -> SourceInfo:
@@ -269,7 +271,19 @@ def read_source(message: Message, still: U8 | None) -> SourceInfo:
     name, faces = message.get("name", str), message.get("faces", int)
     notes = tuple(str(note) for note in message.get("notes", list))
     pictures = tuple(_picture(message, one) for one in message.get("pictures", list))
-    return SourceInfo(message.get("source", str), name, (size[0], size[1]), faces, still, notes, pictures)
+    measures, seen = read_measures(message, "measures"), message.get("seen", int)
+    return SourceInfo(
+        message.get("source", str), name, (size[0], size[1]), faces, still, notes, pictures, measures, seen
+    )
+
+
+def read_measures(message: Message, name: str) -> Measures | None:
+    """None where nothing was measured. Raises WorkerError."""
+    told = message.fields.get(name)
+    try:
+        return None if told is None else of_numbers(told)
+    except InputError as error:
+        raise WorkerError(f"message {message.kind}: {error}") from error
 
 
 def _picture(message: Message, fields: Any) -> PictureInfo:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 
+from engine.coach.measures import numbers
 from engine.errors import MarotteError, WorkerError
 from engine.plans import policy
 from engine.worker import messages
@@ -247,6 +248,7 @@ class _Process:
             source=delivery.source,
             bundle=delivery.bundle,
             mode=delivery.mode.value,
+            camera=None if delivery.camera is None else numbers(delivery.camera),
             **report,
         )
 

@@ -14,7 +14,8 @@ from pathlib import PurePath
 import cv2
 import numpy as np
 
-from engine.errors import DecodeError, WorkerError
+from engine.coach.reading import measure
+from engine.errors import DecodeError, InputError, WorkerError
 from engine.media import Limits, VideoReader, decode_picture, resize_within
 from engine.media.header import kind_of
 from engine.media.planes import i420_of
@@ -22,8 +23,8 @@ from engine.media.wording import one_line
 from engine.parsing.files import decode_labels, fitted_labels
 from engine.plug import Prepared
 from engine.several import telling_shape
-from engine.source import MAX_SIDE, Detector, Segmenter, best_frame, sources_from_picture
-from engine.types import U8, FaceShape, Frame, Mode, Source
+from engine.source import MAX_SIDE, MIN_SCORE, Detector, Segmenter, best_frame, sources_from_picture
+from engine.types import U8, Face, FaceShape, Frame, Mode, Source
 from engine.worker.interface import SourceInfo
 from engine.worker.pictures import Picture, Pictures, one_person, parted
 
@@ -88,10 +89,11 @@ class Finder:
             labels = fitted_labels(labels, rgb.shape[1], rgb.shape[0], name)
             labels.setflags(write=False)
         go_on()
+        detector = _Counting(self._detector)
         sources = sources_from_picture(
-            rgb, self._detector, self._segmenter, name=name, faces=self._faces, labels=labels
+            rgb, detector, self._segmenter, name=name, faces=self._faces, labels=labels
         )
-        return _ready(id_of(whole), name, sources)
+        return _ready(id_of(whole), name, sources, detector.sure)
 
     def _person(self, given: Pictures, known_as: str, name: str, go_on: Callable[[], None]) -> Ready:
         """One source of several pictures."""
@@ -126,12 +128,28 @@ class Finder:
             return best_frame(_watched(clip, go_on), self._detector, clip.name)
 
 
-def _ready(known_as: str, name: str, sources: tuple[Source, ...]) -> Ready:
+class _Counting:
+    """A detector that knows how many faces it found last, those that surely are some."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector, self.sure = detector, 0
+
+    def detect(self, rgb: U8, *, thorough: bool = True, passes: int = 1) -> tuple[Face, ...]:
+        found = self._detector.detect(rgb, thorough=thorough, passes=passes)
+        self.sure = sum(face.score >= MIN_SCORE for face in found)
+        return found
+
+
+def _ready(known_as: str, name: str, sources: tuple[Source, ...], seen: int = 1) -> Ready:
     rgb = sources[0].rgb
     still = i420_of(rgb)
     still.setflags(write=False)
     size = (rgb.shape[1], rgb.shape[0])
-    return Ready(SourceInfo(known_as, name, size, len(sources), still), sources)
+    try:
+        measures = measure(rgb, sources[0].face.points)
+    except InputError:  # a face that cannot be measured can still be refused, or moved, by others
+        measures = None
+    return Ready(SourceInfo(known_as, name, size, len(sources), still, measures=measures, seen=seen), sources)
 
 
 def _watched(frames: Iterable[Frame], go_on: Callable[[], None]) -> Iterator[Frame]:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engine.batching import Ran, SessionRunner
+from engine.coach.measures import Measures
 from engine.media.planes import i420_of
 from engine.pipeline import run_batch
 from engine.staged import Staged, Underway
@@ -103,7 +104,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """One observed frame. changes, source: as they were in force when it was."""
+    """One observed frame. changes, source: as they were in force when it was. camera: what was measured meanwhile."""
 
     recipient: Recipient
     work: Underway
@@ -111,6 +112,7 @@ class Observed:
     changes: int
     source: str
     observed_s: float
+    camera: Measures | None = None
 
 
 class Pace:
@@ -210,4 +212,5 @@ def _delivery(observed: Observed, work: Underway, picture: U8, report: FrameRepo
         observed.source,
         recipient.bundle,
         recipient.mode,
+        observed.camera,
     )

@@ -62,6 +62,7 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
         "size": [32, 32],
         "faces": 1,
         "notes": [],
+        "remarks": [],
         "pictures": [],
     }
     assert info["sources"] == [first]
