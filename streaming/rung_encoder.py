@@ -30,6 +30,8 @@ class _Picture:
         assert frame.pts is not None
         self.pts: int = frame.pts
         self.taken = False
+        self.passed = False
+        """An encoder that waits did not want it, for it has as many as its rung takes."""
         self._time_base = frame.time_base
         self._frame = frame
         self._lock = threading.Lock()
@@ -70,7 +72,7 @@ class Newest:
         self._ended = False
 
     def put(self, frame: av.VideoFrame, left: Callable[[], None] | None) -> bool:
-        """Returns whether one that encoders run for was taken by none of them."""
+        """Returns whether the one before was wanted by an encoder that was too slow for it."""
         with self._news:
             if self._ended:
                 return False
@@ -78,7 +80,7 @@ class Newest:
             # What is shown to nobody does not count as having left, when somebody comes who is shown it first.
             self._picture = _Picture(frame, left if watched else None)
             self._news.notify_all()
-            return watched and former is not None and not former.taken
+            return watched and former is not None and not (former.taken or former.passed)
 
     def end(self) -> None:
         with self._news:
@@ -102,7 +104,11 @@ class Newest:
         def found() -> bool:
             if self._ended or over():
                 return True
-            return self._picture is not None and self._picture.pts >= pts and ready()
+            picture = self._picture
+            if picture is None or not ready():
+                return False
+            picture.passed |= picture.pts < pts
+            return picture.pts >= pts
 
         with self._news:
             self._news.wait_for(found)

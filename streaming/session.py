@@ -31,6 +31,7 @@ from streaming.reports import Tally
 from streaming.sound import SoundLine
 
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
+_MOST_TOLD = 8
 _log = logging.getLogger(__name__)
 
 
@@ -267,10 +268,16 @@ class Session:
             else bool(self._echo and self._echo.paused),
             "pass_through": self._config.pass_through,
             "driver_pixels": self._config.worker.driver_pixels,
-            "viewers": [report() for report in self._links.values() if report is not None],
+            "watching": self.viewers,
+            "viewers": self._viewer_reports(),
             "sound": None if self.sound is None else self.sound.report(),
             "coach": self._coach.report(),
         }
+
+    def _viewer_reports(self) -> list[dict[str, Any]]:
+        """Of the first few: they are told often."""
+        reports = [report for report in self._links.values() if report is not None]
+        return [report() for report in reports[:_MOST_TOLD]]
 
     def _why(self) -> str:
         return self._intake.why() if self._intake is not None else "no picture"

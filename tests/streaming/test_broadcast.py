@@ -295,6 +295,12 @@ def test_a_slow_rung_takes_every_second_picture() -> None:
         rung = slow.watch.choice.rung
         assert stage.told.encoded_on["h264", 0] == 32
         assert stage.told.encoded_on["h264", rung] in (15, 16, 17)
+        fast.watch.end()
+        await until(lambda: stage.told.running == 1)
+        taken = len(slow.data)
+        while len(slow.data) < taken + 3:
+            assert not stage.show()  # what it does not want it was not too slow for
+            await asyncio.sleep(0.02)
 
     run(test, (640, 480))
 
