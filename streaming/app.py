@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from importlib import metadata
 from typing import Any, Final
@@ -21,7 +20,7 @@ from engine.worker.interface import BundleInfo, DriverKind, Worker
 from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
-from streaming.doors import Doors, RefusedError, add_headers, read_body
+from streaming.doors import Doors, RefusedError, add_headers
 from streaming.enrolment import Enrolments
 from streaming.enrolment_doors import routes as enrolment_routes
 from streaming.health import SIGN, Health, healthz, readyz
@@ -31,7 +30,7 @@ from streaming.metrics import CONTENT_TYPE
 from streaming.offer import ice_server
 from streaming.once import OneTimeCode
 from streaming.pages import Pages
-from streaming.peer import Offer, Peer
+from streaming.peer import Peer
 from streaming.sources import Sources, told_source
 from streaming.token_doors import routes as token_routes
 from streaming.tokens import Tokens, key_of
@@ -39,15 +38,7 @@ from streaming.trackers import Trackers
 from streaming.uploads import MOST_TOGETHER, read_upload
 from streaming.whip.endpoints import Whip
 
-_OFFER_BYTES: Final = 160 << 10  # the session description's own limit, and its quoting as JSON
-_OFFER_S: Final = 10.0
 _CODECS: Final = {"vp8": "libvpx", "h264": "libx264"}
-_OFFER_FIELDS: Final = frozenset({"sdp", "type", "source", "driver", "codec", "bundle", "mode", "donors"})
-
-_TEXTS: Final = ("sdp", "type", "driver", "codec", "bundle", "mode")
-_DEFAULTS: Final[dict[str, Any]] = {
-    "source": None, "driver": "camera", "codec": "auto", "bundle": "", "mode": "", "donors": [],
-}  # fmt: skip
 
 
 def create_app(
@@ -96,7 +87,6 @@ def create_app(
             web.post("/api/sources", api.add_source),
             web.get("/api/sources/{id}/still.jpg", api.still),
             web.get(r"/api/sources/{id}/pictures/{number:\d}.jpg", api.picture),
-            web.post("/api/sessions", api.open_session),
             web.delete("/api/sessions/{id}", api.close_session),
             web.get("/api/sessions/{id}/layout", layouts.look),
             web.put("/api/sessions/{id}/painting", layouts.paint),
@@ -235,49 +225,9 @@ class Api:
             raise RefusedError(404, "RequestError", "that picture is not there any more; add it again")
         return web.Response(body=source.pictures[number].thumbnail, content_type="image/jpeg")
 
-    async def open_session(self, request: web.Request) -> web.Response:
-        """Answer an offer."""
-        body = await read_body(request, _OFFER_BYTES, _OFFER_S, "offer")
-        fields = _fields(body)
-        source = self._sources.first
-        if fields["source"] is not None:
-            named = self._sources.get(fields["source"])
-            if named is None:
-                raise RefusedError(422, "ConfigError", "that source is not there any more; add it again")
-            source = named
-        offer = Offer(**fields | {"source": source.id, "donors": tuple(fields["donors"])})
-        peer = await self._calls.open(offer, source)
-        answer = {"session": peer.session.id, "sdp": peer.answer.sdp, "type": peer.answer.type}
-        return web.json_response(answer, status=201)
-
     async def close_session(self, request: web.Request) -> web.Response:
         await self._calls.close(request.match_info["id"], "page")
         return web.Response(status=204)
-
-
-def _fields(body: bytes) -> dict[str, Any]:
-    """Of an offer, which is one flat object. Raises InputError."""
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InputError("offer: expected JSON") from error
-    if not isinstance(fields, dict) or not _OFFER_FIELDS.issuperset(fields):
-        raise InputError(f"offer: expected an object of {', '.join(sorted(_OFFER_FIELDS))}")
-    fields = _DEFAULTS | fields
-    if not all(isinstance(fields.get(name), str) for name in _TEXTS):
-        raise InputError(f"offer: expected {', '.join(_TEXTS[:-1])} and {_TEXTS[-1]} as text")
-    donors = fields["donors"]
-    if not isinstance(donors, list) or not all(isinstance(donor, str) for donor in donors):
-        raise InputError("donors: expected ids of sources, in a list")
-    if fields["type"] != "offer":
-        raise InputError("type: expected 'offer'")
-    if fields["driver"] not in {kind.value for kind in DriverKind}:
-        raise InputError("driver: expected 'camera', 'demo' or 'tracker'")
-    if fields["codec"] not in ("auto", *_CODECS):
-        raise InputError("codec: expected 'auto', 'vp8' or 'h264'")
-    if not isinstance(fields["source"], str | None):
-        raise InputError("source: expected the id of a source, or null")
-    return fields
 
 
 def _ice(url: str) -> dict[str, Any]:

@@ -56,7 +56,6 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/api/sources"): _as(_API, "uploads"),
     ("GET", "/api/sources/{id}/still.jpg"): _API,
     ("GET", "/api/sources/{id}/pictures/{number}.jpg"): _API,
-    ("POST", "/api/sessions"): _as(_API, "offers"),
     ("DELETE", "/api/sessions/{id}"): _API,
     ("GET", "/api/sessions/{id}/layout"): _API,
     ("PUT", "/api/sessions/{id}/painting"): _as(_API, "changes"),

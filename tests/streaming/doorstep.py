@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -146,11 +147,21 @@ class Answer:
         return json.loads(self.body)
 
     @property
+    def session(self) -> str:
+        """Of an offer's answer."""
+        return str(self.headers["Location"]).rpartition("/")[2]
+
+    @property
     def error(self) -> tuple[str, str]:
         """(kind, message), after a look at the rules that every error keeps."""
-        (content,) = self.json.values()
-        assert "\n" not in content["message"]
-        return content["kind"], content["message"]
+        if self.headers["Content-Type"].startswith("application/problem+json"):
+            assert self.json["status"] == self.status
+            kind, message = self.json["title"], self.json["detail"]
+        else:
+            (content,) = self.json.values()
+            kind, message = content["kind"], content["message"]
+        assert "\n" not in message
+        return kind, message
 
 
 @dataclass(slots=True)
@@ -203,6 +214,14 @@ class Site:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         return self.ask("POST", path, body, **options)
 
+    def offer(self, asked: dict[str, Any] | None = None, **options: Any) -> Answer:
+        """POST /whip; asked: its options by name, and the `sdp` where it is another."""
+        given = dict(asked or {})
+        body = str(given.pop("sdp", SDP)).encode()
+        given |= {name: ",".join(value) for name, value in given.items() if isinstance(value, list)}
+        headers = {"Content-Type": "application/sdp"} | options.pop("headers", {})
+        return self.ask("POST", f"/whip?{urlencode(given)}", body, headers=headers, **options)
+
     def run(self, work: Any) -> Any:
         """A coroutine's result, run on the server's loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
@@ -218,9 +237,6 @@ def _send(connection: http.client.HTTPConnection, body: bytes | Iterator[bytes] 
             connection.send(b"0\r\n\r\n")
     except (BrokenPipeError, ConnectionResetError):
         pass  # refused before it was sent: the answer is there
-
-
-OFFER = {"sdp": SDP, "type": "offer"}
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 import time
@@ -17,7 +16,7 @@ from streaming.config import ServeConfig
 from streaming.doors import HEADERS
 from streaming.listen import bind
 from streaming.rates import Allowance
-from tests.streaming.doorstep import OFFER, TOKEN, Answer, Site, open_site
+from tests.streaming.doorstep import SDP, TOKEN, Answer, Site, open_site
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +49,19 @@ def _got_nothing(answer: Answer, status: int) -> None:
     assert b"Traceback" not in answer.body
 
 
+KIND = "Content-Type: application/sdp\r\n"
+AS_SDP = {"Content-Type": "application/sdp"}
 EVERYTHING = [
     ("GET", "/"),
     ("GET", "/static/main.js"),
     ("GET", "/api/info"),
     ("POST", "/api/sources?name=a&statement=mine"),
     ("GET", "/api/sources/0/still.jpg"),
-    ("POST", "/api/sessions"),
+    ("POST", "/whip"),
     ("DELETE", "/api/sessions/0"),
     ("GET", "/metrics"),
     ("GET", "/not/there"),
-    ("OPTIONS", "/api/sessions"),
+    ("OPTIONS", "/whip"),
 ]
 
 
@@ -204,7 +205,7 @@ def test_wrong_tokens_are_soon_not_looked_at(own_site: Site) -> None:
     assert own_site.ask("GET", "/healthz", token=None).status == 200
     assert own_site.ask("GET", "/api/info").status == 200
     assert own_site.ask("GET", f"/?token={TOKEN}", token=None).status == 303
-    session = own_site.post("/api/sessions", OFFER).json["session"]
+    session = own_site.offer().session
     assert own_site.ask("DELETE", f"/api/sessions/{session}").status == 204
     assert own_site.peers.closed == [(session, "page")]
 
@@ -260,8 +261,8 @@ def test_what_is_no_request_is_told_nothing(site: Site, said: bytes) -> None:
 def test_a_body_that_is_too_large_is_not_read(site: Site) -> None:
     """Refused by what it states, before its bytes; the API answers as it always does."""
     large = {"Content-Length": str(1 << 40)}
-    for path in ("/api/sessions", "/api/sources?name=a&statement=mine"):
-        refused = site.ask("POST", path, headers=large)
+    for path in ("/whip", "/api/sources?name=a&statement=mine"):
+        refused = site.ask("POST", path, headers=large | AS_SDP)
         _got_nothing(refused, 413)
         assert refused.error[0] == "TooLargeError"
     assert "size" in site.recorder.turned_away
@@ -274,13 +275,13 @@ def test_a_body_that_states_no_length_is_cut_off(site: Site) -> None:
         for _ in range(64):
             yield bytes(32 << 10)
 
-    _got_nothing(site.ask("POST", "/api/sessions", parts()), 413)
+    _got_nothing(site.ask("POST", "/whip", parts(), headers=AS_SDP), 413)
 
 
 def test_a_packed_body_is_not_unpacked(site: Site) -> None:
     """A few bytes would become gigabytes."""
     for coding in ("gzip", "deflate, gzip", "br"):
-        refused = site.post("/api/sessions", OFFER, headers={"Content-Encoding": coding})
+        refused = site.offer(headers={"Content-Encoding": coding})
         _got_nothing(refused, 400)
 
 
@@ -317,9 +318,7 @@ def test_connections_are_bounded(own_site: Site, monkeypatch: pytest.MonkeyPatch
     with ExitStack() as opened:
         clients = [_connected(opened, own_site) for _ in range(2)]
         for client in clients:
-            head = (
-                f"POST /api/sessions HTTP/1.1\r\nHost: 127.0.0.1:{own_site.port}\r\nExpect: 100-continue\r\n"
-            )
+            head = f"POST /whip HTTP/1.1\r\nHost: 127.0.0.1:{own_site.port}\r\nExpect: 100-continue\r\n{KIND}"
             client.sendall(f"{head}Authorization: Bearer {TOKEN}\r\nContent-Length: 1\r\n\r\n".encode())
             assert client.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert _connected(opened, own_site).recv(4096) == b""
@@ -344,7 +343,7 @@ def test_a_head_has_to_come_soon(own_site: Site, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("expected", ["100-continue", "x", "100-continue, x"])
-@pytest.mark.parametrize("path", ["/api/sessions", "/not/there"])
+@pytest.mark.parametrize("path", ["/whip", "/not/there"])
 def test_nothing_is_expected_before_the_doors(site: Site, expected: str, path: str) -> None:
     """Without a token, or from a foreign page or host, there is the same answer as without Expect, and no other."""
     length = [("Expect", expected), ("Content-Length", "5")]
@@ -358,8 +357,8 @@ def test_nothing_is_expected_before_the_doors(site: Site, expected: str, path: s
 
 def test_a_body_that_is_allowed_may_be_expected(site: Site) -> None:
     """Asked for when it is about to be read, and nothing but 100-continue is known; too large is never asked for."""
-    offer = json.dumps(OFFER).encode()
-    said = f"POST /api/sessions HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\nExpect: 100-Continue\r\nContent-Length: "
+    offer = SDP.encode()
+    said = f"POST /whip HTTP/1.1\r\n{KIND}Authorization: Bearer {TOKEN}\r\nExpect: 100-Continue\r\nContent-Length: "
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
         assert _asks(client, site, f"{said}{len(offer)}") == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(offer)
@@ -372,11 +371,11 @@ def test_a_body_that_is_allowed_may_be_expected(site: Site) -> None:
 
 def test_a_slow_body_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends a byte now and then holds nothing for long."""
-    monkeypatch.setattr("streaming.app._OFFER_S", 0.2)
+    monkeypatch.setattr("streaming.whip.endpoints._OFFER_S", 0.2)
     started = time.monotonic()
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
         head = (
-            f"POST /api/sessions HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+            f"POST /whip HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\n{KIND}Authorization: Bearer {TOKEN}\r\n"
         )
         client.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
         told = client.recv(4096)
@@ -388,7 +387,7 @@ def test_a_fault_of_our_own_tells_nothing(site: Site, caplog: pytest.LogCaptureF
     """The traceback goes to the log, the client gets a line."""
     site.peers.fails = ZeroDivisionError("secret details")
     try:
-        answer = site.post("/api/sessions", OFFER)
+        answer = site.offer()
     finally:
         site.peers.fails = None
     _got_nothing(answer, 500)

@@ -20,7 +20,7 @@ from engine.worker.changes import parse
 from engine.worker.interface import Look
 from engine.worker.sources import with_labels
 from streaming import layouts
-from tests.streaming.doorstep import OFFER, FakePeers, FakeWorker, Site, open_site
+from tests.streaming.doorstep import FakePeers, FakeWorker, Site, open_site
 
 ADD = "/api/sources?name=me.png&statement=It+is+me"
 
@@ -80,7 +80,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peers: Peers) -> Itera
 
 
 def session(site: Site) -> str:
-    return str(site.post("/api/sessions", OFFER).json["session"])
+    return str(site.offer().session)
 
 
 def test_a_layout_is_given_with_its_picture(site: Site) -> None:

@@ -29,7 +29,7 @@ from tests.streaming.calls import (
     plain,
     source_info,
 )
-from tests.streaming.doorstep import OFFER, Site, open_site
+from tests.streaming.doorstep import Site, open_site
 
 STILL = source_info()
 EDITS = ServeConfig(worker=WorkerConfig(edit=True))
@@ -168,31 +168,13 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield opened
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"bundle": 5}, "as text"),
-        ({"mode": None}, "as text"),
-        ({"donors": "a"}, "in a list"),
-        ({"donors": [5]}, "in a list"),
-        ({"donor": []}, "an object of"),
-    ],
-)
-def test_an_offers_fields_are_checked(site: Site, fields: dict[str, Any], said: str) -> None:
-    """Before anything is opened for it."""
-    answer = site.post("/api/sessions", OFFER | fields)
-    assert answer.status == 400
-    assert said in answer.error[1]
-    assert not site.peers.offers
-
-
 def test_donors_of_a_call_are_not_forgotten(site: Site) -> None:
     """However many pictures come after them; those that are none any more may go."""
     ids = [_added(site, name) for name in "abc"]
-    answer = site.post("/api/sessions", OFFER | {"bundle": "swap", "mode": "edit", "donors": ids})
+    answer = site.offer({"bundle": "swap", "mode": "edit", "donors": ids})
     (offer,) = site.peers.offers
     assert (offer.bundle, offer.mode, offer.donors) == ("swap", "edit", tuple(ids))
-    hold = site.peers.sessions[answer.json["session"]]._donors
+    hold = site.peers.sessions[answer.session]._donors
     assert hold(ids[:2])
     assert not hold(["unheard of"])
     for number in range(MOST_SOURCES):

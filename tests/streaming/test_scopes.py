@@ -20,7 +20,7 @@ from streaming.routes import ADMIN_ONLY, ROUTES, route_of
 from streaming.sources import Sources
 from streaming.tokens import KINDS as SCOPES
 from streaming.tokens import Tokens, key_of, scope_of
-from tests.streaming.doorstep import OFFER, TOKEN, Answer, FakeWorker, Site, open_site
+from tests.streaming.doorstep import TOKEN, Answer, FakeWorker, Site, open_site
 
 APP = "https://app.example"
 
@@ -264,7 +264,7 @@ def test_who_asks_too_often_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with open_site(config) as site:
 
         def offer(address: str, token: str = TOKEN) -> Answer:
-            return site.post("/api/sessions", OFFER, token=token, headers={"X-Forwarded-For": address})
+            return site.offer(token=token, headers={"X-Forwarded-For": address})
 
         assert [offer("198.51.100.1").status for _ in range(3)] == [201, 201, 429]
         assert offer("198.51.100.2").status == 201
