@@ -3,7 +3,9 @@
  *
  * @typedef {{name: string, place: number | null, why: string}} PictureInfo place: 0 moves, null is not used
  *
- * @typedef {{id: string, name: string, size: [number, number], faces: number, notes?: string[], pictures?: PictureInfo[]}} SourceInfo
+ * @typedef {{measure: string, value: number, bound: number, unit: string, text: string}} Remark text: with the fix
+ *
+ * @typedef {{id: string, name: string, size: [number, number], faces: number, notes?: string[], remarks?: Remark[], pictures?: PictureInfo[]}} SourceInfo
  *
  * @typedef {"puppet" | "edit"} Mode
  *
@@ -52,6 +54,7 @@
  * @property {Record<string, number>} dropped
  * @property {string | null} codec
  * @property {number} kbps
+ * @property {Remark[]} [coach] why the camera's picture will look bad
  * @property {[number, number]} size
  * @property {string | null} [bundle]
  * @property {Mode | null} [mode]

@@ -10,6 +10,7 @@ import { LatencyPanel } from "./latency.js";
 import { lock, locked } from "./locked.js";
 import { MeasureButton } from "./measure.js";
 import { notice } from "./notices.js";
+import { Coach } from "./coach.js";
 import { describePrivacy } from "./notes.js";
 import { RecordButton } from "./recorder.js";
 import { StatsPicker } from "./rtcstats.js";
@@ -46,6 +47,7 @@ export class Page {
   #stats = new StatsPicker();
   #view = new View((on) => this.#call?.send({ mirror: on }));
   #latency = new LatencyPanel();
+  #coach = new Coach();
   #camera = new Camera(() => this.#lostCamera());
   #recorder = new RecordButton({ picture: () => this.#picture, name: () => this.wish.fileName });
 
@@ -88,6 +90,7 @@ export class Page {
     describePrivacy(info);
     this.#view.showCamera(null);
     this.#view.showStill(stillOf(info.source.id), info.source.size);
+    this.#coach.portrait(info.source.remarks);
     this.wish.describe();
     this.#enter("idle");
     void this.sources.resume();
@@ -247,6 +250,7 @@ export class Page {
     this.sound.end();
     this.#picture = null;
     this.#report = null;
+    this.#coach.camera([]);
     this.#pause(false);
   }
 
@@ -306,6 +310,7 @@ export class Page {
       this.#report = message.report;
       this.#latency.show(message.report, this.#heardAt);
       this.sound.show(message.report);
+      this.#coach.camera(message.report.coach);
       this.#tell();
     }
     if (message.pong !== undefined) this.#latency.showTrip(this.#heardAt - message.pong);
@@ -313,7 +318,8 @@ export class Page {
   }
 
   #showSource() {
-    const { id, name, size } = this.sources.current;
+    const { id, name, size, remarks } = this.sources.current;
+    this.#coach.portrait(remarks);
     if (this.#call) this.#call.plan.source = id;
     if (this.#phase === "live") this.desk.change({ source: id });
     this.brush.thaw();
