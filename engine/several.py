@@ -28,8 +28,8 @@ MOST_SOURCES: Final = 8
 ACCEPTANCE: Final = "different-people"
 """The name under which pictures whose faces differ are taken all the same."""
 ENROLLED: Final = "enrolled"
-"""The name under which pictures are not measured again: an enrolment found them one person's, among others that linked
-them perhaps, or at another size. Nobody gives it, what reads a bundle's person does."""
+"""The name under which pictures are not measured again: an enrolment found them one person's, among others
+perhaps, or at another size. Nobody gives it, what reads a bundle's person does."""
 
 LOOKED_AT: Final = 60
 """Frames of a clip among which sources are chosen."""
@@ -124,7 +124,7 @@ def check_one_person(
     (name, apart), *others = found
     further = "".join(f", that of {other} {far}" for other, far in others)
     raise DifferentPeopleError(
-        f"{name}: its face {apart}{further}; expected at most {10 * MOST_APART_CM:.2f} to the nearest of one person; "
+        f"{name}: its face {apart}{further}; expected at most {10 * MOST_APART_CM:.2f} of one person's; "
         f"take others, or accept it by name (--accept {ACCEPTANCE})"
     )
 
@@ -140,10 +140,16 @@ def telling_shape(large: U8, source: Source, detector: Detector) -> FaceShape:
 
 
 def differing(shapes: Sequence[FaceShape], names: Sequence[str]) -> list[tuple[str, str]]:
-    """Names of the faces that are not the person's, by their shape, and how far each is from the nearest that is."""
+    """Names of the faces that are not the person's, by their shape, and how far each is from those that are."""
+
+    def those(person: Sequence[int]) -> str:
+        if len(person) == 1:
+            return f"that of {names[person[0]]} by"
+        return f"those of the {len(person)} that are alike by a mean of"
+
     return [
-        (names[k], f"differs from that of {names[one]} by {10 * apart:.2f} mm of shape")
-        for k, (one, apart) in strangers(shapes).items()
+        (names[k], f"differs from {those(person)} {10 * apart:.2f} mm of shape")
+        for k, (person, apart) in strangers(shapes).items()
     ]
 
 

@@ -16,7 +16,6 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine import canonical
 from engine.features.au_basis import deform
@@ -35,31 +34,22 @@ def shape_distance(one: FaceShape, other: FaceShape) -> float:
     return float(_distances([one, other])[0, 1])
 
 
-def strangers(shapes: Sequence[FaceShape]) -> dict[int, tuple[int, float]]:
-    """Numbers of the faces that are not the person's, each with the number of the person's face that is nearest to it,
-    and how far it is from that (centimetres).
+def strangers(shapes: Sequence[FaceShape]) -> dict[int, tuple[list[int], float]]:
+    """Numbers of the faces that are not the person's, each with those of the person's faces and how far it is from them
+    on the mean (centimetres).
 
-    Faces are one person's where each is near enough to any other of them: a grimace may be far from the resting face
-    and near a smile. The person is whom most of the faces show; of as many, whom the first of them shows.
+    A face is the person's where it is near enough to the others on the mean: a grimace that is far from one of them is
+    near the rest. The one that is farthest is taken out, of as far the later one, until that is so of all.
     """
-    if not shapes:
-        return {}
-    apart = _distances(shapes)
-    person = max(_linked(apart <= MOST_APART_CM), key=len)
-    nearest = {k: min(person, key=lambda one: apart[k, one]) for k in range(len(shapes)) if k not in person}
-    return {k: (one, float(apart[k, one])) for k, one in nearest.items()}
-
-
-def _linked(near: NDArray[np.bool_]) -> list[list[int]]:
-    """Numbers that hang together, by the first of them. near: (N, N), who is near whom."""
-    left, groups = list(range(len(near))), []
-    while left:
-        group = [left[0]]
-        for one in group:  # grows while it is gone through
-            group += [k for k in left if near[one, k] and k not in group]
-        left = [k for k in left if k not in group]
-        groups.append(sorted(group))
-    return groups
+    apart = _distances(shapes) if shapes else np.zeros((0, 0))
+    person = list(range(len(shapes)))
+    while len(person) > 1:
+        means = apart[np.ix_(person, person)].sum(1) / (len(person) - 1)
+        if means.max() <= MOST_APART_CM:
+            break
+        del person[len(person) - 1 - int(np.argmax(np.round(means[::-1], 9)))]
+    others = (k for k in range(len(shapes)) if k not in person)
+    return {k: (person, float(apart[k, person].mean())) for k in others}
 
 
 def _distances(shapes: Sequence[FaceShape]) -> F64:
