@@ -1,4 +1,4 @@
-"""The routes below /api/enrolments: what a page sends, asks and takes back (docs/live.md)."""
+"""The routes below /api/v1/enrolments: what a page sends, asks and takes back (docs/live.md)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def routes(enrolments: Enrolments | None, sources: Sources) -> list[web.RouteDef
     """enrolments: None where this server enrols nobody, which is told then. sources: where enrolled persons come to."""
     doors = EnrolmentDoors(enrolments, sources)
     return [
-        web.get("/api/enrolments", doors.all),
-        web.post("/api/enrolments", doors.add),
-        web.get("/api/enrolments/{id}", doors.status),
-        web.post("/api/enrolments/{id}/resume", doors.resume),
-        web.post("/api/enrolments/{id}/source", doors.person),
-        web.delete("/api/enrolments/{id}", doors.delete),
+        web.get("/api/v1/enrolments", doors.all),
+        web.post("/api/v1/enrolments", doors.add),
+        web.get("/api/v1/enrolments/{id}", doors.status),
+        web.post("/api/v1/enrolments/{id}/resume", doors.resume),
+        web.post("/api/v1/enrolments/{id}/source", doors.person),
+        web.delete("/api/v1/enrolments/{id}", doors.delete),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The routes below /api/tokens: the operator makes a token for somebody, and takes one back (docs/live.md)."""
+"""The routes below /api/v1/tokens: the operator makes a token for somebody, and takes one back (docs/live.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WITHIN_S: Final = 5.0
 def routes(tokens: Tokens) -> list[web.RouteDef]:
     """Over those that the doors of the same application read."""
     doors = TokenDoors(tokens)
-    return [web.post("/api/tokens", doors.issue), web.delete("/api/tokens/{id}", doors.revoke)]
+    return [web.post("/api/v1/tokens", doors.issue), web.delete("/api/v1/tokens/{id}", doors.revoke)]
 
 
 class TokenDoors:

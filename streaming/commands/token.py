@@ -59,7 +59,7 @@ def _token(options: argparse.Namespace) -> None:
     if not secret:
         raise ConfigError(
             "token: nothing to sign with; start the server with --token-file FILE (or MAROTTE_TOKEN), and give the "
-            "same here. A server that made its own token issues others at POST /api/tokens"
+            "same here. A server that made its own token issues others at POST /api/v1/tokens"
         )
     text, token = Tokens(key_of(secret)).issue(scopes, for_s)
     until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(token.expires_s))

@@ -90,7 +90,7 @@ export async function fetched(path, options) {
 
 /** @returns {Promise<Info>} */
 export async function readInfo() {
-  return JSON.parse(await ask("/api/info"));
+  return JSON.parse(await ask("/api/v1/info"));
 }
 
 /**
@@ -105,7 +105,7 @@ export function whipOf({ donors, ...asked }) {
 }
 
 /** @param {string} source */
-export const stillOf = (source) => `/api/sources/${encodeURIComponent(source)}/still.jpg`;
+export const stillOf = (source) => `/api/v1/sources/${encodeURIComponent(source)}/still.jpg`;
 
 /**
  * Whether the server still has a portrait. Throws Refusal for everything but yes and no.
@@ -130,7 +130,7 @@ export async function hasSource(source) {
  * @returns {Promise<{picture: string, labels: unknown}>}
  */
 export async function readLayout(session, rest) {
-  return JSON.parse(await ask(`/api/sessions/${encodeURIComponent(session)}/layout${rest ? "?rest=1" : ""}`));
+  return JSON.parse(await ask(`/api/v1/sessions/${encodeURIComponent(session)}/layout${rest ? "?rest=1" : ""}`));
 }
 
 /**
@@ -139,7 +139,7 @@ export async function readLayout(session, rest) {
  */
 export async function sendPainting(session, runs) {
   const headers = { "Content-Type": "application/json" };
-  await ask(`/api/sessions/${encodeURIComponent(session)}/painting`, { method: "PUT", headers, body: JSON.stringify(runs) });
+  await ask(`/api/v1/sessions/${encodeURIComponent(session)}/painting`, { method: "PUT", headers, body: JSON.stringify(runs) });
 }
 
 /**
@@ -150,12 +150,12 @@ export async function sendPainting(session, runs) {
  */
 export async function readLabels(file) {
   const headers = { "Content-Type": "application/octet-stream" };
-  const path = `/api/labels?${new URLSearchParams({ name: file.name })}`;
+  const path = `/api/v1/labels?${new URLSearchParams({ name: file.name })}`;
   return JSON.parse(await ask(path, { method: "POST", headers, body: file })).labels;
 }
 
 /** @param {string} source @param {number} number of one of the pictures that it was made of */
-export const pictureOf = (source, number) => `/api/sources/${encodeURIComponent(source)}/pictures/${number}.jpg`;
+export const pictureOf = (source, number) => `/api/v1/sources/${encodeURIComponent(source)}/pictures/${number}.jpg`;
 
 /**
  * Sends a picture, or several of one person. XMLHttpRequest, because fetch does not tell how far an upload is.
@@ -173,7 +173,7 @@ export function uploadSource(files, statement, sent, signal, { labels, accept })
     const asked = new URLSearchParams({ statement, ...(labels && { labels: String(labels.size) }) });
     for (const name of accept) asked.append("accept", name);
     if (files.length === 1) asked.set("name", files[0].name);
-    request.open("POST", `/api/sources?${asked}`);
+    request.open("POST", `/api/v1/sources?${asked}`);
     request.upload.onprogress = (event) => sent(event.total ? event.loaded / event.total : 0);
     request.onload = () => {
       if (request.status !== 201) reject(refusal(request.status, request.responseText));

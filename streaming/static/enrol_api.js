@@ -32,7 +32,7 @@ import { ask, refusal } from "./api.js";
  * @property {string[]} lines
  */
 
-const PATH = "/api/enrolments";
+const PATH = "/api/v1/enrolments";
 
 /** @param {string} id */
 const path = (id) => `${PATH}/${encodeURIComponent(id)}`;

@@ -111,9 +111,9 @@ def _doors(data: bytes) -> None:
 def _doors_seeds() -> list[bytes]:
     own, quoted = b"the server's own token", b"the%20server%27s%20own%20token"
     return [
-        b"GET /api/info\nHost: 127.0.0.1\nAuthorization: Bearer " + own,
+        b"GET /api/v1/info\nHost: 127.0.0.1\nAuthorization: Bearer " + own,
         b"GET /?token=" + quoted + b"\nHost: localhost:80",
-        b"GET /api/info\nHost: a.example\nCookie: marotte-80=" + quoted + b"; marotte-80-guest=mrt1.e30.AA",
+        b"GET /api/v1/info\nHost: a.example\nCookie: marotte-80=" + quoted + b"; marotte-80-guest=mrt1.e30.AA",
         b"OPTIONS /whip/a\nHost: [::1]\nOrigin: https://b.example\nAccess-Control-Request-Method: POST",
         b"GET /?token=mrt1.e30.AA\nHost: localhost\nSec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\n"
         b"Sec-Fetch-Dest: document\nX-Forwarded-For: 10.0.0.1, ::1\nX-Forwarded-Proto: https",

@@ -97,7 +97,7 @@
     const address = new URL(path, location.href);
     if (method === "POST" && address.pathname === "/whip") return answer(offer(address, options.body));
     if (method === "PATCH") return patch(options);
-    const door = /^\/api\/(?:sessions\/[^/]+\/(layout|painting)|(labels))/.exec(String(path));
+    const door = /^\/api\/v1\/(?:sessions\/[^/]+\/(layout|painting)|(labels))/.exec(String(path));
     if (door) {
       const { status, ...told } = await stub.doors[door[1] ?? door[2]](path, options);
       return new Response(JSON.stringify(told), { status: status ?? 200 });

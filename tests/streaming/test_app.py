@@ -32,7 +32,7 @@ from streaming.sources import MOST_SOURCES
 from streaming.uploads import MOST_TOGETHER
 from tests.streaming.doorstep import SDP, Site, open_site
 
-ADD = "/api/sources?name=me.jpg&statement=It+is+me"
+ADD = "/api/v1/sources?name=me.jpg&statement=It+is+me"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def _statements(state: Path) -> list[str]:
 
 def test_info_tells_what_a_page_needs(site: Site) -> None:
     """Every field of docs/live.md."""
-    info = site.ask("GET", "/api/info").json
+    info = site.ask("GET", "/api/v1/info").json
     first = info["source"]
     assert first == {
         "id": site.sources.first.id,
@@ -94,8 +94,8 @@ def test_a_source_is_accepted_recorded_and_shown(site: Site, state: Path) -> Non
     added = site.ask("POST", ADD, b"a picture")
     assert (added.status, added.json["name"]) == (201, "me.jpg")
     assert _statements(state) == ["the tests allow it", "It is me"]
-    assert [source["id"] for source in site.ask("GET", "/api/info").json["sources"]][1] == added.json["id"]
-    still = site.ask("GET", f"/api/sources/{added.json['id']}/still.jpg")
+    assert [source["id"] for source in site.ask("GET", "/api/v1/info").json["sources"]][1] == added.json["id"]
+    still = site.ask("GET", f"/api/v1/sources/{added.json['id']}/still.jpg")
     assert (still.status, still.headers["Content-Type"]) == (200, "image/jpeg")
     picture = cv2.imdecode(np.frombuffer(still.body, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
@@ -115,7 +115,7 @@ def test_a_source_is_accepted_recorded_and_shown(site: Site, state: Path) -> Non
 )
 def test_a_source_without_a_statement_is_refused(site: Site, query: str) -> None:
     """Before its bytes are read, and nobody prepares it."""
-    refused = site.ask("POST", f"/api/sources?{query}", b"a picture")
+    refused = site.ask("POST", f"/api/v1/sources?{query}", b"a picture")
     assert refused.status == 422
     assert refused.error[0] == "ConfigError"
     assert len(site.worker.sources) == 1
@@ -129,9 +129,9 @@ def test_what_cannot_be_recorded_is_not_shown(site: Site, state: Path) -> None:
     assert refused.status == 503
     assert refused.error[0] == "StateError"
     (dropped,) = site.worker.dropped
-    assert site.ask("GET", f"/api/sources/{dropped}/still.jpg").status == 404
+    assert site.ask("GET", f"/api/v1/sources/{dropped}/still.jpg").status == 404
     assert site.offer({"source": dropped}).status == 422
-    assert len(site.ask("GET", "/api/info").json["sources"]) == 1
+    assert len(site.ask("GET", "/api/v1/info").json["sources"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,10 @@ def test_the_oldest_unused_source_goes(site: Site) -> None:
     first = site.sources.first.id
     ids = [site.ask("POST", ADD, f"{n}".encode()).json["id"] for n in range(MOST_SOURCES - 1)]
     assert site.offer({"source": ids[0]}).status == 201
-    assert site.ask("GET", f"/api/sources/{ids[1]}/still.jpg").status == 200  # counts as used now
+    assert site.ask("GET", f"/api/v1/sources/{ids[1]}/still.jpg").status == 200  # counts as used now
     new = site.ask("POST", ADD, b"one more").json["id"]
     assert site.worker.dropped == [ids[2]]
-    kept = {source["id"] for source in site.ask("GET", "/api/info").json["sources"]}
+    kept = {source["id"] for source in site.ask("GET", "/api/v1/info").json["sources"]}
     assert kept == {first, new, *ids} - {ids[2]}
 
 
@@ -247,7 +247,7 @@ def test_a_source_that_a_session_turned_to_is_kept(site: Site) -> None:
     assert sources("unknown") is None
     assert sources(ids[0]).id == ids[0]
     assert set(site.sources.in_use()) == {site.sources.first.id, ids[0]}
-    site.ask("DELETE", f"/api/sessions/{session}")
+    site.ask("DELETE", f"/api/v1/sessions/{session}")
     assert set(site.sources.in_use()) == set()
 
 
@@ -260,9 +260,9 @@ def test_a_session_is_opened_and_ended(site: Site) -> None:
     assert (offer.source, offer.driver, offer.codec) == (site.sources.first.id, "camera", "vp8")
     assert " tcp " in SDP
     assert " tcp " not in offer.sdp
-    assert site.ask("DELETE", f"/api/sessions/{session}").status == 204
+    assert site.ask("DELETE", f"/api/v1/sessions/{session}").status == 204
     assert site.peers.closed == [(session, "page")]
-    assert site.ask("DELETE", f"/api/sessions/{session}").status == 204
+    assert site.ask("DELETE", f"/api/v1/sessions/{session}").status == 204
     assert len(site.peers.closed) == 1
 
 
@@ -273,7 +273,7 @@ def test_too_many_sessions_are_refused_until_one_ends(site: Site) -> None:
     site.peers.fails = None
     assert [site.offer().status for _ in range(3)] == [201, 201, 429]
     first, second = site.peers.sessions
-    assert site.ask("DELETE", f"/api/sessions/{first}").status == 204
+    assert site.ask("DELETE", f"/api/v1/sessions/{first}").status == 204
     assert [site.offer().status for _ in range(2)] == [201, 429]
     site.loop.call_soon_threadsafe(site.peers.sessions[second].end_by_itself, "connection")
     site.run(site.peers.sessions[second].close("shutdown"))
@@ -309,12 +309,12 @@ def test_an_offer_with_a_hole_is_no_fault_of_ours(state: Path) -> None:
         whole = site.offer()
         assert whole.status == 201
         assert b"a=candidate:" in whole.body
-        assert site.ask("DELETE", f"/api/sessions/{whole.session}").status == 204
+        assert site.ask("DELETE", f"/api/v1/sessions/{whole.session}").status == 204
         for left in without:
             answer = site.offer({"sdp": "\r\n".join(left)})
             assert answer.status in (201, 400), answer
             if answer.status == 201:
-                assert site.ask("DELETE", f"/api/sessions/{answer.session}").status == 204
+                assert site.ask("DELETE", f"/api/v1/sessions/{answer.session}").status == 204
 
 
 def test_offers_are_limited_in_their_rate(site: Site) -> None:
@@ -329,7 +329,7 @@ def test_ice_servers_are_told_as_a_browser_takes_them(state: Path) -> None:
     """The account of a TURN server stands beside its address: in it a browser refuses to open any call."""
     config = ServeConfig(ice_servers=("stun:stun.example:1", "turn:me:secret@turn.example:2"))
     with open_site(config) as site:
-        told = site.ask("GET", "/api/info").json["ice_servers"]
+        told = site.ask("GET", "/api/v1/info").json["ice_servers"]
     assert told == [
         {"urls": ["stun:stun.example:1"]},
         {"urls": ["turn:turn.example:2"], "username": "me", "credential": "secret"},
@@ -353,7 +353,7 @@ def test_before_the_first_source_nothing_is_ready(state: Path) -> None:
         assert site.ask("GET", "/healthz", token=None).status == 200
         waiting = site.ask("GET", "/readyz", token=None)
         assert (waiting.status, waiting.body) == (503, b"the first source is being prepared\n")
-        for answer in (site.ask("GET", "/api/info"), site.offer()):
+        for answer in (site.ask("GET", "/api/v1/info"), site.offer()):
             assert (answer.status, answer.error[0]) == (503, "WorkerError")
 
 

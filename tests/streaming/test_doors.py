@@ -54,11 +54,11 @@ AS_SDP = {"Content-Type": "application/sdp"}
 EVERYTHING = [
     ("GET", "/"),
     ("GET", "/static/main.js"),
-    ("GET", "/api/info"),
-    ("POST", "/api/sources?name=a&statement=mine"),
-    ("GET", "/api/sources/0/still.jpg"),
+    ("GET", "/api/v1/info"),
+    ("POST", "/api/v1/sources?name=a&statement=mine"),
+    ("GET", "/api/v1/sources/0/still.jpg"),
     ("POST", "/whip"),
-    ("DELETE", "/api/sessions/0"),
+    ("DELETE", "/api/v1/sessions/0"),
     ("GET", "/metrics"),
     ("GET", "/not/there"),
     ("OPTIONS", "/whip"),
@@ -83,7 +83,7 @@ def test_a_page_of_another_origin_gets_nothing(site: Site, method: str, path: st
 @pytest.mark.parametrize("said", ["cross-site", "same-site", "nonsense"])
 def test_what_a_browser_marks_as_foreign_gets_nothing(site: Site, said: str) -> None:
     """A picture or script element of another page carries no Origin, but this."""
-    _got_nothing(site.ask("GET", "/api/info", headers={"Sec-Fetch-Site": said}), 403)
+    _got_nothing(site.ask("GET", "/api/v1/info", headers={"Sec-Fetch-Site": said}), 403)
 
 
 @pytest.mark.parametrize(("method", "path"), [*EVERYTHING, ("GET", "/healthz"), ("GET", "/readyz")])
@@ -101,9 +101,9 @@ def test_a_rebinding_host_gets_nothing(site: Site, method: str, path: str) -> No
 
 def test_a_request_names_one_host(site: Site) -> None:
     """None, or two of which a proxy might take the other, is refused."""
-    _got_nothing(site.ask("GET", "/api/info", headers={"Host": "evil.example"}), 400)
+    _got_nothing(site.ask("GET", "/api/v1/info", headers={"Host": "evil.example"}), 400)
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
-        client.sendall(f"GET /api/info HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+        client.sendall(f"GET /api/v1/info HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
         assert client.recv(100).split(b"\r\n")[0].split()[1] in (b"400", b"403")
 
 
@@ -116,8 +116,8 @@ def test_the_page_itself_and_named_hosts_get_in(site: Site) -> None:
     ):  # fmt: skip
         for scheme in ("http", "https"):
             headers = {"Origin": f"{scheme}://{host}", "Sec-Fetch-Site": "same-origin"}
-            assert site.ask("GET", "/api/info", host=host, headers=headers).status == 200
-    _got_nothing(site.ask("GET", "/api/info", host="proxy.example"), 403)
+            assert site.ask("GET", "/api/v1/info", host=host, headers=headers).status == 200
+    _got_nothing(site.ask("GET", "/api/v1/info", host="proxy.example"), 403)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
@@ -128,9 +128,9 @@ def test_an_address_that_was_connected_to_may_be_named(
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
     with open_site(host="0.0.0.0") as site:
         own = f"127.0.0.2:{site.port}"
-        assert site.ask("GET", "/api/info", host=own, address="127.0.0.2").status == 200
-        _got_nothing(site.ask("GET", "/api/info", host=own), 403)
-        _got_nothing(site.ask("GET", "/api/info", host=f"10.1.2.3:{site.port}", address="127.0.0.2"), 403)
+        assert site.ask("GET", "/api/v1/info", host=own, address="127.0.0.2").status == 200
+        _got_nothing(site.ask("GET", "/api/v1/info", host=own), 403)
+        _got_nothing(site.ask("GET", "/api/v1/info", host=f"10.1.2.3:{site.port}", address="127.0.0.2"), 403)
 
 
 def test_the_name_that_it_is_bound_to_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,9 @@ def test_the_name_that_it_is_bound_to_may_be_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
     monkeypatch.setattr("streaming.doors.LOOPBACK_NAMES", ())
     with open_site(host="localhost") as site:
-        assert site.ask("GET", "/api/info", host=f"localhost:{site.port}", address="localhost").status == 200
+        assert (
+            site.ask("GET", "/api/v1/info", host=f"localhost:{site.port}", address="localhost").status == 200
+        )
 
 
 def test_one_socket_for_both_kinds_of_addresses_knows_both(
@@ -157,8 +159,8 @@ def test_one_socket_for_both_kinds_of_addresses_knows_both(
     monkeypatch.setattr("streaming.doors.LOOPBACK_NAMES", ())
     with open_site(host="::") as site:
         for address, named in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
-            assert site.ask("GET", "/api/info", host=f"{named}:{site.port}", address=address).status == 200
-        _got_nothing(site.ask("GET", "/api/info", host=f"10.1.2.3:{site.port}"), 403)
+            assert site.ask("GET", "/api/v1/info", host=f"{named}:{site.port}", address=address).status == 200
+        _got_nothing(site.ask("GET", "/api/v1/info", host=f"10.1.2.3:{site.port}"), 403)
 
 
 @pytest.mark.parametrize("wrong", ["", "x", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ä" * 20])
@@ -166,8 +168,8 @@ def test_a_wrong_token_gets_nothing(own_site: Site, wrong: str) -> None:
     """In whichever of the three places it is given."""
     bearer = {"Authorization": f"Bearer {wrong}".encode().decode("latin-1")}
     cookie = {"Cookie": f"marotte-{own_site.port}={wrong}".encode().decode("latin-1")}
-    _got_nothing(own_site.ask("GET", "/api/info", token=None, headers=bearer), 401)
-    _got_nothing(own_site.ask("GET", "/api/info", token=None, headers=cookie), 401)
+    _got_nothing(own_site.ask("GET", "/api/v1/info", token=None, headers=bearer), 401)
+    _got_nothing(own_site.ask("GET", "/api/v1/info", token=None, headers=cookie), 401)
     if wrong.isascii():
         _got_nothing(own_site.ask("GET", f"/?token={wrong}", token=None), 401)
     _got_nothing(own_site.ask("GET", f"/?token={wrong}" if wrong.isascii() else "/?token=%ff"), 401)
@@ -181,32 +183,32 @@ def test_the_printed_address_leaves_a_cookie_and_no_token(site: Site) -> None:
     cookie, *marks = entered.headers["Set-Cookie"].split("; ")
     assert {mark.lower() for mark in marks} == {"httponly", "path=/", "samesite=strict"}
     assert cookie == f"marotte-{site.port}={TOKEN}"
-    assert site.ask("GET", "/api/info", token=None, headers={"Cookie": cookie}).status == 200
+    assert site.ask("GET", "/api/v1/info", token=None, headers={"Cookie": cookie}).status == 200
     # a browser sends the cookies of every port of this machine
     other = {"Cookie": f"marotte-1=x; {cookie}"}
-    assert site.ask("GET", "/api/info", token=None, headers=other).status == 200
+    assert site.ask("GET", "/api/v1/info", token=None, headers=other).status == 200
 
 
 def test_the_token_counts_in_the_address_of_the_first_page_only(site: Site) -> None:
     """Elsewhere it would stand in logs."""
-    _got_nothing(site.ask("GET", f"/api/info?token={TOKEN}", token=None), 401)
+    _got_nothing(site.ask("GET", f"/api/v1/info?token={TOKEN}", token=None), 401)
     _got_nothing(site.ask("POST", f"/?token={TOKEN}", b"", token=None), 401)
 
 
 def test_wrong_tokens_are_soon_not_looked_at(own_site: Site) -> None:
     """After twenty the answer says when to come back; the right one enters meanwhile, and can end a call."""
-    statuses = [own_site.ask("GET", "/api/info", token="a wrong token").status for _ in range(25)]
+    statuses = [own_site.ask("GET", "/api/v1/info", token="a wrong token").status for _ in range(25)]
     assert statuses[:20] == [401] * 20
     assert 429 in statuses[20:]
-    while (late := own_site.ask("GET", "/api/info", token="a wrong token")).status != 429:
+    while (late := own_site.ask("GET", "/api/v1/info", token="a wrong token")).status != 429:
         assert late.status == 401  # one more is allowed each second
     _got_nothing(late, 429)
     assert int(late.headers["Retry-After"]) > 0
     assert own_site.ask("GET", "/healthz", token=None).status == 200
-    assert own_site.ask("GET", "/api/info").status == 200
+    assert own_site.ask("GET", "/api/v1/info").status == 200
     assert own_site.ask("GET", f"/?token={TOKEN}", token=None).status == 303
     session = own_site.offer().session
-    assert own_site.ask("DELETE", f"/api/sessions/{session}").status == 204
+    assert own_site.ask("DELETE", f"/api/v1/sessions/{session}").status == 204
     assert own_site.peers.closed == [(session, "page")]
 
 
@@ -228,7 +230,7 @@ def test_an_allowance_is_per_address_and_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/", 200), ("/api/info", 200), ("/not/there", 404), ("/healthz", 200)]
+    ("path", "status"), [("/", 200), ("/api/v1/info", 200), ("/not/there", 404), ("/healthz", 200)]
 )
 def test_every_answer_is_fenced(site: Site, path: str, status: int) -> None:
     """Nothing inline or remote runs in the page, no other page frames it, and no library tells its version."""
@@ -261,7 +263,7 @@ def test_what_is_no_request_is_told_nothing(site: Site, said: bytes) -> None:
 def test_a_body_that_is_too_large_is_not_read(site: Site) -> None:
     """Refused by what it states, before its bytes; the API answers as it always does."""
     large = {"Content-Length": str(1 << 40)}
-    for path in ("/whip", "/api/sources?name=a&statement=mine"):
+    for path in ("/whip", "/api/v1/sources?name=a&statement=mine"):
         refused = site.ask("POST", path, headers=large | AS_SDP)
         _got_nothing(refused, 413)
         assert refused.error[0] == "TooLargeError"
@@ -365,7 +367,7 @@ def test_a_body_that_is_allowed_may_be_expected(site: Site) -> None:
         assert client.recv(4096).startswith(b"HTTP/1.1 201 ")
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
         assert _asks(client, site, f"{said}{1 << 40}").startswith(b"HTTP/1.1 413 ")
-    refused = site.ask("GET", "/api/info", headers={"Expect": "x"})
+    refused = site.ask("GET", "/api/v1/info", headers={"Expect": "x"})
     _got_nothing(refused, 417)
 
 

@@ -1,4 +1,4 @@
-"""The routes below /api/enrolments, in front of a fake `marotte enrol`."""
+"""The routes below /api/v1/enrolments, in front of a fake `marotte enrol`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.streaming.enrolling import FAKE, FakeOffering, write_weights
 
 EDGE = "an-edge-of-the-tests"
 FORM = {"Content-Type": f"multipart/form-data; boundary={EDGE}"}
-ALL = "/api/enrolments"
+ALL = "/api/v1/enrolments"
 ASK = f"{ALL}?system=stit&name=Ann&statement=It+is+me"
 WAIT_S = 60.0
 
@@ -88,8 +88,8 @@ def doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
 
 
 def test_a_page_is_told_what_it_can_ask_for(doors: Doors) -> None:
-    """In /api/info; nothing where the server enrols nobody, and then every route says so."""
-    assert doors.site.ask("GET", "/api/info").json["enrol"] == {
+    """In /api/v1/info; nothing where the server enrols nobody, and then every route says so."""
+    assert doors.site.ask("GET", "/api/v1/info").json["enrol"] == {
         "systems": [{"system": "stit", "title": "STIT", "clips": 1, "photos": 0}],
         "most_bytes": MOST_BYTES, "most_seconds": MOST_SECONDS,
     }  # fmt: skip

@@ -25,7 +25,7 @@ from streaming.uploads import Upload
 from tests.streaming.doorstep import Site, open_site
 from tests.streaming.enrolling import FAKE, FakeOffering, write_weights
 
-ALL = "/api/enrolments"
+ALL = "/api/v1/enrolments"
 EDGE = "edge"
 WAIT_S = 60.0
 
@@ -101,7 +101,7 @@ def test_photos_are_enrolled_and_who_they_show_is_a_source(
     assert (first.status, first.json["name"]) == (201, "Ann")
     assert again.json["id"] == first.json["id"]
     assert asked == [status["bundle"]] * 2
-    assert first.json["id"] in [source["id"] for source in site.ask("GET", "/api/info").json["sources"]]
+    assert first.json["id"] in [source["id"] for source in site.ask("GET", "/api/v1/info").json["sources"]]
     assert site.ask("POST", f"{ALL}/none/source", b"").status == 404
 
 

@@ -22,7 +22,7 @@ from engine.worker.sources import with_labels
 from streaming import layouts
 from tests.streaming.doorstep import FakePeers, FakeWorker, Site, open_site
 
-ADD = "/api/sources?name=me.png&statement=It+is+me"
+ADD = "/api/v1/sources?name=me.png&statement=It+is+me"
 
 
 class Painter(FakeWorker):
@@ -86,15 +86,15 @@ def session(site: Site) -> str:
 def test_a_layout_is_given_with_its_picture(site: Site) -> None:
     """As it is now, or as the portrait lies there; what has drawn nothing yet says so, and so does a worker away."""
     name = session(site)
-    told = site.ask("GET", f"/api/sessions/{name}/layout").json
+    told = site.ask("GET", f"/api/v1/sessions/{name}/layout").json
     assert (base64.b64decode(told["picture"]), told["labels"]) == (b"a picture", [[13, 256]])
-    site.ask("GET", "/api/sessions/any/layout?rest=1")
+    site.ask("GET", "/api/v1/sessions/any/layout?rest=1")
     assert site.worker.asked == [(name, False), ("any", True)]
     site.worker.fails = InputError("layout: nothing was drawn yet")
-    refused = site.ask("GET", "/api/sessions/any/layout")
+    refused = site.ask("GET", "/api/v1/sessions/any/layout")
     assert (refused.status, refused.error) == (409, ("InputError", "layout: nothing was drawn yet"))
     site.worker.fails = WorkerError("layout: away")
-    assert site.ask("GET", "/api/sessions/any/layout").status == 503
+    assert site.ask("GET", "/api/v1/sessions/any/layout").status == 503
 
 
 def test_a_painting_is_a_change_of_its_session(site: Site, peers: Peers) -> None:
@@ -102,7 +102,7 @@ def test_a_painting_is_a_change_of_its_session(site: Site, peers: Peers) -> None
     name = session(site)
     runs = [[index % 19, 1] for index in range(MOST_RUNS - 1)] + [[255, 512 * 512 - MOST_RUNS + 1]]
     for number, painted in enumerate((runs, []), 1):
-        answer = site.ask("PUT", f"/api/sessions/{name}/painting", json.dumps(painted).encode())
+        answer = site.ask("PUT", f"/api/v1/sessions/{name}/painting", json.dumps(painted).encode())
         assert (answer.status, answer.json) == (200, {"changes": number})
         assert peers.changes[-1] == {"controls": {"painted": painted}}
 
@@ -123,7 +123,7 @@ def test_what_is_no_painting_changes_nothing(
     site: Site, peers: Peers, body: bytes, status: int, told: str
 ) -> None:
     """Told in one line; the session goes on as it was."""
-    answer = site.ask("PUT", f"/api/sessions/{session(site)}/painting", body)
+    answer = site.ask("PUT", f"/api/v1/sessions/{session(site)}/painting", body)
     assert answer.status == status
     assert told in answer.error[1]
     assert not peers.changes
@@ -131,19 +131,19 @@ def test_what_is_no_painting_changes_nothing(
 
 def test_a_session_that_is_gone_is_not_painted_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """404; and what its call refuses is a 422."""
-    assert site.ask("PUT", "/api/sessions/gone/painting", b"[]").status == 404
+    assert site.ask("PUT", "/api/v1/sessions/gone/painting", b"[]").status == 404
 
     def refuse(self: Any, session: str, change: object) -> int:
         raise ConfigError("change: nothing is generated in pass-through")
 
     monkeypatch.setattr("streaming.calls.Calls.change", refuse)
-    refused = site.ask("PUT", "/api/sessions/any/painting", b"[]")
+    refused = site.ask("PUT", "/api/v1/sessions/any/painting", b"[]")
     assert (refused.status, refused.error[0]) == (422, "ConfigError")
 
 
 def test_paintings_are_limited_in_their_rate(site: Site) -> None:
     """Twenty at once, then some of them every second."""
-    statuses = [site.ask("PUT", "/api/sessions/gone/painting", b"[]").status for _ in range(40)]
+    statuses = [site.ask("PUT", "/api/v1/sessions/gone/painting", b"[]").status for _ in range(40)]
     assert 429 in statuses
     assert statuses[:15] == [404] * 15
 
@@ -154,9 +154,9 @@ def test_a_label_picture_is_read(site: Site) -> None:
     labels[4:9, 4:9] = 13
     for picture in (labels, CELEBAMASK.palette[labels][..., ::-1]):
         body = cv2.imencode(".png", picture)[1].tobytes()
-        assert (decode(site.ask("POST", "/api/labels?name=a.png", body).json["labels"]) == labels).all()
+        assert (decode(site.ask("POST", "/api/v1/labels?name=a.png", body).json["labels"]) == labels).all()
     body = cv2.imencode(".png", labels * 2)[1].tobytes()
-    refused = site.ask("POST", "/api/labels?name=a.png", body)
+    refused = site.ask("POST", "/api/v1/labels?name=a.png", body)
     assert refused.status == 422
     assert "a.png: got 26 at x=4, y=4" in refused.error[1]
 
@@ -174,9 +174,9 @@ def test_a_source_comes_with_its_labels(site: Site) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/api/sessions/0/layout"),
-        ("PUT", "/api/sessions/0/painting"),
-        ("POST", "/api/labels"),
+        ("GET", "/api/v1/sessions/0/layout"),
+        ("PUT", "/api/v1/sessions/0/painting"),
+        ("POST", "/api/v1/labels"),
     ],
 )
 def test_without_the_token_nothing_is_told_or_taken(site: Site, method: str, path: str) -> None:

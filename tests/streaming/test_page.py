@@ -73,10 +73,10 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
             address = urlsplit(route.request.url)
             if address.path.startswith("/api/") and not doors["open"]:
                 route.fulfill(status=401, json={"error": {"kind": "TokenError", "message": "no"}})
-            elif address.path == "/api/info":
+            elif address.path == "/api/v1/info":
                 now = INFO | (info or {}) | {"sources": list(kept.values())}
                 route.fulfill(json=now, headers=HEADERS)
-            elif address.path == "/api/sources":
+            elif address.path == "/api/v1/sources":
                 uploads.append(
                     parse_qs(address.query) | {"bytes": len(route.request.post_data_buffer or b"")}
                 )
@@ -84,7 +84,7 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
                 if status == 201:
                     kept[body["id"]] = body
                 route.fulfill(status=status, json=body, headers=HEADERS)
-            elif address.path.endswith("/still.jpg") and address.path.split("/")[3] not in kept:
+            elif address.path.endswith("/still.jpg") and address.path.split("/")[4] not in kept:
                 message = "that source is not there any more; add it again"
                 route.fulfill(status=404, json={"error": {"kind": "RequestError", "message": message}})
             elif address.path.endswith("/still.jpg") or "/pictures/" in address.path:

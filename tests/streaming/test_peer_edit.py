@@ -179,19 +179,19 @@ def test_donors_of_a_call_are_not_forgotten(site: Site) -> None:
     assert not hold(["unheard of"])
     for number in range(MOST_SOURCES):
         _added(site, f"more {number}")
-    kept = {source["id"] for source in site.ask("GET", "/api/info").json["sources"]}
+    kept = {source["id"] for source in site.ask("GET", "/api/v1/info").json["sources"]}
     assert set(ids[:2]) <= kept
     assert ids[2] not in kept
     assert hold([])
     for number in range(MOST_SOURCES):
         _added(site, f"even more {number}")
     assert kept.isdisjoint(
-        {source["id"] for source in site.ask("GET", "/api/info").json["sources"]} - {site.sources.first.id}
+        {source["id"] for source in site.ask("GET", "/api/v1/info").json["sources"]} - {site.sources.first.id}
     )
     assert MOST_DONORS < MOST_SOURCES
 
 
 def _added(site: Site, content: str) -> str:
-    answer = site.ask("POST", "/api/sources?name=a.jpg&statement=mine", content.encode())
+    answer = site.ask("POST", "/api/v1/sources?name=a.jpg&statement=mine", content.encode())
     assert answer.status == 201
     return str(answer.json["id"])

@@ -87,21 +87,21 @@ def test_the_table_asks_for_scopes_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("scope", "method", "path", "status"),
     [
-        ("api", "GET", "/api/info", 200),
-        ("publish:demo", "GET", "/api/info", 200),
-        ("view:demo", "GET", "/api/info", 403),
+        ("api", "GET", "/api/v1/info", 200),
+        ("publish:demo", "GET", "/api/v1/info", 200),
+        ("view:demo", "GET", "/api/v1/info", 403),
         ("metrics", "GET", "/metrics", 200),
         ("api", "GET", "/metrics", 403),
         ("admin", "GET", "/metrics", 200),
-        ("publish", "DELETE", "/api/sessions/0", 403),
-        ("api", "DELETE", "/api/sessions/0", 204),
+        ("publish", "DELETE", "/api/v1/sessions/0", 403),
+        ("api", "DELETE", "/api/v1/sessions/0", 204),
         ("view:demo", "GET", "/", 200),
         ("view:demo", "GET", "/static/main.js", 200),
         ("view:demo", "GET", "/not/there", 404),
-        ("view:demo", "PUT", "/api/info", 405),
-        ("api", "POST", "/api/tokens", 403),
-        ("api", "DELETE", "/api/tokens/a", 403),
-        ("admin", "DELETE", "/api/tokens/a", 204),
+        ("view:demo", "PUT", "/api/v1/info", 405),
+        ("api", "POST", "/api/v1/tokens", 403),
+        ("api", "DELETE", "/api/v1/tokens/a", 403),
+        ("admin", "DELETE", "/api/v1/tokens/a", 204),
     ],
 )
 def test_a_token_opens_what_it_is_for(site: Site, scope: str, method: str, path: str, status: int) -> None:
@@ -116,39 +116,39 @@ def test_a_token_opens_what_it_is_for(site: Site, scope: str, method: str, path:
 def test_a_token_that_is_over_says_so_and_is_no_guess(site: Site) -> None:
     """Whoever had a right one is not counted among those who try."""
     late = _token("api", for_s=60, clock=time.time() - 3600)
-    refused = site.ask("GET", "/api/info", token=late)
+    refused = site.ask("GET", "/api/v1/info", token=late)
     assert (refused.status, refused.error[0]) == (401, "TokenError")
     assert "expired" in refused.error[1]
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     forged = _token("admin")[:-2] + "AA"
-    assert b"expired" not in site.ask("GET", "/api/info", token=forged).body
+    assert b"expired" not in site.ask("GET", "/api/v1/info", token=forged).body
 
 
 def test_the_operator_makes_tokens_and_takes_them_back(site: Site) -> None:
     """Over HTTP, with the server's own token or one for admin, which makes none that outlives it."""
-    made = site.post("/api/tokens", {"scopes": ["api", "metrics"], "for_s": 60})
+    made = site.post("/api/v1/tokens", {"scopes": ["api", "metrics"], "for_s": 60})
     assert made.status == 201
     told = made.json
     assert told["scopes"] == ["api", "metrics"]
     assert 50 < told["expires"] - time.time() <= 61
-    assert site.ask("GET", "/api/info", token=told["token"]).status == 200
-    assert site.ask("DELETE", f"/api/tokens/{told['id']}").status == 204
-    refused = site.ask("GET", "/api/info", token=told["token"])
+    assert site.ask("GET", "/api/v1/info", token=told["token"]).status == 200
+    assert site.ask("DELETE", f"/api/v1/tokens/{told['id']}").status == 204
+    refused = site.ask("GET", "/api/v1/info", token=told["token"])
     assert refused.status == 401
     assert "taken back" in refused.error[1]
     admin = _token("admin", for_s=60)
-    assert site.post("/api/tokens", {"scopes": ["api"], "for_s": 30}, token=admin).status == 201
-    assert site.post("/api/tokens", {"scopes": ["api"], "for_s": 90}, token=admin).status == 422
+    assert site.post("/api/v1/tokens", {"scopes": ["api"], "for_s": 30}, token=admin).status == 201
+    assert site.post("/api/v1/tokens", {"scopes": ["api"], "for_s": 90}, token=admin).status == 422
     for wrong in (
         b"{", b"[]", {}, {"scopes": "api", "for_s": 1}, {"scopes": [1], "for_s": 1}, {"scopes": ["api"], "for_s": True},
     ):  # fmt: skip
-        assert site.post("/api/tokens", wrong).status == 400
+        assert site.post("/api/v1/tokens", wrong).status == 400
     for wrong in (
         {"scopes": [], "for_s": 9},
         {"scopes": ["root"], "for_s": 9},
         {"scopes": ["api"], "for_s": 1e300},
     ):
-        assert site.post("/api/tokens", wrong).status == 422
+        assert site.post("/api/v1/tokens", wrong).status == 422
 
 
 def test_a_link_leaves_a_cookie_beside_the_operators(site: Site) -> None:
@@ -163,8 +163,8 @@ def test_a_link_leaves_a_cookie_beside_the_operators(site: Site) -> None:
     guest = _cookie(entered)
     own = _cookie(site.ask("GET", f"/?token={TOKEN}", token=None))
     assert site.ask("GET", "/", token=None, headers={"Cookie": guest}).status == 200
-    assert site.ask("GET", "/api/info", token=None, headers={"Cookie": guest}).status == 403
-    assert site.ask("GET", "/api/info", token=None, headers={"Cookie": f"{guest}; {own}"}).status == 200
+    assert site.ask("GET", "/api/v1/info", token=None, headers={"Cookie": guest}).status == 403
+    assert site.ask("GET", "/api/v1/info", token=None, headers={"Cookie": f"{guest}; {own}"}).status == 200
     stale = f"marotte-{site.port}=of-a-server-before"
     assert site.ask("GET", "/", token=None, headers={"Cookie": f"{guest}; {stale}"}).status == 200
     secure = site.ask("GET", f"/?token={token}", token=None, headers={"X-Forwarded-Proto": "https"})
@@ -175,7 +175,7 @@ def test_a_signed_token_stands_in_no_other_address(site: Site) -> None:
     """Neither of the API, nor of the page's files, nor of a post."""
     token = _token("admin")
     for method, path in (
-        ("GET", "/api/info"),
+        ("GET", "/api/v1/info"),
         ("GET", "/metrics"),
         ("POST", "/"),
         ("GET", "/static/main.js"),
@@ -200,7 +200,7 @@ def test_a_guests_link_may_stand_on_another_site(site: Site) -> None:
         (f"/?token={TOKEN}", FOLLOWED),
         (f"/?token={token}", FOLLOWED | {"Sec-Fetch-Dest": "iframe"}),
         (f"/?token={token}", FOLLOWED | {"Sec-Fetch-Mode": "no-cors"}),
-        (f"/api/info?token={token}", FOLLOWED),
+        (f"/api/v1/info?token={token}", FOLLOWED),
         ("/", FOLLOWED),
     ):
         assert site.ask("GET", path, token=None, headers=headers).status == 403
@@ -209,20 +209,20 @@ def test_a_guests_link_may_stand_on_another_site(site: Site) -> None:
 def test_an_allowed_site_asks_with_a_token_of_its_own(site: Site) -> None:
     """And reads the answer, an error too; a cookie does not count for it, nor does what is not meant for others."""
     asks = {"Origin": APP, "Sec-Fetch-Site": "cross-site"}
-    answered = site.ask("GET", "/api/info", token=_token("api"), headers=asks)
+    answered = site.ask("GET", "/api/v1/info", token=_token("api"), headers=asks)
     assert answered.status == 200
     assert answered.headers["Access-Control-Allow-Origin"] == APP
     assert answered.headers["Vary"] == "Origin"
     assert "Access-Control-Allow-Credentials" not in answered.headers
     assert "Retry-After" in answered.headers["Access-Control-Expose-Headers"]
-    refused = site.ask("GET", "/api/info", token="wrong", headers=asks)
+    refused = site.ask("GET", "/api/v1/info", token="wrong", headers=asks)
     assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (401, APP)
     cookie = {"Cookie": _cookie(site.ask("GET", f"/?token={TOKEN}", token=None))}
-    assert site.ask("GET", "/api/info", token=None, headers=asks | cookie).status == 401
+    assert site.ask("GET", "/api/v1/info", token=None, headers=asks | cookie).status == 401
     assert site.ask("GET", "/", headers=asks).status == 403
     assert site.ask("GET", "/metrics", headers=asks).status == 403
     for other in ("https://app.example.evil.example", "http://app.example", "null"):
-        answered = site.ask("GET", "/api/info", headers={"Origin": other})
+        answered = site.ask("GET", "/api/v1/info", headers={"Origin": other})
         assert answered.status == 403
         assert "Access-Control-Allow-Origin" not in answered.headers
 
@@ -272,4 +272,4 @@ def test_who_asks_too_often_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert [offer(f"198.51.100.{n}", token).status for n in (3, 4, 5, 6)] == [201, 201, 201, 429]
         refused = offer("198.51.100.1")
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
-        assert site.ask("DELETE", "/api/sessions/session1").status == 204
+        assert site.ask("DELETE", "/api/v1/sessions/session1").status == 204

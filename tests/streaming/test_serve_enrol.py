@@ -55,13 +55,13 @@ def test_a_server_takes_up_what_it_had_and_ends_what_runs(weights: Path, tmp_pat
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return json.load(answer)
 
-        assert ask("GET", "/api/info")["enrol"]["systems"][0]["system"] == "stit"
-        (one,) = ask("GET", "/api/enrolments")["enrolments"]
+        assert ask("GET", "/api/v1/info")["enrol"]["systems"][0]["system"] == "stit"
+        (one,) = ask("GET", "/api/v1/enrolments")["enrolments"]
         assert (one["state"], one["reason"]) == ("stopped", "the server ended")
         (weights / "steps").write_text("100000")
-        ask("POST", f"/api/enrolments/{job['id']}/resume")
+        ask("POST", f"/api/v1/enrolments/{job['id']}/resume")
         end_s = time.monotonic() + 60
-        while ask("GET", f"/api/enrolments/{job['id']}")["progress"] is None:
+        while ask("GET", f"/api/v1/enrolments/{job['id']}")["progress"] is None:
             assert time.monotonic() < end_s
     assert json.loads((place / "job.json").read_text())["state"] == "stopped"
     assert EnrollingWorker.made[0].closed

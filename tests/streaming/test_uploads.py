@@ -20,7 +20,7 @@ from streaming.config import ServeConfig
 from tests.streaming.doorstep import Answer, FakeWorker, Site, open_site
 from tests.streaming.test_enrolment_doors import FORM, form
 
-ADD = "/api/sources?statement=It+is+me"
+ADD = "/api/v1/sources?statement=It+is+me"
 TWO = form(("a.jpg", b"one photo"), ("../b.jpg", b"another photo"))
 
 
@@ -97,7 +97,7 @@ def test_different_people_are_told_as_such(site: Site) -> None:
     site.worker.prepare = lambda info, future: future.set_exception(DifferentPeopleError(words))
     refused = send(site)
     assert (refused.status, refused.error) == (422, ("DifferentPeopleError", words))
-    assert len(site.ask("GET", "/api/info").json["sources"]) == 1
+    assert len(site.ask("GET", "/api/v1/info").json["sources"]) == 1
     assert site.recorder.added == ["DifferentPeopleError"]
 
 
@@ -110,7 +110,7 @@ def test_different_people_are_told_as_such(site: Site) -> None:
         (form(field=b"text"), ADD, FORM, 400),
         (form(*[("a.jpg", b"a")] * (MOST_SOURCES + 1)), ADD, FORM, 422),
         (TWO, f"{ADD}&labels=3", FORM, 400),
-        (TWO, "/api/sources", FORM, 422),
+        (TWO, "/api/v1/sources", FORM, 422),
         (TWO, ADD, FORM | {"Content-Encoding": "gzip"}, 400),
         (iter([TWO]), ADD, FORM, 411),
     ],
@@ -156,7 +156,7 @@ def test_what_became_of_each_photo_is_told_with_a_small_picture(site: Site) -> N
         {"name": "a.jpg", "place": 0, "why": ""},
         {"name": "b.jpg", "place": None, "why": "blurred"},
     ]
-    small = site.ask("GET", f"/api/sources/{added['id']}/pictures/1.jpg")
+    small = site.ask("GET", f"/api/v1/sources/{added['id']}/pictures/1.jpg")
     assert (small.status, small.headers["Content-Type"], small.body) == (200, "image/jpeg", b"\xff\xd8b")
     for missing in (f"{added['id']}/pictures/2", "unknown/pictures/0", f"{site.sources.first.id}/pictures/0"):
-        assert site.ask("GET", f"/api/sources/{missing}.jpg").status == 404
+        assert site.ask("GET", f"/api/v1/sources/{missing}.jpg").status == 404
