@@ -186,7 +186,7 @@ def test_metrics_have_a_port_of_their_own(quick: type[QuickWorker]) -> None:
         assert (status, b"marotte_sessions" in body) == (200, True)
         base = served.metrics_url.removesuffix("/metrics")
         for request in (
-            urllib.request.Request(f"{base}/api/info"),
+            urllib.request.Request(f"{base}/api/v1/info"),
             urllib.request.Request(served.metrics_url, headers={"Host": "evil.example"}),
             urllib.request.Request(served.metrics_url, headers={"Origin": "http://evil.example"}),
         ):
