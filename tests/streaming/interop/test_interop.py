@@ -252,3 +252,47 @@ def test_chromium_publishes_and_plays(chromium: None, house: Site, elsewhere: st
         assert [ask("end", name) for name in ("viewer", "driver")] == [200, 200]
         refused = ask("play", "late", f"{address}/whep/chromium", TOKEN)
         assert refused["status"] == 404
+
+
+def test_the_pages_own_module_begins_ice_anew(chromium: None, house: Site) -> None:
+    """streaming/static/whip.js in the page itself: its candidates follow the offer, a restart leads to another way with
+    the same DTLS, one right after it is refused and harms nothing, and an end is an end."""
+    from streaming.bench.chromium import open_browser
+
+    posted = len(house.worker.posted)
+    with open_browser(None) as browser:
+        page = browser.new_page()
+        page.set_default_timeout(1000 * PATIENCE_S)
+        page.goto(f"http://127.0.0.1:{house.port}/?token={TOKEN}")
+        page.evaluate(
+            """async () => {
+              const { Resource } = await import("/static/whip.js");
+              const canvas = document.body.appendChild(document.createElement("canvas"));
+              const context = canvas.getContext("2d");
+              setInterval(() => context.fillRect(0, 0, Math.random() * 300, 150), 50);
+              const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+              peer.addTransceiver(canvas.captureStream(20).getVideoTracks()[0], { direction: "sendonly" });
+              window.made = new Resource(peer);
+              await made.open("/whip/module", new AbortController().signal);
+            }"""
+        )
+
+        def pair() -> Any:
+            page.wait_for_timeout(50)
+            return page.evaluate(
+                """async () => [...(await made.peer.getStats()).values()]
+                  .find(({ type }) => type === "transport")?.selectedCandidatePairId"""
+            )
+
+        wait(lambda: len(house.worker.posted) > posted + 10 and pair())
+        before = pair()
+        page.evaluate("made.restart()")
+        wait(lambda: pair() != before)
+        refused = page.evaluate("made.restart().then(() => 0, ({ status }) => status)")
+        assert refused in (0, 429)
+        assert page.evaluate("made.peer.signalingState") == "stable"
+        posted = len(house.worker.posted)
+        wait(lambda: page.wait_for_timeout(50) or len(house.worker.posted) > posted + 10)
+        assert page.evaluate("made.peer.connectionState") == "connected"
+        page.evaluate("made.end()")
+        wait(lambda: len(house.worker.specs) == len(house.worker.closed))

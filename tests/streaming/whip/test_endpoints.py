@@ -222,11 +222,11 @@ def test_ice_servers_are_told_in_links(state: Path) -> None:
 def test_what_else_is_asked_of_an_address(site: Site) -> None:
     """GET says that it is there (RFC 9725, 4.1); OPTIONS what it takes; the rest is not allowed, and what is."""
     place = publish(site).headers["Location"]
-    for path in ("/whip", "/whip/live", place):
+    for path in ("/whip", "/whip/live", "/whep/live", place):
         for method in ("GET", "HEAD"):
             answer = site.ask(method, path)
             assert (answer.status, answer.body) == (204, b"")
-    for path in ("/whip", "/whip/live"):
+    for path in ("/whip", "/whip/live", "/whep/live"):
         told = site.ask("OPTIONS", path)
         assert (told.status, told.headers["Accept-Post"]) == (200, "application/sdp")
         assert "POST" in told.headers["Allow"]
@@ -238,6 +238,17 @@ def test_what_else_is_asked_of_an_address(site: Site) -> None:
     assert (told.status, told.headers["Accept-Patch"]) == (200, "application/trickle-ice-sdpfrag")
     refused = site.ask("POST", place, OFFER, headers=AS_SDP)
     assert (refused.status, "PATCH" in refused.headers["Allow"]) == (405, True)
+
+
+def test_what_is_watched_is_asked_for_by_the_same_rules(site: Site) -> None:
+    """404 while nothing is published, 415 for another type, 422 for an option that is none."""
+    refused = publish(site, "/whep/live")
+    assert refused.status == 404
+    assert "published" in problem(refused)
+    assert site.ask("POST", "/whep/live", OFFER).status == 415
+    for query in ("source=x", "codec=av1"):
+        assert publish(site, f"/whep/live?{query}").status == 422
+    assert site.ask("DELETE", "/whep/live/0").status == 404
 
 
 def test_candidates_trickle(site: Site) -> None:
