@@ -35,6 +35,7 @@ class ServeConfig:
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
     trackers: where packets of external trackers are taken, for the sessions whose driver is a tracker.
     sound: whether a driver's microphone is passed on to those who watch; else nothing of it is ever heard.
+    latency_s: what a frame's age is held below, by asking the engine for less where it has to be; 0 never does.
     viewers: most who watch one session, but for whoever drives it; viewers_total: most of all sessions together.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
     pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by system. enrolments: the
@@ -60,6 +61,7 @@ class ServeConfig:
     codec: str = "auto"
     trackers: tuple[TrackerPlace, ...] = ()
     sound: bool = True
+    latency_s: float = 0.25
     viewers: int = 8
     viewers_total: int = 32
     enrol: Mapping[str, Path] = field(default_factory=dict)
@@ -87,6 +89,8 @@ class ServeConfig:
                 raise ConfigError(f"{name}: got {most}, expected 0 .. {MOST_VIEWERS}")
         if len(self.trackers) > MOST_TRACKERS:
             raise ConfigError(f"trackers: got {len(self.trackers)}, expected at most {MOST_TRACKERS}")
+        if self.latency_s and not 0.02 <= self.latency_s <= 1.0:
+            raise ConfigError(f"latency_s: got {self.latency_s:g}, expected 0.02 .. 1 seconds, or 0 for none")
         if self.codec not in ("auto", "vp8", "h264"):
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
         if self.ice_servers:

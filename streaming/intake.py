@@ -15,6 +15,7 @@ from engine.types import U8
 from engine.worker.interface import NO_MARK, TICKS, DriverKind, Stamp, State, Worker
 from streaming import strip
 from streaming.outlet import Outlet
+from streaming.pacing import Thinning
 from streaming.reports import Tally
 
 MOST_SIDES = (1280, 720)
@@ -45,6 +46,8 @@ class Intake:
         self._outlet = outlet
         self._tally = tally
         self._reformatter = VideoReformatter()
+        self.thinning = Thinning()
+        """How many of the frames are used; the others are let fall."""
         self._last_s = -np.inf
         self._told = False
         self._stopped = False
@@ -72,6 +75,9 @@ class Intake:
         if self.paused:
             self._tally.frame_dropped("paused")
             return
+        if not self.thinning.takes(arrived_s):
+            self._tally.frame_dropped("paced")
+            return
         stages = {"decode": read - arrived_s, "convert": 0.0, "post": 0.0}
         self._post(told, Stamp(round(arrived_s * TICKS), arrived_s), stages, read)
 
@@ -94,6 +100,9 @@ class Intake:
             return
         if self.paused:
             self._tally.frame_dropped("paused")
+            return
+        if not self.thinning.takes(first_packet_s):
+            self._tally.frame_dropped("paced")
             return
         mark = strip.read(_luma(frame)) if self.measuring and frame.format.name in _LUMA_FIRST else NO_MARK
         rgb, mirrored = self._converted(frame), self.mirror

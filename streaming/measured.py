@@ -26,7 +26,8 @@ class Recorder(Protocol):
         ...
 
     def frame_dropped(self, reason: str) -> None:
-        """reason: "replaced" (a newer one came), "worker away", "paused", "stopped", "late", "unsent", "refused"."""
+        """reason: "replaced" (a newer one came), "worker away", "paused", "stopped", "late", "unsent", "refused",
+        "paced"."""
         ...
 
     def frame_left(self, report: FrameReport, age_s: float, stages: dict[str, float]) -> None:

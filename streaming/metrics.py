@@ -34,7 +34,7 @@ STAGES = (
 """The stages of a frame, in their order."""
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
 NOT_GENERATED = ("no face", "no body", "error", "no frames", "no picture", "worker away", "paused")
-DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused")
+DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused", "paced")
 CLOSED = ("page", "stopped", "connection", "replaced", "shutdown")
 RESTARTED = ("crashed", "hung", "overdue")
 REFUSED = ("token", "scope", "host", "origin", "size", "busy", "request")

@@ -72,6 +72,12 @@ class Tally:
                 "round_trip_ms": None if self._round_trip_s is None else _ms(self._round_trip_s),
             }
 
+    def age_s(self) -> float | None:
+        """95th percentile of the last two seconds' frame ages, in seconds; None without any."""
+        with self._lock:
+            found = _percentiles(self._ages, self._clock())
+        return None if found is None else found["p95"] / 1000
+
     def session_opened(self, driver: str) -> None:
         self._recorder.session_opened(driver)
 

@@ -106,6 +106,13 @@ def _add_serving(parser: Any) -> None:
     parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
     parser.add_argument(
+        "--latency",
+        type=float,
+        default=250.0,
+        metavar="MS",
+        help="hold frames' ages below it by fewer, then smaller pictures (250; 0: never)",
+    )
+    parser.add_argument(
         "--viewers",
         type=int,
         default=8,
@@ -252,6 +259,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         edit=options.edit,
         side=options.side,
         sessions=options.sessions,
+        latency_s=options.latency / 1000,
         viewers=options.viewers,
         viewers_total=options.viewers_total,
         spare=not options.no_spare,
