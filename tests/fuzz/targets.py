@@ -113,7 +113,9 @@ def _doors_seeds() -> list[bytes]:
     return [
         b"GET /api/v1/info\nHost: 127.0.0.1\nAuthorization: Bearer " + own,
         b"GET /?token=" + quoted + b"\nHost: localhost:80",
-        b"GET /api/v1/info\nHost: a.example\nCookie: marotte-80=" + quoted + b"; marotte-80-guest=mrt1.e30.AA",
+        b"GET /api/v1/info\nHost: a.example\nCookie: marotte-80="
+        + quoted
+        + b"; marotte-80-guest=mrt1.e30.AA",
         b"OPTIONS /whip/a\nHost: [::1]\nOrigin: https://b.example\nAccess-Control-Request-Method: POST",
         b"GET /?token=mrt1.e30.AA\nHost: localhost\nSec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\n"
         b"Sec-Fetch-Dest: document\nX-Forwarded-For: 10.0.0.1, ::1\nX-Forwarded-Proto: https",
@@ -394,6 +396,23 @@ def _message_seeds() -> list[bytes]:
     ]
 
 
+def _log(data: bytes) -> None:
+    """A line of a log on its way into a bug report."""
+    from streaming.redact import Redactor
+
+    clean = Redactor(home=Path("/home/anna"), names=("anna",), secrets=("the server's own token",))
+    told = clean.text(data.decode("utf-8", "replace"))
+    assert "the server's own token" not in told
+    assert "/home/anna" not in told, told
+
+
+def _log_seeds() -> list[bytes]:
+    return [
+        b"open http://127.0.0.1:8765/?token=the server's own token",
+        b'File "/home/anna/marotte/streaming/peer.py", line 3: turn:me:secret@turn.example 2001:db8::1 a b.jpg',
+    ]
+
+
 TARGETS: dict[str, Target] = {
     "offer": Target(_offer, _offers, (b"a=candidate:", b"m=video ", b"\r\n", b" UDP ", b"a=fmtp:", b".local"), 8192),
     "whip": Target(
@@ -424,6 +443,7 @@ TARGETS: dict[str, Target] = {
     "arkit": Target(_arkit, _arkit_seeds, (b"\x7f\x80\0\0", b"\x7f\xc0\0\0"), 1100),
     "openseeface": Target(_openseeface, _openseeface_seeds, (b"\0\0\x80\x7f", b"\0\0\xc0\x7f"), 4096),
     "mediapipe": Target(_mediapipe, _mediapipe_seeds, (b'"matrix"', b"1e999", b"NaN")),
+    "log": Target(_log, _log_seeds, (b"/home/anna", b"token=", b"mrt1.", b".jpg"), 4096),
     "messages": Target(_messages, _message_seeds, (b'"kind"',), 4096),
 }  # fmt: skip
 
