@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, Protocol
 
@@ -19,6 +20,7 @@ from streaming.whip.fragment import Fragment, written
 
 RESTART_AFTER_S: Final = 1.0
 """Each restart of ICE opens sockets: so long after one, another is refused (429)."""
+_MOST_ENDED = 256
 
 
 class Link(Protocol):
@@ -105,9 +107,11 @@ class Resources:
 
     def __init__(self) -> None:
         self._by_path: dict[str, Resource] = {}
+        self._ended: deque[str] = deque(maxlen=_MOST_ENDED)
 
     def add(self, path: str, resource: Resource) -> None:
-        """Those whose connection is over are forgotten on the way."""
+        """What is kept of those whose connection is over, from here on, is their path."""
+        self._ended += [at for at, one in self._by_path.items() if one.over()]
         self._by_path = {at: one for at, one in self._by_path.items() if not one.over()}
         self._by_path[path] = resource
 
@@ -115,9 +119,18 @@ class Resources:
         """Raises RefusedError (404)."""
         found = self._by_path.get(path)
         if found is None or found.over():
-            self._by_path.pop(path, None)
             raise gone()
         return found
+
+    async def end(self, path: str) -> None:
+        """Once for each that was there, also when it has ended by itself meanwhile. Raises RefusedError (404)."""
+        found = self._by_path.pop(path, None)
+        if found is not None:
+            await found.close()
+        elif path in self._ended:
+            self._ended.remove(path)
+        else:
+            raise gone()
 
 
 def gone() -> RefusedError:

@@ -104,6 +104,24 @@ def test_a_stream_is_published_and_ended(site: Site) -> None:
     assert publish(site).status == 201
 
 
+def test_who_ends_what_has_ended_by_itself_is_not_at_fault(site: Site) -> None:
+    """A page says that it stops and deletes besides, in any order: 200, once."""
+    places = [publish(site, f"/whip/{name}").headers["Location"] for name in "ab"]
+    for session in site.peers.sessions.values():
+        site.loop.call_soon_threadsafe(session.end_by_itself, "stopped")
+        site.run(session.close("stopped"))
+    assert site.ask("GET", places[0]).status == 404
+    assert [site.ask("DELETE", places[0]).status for _ in range(2)] == [200, 404]
+    assert publish(site, "/whip/c").status == 201
+    assert [site.ask("DELETE", places[1]).status for _ in range(2)] == [200, 404]
+
+
+def test_before_the_first_source_nothing_is_asked_for(state: Path) -> None:
+    """503, also where a source is named: a page that calls a server anew waits, and is not told that it is gone."""
+    with open_site(CONFIG, first=None) as early:
+        assert [publish(early, f"/whip/a{query}").status for query in ("", "?source=x")] == [503, 503]
+
+
 def test_a_stream_that_has_no_name_gets_one(site: Site) -> None:
     """Which is not the session's id: viewers know the name, and the id ends the session."""
     made = publish(site, "/whip")
