@@ -80,7 +80,7 @@ def open_vp8(width: int, height: int, bits: int) -> VideoCodecContext:
         "minrate": str(most),
         "maxrate": str(most),
         "bufsize": str(round(VP8_BUFFER_S * most)),
-        "max-intra-rate": "900",
+        "max-intra-rate": "500",
         "overshoot-pct": "15",
         "undershoot-pct": "100",
     }

@@ -11,6 +11,7 @@ from engine.errors import ConfigError
 from engine.worker.interface import WorkerConfig
 from streaming.cors import checked_origin
 from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
+from streaming.hardware import AUTO, ENCODERS
 from streaming.rates import Proxies, Rates
 from streaming.tokens import key_of
 from streaming.trackers import MOST_TRACKERS, TrackerPlace
@@ -35,6 +36,8 @@ class ServeConfig:
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
     trackers: where packets of external trackers are taken, for the sessions whose driver is a tracker.
     sound: whether a driver's microphone is passed on to those who watch; else nothing of it is ever heard.
+    encoder: what encodes H.264: auto takes hardware that works, software never does, or one by name, as
+    streaming.hardware.ENCODERS.
     latency_s: what a frame's age is held below, by asking the engine for less where it has to be; 0 never does.
     viewers: most who watch one session, but for whoever drives it; viewers_total: most of all sessions together.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
@@ -61,6 +64,7 @@ class ServeConfig:
     codec: str = "auto"
     trackers: tuple[TrackerPlace, ...] = ()
     sound: bool = True
+    encoder: str = AUTO
     latency_s: float = 0.25
     viewers: int = 8
     viewers_total: int = 32
@@ -91,6 +95,8 @@ class ServeConfig:
             raise ConfigError(f"trackers: got {len(self.trackers)}, expected at most {MOST_TRACKERS}")
         if self.latency_s and not 0.02 <= self.latency_s <= 1.0:
             raise ConfigError(f"latency_s: got {self.latency_s:g}, expected 0.02 .. 1 seconds, or 0 for none")
+        if self.encoder not in ENCODERS:
+            raise ConfigError(f"encoder: got {self.encoder!r}, expected one of {', '.join(ENCODERS)}")
         if self.codec not in ("auto", "vp8", "h264"):
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
         if self.ice_servers:

@@ -7,9 +7,11 @@ arrives, and grows again in the time after it. Losses count apart from that.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 BURST_S = 0.005
@@ -33,6 +35,11 @@ DRAIN_S = 2.0
 """Within so long, or with half of what arrives."""
 SHORTEST_S = 10.0
 """How long the shortest way that any packet had is remembered."""
+TRAIN, TRAINS = 4, 5
+"""So many packets sent at once show by how far apart they come what a way carries; so many such groups are looked
+at."""
+IDLE = 0.7
+"""Who sends less than this share of the estimate does not fill the way: what arrives is not what it carries."""
 MOST_AHEAD = 1.5
 """The estimate is at most so many times what arrives: what was never sent says nothing."""
 LOSS_S = 1.0
@@ -163,6 +170,36 @@ class Queue:
         return self._recent[0][1] - self._shortest[0][1] if self._recent else 0.0
 
 
+class Trains:
+    """What a way carries, by how far apart it lets those come that were sent at once. Too much where something on it
+    holds packets and lets them go together."""
+
+    def __init__(self) -> None:
+        self._sent_s = -math.inf
+        self._arrived: list[float] = []
+        self._bits = 0
+        self._found: deque[float] = deque(maxlen=TRAINS)
+
+    def add(self, sent_s: float, arrived_s: float, size: int) -> None:
+        if sent_s - self._sent_s > BURST_S:
+            self._close()
+            self._sent_s = sent_s
+        else:
+            self._bits += 8 * size
+        self._arrived.append(arrived_s)
+
+    def _close(self) -> None:
+        if len(self._arrived) >= TRAIN:
+            span = max(self._arrived) - min(self._arrived)
+            self._found.append(self._bits / span if span > 0 else math.inf)
+        self._arrived, self._bits = [], 0
+
+    @property
+    def bits(self) -> float:
+        """Per second; 0 as long as nothing is known."""
+        return median(self._found) if len(self._found) == TRAINS else 0.0
+
+
 class Estimator:
     """How many bits per second one way carries; fed with every packet in the order of sending, in any portions."""
 
@@ -170,6 +207,8 @@ class Estimator:
         self._delay_bits = self._loss_bits = float(start_bits)
         self._slope = Slope()
         self._queue = Queue()
+        self._trains = Trains()
+        self._left: deque[tuple[float, int]] = deque()
         self._drained: float | None = None  # while a queue is drained: what came through it at first
         self._came: deque[tuple[float, int]] = deque()
         self._told: deque[tuple[float, bool]] = deque()
@@ -194,10 +233,12 @@ class Estimator:
         """The estimate after one more message of the other side, which came at `now` by our clock."""
         for packet in packets:
             self._told.append((now, packet.arrived_s is None))
+            self._left.append((packet.sent_s, packet.size))
             if packet.arrived_s is not None:
                 self._came.append((packet.arrived_s, packet.size))
                 self._slope.add(packet.sent_s, packet.arrived_s)
                 self._queue.add(packet.sent_s, packet.arrived_s)
+                self._trains.add(packet.sent_s, packet.arrived_s, packet.size)
         while len(self._told) > MOST_TOLD or (
             len(self._told) > LEAST_TOLD and self._told[0][0] < now - LOSS_S
         ):
@@ -205,6 +246,7 @@ class Estimator:
         if self._came:
             latest = max(at for at, _ in self._came)
             _forget(self._came, latest - RATE_S)
+            _forget(self._left, self._left[-1][0] - RATE_S)
         past = 0.0 if self._fed_s is None else min(now - self._fed_s, 1.0)
         self._fed_s = now
         rate = self._rate()
@@ -221,11 +263,17 @@ class Estimator:
         span = max(times) - min(times)
         return 8 * sum(size for _, size in self._came) / RATE_S if span > 0.6 * RATE_S else None
 
+    def _carried(self, rate: float) -> float:
+        """What the way carries, where that much arrives."""
+        left = 8 * sum(size for _, size in self._left) / RATE_S
+        return max(rate, min(self._trains.bits, self.bits)) if left < IDLE * self.bits else rate
+
     def _by_delay(self, rate: float, past: float) -> None:
         usage = self._slope.usage
         if usage > 0:
-            self._learn_width(rate)
-            self._delay_bits = min(self._delay_bits, FALL * rate)
+            carried = self._carried(rate)
+            self._learn_width(carried)
+            self._delay_bits = min(self._delay_bits, FALL * carried)
             self._rising = False
         elif usage < 0 or self._queue.seconds > QUEUE_S:
             self._rising = False  # the queue drains: let it
@@ -243,9 +291,10 @@ class Estimator:
                 self._delay_bits = max(self._delay_bits, FALL * self._drained)
             self._drained = None
             return
+        carried = self._carried(rate)
         if self._drained is None:
-            self._drained = rate
-        self._delay_bits = min(self._delay_bits, max(0.5 * self._drained, rate * (1 - queue_s / DRAIN_S)))
+            self._drained = carried
+        self._delay_bits = min(self._delay_bits, max(0.5 * self._drained, carried * (1 - queue_s / DRAIN_S)))
 
     def _rise(self, rate: float, past: float) -> None:
         most = MOST_AHEAD * rate + 10_000
@@ -295,8 +344,9 @@ class Estimator:
         if rate is None:
             self._loss_bits = max(LEAST_BITS, bits * (1 - more / 2))
         else:
-            self._learn_width(rate)
-            self._loss_bits = max(LEAST_BITS, min(FALL * rate, bits))
+            carried = self._carried(rate)
+            self._learn_width(carried)
+            self._loss_bits = max(LEAST_BITS, min(FALL * carried, bits))
 
 
 def _forget(entries: deque[Any], before: float) -> None:

@@ -24,6 +24,7 @@ from engine.findings import Check, Finding, examined, parted
 from engine.worker.interface import State, WorkerConfig, WorkerStatus
 from engine.worker.tools import Tools
 from streaming.config import DEFAULT_PORT, ServeConfig
+from streaming.hardware import NAMES, PROBE_S, probe_all
 
 ROUTE_S = 5.0
 """Two ends on one machine that have not met by then do not meet."""
@@ -50,6 +51,7 @@ def checks(*, port: int = DEFAULT_PORT, cache: Path | None = None, backend: str 
         Check("port", lambda: _port(port)),
         Check("aiortc", _aiortc),
         Check("live codecs", _codecs),
+        Check("encoders", _encoders, PROBE_S * len(NAMES)),
         Check("route", _route),
         Check("event loop", _event_loop),
         Check("shared memory", lambda: _shared_memory(config)),
@@ -128,6 +130,14 @@ def _encoded(codec: str) -> int:
     frame.pts, frame.time_base = 0, Fraction(1, 90_000)
     payloads, _ = open_encoder(codec, "doctor", NoRecorder()).encode(frame, True)
     return sum(len(payload) for payload in payloads)
+
+
+def _encoders() -> list[Finding]:
+    """Hardware saves processor time, and software does without it: nothing here is broken."""
+    found = probe_all()
+    used = next((one.name for one in found if one.works), "software (x264)")
+    told = "; ".join(f"{one.name}: {one.detail}" for one in found)
+    return [Finding("encoders", True, f"H.264 by {used}; {told}")]
 
 
 def _route() -> list[Finding]:

@@ -70,6 +70,8 @@ class Coder:
         self._codec_time = 0.0
         self.encode_s: float | None = None
         """Mean time to encode one frame, of the last ten or so; None before the first."""
+        self.failure = ""
+        """What the codec said when it failed last."""
 
     @property
     def bits(self) -> int:
@@ -143,6 +145,7 @@ class Coder:
 
     def _failed(self, error: av.FFmpegError) -> None:
         self._context = None
+        self.failure = error.strerror or type(error).__name__
         software = SOFTWARE[self._kind.codec]
         if self._kind is software:
             logger.error("%s frame not encoded: %s", self._kind.codec, error)

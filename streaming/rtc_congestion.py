@@ -38,7 +38,7 @@ START_BITS = 4_000_000
 LEAST_HEARD = 5
 """Messages of the other side before its arrivals are estimated from."""
 
-_REPAIRS_S = 0.5  # repairs are counted over so long
+_REPAIRS_S = 1.5  # repairs are counted over so long
 _OVERHEAD = 38  # bytes of SRTP's tag, UDP and IPv4
 _LONGEST_GAP = 1000  # packets that one message speaks of at most
 _KEPT = 512  # arrivals that are kept for packets that come late
@@ -150,7 +150,7 @@ class Congestion:
             self._heard += 1
             now = self._clock()
             bits = self._estimator.feed(arrivals, now)
-            bits -= min(self._repair_bits(now), bits // 2)
+            bits -= min(self._repair_bits(now), bits // 5)
             for estimated in self._estimated if self._heard >= LEAST_HEARD else ():
                 estimated(bits)
 

@@ -33,7 +33,7 @@ USED: tuple[tuple[Any, str, str], ...] = (
 )
 """What streaming.rtc.check_aiortc looks for."""
 
-REPAIRS = 0.3
+REPAIRS = 0.25
 """The share of the pictures' bitrate that repairs may take beside them."""
 
 

@@ -31,6 +31,7 @@ from streaming.app import create_app, create_metrics_app
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
 from streaming.enrolment import Enrolments
+from streaming.hardware import chosen
 from streaming.listen import bind, listening
 from streaming.metrics import Metrics
 from streaming.once import OneTimeCode
@@ -178,7 +179,10 @@ class _Server:
         source: Upload,
         stop: Callable[[], None],
     ) -> Served:
-        config = replace(self._config, port=opened_socket.getsockname()[1], token=self._token)
+        encoder = await asyncio.to_thread(chosen, self._config.encoder)
+        config = replace(
+            self._config, port=opened_socket.getsockname()[1], token=self._token, encoder=encoder
+        )
         metrics_socket = None if config.metrics_port is None else bind(_LOOPBACK, config.metrics_port)
         if metrics_socket is not None:
             opened.callback(metrics_socket.close)

@@ -80,7 +80,7 @@ class Session:
         self.stream = stream or self.id
         self.recorder = recorder
         self.tally = Tally(recorder)
-        self.broadcast = Broadcast(self.id, self.tally)
+        self.broadcast = Broadcast(self.id, self.tally, config.encoder)
         """Its pictures, for all who watch."""
         self.sound = SoundLine(self.tally) if config.sound else None
         """The driver's, for all who listen; None where the operator allows none."""

@@ -103,6 +103,12 @@ def _add_serving(parser: Any) -> None:
         help="for bundles that move whole bodies: your own SMPL file beside its official maps, or synthetic",
     )
     parser.add_argument("--codec", default="auto", metavar="C", help="vp8, h264 or auto (default)")
+    parser.add_argument(
+        "--encoder",
+        default="auto",
+        metavar="E",
+        help="what encodes H.264: software, nvenc, vaapi, videotoolbox, or auto (default): hardware that works",
+    )
     parser.add_argument("--side", type=int, default=720, metavar="N", help="longest side that leaves (720)")
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most at once (4)")
     parser.add_argument(
@@ -254,6 +260,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         public_ice=options.public_ice,
         ice_servers=tuple(options.ice_server),
         codec=options.codec,
+        encoder=options.encoder,
         bundles=tuple(options.bundle or ("mesh_flow",)),
         accept=frozenset(options.accept),
         edit=options.edit,
