@@ -429,3 +429,14 @@ def test_nothing_leaves_after_the_end() -> None:
     kept[0].size = (32, 32)
     kept[0].show()
     kept[0].broadcast.end()
+
+
+def test_what_viewers_cost_can_be_measured() -> None:
+    """The bench sends every picture to each viewer, and times it from its showing."""
+    from streaming.bench.viewers import measure
+
+    measured = asyncio.run(measure("h264", 2, 0.3))
+    assert 0 < measured.encoded_count <= len(measured.shown_s)
+    assert len(measured.sent_s) <= 2 * measured.encoded_count
+    assert len(measured.sent_s) > measured.encoded_count
+    assert measured.cpu_s > 0
