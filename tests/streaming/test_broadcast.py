@@ -18,6 +18,7 @@ from streaming import encoders
 from streaming.broadcast import Broadcast, Watch
 from streaming.measured import NoRecorder
 from streaming.reports import Tally
+from tests.streaming.figures_viewers import measure
 
 PATIENCE_S = 20.0
 STEP = 3000
@@ -433,8 +434,6 @@ def test_nothing_leaves_after_the_end() -> None:
 
 def test_what_viewers_cost_can_be_measured() -> None:
     """The bench sends every picture to each viewer, and times it from its showing."""
-    from streaming.bench.viewers import measure
-
     measured = asyncio.run(measure("h264", 2, 0.3))
     assert 0 < measured.encoded_count <= len(measured.shown_s)
     assert len(measured.sent_s) <= 2 * measured.encoded_count

@@ -1,7 +1,7 @@
 """What it takes to send one session's pictures to several viewers: from the showing of a picture until its last packet
 leaves, and the processor time of all that is here, which is both ends of every connection.
 
-    python -m streaming.bench.viewers --codec h264 --viewers 5
+    python -m tests.streaming.figures_viewers --codec h264 --viewers 5
 
 Pictures of 640x480 that move, 30 a second. The viewers are aiortc's own in the same process; they take the packets and
 decode nothing.
@@ -137,7 +137,7 @@ def _show(broadcast: Broadcast, measured: Measured, over: threading.Event) -> No
 
 def main() -> None:
     """Print one line."""
-    parser = argparse.ArgumentParser(prog="python -m streaming.bench.viewers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.streaming.figures_viewers", description=__doc__)
     parser.add_argument("--codec", choices=("vp8", "h264"), default="h264")
     parser.add_argument("--viewers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
