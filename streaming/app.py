@@ -31,6 +31,8 @@ from streaming.offer import ice_server
 from streaming.once import OneTimeCode
 from streaming.pages import Pages
 from streaming.peer import Peer
+from streaming.rooms.doors import routes as room_routes
+from streaming.rooms.rooms import Rooms
 from streaming.sources import Sources, told_source
 from streaming.token_doors import routes as token_routes
 from streaming.tokens import Tokens, key_of
@@ -82,6 +84,7 @@ def create_app(
     app.add_routes(
         [
             web.get("/", pages.first),
+            web.get("/room/{room}", pages.room),
             web.get("/static/{name:.+}", pages.named),
             web.get("/api/v1/info", api.info),
             web.post("/api/v1/sources", api.add_source),
@@ -96,6 +99,11 @@ def create_app(
         ]
     )
     app.add_routes(token_routes(tokens))
+    rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
+    if rooms is not None:
+        calls.names = rooms
+        app.cleanup_ctx.append(rooms.keep)
+    app.add_routes(room_routes(rooms))
     app.add_routes(Whip(config, calls, sources).routes())
     app.add_routes(enrolment_routes(enrolments, sources))
     if render is not None:
@@ -183,6 +191,7 @@ class Api:
                 "edit": config.worker.edit,
                 "pass_through": config.pass_through,
                 "sound": config.sound,
+                "rooms": config.rooms > 0,
                 "driver_pixels": config.worker.driver_pixels,
                 "ice_servers": [_ice(url) for url in config.ice_servers],
                 "limits": {

@@ -35,8 +35,26 @@ class OpenPeer(Protocol):
     ) -> Peer: ...
 
 
+class Names(Protocol):
+    """What the names of streams stand for that are not simply published: seats of rooms. All raise RefusedError."""
+
+    async def publishing(self, stream: str) -> None:
+        """Before one is published."""
+        ...
+
+    def watched(self, stream: str) -> str:
+        """What is watched by this name."""
+        ...
+
+    async def watching(self, stream: str, viewer: Viewer) -> None:
+        """Somebody watches by this name."""
+        ...
+
+
 class Calls:
-    """For one event loop."""
+    """For one event loop. names: None where every name stands for itself."""
+
+    names: Names | None = None
 
     def __init__(
         self,
@@ -66,6 +84,8 @@ class Calls:
         Raises RefusedError (409 the stream is there already, 429 too many, 504 no answer in time), InputError or
         WorkerError; nothing is left then.
         """
+        if self.names is not None:
+            await self.names.publishing(stream)
         self._check_room(stream)
         offer = dataclasses.replace(offer, sdp=clean_offer(offer.sdp, public=self._config.public_ice))
         spec = spec_of(offer, still.id)
@@ -89,18 +109,21 @@ class Calls:
         Raises RefusedError (404 nothing is published there, 429 too many viewers, 504 no answer in time) or InputError;
         nothing is left then.
         """
-        session = self.published(stream)
+        session = self.published(stream if self.names is None else self.names.watched(stream))
         if session is None:
             raise RefusedError(404, "RequestError", "nothing is published there, or not any more")
         self._check_view(session)
         sdp = clean_offer(sdp, public=self._config.public_ice)
         try:
             async with asyncio.timeout(_ANSWER_S):
-                return await Viewer.open(
+                viewer = await Viewer.open(
                     sdp, session, sections_of_viewer(sdp), config=self._config, codec=codec
                 )
         except TimeoutError as error:
             raise _no_answer() from error
+        if self.names is not None:
+            await self.names.watching(stream, viewer)
+        return viewer
 
     def _check_view(self, session: Session) -> None:
         most, total = self._config.viewers, self._config.viewers_total

@@ -19,6 +19,7 @@ from streaming.trackers import MOST_TRACKERS, TrackerPlace
 DEFAULT_PORT = 8765
 MOST_UPLOAD_BYTES = 32 << 20
 MOST_VIEWERS = 1000
+MOST_ROOMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class ServeConfig:
     streaming.hardware.ENCODERS.
     latency_s: what a frame's age is held below, by asking the engine for less where it has to be; 0 never does.
     viewers: most who watch one session, but for whoever drives it; viewers_total: most of all sessions together.
+    rooms: most rooms for calls of two at once; 0 offers none. room_empty_s: how long one is kept without anybody in it.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
     pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by system. enrolments: the
     folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
@@ -68,6 +70,8 @@ class ServeConfig:
     latency_s: float = 0.25
     viewers: int = 8
     viewers_total: int = 32
+    rooms: int = 0
+    room_empty_s: float = 600.0
     enrol: Mapping[str, Path] = field(default_factory=dict)
     enrol_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enrolments: Path | None = None
@@ -91,6 +95,10 @@ class ServeConfig:
         for name, most in (("viewers", self.viewers), ("viewers_total", self.viewers_total)):
             if not 0 <= most <= MOST_VIEWERS:
                 raise ConfigError(f"{name}: got {most}, expected 0 .. {MOST_VIEWERS}")
+        if not 0 <= self.rooms <= MOST_ROOMS:
+            raise ConfigError(f"rooms: got {self.rooms}, expected 0 .. {MOST_ROOMS}")
+        if not 1 <= self.room_empty_s <= 86400:
+            raise ConfigError(f"room_empty_s: got {self.room_empty_s:g}, expected 1 .. 86400 seconds")
         if len(self.trackers) > MOST_TRACKERS:
             raise ConfigError(f"trackers: got {len(self.trackers)}, expected at most {MOST_TRACKERS}")
         if self.latency_s and not 0.02 <= self.latency_s <= 1.0:

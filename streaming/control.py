@@ -16,7 +16,7 @@ MOST_BYTES = 4096
 MOST_PER_S = 60
 """Messages; of what comes faster only a stop is heard."""
 
-_MESSAGES = ("seq", "change", "measure", "pause", "mute", "mirror", "face", "stop", "ping")
+_MESSAGES = ("seq", "change", "measure", "pause", "mute", "camera", "mirror", "face", "stop", "ping")
 _MOST_SEQ = 2**53
 _log = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ class Call(Protocol):
     def pause(self, on: bool) -> None: ...
 
     def mute(self, on: bool) -> None: ...
+
+    def camera(self, on: bool) -> None:
+        """Raises a MarotteError where the worker does not follow."""
+        ...
 
     def mirror(self, on: bool) -> None: ...
 
@@ -85,6 +89,8 @@ class Control:
             self._call.pause(_switch("pause", said))
         if "mute" in said:
             self._call.mute(_switch("mute", said))
+        if "camera" in said:
+            self._call.camera(_switch("camera", said))
         if "mirror" in said:
             self._call.mirror(_switch("mirror", said))
         if "face" in said:

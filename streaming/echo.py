@@ -6,34 +6,54 @@ frames that come. A strip in the frames is in what goes back, as it is in the pi
 
 from __future__ import annotations
 
+import threading
 import time
 
 import av
 
+from engine.fallback import grey
+from engine.media.planes import i420_of
 from engine.worker.interface import TICKS, TIME_BASE
 from streaming.reports import Tally
 from streaming.tracks import Pictures
+
+_SIZE = (640, 480)
+"""Of the grey of a camera that was never on."""
 
 
 class Echo:
     """Stands where the intake and the outlet stand otherwise."""
 
     def __init__(self, pictures: Pictures, tally: Tally) -> None:
-        self.paused = False
+        self.paused = self._shut = False
         self.size: tuple[int, int] | None = None
         """(width, height) of the last frame."""
         self._pictures = pictures
         self._tally = tally
         self._begun_s = time.perf_counter()
         self._pts = -1
+        self._lock = threading.Lock()
 
     def arrived(self, frame: av.VideoFrame, first_packet_s: float) -> None:
         """Send one decoded frame back, in the decoder's thread."""
         self._tally.frame_received()
-        if self.paused:
-            self._tally.frame_dropped("paused")
-            return
-        self.size = frame.width, frame.height
+        with self._lock:
+            if self.paused or self._shut:
+                self._tally.frame_dropped("paused")
+                return
+            self.size = frame.width, frame.height
+            self._show(frame, first_packet_s)
+
+    def shut(self, on: bool) -> None:
+        """The camera is off: grey, until it is not. From any thread."""
+        with self._lock:
+            self._shut = on
+            if on:
+                width, height = self.size or _SIZE
+                planes = i420_of(grey((width & ~1, height & ~1)))
+                self._show(av.VideoFrame.from_ndarray(planes, format="yuv420p"), time.perf_counter())
+
+    def _show(self, frame: av.VideoFrame, first_packet_s: float) -> None:
         if frame.format.name != "yuv420p":
             frame = frame.reformat(format="yuv420p")
         self._pts = max(self._pts + 1, int((time.perf_counter() - self._begun_s) * TICKS))

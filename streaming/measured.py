@@ -69,6 +69,10 @@ class Recorder(Protocol):
 
     def round_trip(self, seconds: float) -> None: ...
 
+    def rooms(self, rooms: int, members: int) -> None:
+        """How many there are now, and how many people in them."""
+        ...
+
     def sound_packet(self, outcome: str) -> None:
         """What became of a packet of the driver's sound: "forwarded", "muted", "late" (it came after its time),
         "repeated", "overflow" (nobody took it)."""
@@ -90,6 +94,15 @@ class Recorder(Protocol):
         """A request was turned away. reason: "token", "scope", "host", "origin", "size", "busy", "request"."""
         ...
 
+    def remote(self, kind: str, former: str | None, state: str | None) -> None:
+        """A "push" or "pull" has turned from a state of streaming.remote.kept.STATES to another; None: it was not
+        there, or is not any more."""
+        ...
+
+    def remote_lost(self, kind: str, reason: str) -> None:
+        """A connection of one could not be made, or has ended; reason: of streaming.transport.LOST."""
+        ...
+
 
 class EnrolmentRecorder(Protocol):
     """The same of enrolments."""
@@ -107,8 +120,25 @@ class EnrolmentRecorder(Protocol):
         ...
 
 
+class RemoteRecorder(Protocol):
+    """The same of pushes to other servers and pulls from them. kind: "push" or "pull"."""
+
+    def remote(self, kind: str, former: str | None, state: str | None) -> None:
+        """One has turned from a state of streaming.remote.kept.STATES to another; None: it was not there, or is not
+        any more."""
+        ...
+
+    def remote_lost(self, kind: str, reason: str) -> None:
+        """A connection could not be made, or has ended; reason: of streaming.transport.LOST."""
+        ...
+
+
 class NoRecorder:
     """Counts nothing."""
+
+    def remote(self, kind: str, former: str | None, state: str | None) -> None: ...
+
+    def remote_lost(self, kind: str, reason: str) -> None: ...
 
     def session_opened(self, driver: str) -> None: ...
 
@@ -141,6 +171,8 @@ class NoRecorder:
     def viewer_closed(self, reason: str) -> None: ...
 
     def round_trip(self, seconds: float) -> None: ...
+
+    def rooms(self, rooms: int, members: int) -> None: ...
 
     def sound_packet(self, outcome: str) -> None: ...
 

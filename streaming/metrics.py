@@ -23,6 +23,7 @@ from engine.versions import versions
 from engine.worker.interface import BundleInfo, State, WorkerStatus
 from streaming.ladder import SHARES
 from streaming.measured import EnrolmentRecorder, Recorder
+from streaming.transport import LOST
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
@@ -50,6 +51,8 @@ OPENED = ("first", "size", "bitrate")
 SOUND = ("forwarded", "muted", "late", "repeated", "overflow")
 SKEWED = ("sound later", "sound sooner")
 ENROLMENTS = ("done", "stopped", "cancelled", "failed")
+REMOTE = ("push", "pull")
+REMOTE_STATES = ("waiting", "connecting", "up", "stopped")
 ENROLLED = "enrolled"
 """In place of the names of enrolled bundles, of which there is no end."""
 
@@ -81,6 +84,7 @@ class Metrics(Recorder, EnrolmentRecorder):
         self._make_sending()
         self._make_sound()
         self._make_doors()
+        self._make_remotes()
         self._make_processes()
 
     def render(self) -> bytes:
@@ -165,6 +169,8 @@ class Metrics(Recorder, EnrolmentRecorder):
         )
         self._viewers = self._gauge("viewers", "Viewers of all sessions, but for who drives them.")
         self._viewers_closed = self._counter("viewers_closed", "Viewers that ended, by cause.", reason=CLOSED)
+        self._rooms = self._gauge("rooms", "Rooms for calls of two.")
+        self._room_members = self._gauge("room_members", "People in rooms.")
         self._round_trip = self._histogram(
             "round_trip_seconds", "Round trip to a viewer, from its receiver reports."
         )
@@ -206,6 +212,10 @@ class Metrics(Recorder, EnrolmentRecorder):
     def viewer_closed(self, reason: str) -> None:
         self._viewers.dec()
         self._viewers_closed.of(reason).inc()
+
+    def rooms(self, rooms: int, members: int) -> None:
+        self._rooms.set(rooms)
+        self._room_members.set(members)
 
     def round_trip(self, seconds: float) -> None:
         _observe(self._round_trip, seconds)
@@ -315,6 +325,31 @@ class Metrics(Recorder, EnrolmentRecorder):
 
     def enrolled(self, outcome: str) -> None:
         self._enrolments.of(outcome).inc()
+
+    # --- other servers ---------------------------------------------------------------------------------
+
+    def _make_remotes(self) -> None:
+        self._remotes = self._gauge(
+            "remotes",
+            "Pushes to other servers and pulls from them, by how they stand.",
+            kind=REMOTE,
+            state=REMOTE_STATES,
+        )
+        self._remotes_lost = self._counter(
+            "remotes_lost",
+            "Connections to other servers that could not be made, or ended, by cause.",
+            kind=REMOTE,
+            reason=LOST,
+        )
+
+    def remote(self, kind: str, former: str | None, state: str | None) -> None:
+        if former is not None:
+            self._remotes.of(kind, former).dec()
+        if state is not None:
+            self._remotes.of(kind, state).inc()
+
+    def remote_lost(self, kind: str, reason: str) -> None:
+        self._remotes_lost.of(kind, reason).inc()
 
     # --- the processes -------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ _TYPES: Final = {
 }
 _TEXTS: Final = (".html", ".css", ".js", ".svg")
 _FIRST = "index.html"
+_ROOM = "room.html"
 
 
 class Pages:
@@ -39,6 +40,10 @@ class Pages:
     async def first(self, request: web.Request) -> web.Response:
         """GET /."""
         return await self._give(request, _FIRST)
+
+    async def room(self, request: web.Request) -> web.Response:
+        """GET /room/{room}: the same page for each, which asks whether there is such a room."""
+        return await self._give(request, _ROOM)
 
     async def named(self, request: web.Request) -> web.Response:
         """GET /static/{name}."""

@@ -149,6 +149,9 @@ class Tally:
     def pictures_given(self, codec: str, viewers: int) -> None:
         self._recorder.pictures_given(codec, viewers)
 
+    def rooms(self, rooms: int, members: int) -> None:
+        self._recorder.rooms(rooms, members)
+
     def viewer_opened(self) -> None:
         self._recorder.viewer_opened()
 

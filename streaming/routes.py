@@ -39,6 +39,8 @@ class Route:
 ADMIN_ONLY: Final = Route(("admin",), "posts")
 ANY_TOKEN: Final = Route()
 _API: Final = Route(("api",), shared=True)
+_GUESTS: Final = replace(_API, kinds=("room",))
+_ROOM: Final = Route(("room:{room}",), shared=True)
 _PUBLISH: Final = Route(("publish:{stream}",), shared=True)
 _VIEW: Final = Route(("view:{stream}",), shared=True)
 
@@ -54,7 +56,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/metrics"): Route(("metrics",)),
     ("GET", "/api/v1/info"): Route(("api",), shared=True, kinds=("publish", "room")),
     ("POST", "/api/v1/sources"): _as(_API, "uploads"),
-    ("GET", "/api/v1/sources/{id}/still.jpg"): _API,
+    ("GET", "/api/v1/sources/{id}/still.jpg"): _GUESTS,
     ("GET", "/api/v1/sources/{id}/pictures/{number}.jpg"): _API,
     ("DELETE", "/api/v1/sessions/{id}"): _API,
     ("GET", "/api/v1/sessions/{id}/layout"): _API,
@@ -66,8 +68,19 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/api/v1/enrolments/{id}/resume"): _as(_API, "posts"),
     ("POST", "/api/v1/enrolments/{id}/source"): _as(_API, "posts"),
     ("DELETE", "/api/v1/enrolments/{id}"): _API,
+    ("GET", "/api/v1/rooms"): _API,
+    ("POST", "/api/v1/rooms"): _as(_API, "posts"),
+    ("GET", "/api/v1/rooms/{room}"): _ROOM,
+    ("DELETE", "/api/v1/rooms/{room}"): _API,
+    ("POST", "/api/v1/rooms/{room}/members"): _as(_ROOM, "posts"),
+    ("GET", "/api/v1/rooms/{room}/members/{id}/events"): _ROOM,
+    ("DELETE", "/api/v1/rooms/{room}/members/{id}"): _ROOM,
     ("POST", "/api/v1/tokens"): Route(("admin",), "posts"),
     ("DELETE", "/api/v1/tokens/{id}"): Route(("admin",)),
+    ("GET", "/api/v1/remotes"): Route(("admin",)),
+    ("POST", "/api/v1/remotes"): Route(("admin",), "posts"),
+    ("GET", "/api/v1/remotes/{id}"): Route(("admin",)),
+    ("DELETE", "/api/v1/remotes/{id}"): Route(("admin",)),
     ("GET", "/whip"): Route(shared=True),
     ("OPTIONS", "/whip"): Route(shared=True),
     ("POST", "/whip"): Route(("publish",), "offers", shared=True),

@@ -29,6 +29,7 @@ from streaming.measured import Recorder
 from streaming.outlet import Outlet
 from streaming.pacing import STEP_S, Pacing
 from streaming.reports import Tally
+from streaming.rest import Rest
 from streaming.sound import SoundLine
 
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
@@ -104,6 +105,8 @@ class Session:
         self._intake: Intake | None = None
         self._echo: Echo | None = None
         self._coach = CameraCoach()
+        self._shut, self._resumed = False, spec.driver
+        self._rest: Rest | None = None
 
     @property
     def over(self) -> bool:
@@ -179,6 +182,8 @@ class Session:
         if self._intake is None:
             raise ConfigError("change: nothing is generated in pass-through")
         driver = change.get("driver")
+        if driver is not None and self._shut:
+            raise ConfigError("driver: the camera is off; turn it on first")
         if driver == DriverKind.CAMERA.value and not self._camera:
             raise ConfigError("driver: this call was opened without a camera; start it again with one")
         still = self._named(change.get("source"))
@@ -225,7 +230,7 @@ class Session:
 
     def acted(self, told: U8, arrived_s: float) -> None:
         """See Intake.acted."""
-        if self._intake is not None:
+        if self._intake is not None and not self._shut:
             self._intake.acted(told, arrived_s)
 
     def face(self, told: object) -> None:
@@ -249,6 +254,49 @@ class Session:
     def mute(self, on: bool) -> None:
         if self.sound is not None:
             self.sound.muted = on
+
+    @property
+    def shows_camera(self) -> bool:
+        """Whether the driver's camera is not off; also of a driver who has none."""
+        return not self._shut
+
+    @property
+    def paused(self) -> bool:
+        """Whether its picture is held on request."""
+        return bool(self._outlet.paused if self._outlet else self._echo and self._echo.paused)
+
+    def camera(self, on: bool) -> None:
+        """The driver's camera is off, or on again. Meanwhile nothing of it is looked at: a face at rest moves a puppet,
+        and in place of an edited picture, or of an echo, plain grey leaves."""
+        if on is not self._shut:
+            return
+        self._shut = not on
+        if self._echo is not None:
+            self._echo.shut(not on)
+        if self._intake is None:
+            return
+        if on:
+            self._open_camera(self._intake)
+        else:
+            self._shut_camera(self._intake)
+
+    def _shut_camera(self, intake: Intake) -> None:
+        self._resumed, intake.driver = intake.driver, DriverKind.TRACKER  # nothing of the camera from here on
+        try:
+            number = self._worker.change(self.id, {"driver": DriverKind.TRACKER.value})
+        except ConfigError:  # an edit, or a whole body: numbers of a face move neither
+            number = self._worker.change(self.id, {"recalibrate": True})
+            if self._outlet is not None:
+                self._outlet.turn(*self._kind, self._still, number)
+            return
+        self._rest = Rest(intake.acted)
+
+    def _open_camera(self, intake: Intake) -> None:
+        if self._rest is not None:
+            self._rest.end()
+            self._rest = None
+            self._worker.change(self.id, {"driver": self._resumed.value})
+        intake.driver = self._resumed
 
     def mirror(self, on: bool) -> None:
         if self._intake is not None:
@@ -274,6 +322,7 @@ class Session:
             "paused": self._outlet.paused
             if self._outlet is not None
             else bool(self._echo and self._echo.paused),
+            "camera": self.shows_camera,
             "pass_through": self._config.pass_through,
             "driver_pixels": self._config.worker.driver_pixels,
             "pace": self._pacing.report(),
@@ -319,6 +368,8 @@ class Session:
         return self._ending
 
     def _end_output(self) -> None:
+        if self._rest is not None:
+            self._rest.end()
         self.broadcast.end()
         if self.sound is not None:
             self.sound.end()

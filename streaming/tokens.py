@@ -30,6 +30,8 @@ PREFIX: Final = "mrt1."
 MOST_LETTERS: Final = 1024
 MOST_SCOPES: Final = 16
 MOST_S: Final = 366 * 86400.0
+ROOM_STREAM: Final = "--"
+"""Between a room's name and the rest of a stream's that belongs to it."""
 SKEW_S: Final = 30.0
 """How far another machine's clock, by which a token was issued, may be off."""
 LEAST_KEY: Final = 16
@@ -69,6 +71,8 @@ class Scope:
         """Whether it is enough where `asked` is needed."""
         if self.kind == asked.kind:
             return self.name in ("", asked.name)
+        if self.kind == "room" and asked.kind in ("publish", "view"):
+            return asked.name.startswith(self.name + ROOM_STREAM)
         return asked.kind in _COVERS.get(self.kind, ())
 
 

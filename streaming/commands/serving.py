@@ -129,6 +129,22 @@ def _add_serving(parser: Any) -> None:
         "--viewers-total", type=int, default=32, metavar="N", help="most of all sessions together (32)"
     )
     parser.add_argument(
+        "--rooms",
+        type=int,
+        nargs="?",
+        const=8,
+        default=0,
+        metavar="N",
+        help="offer rooms for calls of two, at most so many at once (8; without this none)",
+    )
+    parser.add_argument(
+        "--room-empty",
+        type=float,
+        default=10.0,
+        metavar="MINUTES",
+        help="how long a room is kept without anybody in it (10)",
+    )
+    parser.add_argument(
         "--batch",
         type=int,
         default=0,
@@ -269,6 +285,8 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         latency_s=options.latency / 1000,
         viewers=options.viewers,
         viewers_total=options.viewers_total,
+        rooms=options.rooms,
+        room_empty_s=60 * options.room_empty,
         spare=not options.no_spare,
         batch=options.batch,
         batch_wait_s=options.batch_wait / 1000,

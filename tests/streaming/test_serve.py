@@ -383,7 +383,7 @@ def test_the_command_hands_on_what_it_was_given(
     line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
     line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
     line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1 "
-    line += "--viewers 3 --viewers-total 5 --latency 300 --no-sound --origin https://a.example --behind-proxy 10.0.0.1 "
+    line += "--rooms 5 --room-empty 3 --viewers 3 --viewers-total 5 --latency 300 --no-sound --origin https://a.example --behind-proxy 10.0.0.1 "
     line += (
         "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5 --body synthetic"
     )
@@ -395,7 +395,7 @@ def test_the_command_hands_on_what_it_was_given(
         "statement": "mine", "host": "::1", "port": 9, "token": "a token of sixteen", "hosts": ("a", "b:1"),
         "metrics_port": 10, "in_process": True, "pass_through": True, "driver_pixels": True, "codec": "vp8",
         "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True, "viewers": 3,
-        "viewers_total": 5, "sound": False, "origins": ("https://a.example",), "proxies": ("10.0.0.1",),
+        "viewers_total": 5, "rooms": 5, "room_empty_s": 180.0, "sound": False, "origins": ("https://a.example",), "proxies": ("10.0.0.1",),
         "latency_s": 0.3, "rates": Rates(), "token_key": "", "trackers": (),
         "ice_servers": ("stun:s:1",), "cache": None, "bundles": ("mesh_flow", "./mine"),
         "accept": frozenset({"terms"}), "edit": True, "batch": 4, "batch_wait_s": 0.0025, "body": "synthetic",
