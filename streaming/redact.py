@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-_MEDIA: Final = "|".join(
-    "jpe?g png webp bmp tiff? gif heic avif mp4 mov mkv webm avi mpe?g m4v wav mp3 onnx pt pth safetensors ckpt".split()
-)
+_MEDIA: Final = "|".join((
+    "jpe?g", "png", "webp", "bmp", "tiff?", "gif", "heic", "avif", "mp4", "mov", "mkv", "webm", "avi", "mpe?g", "m4v",
+    "wav", "mp3", "onnx", "pt", "pth", "safetensors", "ckpt",
+))  # fmt: skip
 _OURS: Final = re.compile(r"/(?:api|whip|whep|join|static|metrics|healthz|readyz)\b|/(?:proc|dev|sys)/")
 _PACKAGE: Final = re.compile(
     r"/(?:[^/\s]+/)*?((?:site-packages|engine|streaming|export|trainers)/[\w./-]+\.py)"
