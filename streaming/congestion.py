@@ -29,7 +29,7 @@ RISE_FAR_PER_S = 0.25
 FALL = 0.85
 RATE_S = 0.5
 """What arrives is counted over so long."""
-QUEUE_S = 0.1
+QUEUE_S = 0.15
 """Packets that all come later than the earliest ever did, by more than this, stand in a queue that is to be drained."""
 DRAIN_S = 2.0
 """Within so long, or with half of what arrives."""

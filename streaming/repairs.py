@@ -66,6 +66,11 @@ class Missing:
             )
         self._forget(needed_from)
 
+    def _learn(self, took_s: float) -> None:
+        """What came soon may have been on its way when it was asked for: that is believed slowly."""
+        before = took_s if self._repair_s is None else self._repair_s
+        self._repair_s = before + (0.5 if took_s > before else 0.05) * (took_s - before)
+
     def due(self) -> list[int]:
         """Those to ask for now, which then count as asked for."""
         now, found = self._clock(), []
@@ -127,11 +132,12 @@ class Sent(Generic[Packet]):
         self._spare = min(self._spare + bits * min(now - self._looked_s, 1.0), bits / 2)
         self._looked_s = now
         just_now = now - self._again_s.get(number, float("-inf")) < 0.8 * (round_trip_s or 0.0)
-        if just_now or self._spare < 8 * size(packet):
+        cost = 8 * size(packet) * (2 if self.lossy else 1)
+        if just_now or self._spare < cost:
             return None
         self._share += 0.0 if number in self._again_s else 1 / _ASKED_OF
         self._again_s[number] = now
-        self._spare -= 8 * size(packet)
+        self._spare -= cost
         return packet
 
 

@@ -7,6 +7,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+APART_S = 1e-6
+"""Between two packets that keep their order, so that timers keep it."""
 HELD_S = 0.02
 """How much later a packet comes that changes its place."""
 
@@ -53,7 +55,7 @@ class Lane:
         out += way.delay_s + self._random.uniform(0.0, 2.0 * way.jitter_s)
         if self._random.random() < way.reorder:
             return out + HELD_S
-        self._last_s = max(self._last_s, out)
+        self._last_s = max(self._last_s + APART_S, out)
         return self._last_s
 
     def _falls(self, way: Impairment) -> bool:

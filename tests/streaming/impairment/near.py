@@ -199,7 +199,7 @@ async def _call(
             seen.sizes.append((frame.width, frame.height))
 
         answer = (await far.ask({"sdp": through(local, relay.for_server), "codec": codec}))["sdp"]
-        relay.lead_to(candidate_of(answer))
+        relay.lead_to(candidate_of(answer), candidate_of(local))
         coders: list[Coder] = []
 
         def make(name: str) -> Any:

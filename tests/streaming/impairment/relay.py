@@ -100,9 +100,11 @@ class Relay:
     def for_server(self) -> Address:
         return self._far.get_extra_info("sockname")
 
-    def lead_to(self, server: Address) -> None:
-        """What the client sends goes there from now on."""
+    def lead_to(self, server: Address, client: Address | None = None) -> None:
+        """What the client sends goes to `server` from now on, and what that sends to `client`, or to where the client
+        was heard from last."""
         self._server = server
+        self._client = client or self._client
 
     def begin(self) -> None:
         """The schedules' time is 0 now."""
