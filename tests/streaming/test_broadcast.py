@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -240,6 +241,55 @@ def test_a_narrow_way_gets_smaller_pictures_and_the_others_theirs() -> None:
         await until(lambda: len(wide.data) > before)
 
     run(test, (640, 480))
+
+
+def test_a_change_of_rung_leaves_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the smaller rung has no key frame, the larger one's pictures come, though nobody else watches it; then
+    its encoder ends."""
+    go = threading.Event()
+    encode = encoders.Coder.encode
+
+    def late(coder: encoders.Coder, frame: av.VideoFrame, key: bool) -> bytes:
+        assert frame.width == 640 or go.wait(PATIENCE_S)
+        return encode(coder, frame, key)
+
+    monkeypatch.setattr(encoders.Coder, "encode", late)
+
+    async def test(stage: Stage) -> None:
+        seen = Seen(stage)
+        stage.show()
+        await until(lambda: seen.data)
+        seen.estimate(300_000)
+        for number in range(2, 6):
+            stage.show()
+            await until(lambda: len(seen.data) == number)  # noqa: B023
+        assert (seen.size, stage.told.running) == ((640, 480), 2)
+        go.set()
+        await until(lambda: stage.show() or seen.size == (320, 240))
+        await until(lambda: stage.told.running == 1)
+        assert seen.watch.leaving is None
+
+    run(test, (640, 480))
+
+
+def test_a_loop_that_is_late_gets_the_newest_picture() -> None:
+    """What it has no time to send is not encoded: one picture is on its way, and the newest follows it."""
+
+    async def test(stage: Stage) -> None:
+        seen = Seen(stage)
+        stage.show()
+        await until(lambda: seen.data)
+        before = stage.told.encoded_on.total()
+        replaced = 0
+        for _ in range(8):
+            replaced += stage.show()
+            time.sleep(0.03)
+        assert stage.told.encoded_on.total() <= before + 1
+        assert replaced >= 6
+        await until(lambda: seen.times[-1] == 9 * STEP)
+        assert stage.told.encoded_on.total() <= before + 2
+
+    run(test)
 
 
 def test_a_rung_sends_what_its_slowest_viewer_takes() -> None:
