@@ -85,6 +85,8 @@ def scope_of(text: str) -> Scope:
         raise ConfigError(f"scope: got {text[:80]!r}, expected {expected}")
     if colon and not _NAME.fullmatch(name):
         raise ConfigError(f"scope: got {text[:80]!r}; a name is 1 to 64 of a-z, 0-9 and -")
+    if kind == "room" and (ROOM_STREAM in name or name.endswith("-")):
+        raise ConfigError(f"scope: got {text[:80]!r}; a room's name has single - between letters or figures")
     return Scope(kind, name)
 
 
