@@ -35,7 +35,9 @@ EARLY_S = 0.5
 """So does a packet that arrives so much sooner than its timestamp allows."""
 
 _LEAST_S = 5.0  # the least transit of a stream is that of the last 5 to 10 s
-_MOST_PICTURES = 31
+_MOST_PICTURES = 61
+_LEAST_PICTURES = 7
+_RECENT_S = 1.0
 _MOST_ARRIVALS = 512
 _MOST_JOINTS = 5
 _NTP = 1 << 32
@@ -143,7 +145,7 @@ class LipSync:
         self._picture = StreamClock(PICTURE_RATE)
         self._arrivals: deque[tuple[float, float]] = deque(maxlen=_MOST_ARRIVALS)
         self._last_picture: float | None = None
-        self._left: deque[float] = deque(maxlen=_MOST_PICTURES)
+        self._left: deque[tuple[float, float]] = deque(maxlen=_MOST_PICTURES)  # when, and how far behind x
         self._joints: deque[float] = deque(maxlen=_MOST_JOINTS)
         self._joint_s = -math.inf
 
@@ -192,7 +194,7 @@ class LipSync:
             if not at:
                 return None
             behind = left_s - self._arrivals[at - 1][1]
-            self._left.append(behind)
+            self._left.append((left_s, behind))
             joint = self._join()
             return None if joint is None else behind + joint
 
@@ -200,7 +202,7 @@ class LipSync:
         """When a sound of media time 0 has to leave, by the clock; None until a picture has left."""
         with self._lock:
             joint = self._join() if self._left else None
-            return None if joint is None else joint + statistics.median(self._left)
+            return None if joint is None else joint + self._behind()
 
     def arrived(self) -> float | None:
         """When a sound of media time 0 arrived, had it been as quick on its way as the quickest; it cannot leave
@@ -233,6 +235,14 @@ class LipSync:
             if by_arrival is not None and abs(joint - by_arrival) <= MOST_APART_S:
                 self._joints.append(joint)
                 self._joint_s = now
+
+    def _behind(self) -> float:
+        """Of the pictures of the last second, or of the last few."""
+        since_s = self._left[-1][0] - _RECENT_S
+        recent = [behind for left_s, behind in self._left if left_s > since_s]
+        if len(recent) < _LEAST_PICTURES:
+            recent = [behind for _, behind in list(self._left)[-_LEAST_PICTURES:]]
+        return statistics.median(recent)
 
     def _join(self) -> float | None:
         reported = self._reported()

@@ -29,12 +29,16 @@ from streaming.measured import Recorder
 OPUS_RATE = 48_000
 STEP_S = 0.001
 """Most by which one packet is put off more, or less, than the one before."""
+LEAST_STEP_S = 0.0001
+APPROACH = 0.01
+"""Of what is to be made up, in one packet, between these two: a receiver takes what changes quickly for jitter, and
+holds everything back for longer."""
 FAST_FROM_S = 0.05
 QUIET_STEP_S = 0.01
 """The same while nobody speaks and more than FAST_FROM_S is to be made up."""
 DEAD_S = 0.005
 """A smaller difference is left alone."""
-LEAD_S = 0.06
+LEAD_S = 0.05
 """By so much sound leaves sooner than its picture, where it is there in time: a receiver shows a picture when it has
 it, but gathers two or three packets of sound before it plays any. The sender reports say so: who goes by them plays
 both together, and has to hold back neither."""
@@ -275,7 +279,8 @@ def slewed(offset: float, wanted: float, step: float) -> float:
     apart = wanted - offset
     if abs(apart) <= DEAD_S:
         return offset
-    most = max(STEP_S, min(step, abs(apart) - FAST_FROM_S))
+    gently = min(STEP_S, max(LEAST_STEP_S, APPROACH * abs(apart)))
+    most = max(gently, min(step, abs(apart) - FAST_FROM_S))
     return offset + min(most, max(-most, apart))
 
 

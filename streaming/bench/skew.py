@@ -188,34 +188,38 @@ def _measured(
     page.flash(way != "engine")  # a face that turns white is none
     if way == "browser":
         page.call_local(way, codec)
-        return _windows(page, way, seconds, told)
+        return apart(page, way, seconds, told)
     settings = {"worker": worker} if way == "engine" else {"pass_through": True, "in_process": True}
     with ServerProcess(settings) as server:
         wait_until_ready(server)
         page.call_server(way, codec, server.origin, server.token)
         try:
-            return _windows(page, way, seconds, told)
+            return apart(page, way, seconds, told)
         finally:
             page.hang_up(way)
 
 
-def _windows(page: CallPage, way: str, seconds: float, told: Callable[[float], None]) -> dict[str, Any]:
+def apart(
+    page: CallPage, name: str, seconds: float, told: Callable[[float], None] = lambda seconds: None
+) -> dict[str, Any]:
+    """One call's part of sound.json. name: of a call of the page's that carries sound; it settles first. told: is
+    called with the seconds that have passed. Raises BackendError where no tone came back."""
     page.wait(_SETTLE_S)
     told(_SETTLE_S)
     numbers: list[F64] = []
     flashes: list[F64] = []
     windows: list[dict[str, Any]] = []
     while (left := seconds - _PIECE_S * len(windows)) > 1:
-        measured = page.measure(way, min(_PIECE_S, left))
+        measured = page.measure(name, min(_PIECE_S, left))
         numbers.append(skews_ms(measured))
         flashes.append(flash_skews_ms(measured))
         windows.append(_window(measured))
         told(_PIECE_S)
     if not sum(map(len, numbers)):
-        raise BackendError(f"{way}: no tone came back with a picture; is sound allowed?")
+        raise BackendError(f"{name}: no tone came back with a picture; is sound allowed?")
     return {
         "by_number": summary(np.concatenate(numbers)),
-        "by_flash": summary(np.concatenate(flashes)) if way != "engine" else {},
+        "by_flash": summary(np.concatenate(flashes)),
         "sound_buffer_ms": figures.median([window["sound_buffer_ms"] for window in windows]),
         "load": figures.median([window["load"] for window in windows]),
         "skews_ms": [[round(float(skew), 1) for skew in piece] for piece in numbers],
