@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import av
 from aiohttp import hdrs, web
+from aiortc import RTCIceServer
 
 from engine.errors import ConfigError, InputError, TooLargeError
 from engine.expressions import EXPRESSIONS
@@ -27,10 +28,12 @@ from streaming.health import SIGN, Health, healthz, readyz
 from streaming.layouts import Layouts
 from streaming.measured import Recorder
 from streaming.metrics import CONTENT_TYPE
-from streaming.offer import ice_server
+from streaming.offer import ice_servers
 from streaming.once import OneTimeCode
 from streaming.pages import Pages
 from streaming.peer import Peer
+from streaming.remote.remotes import Remotes
+from streaming.remote_doors import routes as remote_routes
 from streaming.rooms.doors import routes as room_routes
 from streaming.rooms.rooms import Rooms
 from streaming.sources import Sources, told_source
@@ -79,6 +82,9 @@ def create_app(
     layouts = Layouts(worker, calls)
     pages = Pages()
     app = _guarded(doors)
+    remotes = Remotes(config, calls, sources, recorder)
+    app.on_startup.append(_started(remotes))
+    app.on_shutdown.append(lambda _: remotes.close())
     app.on_shutdown.append(lambda _: calls.close_all())
     app.cleanup_ctx.append(_tracking(config, calls))
     app.add_routes(
@@ -99,6 +105,7 @@ def create_app(
         ]
     )
     app.add_routes(token_routes(tokens))
+    app.add_routes(remote_routes(remotes, near=config.remote_near))
     rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
     if rooms is not None:
         calls.names = rooms
@@ -116,6 +123,13 @@ def create_metrics_app(port: int, recorder: Recorder, render: Callable[[], bytes
     app = _guarded(Doors(None, port, recorder))
     app.add_routes([web.get("/metrics", _metrics(render))])
     return app
+
+
+def _started(remotes: Remotes) -> Callable[[web.Application], Any]:
+    async def start(_: web.Application) -> None:
+        remotes.start()
+
+    return start
 
 
 def _tracking(config: ServeConfig, calls: Calls) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -193,7 +207,7 @@ class Api:
                 "sound": config.sound,
                 "rooms": config.rooms > 0,
                 "driver_pixels": config.worker.driver_pixels,
-                "ice_servers": [_ice(url) for url in config.ice_servers],
+                "ice_servers": [_ice(server) for server in ice_servers(config)],
                 "limits": {
                     "upload_bytes": MOST_UPLOAD_BYTES,
                     "pictures": MOST_PICTURES,
@@ -239,9 +253,8 @@ class Api:
         return web.Response(status=204)
 
 
-def _ice(url: str) -> dict[str, Any]:
+def _ice(server: RTCIceServer) -> dict[str, Any]:
     """As a browser takes it: with the account beside the address, which it refuses in it."""
-    server = ice_server(url)
     account = (
         {} if server.username is None else {"username": server.username, "credential": server.credential}
     )

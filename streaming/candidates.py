@@ -57,21 +57,21 @@ class _Candidate:
         )
 
 
-def clean_offer(sdp: str, *, public: bool) -> str:
+def clean_offer(sdp: str, *, public: bool, what: str = "offer") -> str:
     """The offer with those remote candidates that this machine may be asked to send packets to.
 
     Kept are at most 16, UDP, ports from 1024 on, with loopback, private, link-local or unique local addresses,
     `.local` names, or this machine's own; `public`: also with global ones. The rest is left out. Raises InputError
-    for an offer that is too large, has too many media sections, or cannot be read.
+    for an offer that is too large, has too many media sections, or cannot be read. what: its name, for its words.
     """
     kept: list[str] = []
     sections = candidates = 0
-    for line in _lines(sdp):
+    for line in _lines(sdp, what):
         if line.startswith("m="):
             sections += 1
-            _check_section(line, sections)
+            _check_section(line, sections, what)
         if line.startswith("a=candidate:"):
-            taken = clean_candidates([line], public=public, most=MOST_CANDIDATES - candidates)
+            taken = clean_candidates([line], public=public, most=MOST_CANDIDATES - candidates, what=what)
             candidates += len(taken)
             kept += taken
         elif line.startswith("c="):
@@ -81,10 +81,24 @@ def clean_offer(sdp: str, *, public: bool) -> str:
         elif not line.startswith(("a=rtcp:", "a=remote-candidates:")):
             kept.append(line)
     if not sections:
-        raise InputError("offer: it has no media section; expected one as createOffer() makes it")
+        raise InputError(f"{what}: it has no media section; expected one as createOffer() makes it")
     cleaned = "\r\n".join(_of_one_transport(kept)) + "\r\n"
-    _check_readable(cleaned)
+    _check_readable(cleaned, what)
     return cleaned
+
+
+def clean_answer(sdp: str, *, near: bool) -> str:
+    """The same of another server's answer to an offer of ours. near: whether it may have candidates that are not of
+    the whole net; else none but those is kept. Raises InputError."""
+    lines = clean_offer(sdp, public=True, what="answer").split("\r\n")
+    return "\r\n".join(line for line in lines if near or not _is_near(line))
+
+
+def _is_near(line: str) -> bool:
+    if not line.startswith("a=candidate:"):
+        return False
+    address = line.split(" ")[4]
+    return bool(_MDNS.fullmatch(address)) or not ipaddress.ip_address(address).is_global
 
 
 def clean_candidates(lines: Iterable[str], *, public: bool, most: int, what: str = "offer") -> list[str]:
@@ -117,29 +131,31 @@ def _of_one_transport(lines: list[str]) -> list[str]:
     return [*lines[: starts[0]], *(line for section in sections for line in section)]
 
 
-def _lines(sdp: str) -> list[str]:
+def _lines(sdp: str, what: str) -> list[str]:
     # A letter has at least one byte: the size is known to be too large before anything is encoded.
     if len(sdp) > MOST_BYTES or len(sdp.encode(errors="replace")) > MOST_BYTES:
         raise InputError(
-            f"offer: it has more than {MOST_BYTES} bytes; expected one as createOffer() makes it"
+            f"{what}: it has more than {MOST_BYTES} bytes; expected one as createOffer() makes it"
         )
     lines = sdp.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if lines[0] != "v=0":
-        raise InputError("offer: expected a session description that begins with v=0")
+        raise InputError(f"{what}: expected a session description that begins with v=0")
     for number, line in enumerate(lines, 1):
         if len(line) > MOST_LINE:
-            raise InputError(f"offer: line {number} has {len(line)} characters; expected at most {MOST_LINE}")
+            raise InputError(
+                f"{what}: line {number} has {len(line)} characters; expected at most {MOST_LINE}"
+            )
         if not _LINE.fullmatch(line):
-            raise InputError(f"offer: line {number} is no line of a session description (a letter, =, text)")
+            raise InputError(f"{what}: line {number} is no line of a session description (a letter, =, text)")
     return lines
 
 
-def _check_section(line: str, number: int) -> None:
+def _check_section(line: str, number: int, what: str) -> None:
     kind, *rest = line.removeprefix("m=").split(" ")
     if number > MOST_SECTIONS:
-        raise InputError(f"offer: it has more than {MOST_SECTIONS} media sections")
+        raise InputError(f"{what}: it has more than {MOST_SECTIONS} media sections")
     if kind not in _KINDS or len(rest) < 3 or not _NUMBER.fullmatch(rest[0]):
-        raise InputError(f"offer: media section {number} cannot be read; expected {', '.join(_KINDS)}")
+        raise InputError(f"{what}: media section {number} cannot be read; expected {', '.join(_KINDS)}")
 
 
 def _read(line: str, what: str) -> _Candidate:
@@ -205,18 +221,18 @@ def _is_own(address: _IPv4 | _IPv6) -> bool:
         return False
 
 
-def _check_readable(sdp: str) -> None:
+def _check_readable(sdp: str, what: str) -> None:
     """Read it as it will be read, where an error can still be told as the offer's."""
     try:
         session = SessionDescription.parse(sdp)
     except Exception as error:  # its parser raises whatever it stumbles over, StopIteration too
-        raise InputError("offer: it cannot be read; expected one as createOffer() makes it") from error
+        raise InputError(f"{what}: it cannot be read; expected one as createOffer() makes it") from error
     names = [section.rtp.muxId for section in session.media]
     bundled = [name for group in session.group if group.semantic == "BUNDLE" for name in group.items]
     if len(set(names)) != len(names) or set(names) != set(bundled):
-        raise InputError("offer: expected all its media in one bundle, each with a mid of its own")
+        raise InputError(f"{what}: expected all its media in one bundle, each with a mid of its own")
     for section in session.media:
         if section.dtls is None or section.dtls.role is None or not section.dtls.fingerprints:
-            raise InputError("offer: a media section has no fingerprint or no setup; expected both")
+            raise InputError(f"{what}: a media section has no fingerprint or no setup; expected both")
         if section.ice is None or not section.ice.usernameFragment or not section.ice.password:
-            raise InputError("offer: a media section has no ICE name or password; expected both")
+            raise InputError(f"{what}: a media section has no ICE name or password; expected both")

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
 from engine.worker.interface import WorkerConfig
@@ -13,8 +14,13 @@ from streaming.cors import checked_origin
 from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
 from streaming.hardware import AUTO, ENCODERS
 from streaming.rates import Proxies, Rates
+from streaming.remote.places import MOST_PLACES, Place
 from streaming.tokens import key_of
 from streaming.trackers import MOST_TRACKERS, TrackerPlace
+from streaming.turn import checked_secret
+
+if TYPE_CHECKING:
+    from streaming.rtc_ports import Ports
 
 DEFAULT_PORT = 8765
 MOST_UPLOAD_BYTES = 32 << 20
@@ -42,8 +48,12 @@ class ServeConfig:
     latency_s: what a frame's age is held below, by asking the engine for less where it has to be; 0 never does.
     viewers: most who watch one session, but for whoever drives it; viewers_total: most of all sessions together.
     rooms: most rooms for calls of two at once; 0 offers none. room_empty_s: how long one is kept without anybody in it.
-    ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. enrol: checkpoints by system, from which
-    pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by system. enrolments: the
+    ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. turn_secret: what the TURN servers
+    without an account make accounts of. udp_ports: within which connections open their sockets; None: anywhere.
+    pushes, pulls: what is sent to other servers and driven by them from the start. remote_near: those that the API
+    begins may go to private addresses and this machine too; remote_insecure: all of them by plain http. enrol:
+    checkpoints by system, from which pages may enrol a person; none hides it. enrol_options: further words of `marotte
+    enrol` by system. enrolments: the
     folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
 
     host: str = "127.0.0.1"
@@ -63,6 +73,12 @@ class ServeConfig:
     pass_through: bool = False
     public_ice: bool = False
     ice_servers: tuple[str, ...] = ()
+    turn_secret: str = field(default="", repr=False)
+    udp_ports: Ports | None = None
+    pushes: tuple[Place, ...] = ()
+    pulls: tuple[Place, ...] = ()
+    remote_near: bool = False
+    remote_insecure: bool = False
     codec: str = "auto"
     trackers: tuple[TrackerPlace, ...] = ()
     sound: bool = True
@@ -107,13 +123,17 @@ class ServeConfig:
             raise ConfigError(f"encoder: got {self.encoder!r}, expected one of {', '.join(ENCODERS)}")
         if self.codec not in ("auto", "vp8", "h264"):
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
+        if len(self.pushes) + len(self.pulls) > MOST_PLACES:
+            raise ConfigError(f"pushes and pulls: expected at most {MOST_PLACES} together")
+        if self.turn_secret:
+            checked_secret(self.turn_secret)
         if self.ice_servers:
             from streaming.offer import (
                 ice_server,
             )  # it imports aiortc, whose absence others have to be able to tell
 
             for url in self.ice_servers:
-                ice_server(url)
+                ice_server(url, self.turn_secret)
 
     @property
     def loopback(self) -> bool:

@@ -9,7 +9,14 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.stats import (
     RTCInboundRtpStreamStats,
@@ -19,7 +26,7 @@ from aiortc.stats import (
 
 from engine.errors import InputError
 from streaming.config import ServeConfig
-from streaming.offer import ice_server
+from streaming.offer import ice_servers
 from streaming.rtc import close_parts
 from streaming.rtc_ice import RestartableIce
 from streaming.rtc_tls import take_rsa
@@ -38,16 +45,18 @@ class Connection:
     """From an offer to its end, on the event loop.
 
     session: whose it is, for the log. lost: called, perhaps more than once, when it never came up, failed, was closed
-    by the other side, or fell silent.
+    by the other side, or fell silent. offers: this side makes the offer.
     """
 
-    def __init__(self, config: ServeConfig, session: str, lost: Callable[[], None]) -> None:
-        self.rtc = RTCPeerConnection(
-            RTCConfiguration(iceServers=[ice_server(url) for url in config.ice_servers])
-        )
+    def __init__(
+        self, config: ServeConfig, session: str, lost: Callable[[], None], *, offers: bool = False
+    ) -> None:
+        policy = RTCBundlePolicy.MAX_BUNDLE if offers else RTCBundlePolicy.BALANCED
+        self.rtc = RTCPeerConnection(RTCConfiguration(iceServers=ice_servers(config), bundlePolicy=policy))
+        self._ports = config.udp_ports
         take_rsa(self.rtc)
         self.ice: RestartableIce
-        """There once the other side is described."""
+        """There once the other side is described, or the offer is made."""
         self._session = session
         self._lost = lost
         self._closing = False
@@ -71,7 +80,24 @@ class Connection:
             raise InputError("codec: the offer has neither VP8 nor H.264; try another browser") from None
         except (ValueError, LookupError, InternalError, InvalidAccessError, InvalidStateError) as error:
             raise InputError(f"sdp: it cannot be read ({error}); reload the page") from None
-        self.ice = RestartableIce(self.rtc)
+        self.ice = RestartableIce(self.rtc, self._ports)
+
+    async def offer(self) -> str:
+        """An offer of the transceivers that were added, with every candidate in it."""
+        self.ice = RestartableIce(self.rtc, self._ports)
+        await self.rtc.setLocalDescription(await self.rtc.createOffer())
+        return str(self.rtc.localDescription.sdp)
+
+    async def accept(self, sdp: str) -> None:
+        """Take the answer; from now on it has CONNECT_S to come up. Before it does anything the caller may say, without
+        waiting for anything, what its transceivers are to do. Raises InputError."""
+        self._deadline = asyncio.get_running_loop().call_later(CONNECT_S, self._lost)
+        try:
+            await self.rtc.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        except OperationError:
+            raise InputError("answer: it has none of the codecs that were offered") from None
+        except (ValueError, LookupError, InternalError, InvalidAccessError, InvalidStateError) as error:
+            raise InputError(f"answer: it cannot be read ({error})") from None
 
     async def answer(self) -> RTCSessionDescription:
         """With every candidate in it; from now on it has CONNECT_S to come up."""

@@ -120,19 +120,6 @@ class EnrolmentRecorder(Protocol):
         ...
 
 
-class RemoteRecorder(Protocol):
-    """The same of pushes to other servers and pulls from them. kind: "push" or "pull"."""
-
-    def remote(self, kind: str, former: str | None, state: str | None) -> None:
-        """One has turned from a state of streaming.remote.kept.STATES to another; None: it was not there, or is not
-        any more."""
-        ...
-
-    def remote_lost(self, kind: str, reason: str) -> None:
-        """A connection could not be made, or has ended; reason: of streaming.transport.LOST."""
-        ...
-
-
 class NoRecorder:
     """Counts nothing."""
 

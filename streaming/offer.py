@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiortc import RTCIceServer, RTCRtpSender
 from aiortc.rtcicetransport import parse_stun_turn_uri
@@ -13,6 +14,10 @@ from engine.config import known
 from engine.errors import ConfigError, InputError
 from engine.types import Mode
 from engine.worker.interface import DriverKind, SessionSpec
+from streaming.turn import account as account_of
+
+if TYPE_CHECKING:
+    from streaming.config import ServeConfig
 
 _CODECS = ("auto", "vp8", "h264")
 _PREFERRED = "h264"  # encoding and decoding it take half of VP8's time
@@ -118,8 +123,14 @@ def sections_of_driver(offer: Offer, driver: DriverKind) -> Sections:
     return sections
 
 
-def ice_server(url: str) -> RTCIceServer:
-    """stun:host:port, or turn:name:password@host:port. Raises ConfigError, and leaves the account out of it."""
+def ice_servers(config: ServeConfig) -> list[RTCIceServer]:
+    """Those of the configuration; where it has the secret of a TURN server, with an account of now."""
+    return [ice_server(url, config.turn_secret) for url in config.ice_servers]
+
+
+def ice_server(url: str, secret: str = "") -> RTCIceServer:
+    """stun:HOST:PORT, turn:NAME:PASSWORD@HOST:PORT, or with a secret turn:HOST:PORT, which is given an account then;
+    turns: is TLS, and ?transport=tcp at the end TCP. Raises ConfigError, and leaves the account out of it."""
     kind, _, rest = url.partition(":")
     account, at, host = rest.rpartition("@")
     name, _, password = account.partition(":")
@@ -128,10 +139,14 @@ def ice_server(url: str) -> RTCIceServer:
         port = parse_stun_turn_uri(plain)["port"]
     except ValueError:
         port = 0
-    if not 0 < port <= 65535 or bool(at) != kind.startswith("turn"):
+    relays = kind.startswith("turn")
+    if relays and not at and secret and 0 < port <= 65535:
+        name, password = account_of(secret)
+        return RTCIceServer(plain, username=name, credential=password)
+    if not 0 < port <= 65535 or bool(at) != relays:
         raise ConfigError(
             f"ice_servers: got {plain[:80]!r}, expected stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT; give it again "
-            "with --ice-server"
+            "with --ice-server, or a TURN server's secret with --turn-secret-file"
         )
     return RTCIceServer(plain, username=name, credential=password) if at else RTCIceServer(plain)
 

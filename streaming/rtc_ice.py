@@ -15,11 +15,13 @@ from typing import Any, Final
 
 import aioice
 from aioice.ice import ConnectionClosed, ConnectionEvent
-from aiortc import RTCIceTransport, RTCPeerConnection
+from aiortc import RTCIceServer, RTCIceTransport, RTCPeerConnection
 from aiortc.rtcicetransport import RTCIceGatherer, candidate_from_aioice, candidate_to_aioice
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from engine.errors import ConfigError
+from streaming import rtc_ports
+from streaming.rtc_ports import Ports, PortsConnection, add_relay
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ USED: Final[tuple[tuple[Any, str, str], ...]] = (
     (aioice.Connection, "get_event", "_closed _event_waiter"),
     (aioice.Connection, "connect", "_query_consent_task query_consent"),
     (aioice.Connection, "__init__", "_use_ipv4 _use_ipv6 _transport_policy _components"),
+    *rtc_ports.USED,
 )
 """For streaming.rtc.check_aiortc."""
 
@@ -75,13 +78,15 @@ def _handed_on(name: str) -> property:
 class RestartableIce:
     """Stands where a transport has its aioice connection. All of it runs on the event loop.
 
-    Made between setRemoteDescription and setLocalDescription, for a connection whose media share one transport.
-    Candidates are lines that streaming.candidates has let in ("a=candidate:...").
+    Made before setLocalDescription, for a connection whose media share one transport. Candidates are lines that
+    streaming.candidates has let in ("a=candidate:..."). ports: where its sockets are opened; None: anywhere.
     """
 
-    def __init__(self, connection: RTCPeerConnection) -> None:
+    def __init__(self, connection: RTCPeerConnection, ports: Ports | None = None) -> None:
         transport: Any = _transport_of(connection)
         self._now: Any = transport._connection
+        if ports is not None:
+            self._now = _again(self._now, ports)
         self._next: Any = None
         self._past: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,6 +99,10 @@ class RestartableIce:
         """Take candidates of the other side's newest session; names are looked up meanwhile. ended: these were all."""
         if not self._closed:
             self._keep(_add_to(self._next or self._now, candidates, ended))
+
+    async def relay(self, servers: Iterable[RTCIceServer]) -> int:
+        """Use the relays among them too, before the other side is described; how many answered."""
+        return sum(await asyncio.gather(*(add_relay(self._now, server) for server in servers)))
 
     async def begin(self) -> Own:
         """This side of a new session, whole; one that was begun before and found no way yet gives way to it.
@@ -229,16 +238,21 @@ class RestartableIce:
     remote_password = _handed_on("remote_password")
 
 
-def _again(session: Any) -> Any:
-    """A connection as this one was made, with a name and a password of its own; it fills the same queue."""
+def _again(session: Any, ports: Ports | None = None) -> Any:
+    """A connection as this one was made, with a name and a password of its own; it fills the same queue. ports: where
+    its sockets are opened, None as this one's are."""
     asked = ("stun_server", "turn_server", "turn_username", "turn_password", "turn_ssl", "turn_transport")
-    fresh = type(session)(
+    ports = ports or getattr(session, "ports", None)
+    kind = type(session) if ports is None else PortsConnection
+    fresh = kind(
         ice_controlling=session.ice_controlling,
         use_ipv4=session._use_ipv4,
         use_ipv6=session._use_ipv6,
         transport_policy=session._transport_policy,
         **{name: getattr(session, name) for name in asked},
     )
+    if ports is not None:
+        fresh.ports = ports
     fresh.remote_is_lite = session.remote_is_lite
     fresh._queue = session._queue
     return fresh

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiortc import RTCIceServer
 from multidict import CIMultiDict
 
 from engine.errors import ConfigError, InputError
@@ -23,7 +24,7 @@ from streaming.attest import Attestation, record
 from streaming.calls import Calls
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError, read_body
-from streaming.offer import Offer, ice_server
+from streaming.offer import Offer, ice_servers
 from streaming.sources import Sources
 from streaming.whip import fragment
 from streaming.whip.descriptions import Described, described
@@ -138,15 +139,14 @@ class Whip:
         headers = CIMultiDict(
             {hdrs.LOCATION: path, hdrs.ETAG: resource.etag, "Accept-Patch": fragment.MEDIA_TYPE}
         )
-        for server in links(self._config.ice_servers):
+        for server in links(ice_servers(self._config)):
             headers.add(hdrs.LINK, server)
         return web.Response(status=201, body=answer.encode(), content_type=SDP, headers=headers)
 
 
-def links(servers: tuple[str, ...]) -> Iterator[str]:
-    """Of each STUN and TURN server, with its account, as RFC 9725 (4.6) writes it. servers: as in ServeConfig."""
-    for url in servers:
-        server = ice_server(url)
+def links(servers: Iterable[RTCIceServer]) -> Iterator[str]:
+    """Of each STUN and TURN server, with its account, as RFC 9725 (4.6) writes it."""
+    for server in servers:
         account = ""
         if server.username is not None:
             account = f"; username={_quoted(server.username)}; credential={_quoted(str(server.credential))}"
