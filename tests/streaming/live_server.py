@@ -6,8 +6,8 @@ OPTIONS is JSON: fields of ServeConfig ("worker" holds those of WorkerConfig), a
 - "tools_with": its keyword arguments.
 
 When it is ready it prints a line of JSON: url (with the token), token, port, pid, metrics_url. Then it reads lines:
-"counts" is answered with what the network's process and its workers hold (see `counts`), "stop" ends it, and so does
-the end of its input.
+"counts" is answered with what the network's process and its workers hold (see `counts`), "tasks" with those of its loop
+alone, "stop" ends it, and so does the end of its input.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def counts(loop: asyncio.AbstractEventLoop | None) -> dict:
     rss_mb of all together under "all"; shm: this user's shared-memory segments by name."""
     gc.collect()
     threads = threading.enumerate()
-    one = _of(os.getpid())
+    one = of_process(os.getpid())
     below = [pid for pid in family(os.getpid()) if pid != os.getpid()]
-    together = [one, *(found for pid in below if (found := _of(pid)))]
+    together = [one, *(found for pid in below if (found := of_process(pid)))]
     return one | {
         "tasks": None if loop is None else _tasks(loop),
         "below": below,
@@ -63,8 +63,8 @@ def _tasks(loop: asyncio.AbstractEventLoop) -> int | None:
     return asyncio.run_coroutine_threadsafe(count(), loop).result(5)
 
 
-def _of(pid: int) -> dict:
-    """Empty for a process that has just ended."""
+def of_process(pid: int) -> dict:
+    """threads, fds and rss_mb. Empty for a process that has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         fds = len(os.listdir(f"/proc/{pid}/fd"))
@@ -95,6 +95,8 @@ def main() -> None:
         for line in sys.stdin:
             if line.strip() == "counts":
                 say(counts(loop))
+            elif line.strip() == "tasks":
+                say({"tasks": None if loop is None else _tasks(loop)})
             elif line.strip() == "stop":
                 break
         served.stop()
