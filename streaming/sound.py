@@ -12,7 +12,7 @@ import asyncio
 import logging
 import statistics
 import time
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +46,8 @@ MOST_DELAY_S = 1.0
 """Longer no sound is held back, however old the picture is."""
 MOST_WAITING_S = 1.5
 MOST_WAITING = 600
+SHORTEST_S = 0.002
+"""Packets that are closer together by their timestamps are one: no Opus packet is shorter than 2.5 ms."""
 BEGIN_S = 1.0
 """If no picture has left by then, sound goes as it comes."""
 QUIET_DBOV = 60
@@ -193,8 +195,9 @@ class SoundLine:
 
     def _is_late(self, x: float) -> bool:
         """Whether what comes after it has left already, or it is here twice; after many such, a new beginning."""
-        twice = any(held.x == x for held in self._waiting)
-        if not twice and (self._offset is None or x > self._left_x):
+        at = bisect_left(self._waiting, x, key=lambda held: held.x)
+        twice = any(abs(held.x - x) < SHORTEST_S for held in self._waiting[max(0, at - 1) : at + 1])
+        if not twice and (self._offset is None or x >= self._left_x + SHORTEST_S):
             self._late = 0
             return False
         self._drop("repeated" if twice else "late")

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import av
 import pytest
-from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpSender
+from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpSender, clock
 from aiortc.rtp import RtcpSrPacket
 
 from engine.errors import BackendError, ConfigError, InputError
@@ -122,11 +122,13 @@ def test_what_comes_back_is_what_was_sent_bit_by_bit():
     asyncio.run(run())
 
 
+@pytest.mark.full
 def test_receivers_are_told_often_which_time_is_which():
-    """A browser plays two streams together by the last twenty reports: they have to be of the last seconds."""
+    """A browser plays two streams together by the last twenty reports: they have to be of the last seconds, and to
+    tell when the picture of a sound leaves rather than the sound."""
 
     async def run():
-        async with sounding() as (_, browser):
+        async with sounding() as (made, browser):
             heard = browser.heard_sound
             await until(lambda: len(heard.reports) >= 8)
             infos = [report.sender_info for report in heard.reports if report.sender_info.packet_count]
@@ -134,10 +136,17 @@ def test_receivers_are_told_often_which_time_is_which():
             assert len(told) >= 6
             for (a_s, a), (b_s, b) in itertools.pairwise(told):
                 assert abs((b_s - a_s) - ((b - a) & 0xFFFFFFFF) / RATE) < 0.2
+            ahead_s = made.peer.session.sound.ahead_s
+            now_s = clock.current_ntp_time() / 2**32
+            heard.reports.clear()
+            await until(lambda: heard.reports)
+            told_s = heard.reports[0].sender_info.ntp_timestamp / 2**32
+            assert told_s - ahead_s - now_s == pytest.approx(0.1, abs=0.3)
 
     asyncio.run(run())
 
 
+@pytest.mark.full
 def test_muted_and_paused_by_the_page():
     """The two messages stop it, each by itself."""
 

@@ -177,6 +177,29 @@ def test_packets_out_of_order_are_put_in_order_and_twice_is_once():
     assert line.report()["dropped"] == {"repeated": 1}
 
 
+def test_a_flood_is_not_passed_on():
+    """Ten thousand packets a second, a tick apart: listeners get no more of them than there is Opus in that time."""
+
+    async def play(loop):
+        recorder = Counted()
+        line = SoundLine(recorder, clock=loop.time)
+        taking = loop.create_task(_take(line.watch(), 100_000))
+        for number in range(4_000):
+            if not number % 333:
+                line.sync.picture_packet(number * 9)
+                line.picture_left(loop.time(), loop.time() + 0.1)
+            line.took(Sound(1, number * 5, b"flood"))
+            await asyncio.sleep(1e-4)
+        await asyncio.sleep(1)
+        assert len(line._waiting) == 0
+        line.end()
+        return len(await taking), recorder.packets.count("repeated") + recorder.packets.count("late")
+
+    passed, refused = run(play)
+    assert passed <= 200
+    assert refused >= 3_500
+
+
 async def _take(track, count):
     found = []
     try:
