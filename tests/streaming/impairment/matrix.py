@@ -56,7 +56,7 @@ ROWS = (
     _steps("4, 1, 4 Mb/s", (0, 4e6), (10, 1e6), (25, 4e6), seconds=52),
     _steps("2, 0.5, 1 Mb/s", (0, 2e6), (10, 0.5e6), (25, 1e6), seconds=52),
 )
-SMALL = (replace(_row("loss 5 %, small", 0.25, loss=0.05), seconds=4.0),)
+SMALL = (Row("loss 5%, small", ((0.0, replace(WAY, loss=0.05)),), seconds=4.0, freezes=0.5, first=False),)
 """For every day."""
 
 
