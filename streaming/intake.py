@@ -30,11 +30,19 @@ class Intake:
     """Converts and posts one session's frames. `driver`, `measuring`, `paused` and `mirror` may be set from any thread.
 
     driver: who drives; what others send is let fall. measuring: read the strip. mirror: post the camera's frames as
-    mirror images; the worker recalibrates with the first one on the other side.
+    mirror images; the worker recalibrates with the first one on the other side. thinning: which frames are used; all
+    without one.
     """
 
     def __init__(
-        self, session: str, worker: Worker, outlet: Outlet, tally: Tally, *, driver: DriverKind
+        self,
+        session: str,
+        worker: Worker,
+        outlet: Outlet,
+        tally: Tally,
+        *,
+        driver: DriverKind,
+        thinning: Thinning | None = None,
     ) -> None:
         self.driver = driver
         self.measuring = False
@@ -46,8 +54,7 @@ class Intake:
         self._outlet = outlet
         self._tally = tally
         self._reformatter = VideoReformatter()
-        self.thinning = Thinning()
-        """How many of the frames are used; the others are let fall."""
+        self._thinning = thinning or Thinning()
         self._last_s = -np.inf
         self._told = False
         self._stopped = False
@@ -75,7 +82,7 @@ class Intake:
         if self.paused:
             self._tally.frame_dropped("paused")
             return
-        if not self.thinning.takes(arrived_s):
+        if not self._thinning.takes(arrived_s):
             self._tally.frame_dropped("paced")
             return
         stages = {"decode": read - arrived_s, "convert": 0.0, "post": 0.0}
@@ -101,7 +108,7 @@ class Intake:
         if self.paused:
             self._tally.frame_dropped("paused")
             return
-        if not self.thinning.takes(first_packet_s):
+        if not self._thinning.takes(first_packet_s):
             self._tally.frame_dropped("paced")
             return
         mark = strip.read(_luma(frame)) if self.measuring and frame.format.name in _LUMA_FIRST else NO_MARK

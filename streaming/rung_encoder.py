@@ -192,6 +192,7 @@ class RungEncoder:
                 try:
                     self._encode(picture)
                 except Exception as error:
+                    self._key.set()  # the next one may need what this one was to be
                     if not self._told:
                         self._told = True
                         _log.error("%s: a picture was not encoded: %r", self._name, error)

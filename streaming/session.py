@@ -14,7 +14,7 @@ import av
 
 from engine.acting import packed
 from engine.drivers import mediapipe
-from engine.errors import ConfigError, MarotteError, WorkerError
+from engine.errors import ConfigError, WorkerError
 from engine.types import U8, Mode
 from engine.worker import heap
 from engine.worker.acted import NOBODY
@@ -27,7 +27,7 @@ from streaming.echo import Echo
 from streaming.intake import Intake
 from streaming.measured import Recorder
 from streaming.outlet import Outlet
-from streaming.pacing import STEP_S, Pacing
+from streaming.pacing import EnginePace
 from streaming.reports import Tally
 from streaming.rest import Rest
 from streaming.sound import SoundLine
@@ -95,9 +95,7 @@ class Session:
         self._sources, self._donors, self._closed = sources, donors, closed
         self._still = still
         self._kind = ("", Mode.PUPPET)
-        self._pacing = Pacing(config.latency_s)
-        self._asked_size = self._output_size = 0  # by whoever drives, and in force
-        self._paces: asyncio.Task[None] | None = None
+        self._pace = EnginePace(config.latency_s, self.id, worker, self.tally, lambda: self._kind[0])
         self._opened = False
         self._links: dict[Link, Callable[[], dict[str, Any]] | None] = {}
         self._ending: asyncio.Task[None] | None = None
@@ -136,11 +134,13 @@ class Session:
         self._outlet = outlet = await asyncio.to_thread(
             opening, self.id, self._still, self.broadcast, self.tally, self._sources, self._why
         )
-        self._intake = Intake(self.id, self._worker, outlet, self.tally, driver=spec.driver)
+        self._intake = Intake(
+            self.id, self._worker, outlet, self.tally, driver=spec.driver, thinning=self._pace.thinning
+        )
         self.arrived = self._intake.arrived
         self._worker.open(self.id, spec, self._coach.hearing(outlet.deliver))
         outlet.start()
-        self._paces = asyncio.get_running_loop().create_task(self._pace_on())
+        self._pace.begin()
         self.tally.showing(self.id, *self._told_kind)
 
     @property
@@ -195,9 +195,7 @@ class Session:
             self._intake.driver = DriverKind(driver)
         self._still = still
         self._turn(change, number)
-        if "output_size" in change.get("controls", {}):
-            self._asked_size = self._output_size = round(change["controls"]["output_size"])
-        self._keep_pace()
+        self._pace.changed(change)
         return number
 
     def _named(self, source: object) -> SourceInfo:
@@ -325,32 +323,12 @@ class Session:
             "camera": self.shows_camera,
             "pass_through": self._config.pass_through,
             "driver_pixels": self._config.worker.driver_pixels,
-            "pace": self._pacing.report(),
+            "pace": self._pace.report(),
             "watching": self.viewers,
             "viewers": self._viewer_reports(),
             "sound": None if self.sound is None else self.sound.report(),
             "coach": self._coach.report(),
         }
-
-    async def _pace_on(self) -> None:
-        while not self.over:
-            await asyncio.sleep(STEP_S)
-            if self._pacing.look(self.tally.age_s(), time.monotonic()):
-                self._keep_pace()
-
-    def _keep_pace(self) -> None:
-        """Ask the engine for as much as the pace is."""
-        if self._intake is not None:
-            self._intake.thinning.fps = self._pacing.pace.fps
-        outputs = next((each.outputs for each in self._worker.bundles() if each.name == self._kind[0]), ())
-        size = self._pacing.output_size(outputs, self._asked_size)
-        if size == self._output_size:
-            return
-        try:
-            self._worker.change(self.id, {"controls": {"output_size": size}})
-            self._output_size = size
-        except MarotteError as error:
-            _log.warning("session %s: its pictures stay as large as they are: %s", self.id, error)
 
     def _viewer_reports(self) -> list[dict[str, Any]]:
         """Of the first few: they are told often."""
@@ -388,9 +366,7 @@ class Session:
                 if isinstance(error, BaseException):
                     _log.error("session %s: one of its links did not end: %r", self.id, error)
         finally:
-            if self._paces is not None:
-                self._paces.cancel()
-                await asyncio.gather(self._paces, return_exceptions=True)
+            await self._pace.end()
             await asyncio.to_thread(self._join)
             if self._opened:
                 self.tally.showing(self.id, "", "")

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import ConfigError
 from engine.worker.interface import BundleInfo
-from streaming import session as sessions
+from streaming import pacing
 from streaming.config import ServeConfig
 from streaming.ladder import PACES
 from streaming.pacing import Pacing, Thinning
@@ -75,11 +75,11 @@ class Sized(FakeWorker):
 def test_a_session_keeps_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ages that are too long thin its frames and make its pictures smaller, also after whoever drives asks for the
     finest; the report says so, and the size that was asked for is back when ages allow it."""
-    monkeypatch.setattr(sessions, "STEP_S", 0.02)
+    monkeypatch.setattr(pacing, "STEP_S", 0.02)
     worker = Sized(STILL)
     worker.start()
     clock = iter(range(0, 100_000, 20))
-    monkeypatch.setattr(sessions, "time", type("Time", (), {"monotonic": lambda: float(next(clock))}))
+    monkeypatch.setattr(pacing, "time", type("Time", (), {"monotonic": lambda: float(next(clock))}))
 
     async def test() -> None:
         async with call(worker, STILL, Camera(lambda number: plain((90, 20, 20)))) as made:
