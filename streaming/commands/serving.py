@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.commands import add_accept, add_backend, sub_command
+from streaming.commands.remotes import add_remotes, remote_options
 
 if TYPE_CHECKING:
     from streaming.serve import Served
@@ -166,8 +167,9 @@ def _add_serving(parser: Any) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT",
+        help="stun:HOST:PORT, turn:NAME:PASSWORD@HOST:PORT, turns: by TLS, ?transport=tcp at the end by TCP",
     )
+    add_remotes(parser)
     parser.add_argument(
         "--enrol",
         action="append",
@@ -275,6 +277,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         sound=not options.no_sound,
         public_ice=options.public_ice,
         ice_servers=tuple(options.ice_server),
+        **remote_options(options, read_token),
         codec=options.codec,
         encoder=options.encoder,
         bundles=tuple(options.bundle or ("mesh_flow",)),

@@ -33,6 +33,8 @@ from streaming import serve as serving
 from streaming.config import ServeConfig
 from streaming.listen import PortTakenError, RunningError, bind
 from streaming.rates import Rates
+from streaming.remote.places import Place
+from streaming.rtc_ports import Ports
 from streaming.serve import Served, serve, served_as
 from tests.engine.bundle_files import write_ganimation, write_geogan
 from tests.streaming.doorstep import FakeWorker
@@ -380,10 +382,14 @@ def test_the_command_hands_on_what_it_was_given(
 ) -> None:
     """Every option, the token from a file and never from the line that other users see."""
     (tmp_path / "token").write_text("a token of sixteen\n", encoding="utf-8")
+    (tmp_path / "key").write_text("a-key\n", encoding="utf-8")
     line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
     line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
     line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1 "
     line += "--rooms 5 --room-empty 3 --viewers 3 --viewers-total 5 --latency 300 --no-sound --origin https://a.example --behind-proxy 10.0.0.1 "
+    line += f"--push b=https://b.example/whip?k --push https://c.example/ --push-token-file {tmp_path}/key "
+    line += f"--pull http://localhost/w --remote-near --remote-insecure --turn-secret-file {tmp_path}/token "
+    line += "--udp-ports 5000-5001 "
     line += (
         "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5 --body synthetic"
     )
@@ -400,6 +406,11 @@ def test_the_command_hands_on_what_it_was_given(
         "ice_servers": ("stun:s:1",), "cache": None, "bundles": ("mesh_flow", "./mine"),
         "accept": frozenset({"terms"}), "edit": True, "batch": 4, "batch_wait_s": 0.0025, "body": "synthetic",
         "token_place": f"{tmp_path}/token", "enrol": {}, "enrol_options": {}, "enrolments": None,
+        "pushes": (
+            Place("https://b.example/whip?k", stream="b"), Place("https://c.example/", "a-key", stream="live")
+        ),
+        "pulls": (Place("http://localhost/w"),), "remote_near": True, "remote_insecure": True,
+        "turn_secret": "a token of sixteen", "udp_ports": Ports(5000, 5001),
     }  # fmt: skip
     served_as(source, options)
 
