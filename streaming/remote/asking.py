@@ -114,9 +114,10 @@ async def _asked(
     addresses: list[str],
     headers: dict[str, str],
     body: bytes | None,
-    within_s: float = WITHIN_S,
+    within_s: float = 0.0,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """One request on a connection of its own, which follows nothing and keeps nothing."""
+    """One request on a connection of its own, which follows nothing and keeps nothing. within_s: 0 for WITHIN_S."""
+    within_s = within_s or WITHIN_S
     connector = aiohttp.TCPConnector(
         resolver=Known(at.host, addresses), force_close=True, use_dns_cache=False
     )
