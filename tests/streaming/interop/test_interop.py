@@ -129,9 +129,8 @@ def wait(found: Callable[[], Any], told: Callable[[], Any] = lambda: "") -> Any:
 @contextmanager
 def gst(house: Site, role: str, path: str, codec: str, *more: str) -> Iterator[Program]:
     address = f"http://127.0.0.1:{house.port}{path}"
-    program = Program(
-        SYSTEM_PYTHON, str(HERE / "gst_peer.py"), role, address, TOKEN, codec, str(PATIENCE_S), *more
-    )
+    lasts = str(4 * PATIENCE_S)  # unless it is ended
+    program = Program(SYSTEM_PYTHON, str(HERE / "gst_peer.py"), role, address, TOKEN, codec, lasts, *more)
     try:
         yield program
     finally:
@@ -171,7 +170,7 @@ def test_gstreamer_is_told_why_it_may_not(gstreamer: None, house: Site) -> None:
 def _ffmpeg(house: Site, stream: str, *own: str) -> str:
     address = f"http://127.0.0.1:{house.port}/whip/{stream}"
     command = [sys.executable, str(HERE / "ffmpeg_publish.py"), address, TOKEN, "45", *own]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S).stdout
 
 
 @pytest.fixture(scope="module")

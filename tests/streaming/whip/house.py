@@ -15,7 +15,7 @@ from tests.streaming import calls
 from tests.streaming.calls import source_info
 from tests.streaming.doorstep import Site, open_site
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """How long a test waits for what must come; no measure of speed."""
 
 
