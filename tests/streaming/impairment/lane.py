@@ -37,9 +37,12 @@ class Lane:
         self._random = random.Random(seed)
         self._free_s = self._last_s = -math.inf
         self._bad = False
+        self.begun_s = 0.0
+        """When the schedule begins; before that its first part holds."""
 
     def at(self, now: float) -> Impairment:
-        return [what for since, what in self._schedule if since <= max(now, 0.0)][-1]
+        passed_s = max(now - self.begun_s, 0.0)
+        return [what for since, what in self._schedule if since <= passed_s][-1]
 
     def carry(self, now: float, size: int) -> float | None:
         """When a packet of `size` bytes comes out that goes in at `now`, None where it falls."""

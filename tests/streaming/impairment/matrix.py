@@ -13,6 +13,8 @@ WAY = Impairment(delay_s=0.01)
 """What every row begins with: 20 ms there and back."""
 BURST = 3.0
 FIRST_S = 2.0
+BEGINNING_S = 1.0
+"""After the first picture, which is not looked at for pictures that stand."""
 LATEST_S = 0.25
 MOST_BITS = 2_625_000
 """What 640x480 is sent with at most: a wider way is not filled."""
@@ -56,8 +58,6 @@ ROWS = (
     _steps("4, 1, 4 Mb/s", (0, 4e6), (10, 1e6), (25, 4e6), seconds=52),
     _steps("2, 0.5, 1 Mb/s", (0, 2e6), (10, 0.5e6), (25, 1e6), seconds=52),
 )
-SMALL = (Row("loss 5%, small", ((0.0, replace(WAY, loss=0.05)),), seconds=4.0, freezes=0.5, first=False),)
-"""For every day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ HEAD = (
 def judge(row: Row, seen: Seen, relay: Relay) -> Result:
     """What came of one row."""
     failed = [seen.failed] if seen.failed else []
-    if seen.first_s is None:
+    if seen.first_s is None or not seen.shown_s:
         return Result(row, ("-",) * (len(HEAD) - 2), ("no picture",))
     if row.first and seen.first_s > FIRST_S:
         failed.append(f"first picture after {seen.first_s:.1f} s")
-    since = min(seen.shown_s) + 1.0
+    since = BEGINNING_S
     stands = frozen(seen.shown_s, since, row.seconds)
     if row.freezes is not None and stands > row.freezes:
         failed.append(f"stands {stands:.1%}")

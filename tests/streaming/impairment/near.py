@@ -36,6 +36,8 @@ from tests.streaming.impairment.relay import Relay, candidate_of, through
 FAR = Path(__file__).with_name("far.py")
 PORTRAIT = Path(__file__).resolve().parents[3] / "engine" / "data" / "sample_portrait.webp"
 FPS = 30
+PATIENCE_S = 30.0
+"""How long a first picture is waited for."""
 LOOP = 60
 """Pictures until the camera's begin anew, forth and back."""
 
@@ -81,7 +83,7 @@ class Camera(MediaStreamTrack):
 
 @dataclass
 class Seen:
-    """What one end saw. shown_s: when each picture was decoded, in seconds since the offer was made. sizes: of each."""
+    """What one end saw. shown_s: when each picture was decoded, in seconds since the first one. sizes: of each."""
 
     first_s: float | None = None
     shown_s: list[float] = field(default_factory=list)
@@ -153,9 +155,14 @@ class Far:
 
 
 async def watch(
-    relay: Relay, seconds: float, pictures: list[np.ndarray], size: tuple[int, int], codec: str = "vp8"
+    relay: Relay,
+    seconds: float,
+    pictures: list[np.ndarray],
+    size: tuple[int, int],
+    codec: str = "vp8",
+    enough: int | None = None,
 ) -> Seen:
-    """One call of so many seconds through the relay, from the first picture on."""
+    """One call of so many seconds through the relay, from the first picture on; or until so many came."""
     seen = Seen()
     async with Far(size) as far:
         await far.ask("report")  # it is up
@@ -163,7 +170,7 @@ async def watch(
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         try:
-            await _call(connection, relay, far, seen, pictures, seconds, codec)
+            await _call(connection, relay, far, seen, pictures, seconds, codec, enough)
         finally:
             await connection.close()
             told = await far.ask("ages")
@@ -181,6 +188,7 @@ async def _call(
     pictures: list[np.ndarray],
     seconds: float,
     codec: str,
+    enough: int | None,
 ) -> None:
     with transport_wide():
         transceiver = connection.addTransceiver(Camera(pictures), "sendrecv")
@@ -212,11 +220,13 @@ async def _call(
         use_encoder(transceiver, make)
         send_again(transceiver.sender, lambda: coders[0].bits)
         take_part(transceiver, lambda bits: coders[0].wish(round(0.95 * bits), time.monotonic()))
-    relay.begin()
-    async with asyncio.timeout(seconds + 30):
+    async with asyncio.timeout(PATIENCE_S):
         while seen.first_s is None:
             await asyncio.sleep(0.02)
-    await asyncio.sleep(max(0.0, seconds - relay.now_s))
+    relay.begin()
+    seen.shown_s.clear()
+    while relay.now_s < seconds and (enough is None or len(seen.shown_s) < enough):
+        await asyncio.sleep(0.05)
 
 
 def _report(seen: Seen, relay: Relay, text: str) -> None:

@@ -108,7 +108,7 @@ class Relay:
 
     def begin(self) -> None:
         """The schedules' time is 0 now."""
-        self._begun_s = self._loop.time()
+        self._begun_s = self._up.begun_s = self._down.begun_s = self._loop.time()
         for carried in self.carried.values():
             carried.clear()
 
@@ -128,7 +128,7 @@ class Relay:
         self._pass("down", self._down, data, self._near, lambda: self._client)
 
     def _pass(self, name: str, lane: Lane, data: bytes, out: asyncio.DatagramTransport, to: Any) -> None:
-        now = self.now_s
+        now = self._loop.time()
         size = len(data) + _HEADERS
         leaves = lane.carry(now, size)
         if leaves is None:
@@ -144,4 +144,4 @@ class Relay:
         if leaves <= now:
             send()
         else:
-            self._loop.call_at(self._begun_s + leaves, send)
+            self._loop.call_at(leaves, send)
