@@ -28,6 +28,7 @@ from engine.errors import InputError
 from streaming.config import ServeConfig
 from streaming.offer import ice_servers
 from streaming.rtc import close_parts
+from streaming.rtc_handshake import hasten_handshakes
 from streaming.rtc_ice import RestartableIce
 from streaming.rtc_tls import take_rsa
 
@@ -81,6 +82,7 @@ class Connection:
         except (ValueError, LookupError, InternalError, InvalidAccessError, InvalidStateError) as error:
             raise InputError(f"sdp: it cannot be read ({error}); reload the page") from None
         self.ice = RestartableIce(self.rtc, self._ports)
+        hasten_handshakes(self.rtc)
 
     async def offer(self) -> str:
         """An offer of the transceivers that were added, with every candidate in it."""

@@ -38,7 +38,7 @@ from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription
 
 from engine.errors import BackendError, ConfigError
-from streaming import rtc_congestion, rtc_ice, rtc_repair, rtc_tls
+from streaming import rtc_congestion, rtc_handshake, rtc_ice, rtc_repair, rtc_tls
 from streaming.assembly import Assembly
 from streaming.inbox import Inbox, Ready
 from streaming.rtc_repair import Nacks
@@ -121,6 +121,7 @@ _USED: tuple[tuple[Any, str, str], ...] = (
     (RTCRtpSender, "_next_encoded_frame", "_RTCRtpSender__encoder encode force_keyframe run_in_executor"),
     (RTCRtpSender, "_handle_rtcp_packet", "_RTCRtpSender__encoder target_bitrate _send_keyframe"),
     *rtc_congestion.USED,
+    *rtc_handshake.USED,
     *rtc_ice.USED,
     *rtc_repair.USED,
     *rtc_tls.USED,

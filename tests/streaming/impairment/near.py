@@ -29,6 +29,7 @@ from streaming.encoders import Coder, TunedH264Encoder, TunedVp8Encoder
 from streaming.measured import NoRecorder
 from streaming.offer import preferring
 from streaming.rtc import tune_receiver, use_encoder
+from streaming.rtc_handshake import hasten_handshakes
 from streaming.rtc_repair import send_again
 from tests.streaming.impairment.offering import take_part, transport_wide
 from tests.streaming.impairment.relay import Relay, candidate_of, through
@@ -216,6 +217,7 @@ async def _call(
 
         told = RTCSessionDescription(through(answer, relay.for_client), "answer")
         await connection.setRemoteDescription(told)  # it connects behind this; what is tuned now is in time
+        hasten_handshakes(connection)
         tune_receiver(transceiver.receiver, arrived, lambda: None)
         use_encoder(transceiver, make)
         send_again(transceiver.sender, lambda: coders[0].bits)
