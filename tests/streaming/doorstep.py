@@ -246,11 +246,12 @@ def open_site(
     worker: Worker | None = None,
     first: bytes | None = b"the first source",
     host: str = "127.0.0.1",
+    port: int = 0,
     open_peer: OpenPeer | None = None,
     enrolments: Enrolments | None = None,
 ) -> Iterator[Site]:
     """A server in a thread of its own. MAROTTE_STATE has to name a folder of the test's."""
-    opened = bind(host, 0)
+    opened = bind(host, port)
     config = replace(config or ServeConfig(), port=opened.getsockname()[1], host=host)
     behind: Any = worker or FakeWorker()
     peers, recorder = FakePeers(), Counting()

@@ -41,6 +41,11 @@ def remotes(site: Site) -> list[dict[str, Any]]:
     return site.ask("GET", "/api/v1/remotes").json["remotes"]
 
 
+def is_up(site: Site, connects: int) -> bool:
+    told = remotes(site)[0]
+    return bool(told["connects"] == connects and told["state"] == "up")
+
+
 def test_a_stream_is_pulled_and_what_comes_of_it_pushed(quick: None) -> None:
     """The far server's stream drives a session here, sound and all, and that session's pictures drive one there."""
 
@@ -70,3 +75,47 @@ def test_a_stream_is_pulled_and_what_comes_of_it_pushed(quick: None) -> None:
         config = ServeConfig(pulls=(place(far, "/whep/stage"),), pushes=(place(far, "/whip/back"),))
         with open_house(config) as near:
             asyncio.run(run(far, near))
+
+
+def test_a_server_that_comes_back_is_pulled_again(quick: None) -> None:
+    """The session waits for it meanwhile, so that who watches here loses nothing but the motion."""
+
+    async def publish(far: Site, near: Site, connects: int) -> None:
+        async with client(far, Camera(tinted)) as driver:
+            assert (await driver.post("/whip/stage")).status == 201
+            before = frames(near)
+            await until(lambda: frames(near) > before + 3)
+            await until(lambda: is_up(near, connects))
+
+    with open_house() as site:
+        port = site.port
+    config = ServeConfig(pulls=(Place(f"http://127.0.0.1:{port}/whep/stage", TOKEN),))
+    with open_house(config) as near:
+        asyncio.run(until(lambda: remotes(near)[0]["failures"] > 1))
+        assert "127.0.0.1" in remotes(near)[0]["why"]
+        for connects in (1, 2):
+            with open_house(port=port) as far:
+                asyncio.run(publish(far, near, connects))
+            asyncio.run(until(lambda: remotes(near)[0]["state"] != "up"))
+        assert len(near.worker.specs) == 1
+        assert near.worker.closed == []
+
+
+def test_a_push_goes_with_its_session(quick: None) -> None:
+    """It waits for one, ends with it, and takes the next one up; where there is none nothing is asked of anybody."""
+
+    async def run(far: Site, near: Site) -> None:
+        for connects in (1, 2):
+            await once(far, near, connects)
+
+    async def once(far: Site, near: Site, connects: int) -> None:
+        async with client(near, Camera(tinted)) as driver:
+            assert (await driver.post("/whip/live")).status == 201
+            await until(lambda: is_up(near, connects))
+            assert len(far.worker.specs) == connects
+        await until(lambda: remotes(near)[0]["state"] == "waiting")
+        await until(lambda: len(far.worker.closed) == connects)  # by its DELETE, and not by silence
+
+    with open_house() as far, open_house(ServeConfig(pushes=(place(far, "/whip/back"),))) as near:
+        assert remotes(near)[0]["state"] == "waiting"
+        asyncio.run(run(far, near))

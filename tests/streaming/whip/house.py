@@ -38,12 +38,12 @@ class HouseWorker(calls.FakeWorker):
 
 
 @contextmanager
-def open_house(config: ServeConfig | None = None) -> Iterator[Site]:
+def open_house(config: ServeConfig | None = None, port: int = 0) -> Iterator[Site]:
     """MAROTTE_STATE has to name a folder of the test's."""
     worker = HouseWorker()
     worker.start()
     try:
-        with open_site(config, worker=worker, open_peer=Peer.open) as site:  # type: ignore[arg-type]
+        with open_site(config, worker=worker, open_peer=Peer.open, port=port) as site:  # type: ignore[arg-type]
             yield site
     finally:
         worker.close()
