@@ -56,14 +56,12 @@ class _Flight:
         self._datagrams: list[bytes] = []
         self._left_s = 0.0
         self._ice._send = self._note
-        self._task = asyncio.get_running_loop().create_task(self._repeat())
+        self._task: asyncio.Task[None] | None = None
         dtls.on("statechange", self._look)
 
-    @property
-    def _shakes_hands(self) -> bool:
-        return self._dtls._state in (rtcdtlstransport.State.NEW, rtcdtlstransport.State.CONNECTING)
-
     async def _note(self, data: bytes) -> None:
+        if self._task is None:  # with the first flight: one that never shakes hands has none
+            self._task = asyncio.get_running_loop().create_task(self._repeat())
         now = time.perf_counter()
         if now - self._left_s > FLIGHT_S:
             self._datagrams.clear()
@@ -73,7 +71,7 @@ class _Flight:
 
     async def _repeat(self) -> None:
         wait_s = AGAIN_S
-        while self._shakes_hands:
+        while self._dtls._state is rtcdtlstransport.State.CONNECTING:
             await asyncio.sleep(FLIGHT_S)
             if not self._datagrams or time.perf_counter() - self._left_s < wait_s:
                 continue
@@ -85,7 +83,8 @@ class _Flight:
 
     def _look(self) -> None:
         """The handshake is over: step aside."""
-        if not self._shakes_hands:
-            self._task.cancel()
+        if self._dtls._state not in (rtcdtlstransport.State.NEW, rtcdtlstransport.State.CONNECTING):
+            if self._task is not None:
+                self._task.cancel()
             if self._ice._send == self._note:
                 self._ice._send = self._send

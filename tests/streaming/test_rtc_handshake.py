@@ -61,14 +61,15 @@ def test_a_flight_that_is_not_answered_is_sent_again_whole():
 
 
 def test_a_handshake_that_is_given_up_leaves_nothing():
-    """No task goes on for a transport that failed or was closed."""
+    """No task goes on for a transport that failed or was closed, or that never began."""
 
     async def run() -> None:
         for state in (State.FAILED, State.CLOSED):
             dtls = Dtls()
             _hasten(dtls)
-            await asyncio.sleep(0)
+            await dtls.transport._send(b"hello")
             dtls.end(state)
+        _hasten(Dtls())
             await asyncio.sleep(0.01)
         assert len(asyncio.all_tasks()) == 1
 

@@ -111,7 +111,7 @@ def _windows(row: Row) -> list[tuple[float, float, float]]:
     found = []
     for number, (since, bits) in enumerate(limited):
         before = limited[number - 1][1] if number else MOST_BITS
-        settled = SETTLED_UP_S if bits > before else SETTLED_DOWN_S
+        settled = SETTLED_UP_S if number and bits > before else SETTLED_DOWN_S
         until = limited[number + 1][0] if number + 1 < len(limited) else row.seconds
         if number or len(limited) == 1:
             found.append((since + settled, min(until, since + settled + OVER_S), min(bits, MOST_BITS)))
