@@ -70,7 +70,7 @@ def test_a_handshake_that_is_given_up_leaves_nothing():
             await dtls.transport._send(b"hello")
             dtls.end(state)
         _hasten(Dtls())
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())
