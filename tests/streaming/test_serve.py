@@ -386,7 +386,8 @@ def test_the_command_hands_on_what_it_was_given(
     line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
     line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
     line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1 "
-    line += "--rooms 5 --room-empty 3 --viewers 3 --viewers-total 5 --latency 300 --no-sound --origin https://a.example --behind-proxy 10.0.0.1 "
+    line += "--rooms 5 --room-empty 3 --viewers 3 --viewers-total 5 --latency 300 --no-sound "
+    line += "--origin https://a.example --behind-proxy 10.0.0.1 "
     line += f"--push b=https://b.example/whip?k --push https://c.example/ --push-token-file {tmp_path}/key "
     line += f"--pull http://localhost/w --remote-near --remote-insecure --turn-secret-file {tmp_path}/token "
     line += "--udp-ports 5000-5001 "
@@ -401,8 +402,9 @@ def test_the_command_hands_on_what_it_was_given(
         "statement": "mine", "host": "::1", "port": 9, "token": "a token of sixteen", "hosts": ("a", "b:1"),
         "metrics_port": 10, "in_process": True, "pass_through": True, "driver_pixels": True, "codec": "vp8",
         "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True, "viewers": 3,
-        "viewers_total": 5, "rooms": 5, "room_empty_s": 180.0, "sound": False, "origins": ("https://a.example",), "proxies": ("10.0.0.1",),
-        "latency_s": 0.3, "rates": Rates(), "token_key": "", "trackers": (),
+        "viewers_total": 5, "rooms": 5, "room_empty_s": 180.0, "sound": False, "origins": ("https://a.example",),
+        "proxies": ("10.0.0.1",),
+        "latency_s": 0.3, "encoder": "auto", "rates": Rates(), "token_key": "", "trackers": (),
         "ice_servers": ("stun:s:1",), "cache": None, "bundles": ("mesh_flow", "./mine"),
         "accept": frozenset({"terms"}), "edit": True, "batch": 4, "batch_wait_s": 0.0025, "body": "synthetic",
         "token_place": f"{tmp_path}/token", "enrol": {}, "enrol_options": {}, "enrolments": None,
