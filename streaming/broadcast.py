@@ -53,6 +53,11 @@ class Broadcast:
             self._soon(lambda: self._stand_anew(size))
         return self._newest.put(frame, left)
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody is shown it."""
+        return bool(self._watches)
+
     def end(self) -> None:
         """Let nothing out from now on, not even what waits."""
         self._newest.end()
@@ -87,6 +92,7 @@ class Broadcast:
 
     def _join(self, watch: Watch) -> None:
         if not self._over:
+            watch.stand_on(self._ladder)  # which may be another one by now
             self._watches.append(watch)
             self._place(watch)
 

@@ -17,6 +17,7 @@ from engine.types import U8
 from engine.worker.interface import TIME_BASE
 from streaming import encoders
 from streaming.broadcast import Broadcast, Watch
+from streaming.ladder import rungs
 from streaming.measured import NoRecorder
 from streaming.reports import Tally
 from tests.streaming.figures_viewers import measure
@@ -369,6 +370,25 @@ def test_another_size_is_another_ladder() -> None:
         await until(lambda: seen.size == (320, 256))
         assert seen.watch.choice.bits > bits
         assert seen.watch.choice.rung == 0
+
+    run(test)
+
+
+def test_who_comes_before_the_first_picture_stands_on_its_ladder() -> None:
+    """A small picture has fewer rungs than there would have been: the last of them is the lowest."""
+
+    async def test(stage: Stage) -> None:
+        watch = stage.broadcast.watch("h264")
+        stage.show()
+        await asyncio.sleep(0.01)
+        taken = asyncio.create_task(watch.track.recv())
+        await until(taken.done)
+        watch.track.rates = lambda: (30.0, 2000)  # type: ignore[method-assign]
+        watch.estimated(10_000)
+        assert watch.choice.rung == len(rungs(*stage.size)) - 1 < len(rungs(640, 480)) - 1
+        stage.show()
+        await until(lambda: stage.told.running == 2)
+        watch.end()
 
     run(test)
 
