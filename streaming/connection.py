@@ -30,6 +30,7 @@ from streaming.offer import ice_servers
 from streaming.rtc import close_parts
 from streaming.rtc_handshake import hasten_handshakes
 from streaming.rtc_ice import RestartableIce
+from streaming.rtc_repair import widen_buffers
 from streaming.rtc_tls import take_rsa
 
 CONNECT_S = 15.0
@@ -104,6 +105,7 @@ class Connection:
     async def answer(self) -> RTCSessionDescription:
         """With every candidate in it; from now on it has CONNECT_S to come up."""
         await self.rtc.setLocalDescription(await self.rtc.createAnswer())
+        widen_buffers(self.rtc)
         self._deadline = asyncio.get_running_loop().call_later(CONNECT_S, self._lost)
         return self.rtc.localDescription
 

@@ -1,6 +1,7 @@
 """Lost packets on aiortc's connections: beside streaming/rtc.py, and with the same check.
 
 - aiortc asks once for each gap. Here: again when a repair is overdue, by a timer, and not sooner.
+- aiortc leaves its sockets with what the system gives. Here: with room for a second.
 - aiortc keeps 128 packets, a third of a second, and sends whatever is asked for as often as it is. Here: more, within
   a share of what the way carries.
 """
@@ -9,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from typing import Any
 
-from aiortc import RTCRtpReceiver, RTCRtpSender
+from aioice import ice
+from aiortc import RTCIceTransport, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.rtp import RtpPacket, wrap_rtx
 from aiortc.utils import uint16_add
 
@@ -30,9 +33,13 @@ USED: tuple[tuple[Any, str, str], ...] = (
         "_RTCRtpSender__rtp_header_extensions_map serialize transport _send_rtp",
     ),
     (RTCRtpSender, "__init__", "_RTCRtpSender__rtt"),
+    (RTCIceTransport, "__init__", "_connection"),
+    (ice.Connection, "__init__", "_protocols"),
 )
 """What streaming.rtc.check_aiortc looks for."""
 
+BUFFER_BYTES = 1 << 20
+"""Of a socket; the system may give less."""
 REPAIRS = 0.25
 """The share of the pictures' bitrate that repairs may take beside them."""
 
@@ -71,6 +78,20 @@ class Nacks:
             self._ask(ssrc, due)
         if self._missing and self._missing.wanting:
             self._wait(ssrc)
+
+
+def widen_buffers(connection: RTCPeerConnection) -> None:
+    """Have the system keep what comes while this process is kept from reading: its default holds 90 packets, a third of
+    a second of a call. Call it once the candidates are gathered."""
+    parts: list[Any] = [transceiver.receiver.transport for transceiver in connection.getTransceivers()]
+    if connection.sctp is not None:
+        parts.append(connection.sctp.transport)
+    for dtls in parts:
+        for protocol in dtls.transport._connection._protocols:
+            opened = protocol.transport and protocol.transport.get_extra_info("socket")
+            if opened is not None:
+                with contextlib.suppress(OSError):
+                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
 
 def send_again(sender: RTCRtpSender, bits: Callable[[], float]) -> None:

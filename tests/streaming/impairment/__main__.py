@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from pathlib import Path
 
@@ -39,8 +38,7 @@ def main() -> int:
     for row in ROWS:
         if asked.only in row.name:
             results.append(asyncio.run(run(row, pictures, SIZE, asked.codec, asked.seed)))
-            load = os.getloadavg()[0]
-            print(row.name, *results[-1].cells, results[-1].failed or "held", f"load {load:.1f}", flush=True)
+            print(row.name, *results[-1].cells, results[-1].failed or "held", flush=True)
     print(table(results))
     if asked.out is not None:
         _write(asked.out, table(results))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -71,7 +72,7 @@ class Result:
 
 HEAD = (
     "way", "first s", "pictures/s", "stands %", "age p50/p99/max ms", "key frames", "encoders",
-    "down kb/s", "up kb/s", "held",
+    "down kb/s", "up kb/s", "load", "held",
 )  # fmt: skip
 
 
@@ -101,6 +102,7 @@ def judge(row: Row, seen: Seen, relay: Relay) -> Result:
         str(seen.keys),
         str(seen.opened),
         *rates,
+        f"{os.getloadavg()[0]:.0f}",
     )
     return Result(row, cells, tuple(failed))
 

@@ -30,7 +30,7 @@ from streaming.measured import NoRecorder
 from streaming.offer import preferring
 from streaming.rtc import tune_receiver, use_encoder
 from streaming.rtc_handshake import hasten_handshakes
-from streaming.rtc_repair import send_again
+from streaming.rtc_repair import send_again, widen_buffers
 from tests.streaming.impairment.offering import take_part, transport_wide
 from tests.streaming.impairment.relay import Relay, candidate_of, through
 
@@ -218,6 +218,7 @@ async def _call(
         told = RTCSessionDescription(through(answer, relay.for_client), "answer")
         await connection.setRemoteDescription(told)  # it connects behind this; what is tuned now is in time
         hasten_handshakes(connection)
+        widen_buffers(connection)
         tune_receiver(transceiver.receiver, arrived, lambda: None)
         use_encoder(transceiver, make)
         send_again(transceiver.sender, lambda: coders[0].bits)
