@@ -1,0 +1,188 @@
+"""Through a real TURN server and by no other way: coturn, with accounts that expire, by UDP, TCP and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aioice.ice
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from streaming.config import ServeConfig
+from streaming.remote import asking
+from streaming.remote.places import Place
+from tests.streaming.calls import Camera
+from tests.streaming.doorstep import TOKEN, Site
+from tests.streaming.remote.test_two_servers import frames, remotes, tinted
+from tests.streaming.whip.house import open_house, until
+from tests.streaming.whip.test_connections import client
+
+SECRET = "a shared secret of this test"
+
+
+class Turn:
+    """A turnserver on an address of this machine. log: what it said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.host = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)[0]
+        self.port, self.tls_port = free_port(self.host), free_port(self.host)
+        self.log = folder / "turn.log"
+        write_certificate(folder, self.host)
+        self.certificate = folder / "certificate.pem"
+        command = [
+            "turnserver", "-n", "--no-cli", "--use-auth-secret", f"--static-auth-secret={SECRET}", "--realm=test",
+            f"--listening-ip={self.host}", f"--relay-ip={self.host}", f"--listening-port={self.port}",
+            f"--tls-listening-port={self.tls_port}", f"--cert={self.certificate}", f"--pkey={folder / 'key.pem'}",
+            "--log-file=stdout", "--verbose", f"--pidfile={folder / 'pid'}", f"--userdb={folder / 'db'}",
+        ]  # fmt: skip
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+
+    def wait(self) -> None:
+        until_s = time.monotonic() + 20
+        while time.monotonic() < until_s:
+            try:
+                socket.create_connection((self.host, self.tls_port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(self.log.read_text(encoding="utf-8", errors="replace"))
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+
+
+def free_port(host: str) -> int:
+    with socket.socket() as opened:
+        opened.bind((host, 0))
+        return int(opened.getsockname()[1])
+
+
+def write_certificate(folder: Path, host: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), False)
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def turn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Turn]:
+    if shutil.which("turnserver") is None:
+        pytest.skip("no turnserver is installed (Debian's coturn)")
+    turn = Turn(tmp_path_factory.mktemp("turn"))
+    try:
+        turn.wait()
+        yield turn
+    finally:
+        turn.close()
+
+
+@pytest.fixture(autouse=True)
+def relays_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody here has an address of its own."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: [])
+
+
+async def flows(far: Site, near: Site, relayed: Any = None) -> None:
+    """From a driver to the far server, and from there to the near one, which pulls."""
+    async with client(far, Camera(tinted)) as driver:
+        inner: Any = driver.connection
+        if relayed is not None:
+            inner._RTCPeerConnection__configuration.iceServers = relayed
+        assert (await driver.post("/whip/stage")).status == 201
+        await until(lambda: frames(near) > 5)
+        assert remotes(near)[0]["state"] == "up"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "url", ["turn:{host}:{port}", "turn:{host}:{port}?transport=tcp", "turns:{host}:{tls_port}"]
+)
+def test_pictures_come_through_relays(turn: Turn, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ends have nothing but their relay, and its account is of the secret and of today."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(turn.certificate))
+    at = url.format(host=turn.host, port=turn.port, tls_port=turn.tls_port)
+    config = ServeConfig(ice_servers=(at,), turn_secret=SECRET)
+    from streaming.offer import ice_servers
+
+    with open_house(config) as far:
+        pull = Place(f"http://127.0.0.1:{far.port}/whep/stage", TOKEN)
+        near_config = ServeConfig(ice_servers=(at,), turn_secret=SECRET, pulls=(pull,))
+        with open_house(near_config) as near:
+            asyncio.run(flows(far, near, ice_servers(config)))
+
+
+@pytest.mark.full
+def test_a_relay_that_the_far_server_names_is_used(turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its Link: this side has no server of its own, and the far side learns of the relay by what comes through."""
+    far_config = ServeConfig(ice_servers=(f"turn:{turn.host}:{turn.port}",), turn_secret=SECRET)
+    from streaming.offer import ice_servers
+
+    seen: list[Any] = []
+    post = asking.post
+
+    async def watched(*given: Any, **options: Any) -> Any:
+        made = await post(*given, **options)
+        seen.append((given[1], made.servers))
+        return made
+
+    from streaming.remote import whip
+
+    monkeypatch.setattr(whip, "post", watched)
+    with open_house(far_config) as far:
+        pull = Place(f"http://127.0.0.1:{far.port}/whep/stage", TOKEN)
+        with open_house(ServeConfig(pulls=(pull,))) as near:
+            asyncio.run(flows(far, near, ice_servers(far_config)))
+    offer, servers = next((offer, servers) for offer, servers in seen if servers)
+    assert "a=candidate" not in offer
+    assert servers[0].username.partition(":")[0].isdigit()
+
+
+@pytest.mark.full
+def test_a_wrong_secret_gets_no_relay(turn: Turn) -> None:
+    """The TURN server refuses the account: there is no candidate then."""
+    config = ServeConfig(ice_servers=(f"turn:{turn.host}:{turn.port}",), turn_secret=SECRET + "!")
+
+    async def run() -> list[Any]:
+        from streaming.connection import Connection
+
+        connection = Connection(config, "test", lambda: None, offers=True)
+        connection.rtc.addTransceiver("video", "sendonly")
+        await connection.offer()
+        found = connection.ice.local_candidates
+        await connection.close()
+        return found
+
+    assert asyncio.run(run()) == []
