@@ -232,6 +232,11 @@ class RestartableIce:
     def local_password(self) -> str:
         return str(self._now.local_password)
 
+    @property
+    def _protocols(self) -> list[Any]:
+        """The sockets, for streaming.rtc_repair.widen_buffers."""
+        return list(self._now._protocols)
+
     ice_controlling = _handed_on("ice_controlling")
     remote_is_lite = _handed_on("remote_is_lite")
     remote_username = _handed_on("remote_username")
