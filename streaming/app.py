@@ -22,11 +22,12 @@ from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import Doors, RefusedError, add_headers
+from streaming.drain_doors import Draining
 from streaming.enrolment import Enrolments
 from streaming.enrolment_doors import routes as enrolment_routes
 from streaming.health import SIGN, Health, healthz, readyz
 from streaming.layouts import Layouts
-from streaming.measured import Recorder
+from streaming.measured import Recorder, ServerRecorder
 from streaming.metrics import CONTENT_TYPE
 from streaming.offer import ice_servers
 from streaming.once import OneTimeCode
@@ -43,13 +44,16 @@ from streaming.trackers import Trackers
 from streaming.uploads import MOST_TOGETHER, read_upload
 from streaming.whip.endpoints import Whip
 
+CALLS: Final = web.AppKey("calls", Calls)
+"""The sessions of an application."""
+
 _CODECS: Final = {"vp8": "libvpx", "h264": "libx264"}
 
 
 def create_app(
     config: ServeConfig,
     worker: Worker,
-    recorder: Recorder,
+    recorder: ServerRecorder,
     sources: Sources,
     token: str,
     *,
@@ -104,6 +108,11 @@ def create_app(
             web.get("/readyz", api.ready),
         ]
     )
+    app[CALLS] = calls
+    app.cleanup_ctx.append(calls.reception.measuring)
+    draining = Draining(calls, config.drain_s)
+    app.cleanup_ctx.append(draining.keep)
+    app.add_routes(draining.routes())
     app.add_routes(token_routes(tokens))
     app.add_routes(remote_routes(remotes, near=config.remote_near))
     rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
@@ -177,10 +186,13 @@ class Api:
         self._codecs = [name for name, library in _CODECS.items() if library in av.codecs_available]
 
     async def ready(self, request: web.Request) -> web.Response:
-        """200 when a session could be opened now, else 503 and why not."""
+        """200 when this server opens sessions, also where there is no room for another one now, as it says then; else
+        503 and why not."""
         found = readyz(self._worker.status(), closing=self._calls.closing)
         if found.status == 200 and not self._sources.started:
             found = Health(503, "the first source is being prepared")
+        if found.status == 200 and (why := self._calls.reception.why_not()):
+            found = Health(503 if self._calls.reception.draining else 200, why)
         return _told(found)
 
     async def alive(self, request: web.Request) -> web.Response:

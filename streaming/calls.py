@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import re
 from collections import deque
 from collections.abc import Collection
 from typing import Final, Protocol
 
 from engine.errors import ConfigError
+from engine.types import Mode
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.candidates import clean_offer
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError, busy
-from streaming.measured import Recorder
+from streaming.load import Seen
+from streaming.measured import ServerRecorder
 from streaming.offer import Sections, sections_of_driver, sections_of_viewer, spec_of
 from streaming.peer import Offer, Peer
+from streaming.reception import Reception
 from streaming.session import Session
 from streaming.sources import Sources
 from streaming.viewer import Viewer
 
 _ANSWER_S: Final = 15.0
 _CLOSE_S: Final = 3.0
+_LOOK_S: Final = 0.1
 _LATELY = 3  # sources of one session that are held: the one shown, one asked for, one more
 _STREAM = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -60,7 +65,7 @@ class Calls:
         self,
         config: ServeConfig,
         worker: Worker,
-        recorder: Recorder,
+        recorder: ServerRecorder,
         sources: Sources,
         open_peer: OpenPeer = Peer.open,
     ) -> None:
@@ -68,11 +73,25 @@ class Calls:
         self._open_peer = open_peer
         self._seats: dict[str, _Seat] = {}
         self._closed = False
+        self.reception = Reception(config.admission, recorder, self._seen, self._workers)
+        """Who is let in."""
+
+    def _seen(self) -> list[Seen]:
+        return [seat.session.seen() for seat in self._seats.values() if not seat.session.over]
+
+    def _workers(self) -> list[int]:
+        pid = self._worker.status().pid
+        return [] if pid is None or pid == os.getpid() else [pid]
 
     @property
     def closing(self) -> bool:
         """Whether the server is ending."""
         return self._closed
+
+    @property
+    def count(self) -> int:
+        """How many sessions are open."""
+        return len(self._seats)
 
     def shown(self) -> set[str]:
         """Ids of the sources that a session shows or was about to show lately, and of its donors."""
@@ -81,8 +100,8 @@ class Calls:
     async def open(self, offer: Offer, still: SourceInfo, stream: str = "") -> Peer:
         """Answer an offer by a new session, published as `stream` (the session's id where that is empty).
 
-        Raises RefusedError (409 the stream is there already, 429 too many, 504 no answer in time), InputError or
-        WorkerError; nothing is left then.
+        Raises RefusedError (409 the stream is there already, 429 too many, 503 no room, 504 no answer in time),
+        InputError or WorkerError; nothing is left then.
         """
         if self.names is not None:
             await self.names.publishing(stream)
@@ -95,6 +114,7 @@ class Calls:
             async with asyncio.timeout(_ANSWER_S):
                 peer = await self._open_peer(offer, session, sections, config=self._config)
         except BaseException as error:
+            self.reception.left(session.spec.bundle)
             await self._unseat(session, "connection")
             if isinstance(error, TimeoutError):
                 raise _no_answer() from error
@@ -142,6 +162,7 @@ class Calls:
         try:
             await session.open()
         except BaseException:
+            self.reception.left(session.spec.bundle)
             await self._unseat(session, "connection")
             raise
         return session
@@ -173,9 +194,20 @@ class Calls:
         if found is not None:
             await self._unseat(found, reason)
 
+    async def drain(self, seconds: float) -> None:
+        """Let nobody in any more, and return when the last session has ended or this time is over; those that are open
+        are told by their reports."""
+        self.reception.drain(seconds)
+        while any(not seat.session.over for seat in self._seats.values()) and self.reception.ends_in_s:
+            await asyncio.sleep(_LOOK_S)
+
     async def close_all(self, reason: str = "shutdown") -> None:
         """End every session, and open none any more."""
         self._closed = True
+        await self.end_all(reason)
+
+    async def end_all(self, reason: str = "shutdown") -> None:
+        """End every session that is open now."""
         sessions = [seat.session for seat in self._seats.values()]
         closing = [asyncio.ensure_future(self._unseat(session, reason)) for session in sessions]
         if closing:
@@ -183,7 +215,9 @@ class Calls:
 
     def _check_room(self, stream: str) -> None:
         most = self._config.worker.sessions
+        self.reception.check_draining()
         if self._closed or len(self._seats) >= most:
+            self.reception.full()
             raise busy(f"{most} of {most} sessions are open; end one of them first", wait_s=5)
         if stream and not _STREAM.fullmatch(stream):
             raise ConfigError(f"stream: got {stream[:80]!r}, expected 1 to 64 of a-z, 0-9 and -")
@@ -207,6 +241,12 @@ class Calls:
             camera=camera,
             stream=stream,
         )
+        side = self._config.worker.side
+        edited = session.spec.mode is Mode.EDIT
+        self.reception.admit(
+            session.spec.bundle, side * side * 3 // 4 if edited else still.size[0] * still.size[1]
+        )
+        session.ends_in_s = lambda: self.reception.ends_in_s
         seat.session = session
         self._seats[session.stream] = seat
         return session

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.config import known
 from engine.errors import ConfigError
 from engine.worker.interface import WorkerConfig
+from streaming.admission import POLICIES
 from streaming.cors import checked_origin
 from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
 from streaming.hardware import AUTO, ENCODERS
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8765
 MOST_UPLOAD_BYTES = 32 << 20
 MOST_VIEWERS = 1000
+MOST_DRAIN_S = 3600.0
 MOST_ROOMS = 100
 
 
@@ -47,6 +50,8 @@ class ServeConfig:
     streaming.hardware.ENCODERS.
     latency_s: what a frame's age is held below, by asking the engine for less where it has to be; 0 never does.
     viewers: most who watch one session, but for whoever drives it; viewers_total: most of all sessions together.
+    admission: whether a session needs headroom, one of streaming.admission.POLICIES. drain_s: how long sessions go on
+    when the server is asked to end.
     rooms: most rooms for calls of two at once; 0 offers none. room_empty_s: how long one is kept without anybody in it.
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. turn_secret: what the TURN servers
     without an account make accounts of. udp_ports: within which connections open their sockets; None: anywhere.
@@ -86,6 +91,8 @@ class ServeConfig:
     latency_s: float = 0.25
     viewers: int = 8
     viewers_total: int = 32
+    admission: str = "measured"
+    drain_s: float = 10.0
     rooms: int = 0
     room_empty_s: float = 600.0
     enrol: Mapping[str, Path] = field(default_factory=dict)
@@ -117,6 +124,10 @@ class ServeConfig:
             raise ConfigError(f"room_empty_s: got {self.room_empty_s:g}, expected 1 .. 86400 seconds")
         if len(self.trackers) > MOST_TRACKERS:
             raise ConfigError(f"trackers: got {len(self.trackers)}, expected at most {MOST_TRACKERS}")
+        if self.admission not in POLICIES:
+            known(self.admission, POLICIES, "admission")
+        if not 0 <= self.drain_s <= MOST_DRAIN_S:
+            raise ConfigError(f"drain_s: got {self.drain_s:g}, expected 0 .. {MOST_DRAIN_S:g} seconds")
         if self.latency_s and not 0.02 <= self.latency_s <= 1.0:
             raise ConfigError(f"latency_s: got {self.latency_s:g}, expected 0.02 .. 1 seconds, or 0 for none")
         if self.encoder not in ENCODERS:

@@ -91,7 +91,8 @@ class Recorder(Protocol):
         ...
 
     def refused(self, reason: str) -> None:
-        """A request was turned away. reason: "token", "scope", "host", "origin", "size", "busy", "request"."""
+        """A request was turned away. reason: "token", "scope", "host", "origin", "size", "busy", "headroom",
+        "draining", "request"."""
         ...
 
     def remote(self, kind: str, former: str | None, state: str | None) -> None:
@@ -120,8 +121,28 @@ class EnrolmentRecorder(Protocol):
         ...
 
 
+class AdmissionRecorder(Protocol):
+    """The same of who is let in as a session."""
+
+    def headroom(self, resource: str, share: float) -> None:
+        """What is left of one of streaming.admission.RESOURCES, 0 .. 1."""
+        ...
+
+    def session_refused(self, reason: str) -> None:
+        """A session was turned away. reason: the resource that is short, "limit" or "draining"."""
+        ...
+
+
+class ServerRecorder(Recorder, AdmissionRecorder, Protocol):
+    """That of all calls of one server."""
+
+
 class NoRecorder:
     """Counts nothing."""
+
+    def headroom(self, resource: str, share: float) -> None: ...
+
+    def session_refused(self, reason: str) -> None: ...
 
     def remote(self, kind: str, former: str | None, state: str | None) -> None: ...
 

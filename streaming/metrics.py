@@ -21,8 +21,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from engine.types import FrameReport, Outcome
 from engine.versions import versions
 from engine.worker.interface import BundleInfo, State, WorkerStatus
+from streaming.admission import RESOURCES
 from streaming.ladder import SHARES
-from streaming.measured import EnrolmentRecorder, Recorder
+from streaming.measured import AdmissionRecorder, EnrolmentRecorder, Recorder
 from streaming.transport import LOST
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,8 +38,9 @@ OUTCOMES = tuple(outcome.value for outcome in Outcome)
 NOT_GENERATED = ("no face", "no body", "error", "no frames", "no picture", "worker away", "paused")
 DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused", "paced")
 CLOSED = ("page", "stopped", "connection", "replaced", "shutdown")
+TURNED_AWAY = (*RESOURCES, "limit", "draining")
 RESTARTED = ("crashed", "hung", "overdue")
-REFUSED = ("token", "scope", "host", "origin", "size", "busy", "request")
+REFUSED = ("token", "scope", "host", "origin", "size", "busy", "headroom", "draining", "request")
 ADDED = (
     "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError",
     "DifferentPeopleError", "ConfigError", "ModelError", "BackendError", "WorkerError", "BusyError",
@@ -70,7 +72,7 @@ _MOST_SESSIONS = (
 _RAISED = re.compile(r"\w+: ")
 
 
-class Metrics(Recorder, EnrolmentRecorder):
+class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder):
     """Counts for one server, in a registry of its own. Every method may be called from any thread and never raises; a
     duration that is no finite number is not counted, a negative one counts as 0."""
 
@@ -266,10 +268,22 @@ class Metrics(Recorder, EnrolmentRecorder):
         self._refused = self._counter(
             "requests_refused", "Requests that were turned away, by cause.", reason=REFUSED
         )
+        self._headroom = self._gauge(
+            "headroom_ratio", "What is left of what sessions share, 0 to 1.", resource=RESOURCES
+        )
+        self._turned_away = self._counter(
+            "sessions_refused", "Sessions that were turned away, by what was short.", reason=TURNED_AWAY
+        )
         self._enrolling = self._gauge("enrolling", "Whether an enrolment runs.")
         self._enrolments = self._counter(
             "enrolments", "Enrolments whose process has ended, by what became of them.", outcome=ENROLMENTS
         )
+
+    def headroom(self, resource: str, share: float) -> None:
+        self._headroom.of(resource).set(share)
+
+    def session_refused(self, reason: str) -> None:
+        self._turned_away.of(reason).inc()
 
     def offer(self, bundles: Iterable[BundleInfo]) -> None:
         """What sessions may run from now on: a series each, at 0."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.types import FrameReport
+from streaming.load import Work
 from streaming.measured import Recorder
 
 REPORT_S = 0.2
@@ -43,6 +44,8 @@ class Tally:
         self._faces = 0
         self._round_trip_s: float | None = None
         self._encode_s = 0.0
+        self.work = Work()
+        """What it costs."""
         self._tell_left: Callable[[float, float], None] = lambda arrived_s, left_s: None
 
     def tell_left(self, left: Callable[[float, float], None]) -> None:
@@ -91,6 +94,7 @@ class Tally:
         with self._lock:
             self._in.append(self._clock())
             _forget(self._in, self._in[-1])
+        self.work.received()
         self._recorder.frame_received()
 
     def frame_dropped(self, reason: str) -> None:
@@ -109,6 +113,7 @@ class Tally:
                 if math.isfinite(seconds):
                     total, count = self._stages.get(name, (0.0, 0))
                     self._stages[name] = total + seconds, count + 1
+        self.work.left(stages, report.batch)
         self._tell_left(now - age_s, now + self._encode_s)
         self._recorder.frame_left(report, age_s, stages)
 
@@ -122,6 +127,7 @@ class Tally:
         with self._lock:
             now = self._left("pass_through", None)
             self._ages.append((now, age_s))
+        self.work.left({}, 0)
         self._tell_left(now - age_s, now + self._encode_s)
 
     def encoded(self, codec: str, seconds: float, size_bytes: int, keyframe: bool) -> None:
@@ -132,6 +138,7 @@ class Tally:
             self._sent.append((now, size_bytes))
             while self._sent[0][0] < now - _RATE_WINDOW_S:
                 self._sent.popleft()
+        self.work.encoded(seconds)
         self._recorder.encoded(codec, seconds, size_bytes, keyframe)
 
     def bitrate(self, session: str, codec: str, bits_per_s: int) -> None:

@@ -75,6 +75,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/api/v1/rooms/{room}/members"): _as(_ROOM, "posts"),
     ("GET", "/api/v1/rooms/{room}/members/{id}/events"): _ROOM,
     ("DELETE", "/api/v1/rooms/{room}/members/{id}"): _ROOM,
+    ("POST", "/api/v1/drain"): Route(("admin",), "posts"),
     ("POST", "/api/v1/tokens"): Route(("admin",), "posts"),
     ("DELETE", "/api/v1/tokens/{id}"): Route(("admin",)),
     ("GET", "/api/v1/remotes"): Route(("admin",)),

@@ -27,7 +27,8 @@ from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
 from engine.worker.pictures import Picture
 from engine.worker.tools import Tools
 from streaming import attest
-from streaming.app import create_app, create_metrics_app
+from streaming.app import CALLS, create_app, create_metrics_app
+from streaming.calls import Calls
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
 from streaming.enrolment import Enrolments
@@ -61,7 +62,8 @@ class Served:
 def serve(
     config: ServeConfig, *, tools: Tools | None = None, ready: Callable[[Served], None] | None = None
 ) -> None:
-    """Serve until SIGINT, SIGTERM, SIGHUP or `Served.stop`; then everything is ended and freed.
+    """Serve until SIGINT, SIGTERM, SIGHUP or `Served.stop`; then everything is ended and freed. After SIGTERM no
+    session is opened, and those that are open go on for `drain_s` at most, or until a second signal.
 
     Prints the address once it can be opened, with the token unless that stands elsewhere, and calls `ready` then, on
     the event loop. In a thread that is not the main one signals are left to the caller. Raises PortTakenError or
@@ -78,16 +80,37 @@ def serve(
     ):
         check_aiortc()
         source = _read_source(config)
-        loop, stopped = runner.get_loop(), asyncio.Event()
+        loop, ending = runner.get_loop(), _Ending(config.drain_s)
 
         def stop() -> None:
-            _call(loop, stopped.set)
+            _call(loop, ending.now)
+
+        def leave() -> None:
+            _call(loop, ending.gently)
 
         # Before the runner takes SIGINT for itself, which it leaves to a handler that is there already.
-        with _stopped_by_signals(stop):
-            was_open = runner.run(_Server(config, tools, ready).run(opened, source, stopped, stop))
+        with _stopped_by_signals(stop, leave):
+            was_open = runner.run(_Server(config, tools, ready).run(opened, source, ending, stop))
     if not was_open:
         raise KeyboardInterrupt
+
+
+class _Ending:
+    """How a server is asked to end. begun: at all. over: without waiting for anybody."""
+
+    def __init__(self, drain_s: float) -> None:
+        self.begun, self.over = asyncio.Event(), asyncio.Event()
+        self._drain_s = drain_s
+
+    def now(self) -> None:
+        self.over.set()
+        self.begun.set()
+
+    def gently(self) -> None:
+        """The second time it is meant."""
+        if self.begun.is_set() or not self._drain_s:
+            self.over.set()
+        self.begun.set()
 
 
 def _check_no_loop() -> None:
@@ -156,20 +179,24 @@ class _Server:
         self._config, self._tools, self._ready = config, tools, ready
         self._token = config.token or secrets.token_urlsafe(32)
         self._metrics = Metrics()
+        self._calls: Calls | None = None
 
     async def run(
-        self, opened_socket: socket.socket, source: Upload, stopped: asyncio.Event, stop: Callable[[], None]
+        self, opened_socket: socket.socket, source: Upload, ending: _Ending, stop: Callable[[], None]
     ) -> bool:
         """Whether it could be opened before it was stopped."""
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(4 + 2 * self._config.worker.sessions, thread_name_prefix="marotte-net")
         )
         async with AsyncExitStack() as opened:
-            served = await _unless(stopped, self._open(opened, opened_socket, source, stop))
+            served = await _unless(ending.begun, self._open(opened, opened_socket, source, stop))
             if served is None:
                 return False
             self._tell(served)
-            await stopped.wait()
+            await ending.begun.wait()
+            if self._calls is not None and self._calls.count and not ending.over.is_set():
+                _log.warning("no new sessions; those that are open end within %g s", self._config.drain_s)
+                await _first(ending.over.wait(), self._calls.drain(self._config.drain_s))
         return True
 
     async def _open(
@@ -203,6 +230,7 @@ class _Server:
             once=once,
             enrolments=enrolments,
         )
+        self._calls = app[CALLS]
         await opened.enter_async_context(listening(app, opened_socket))
         metrics_url = None
         if metrics_socket is not None:
@@ -307,6 +335,15 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Served]) -> Ser
     return working.result()
 
 
+async def _first(*works: Coroutine[Any, Any, object]) -> None:
+    """Until one of them is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
     """From any thread or signal handler; a loop that has ended needs no telling."""
     with suppress(RuntimeError):
@@ -314,8 +351,9 @@ def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
 
 
 @contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+def _stopped_by_signals(stop: Callable[[], None], leave: Callable[[], None]) -> Iterator[None]:
     """What interrupts this process stops the server, and no traceback is raised out of the midst of a callback.
+    leave: what SIGTERM asks for.
 
     Handlers that the caller set are asked first: SIGTERM's may come here through that of SIGINT, and one that lets
     an interruption fall is heeded.
@@ -329,7 +367,7 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
                 continue
             if before == signal.SIG_DFL or number == signal.SIGINT:
                 older[number] = before
-                signal.signal(number, _handler(before, stop))
+                signal.signal(number, _handler(before, stop, leave))
     try:
         yield
     finally:
@@ -337,14 +375,15 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, before)
 
 
-def _handler(before: Any, stop: Callable[[], None]) -> Callable[[int, Any], None]:
+def _handler(before: Any, stop: Callable[[], None], leave: Callable[[], None]) -> Callable[[int, Any], None]:
     def handle(number: int, at: Any) -> None:
+        end = leave if number == signal.SIGTERM else stop
         try:
             if callable(before):
                 before(number, at)
             else:
-                stop()
+                end()
         except KeyboardInterrupt:
-            stop()
+            end()
 
     return handle

@@ -25,12 +25,14 @@ from streaming.coach import CameraCoach
 from streaming.config import ServeConfig
 from streaming.echo import Echo
 from streaming.intake import Intake
+from streaming.load import Seen
 from streaming.measured import Recorder
 from streaming.outlet import Outlet
 from streaming.pacing import EnginePace
 from streaming.reports import Tally
 from streaming.rest import Rest
 from streaming.sound import SoundLine
+from streaming.tracks import Pictures
 
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
 _MOST_TOLD = 8
@@ -56,7 +58,8 @@ class Session:
     another by id, from any thread. donors: keeps the sources of these ids for this session, in place of those before,
     and tells whether all are there. closed: called once with (id, reason) when the session ended by itself and
     everything of it was freed: "stopped", "connection". stream: the name that viewers know it by, its id where that is
-    empty. Raises ConfigError for a spec that cannot be followed.
+    empty. pictures: where they leave in place of the broadcast, which nobody watches then. Raises ConfigError for a
+    spec that cannot be followed.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Session:
         donors: Callable[[Collection[str]], bool] = lambda ids: True,
         camera: bool = True,
         stream: str = "",
+        pictures: Pictures | None = None,
     ) -> None:
         if not config.pass_through:
             spec = settled(checked(spec), worker.bundles(), edit=config.worker.edit)
@@ -83,6 +87,7 @@ class Session:
         self.tally = Tally(recorder)
         self.broadcast = Broadcast(self.id, self.tally, config.encoder)
         """Its pictures, for all who watch."""
+        self._pictures = pictures or self.broadcast
         self.sound = SoundLine(self.tally) if config.sound else None
         """The driver's, for all who listen; None where the operator allows none."""
         if self.sound is not None:
@@ -97,6 +102,9 @@ class Session:
         self._kind = ("", Mode.PUPPET)
         self._pace = EnginePace(config.latency_s, self.id, worker, self.tally, lambda: self._kind[0])
         self._opened = False
+        self._opened_s = time.monotonic()
+        self.ends_in_s: Callable[[], float | None] = lambda: None
+        """Until the server ends it, where it drains."""
         self._links: dict[Link, Callable[[], dict[str, Any]] | None] = {}
         self._ending: asyncio.Task[None] | None = None
         self._outlet: Outlet | None = None
@@ -105,6 +113,11 @@ class Session:
         self._coach = CameraCoach()
         self._shut, self._resumed = False, spec.driver
         self._rest: Rest | None = None
+
+    @property
+    def spec(self) -> SessionSpec:
+        """What it was opened with, settled."""
+        return self._spec
 
     @property
     def over(self) -> bool:
@@ -120,7 +133,7 @@ class Session:
         """Open it in the worker, and show what is safe. Raises WorkerError where the worker takes none; `close` is to
         be called then."""
         if self._config.pass_through:
-            self._echo = Echo(self.broadcast, self.tally)
+            self._echo = Echo(self._pictures, self.tally)
             self.arrived = self._echo.arrived
         else:
             await self._open_worker()
@@ -132,7 +145,7 @@ class Session:
         self._kind = bundle, mode = spec.bundle, spec.mode or Mode.PUPPET
         opening = partial(Outlet, bundle=bundle, mode=mode, side=self._config.worker.side)
         self._outlet = outlet = await asyncio.to_thread(
-            opening, self.id, self._still, self.broadcast, self.tally, self._sources, self._why
+            opening, self.id, self._still, self._pictures, self.tally, self._sources, self._why
         )
         self._intake = Intake(
             self.id, self._worker, outlet, self.tally, driver=spec.driver, thinning=self._pace.thinning
@@ -142,6 +155,16 @@ class Session:
         outlet.start()
         self._pace.begin()
         self.tally.showing(self.id, *self._told_kind)
+
+    def seen(self) -> Seen:
+        """What its cost is measured by."""
+        if self._outlet is not None:
+            size, paused = self._outlet.size, self._outlet.paused
+        else:
+            size, paused = (self._echo and self._echo.size) or (0, 0), bool(self._echo and self._echo.paused)
+        quiet = paused or not self.broadcast.watched
+        worked = self.tally.work.told()
+        return Seen(self.id, self._kind[0], size[0] * size[1], quiet, self._opened_s, worked)
 
     @property
     def viewers(self) -> int:
@@ -328,6 +351,7 @@ class Session:
             "viewers": self._viewer_reports(),
             "sound": None if self.sound is None else self.sound.report(),
             "coach": self._coach.report(),
+            "ends_in_s": self.ends_in_s(),
         }
 
     def _viewer_reports(self) -> list[dict[str, Any]]:

@@ -30,8 +30,8 @@ _END_S = 15.0
 
 def config_of(options: Mapping[str, Any]) -> ServeConfig:
     """ServeConfig of plain data: its fields by name, those of the worker under "worker", rates in words; the port is
-    a free one."""
-    fields = {"port": 0} | dict(options)
+    a free one. A call that is measured is not turned away for what else the machine does: sessions come in by count."""
+    fields = {"port": 0, "admission": "count"} | dict(options)
     worker = dict(fields.get("worker", {}))
     if worker.get("cache") is not None:
         worker["cache"] = Path(worker["cache"])

@@ -120,6 +120,19 @@ def _add_serving(parser: Any) -> None:
         help="hold frames' ages below it by fewer, then smaller pictures (250; 0: never)",
     )
     parser.add_argument(
+        "--admission",
+        default="measured",
+        metavar="HOW",
+        help="measured (default): a session needs headroom beside those that run; count: --sessions alone; off",
+    )
+    parser.add_argument(
+        "--drain-s",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="how long sessions go on after SIGTERM, or POST /api/v1/drain (10; 0: not at all)",
+    )
+    parser.add_argument(
         "--viewers",
         type=int,
         default=8,
@@ -286,6 +299,8 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         side=options.side,
         sessions=options.sessions,
         latency_s=options.latency / 1000,
+        admission=options.admission,
+        drain_s=options.drain_s,
         viewers=options.viewers,
         viewers_total=options.viewers_total,
         rooms=options.rooms,

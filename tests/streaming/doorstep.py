@@ -252,7 +252,8 @@ def open_site(
 ) -> Iterator[Site]:
     """A server in a thread of its own. MAROTTE_STATE has to name a folder of the test's."""
     opened = bind(host, port)
-    config = replace(config or ServeConfig(), port=opened.getsockname()[1], host=host)
+    # By count: what else the machine does is not the tests'.
+    config = replace(config or ServeConfig(), admission="count", port=opened.getsockname()[1], host=host)
     behind: Any = worker or FakeWorker()
     peers, recorder = FakePeers(), Counting()
     ready: Future[Site] = Future()

@@ -31,7 +31,7 @@ from tests.streaming.conftest import UNHURRIED, server_command
 from tests.streaming.faults import warm
 from tests.streaming.live_server import of_process
 from tests.streaming.soak_gates import Row, age_s, judged
-from tests.streaming.whip_client import Camera, Client, client_session, clip, metrics
+from tests.streaming.whip_client import Camera, Client, NotCreatedError, client_session, clip, metrics
 
 LOOK_S = 5.0
 REST_S = 60.0
@@ -48,6 +48,8 @@ class Soak:
         self._pictures = clip(options.driver, options.size, options.fps)
         self._clients: list[Client] = []
         self.reconnects = 0
+        self.lost: list[str] = []
+        """Calls that did not come about, and why."""
         self.rows: list[Row] = []
         self.rests: list[dict[str, Any]] = []
 
@@ -98,10 +100,12 @@ class Soak:
             try:
                 await self._call(client)
                 await asyncio.sleep(max(0.0, min(next_s, ends) - time.monotonic()))
+            except (NotCreatedError, TimeoutError, aiohttp.ClientError) as error:
+                self.lost.append(f"{type(error).__name__}: {error}")
             finally:
                 self._clients.remove(client)
                 await (client.end() if self.reconnects % 2 else client.close())
-            next_s += every_s
+            next_s = max(next_s + every_s, time.monotonic() + every_s / 2)
             self.reconnects += 1
 
     async def _look(self, http: aiohttp.ClientSession, began: float) -> None:
@@ -218,7 +222,10 @@ def soak(options: argparse.Namespace, say: Say = print) -> tuple[list[str], list
     with (
         TemporaryDirectory() as folder,
         ServerProcess(
-            {"rates": UNHURRIED, "worker": {"sessions": 2 * options.sessions}}
+            {
+                "rates": UNHURRIED,
+                "worker": {"sessions": 2 * options.sessions, "hang_s": options.hang_s},
+            }
             | tools
             | {"tools_with": {"folder": folder}},
             server_command(),
@@ -231,6 +238,10 @@ def soak(options: argparse.Namespace, say: Say = print) -> tuple[list[str], list
         told.append(_load(soaked.rows))
         if restarts := soaked.rows[-1].restarts:
             failed.append(f"the worker was replaced {restarts} times")
+        if soaked.lost:
+            failed.append(
+                f"{len(soaked.lost)} calls did not come about, the last one: {soaked.lost[-1][:200]}"
+            )
         told.append(f"{soaked.reconnects} reconnects of {options.sessions} sessions")
     (options.out / "soak.svg").write_text(drawing(soaked.rows), encoding="utf-8")
     return told, failed
@@ -260,6 +271,9 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fps", type=float, default=10.0)
     parser.add_argument("--reconnect-s", type=float, default=30.0)
     parser.add_argument("--driver", type=Path, required=True, help="clip of a face, which every camera shows")
+    parser.add_argument(
+        "--hang-s", type=float, default=2.0, help="a worker that is silent for so long is replaced"
+    )
     parser.add_argument("--out", type=Path, default=Path("soak"), help="folder of soak.csv and soak.svg")
     return parser.parse_args(arguments)
 

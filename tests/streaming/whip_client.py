@@ -28,6 +28,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.mediastreams import MediaStreamError
 
 from engine.media.planes import i420_of
 from engine.types import U8
@@ -177,7 +178,10 @@ class Client:
 
     async def _watch(self, track: MediaStreamTrack) -> None:
         while True:
-            frame = await track.recv()
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
             self.arrived_s.append(time.perf_counter())
             if self._looked_at is not None:
                 self._looked_at(frame.to_ndarray(format="yuv420p"))
