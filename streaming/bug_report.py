@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -93,9 +94,11 @@ def _version(name: str) -> str:
 
 
 def _memory() -> str:
+    if sys.platform == "win32":
+        return "unknown"
     try:
         return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
-    except (AttributeError, ValueError, OSError):
+    except (ValueError, OSError):
         return "unknown"
 
 

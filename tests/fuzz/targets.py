@@ -396,6 +396,17 @@ def _message_seeds() -> list[bytes]:
     ]
 
 
+def _remote(data: bytes) -> None:
+    """What a server that is pushed to says: where it leads, why it refuses, when to come again; a line each."""
+    from streaming.remote import asking
+
+    where, why, when = [*data.decode("latin-1").split("\n", 2), "", ""][:3]
+    led = asking._joined("https://host.example/whip/a", where)
+    assert led is None or led.startswith(("http://", "https://"))
+    assert len(asking._detail(why)) <= len(why)
+    assert 0.0 <= asking._wait_s(when) <= asking.MOST_WAIT_S
+
+
 def _log(data: bytes) -> None:
     """A line of a log on its way into a bug report."""
     from streaming.redact import Redactor
@@ -443,6 +454,11 @@ TARGETS: dict[str, Target] = {
     "arkit": Target(_arkit, _arkit_seeds, (b"\x7f\x80\0\0", b"\x7f\xc0\0\0"), 1100),
     "openseeface": Target(_openseeface, _openseeface_seeds, (b"\0\0\x80\x7f", b"\0\0\xc0\x7f"), 4096),
     "mediapipe": Target(_mediapipe, _mediapipe_seeds, (b'"matrix"', b"1e999", b"NaN")),
+    "remote": Target(
+        _remote,
+        lambda: [b'/whip/a/1\n{"status": 429, "title": "busy", "detail": "too many"}\n7', b"//b.example/x\nno\n1e9"],
+        (b"https://", b"//", b"@", b'"detail"', b"Sun, 06 Nov 1994 08:49:37 GMT"),
+    ),
     "log": Target(_log, _log_seeds, (b"/home/anna", b"token=", b"mrt1.", b".jpg"), 4096),
     "messages": Target(_messages, _message_seeds, (b'"kind"',), 4096),
 }  # fmt: skip
