@@ -60,7 +60,7 @@ def test_a_sound_machine_is_sound(
     assert gpu  # one line where there is none
     assert [piece for piece in pieces if piece not in gpu] == [
         "python", "packages", "cache", "backend", "kernels", "codecs",
-        "port", "aiortc", "live codecs", "route", "event loop", "shared memory", "worker", "browser tests",
+        "port", "aiortc", "live codecs", "encoders", "route", "event loop", "shared memory", "worker", "browser tests",
     ]  # fmt: skip
     assert any("finds the sample portrait's face" in line for line in told)
 
