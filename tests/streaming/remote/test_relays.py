@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from streaming.config import ServeConfig
-from streaming.remote import asking
+from streaming.connection import Connection
+from streaming.offer import ice_servers
+from streaming.remote import whip
 from streaming.remote.places import Place
 from tests.streaming.calls import Camera
 from tests.streaming.doorstep import TOKEN, Site
@@ -135,8 +137,6 @@ def test_pictures_come_through_relays(turn: Turn, url: str, monkeypatch: pytest.
     monkeypatch.setenv("SSL_CERT_FILE", str(turn.certificate))
     at = url.format(host=turn.host, port=turn.port, tls_port=turn.tls_port)
     config = ServeConfig(ice_servers=(at,), turn_secret=SECRET)
-    from streaming.offer import ice_servers
-
     with open_house(config) as far:
         pull = Place(f"http://127.0.0.1:{far.port}/whep/stage", TOKEN)
         near_config = ServeConfig(ice_servers=(at,), turn_secret=SECRET, pulls=(pull,))
@@ -146,28 +146,31 @@ def test_pictures_come_through_relays(turn: Turn, url: str, monkeypatch: pytest.
 
 @pytest.mark.full
 def test_a_relay_that_the_far_server_names_is_used(turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its Link: this side has no server of its own, and the far side learns of the relay by what comes through."""
+    """By its Link: this side's own address leads nowhere, and the far side, which has one, learns of the relay by what
+    comes through it."""
     far_config = ServeConfig(ice_servers=(f"turn:{turn.host}:{turn.port}",), turn_secret=SECRET)
-    from streaming.offer import ice_servers
+    relayed: list[Any] = []
+    loops: list[Any] = []
+    post = whip.post
 
-    seen: list[Any] = []
-    post = asking.post
+    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return [] if asyncio.get_running_loop() in loops else [turn.host]
 
-    async def watched(*given: Any, **options: Any) -> Any:
-        made = await post(*given, **options)
-        seen.append((given[1], made.servers))
+    async def post_nowhere(place: Any, offer: str, **options: Any) -> Any:
+        assert "a=candidate" not in offer
+        nowhere = "a=candidate:1 1 udp 1 10.255.255.1 9999 typ host"
+        made = await post(place, offer.replace("a=end-of-candidates", nowhere), **options)
+        relayed.extend(made.servers)
         return made
 
-    from streaming.remote import whip
-
-    monkeypatch.setattr(whip, "post", watched)
-    with open_house(far_config) as far:
-        pull = Place(f"http://127.0.0.1:{far.port}/whep/stage", TOKEN)
-        with open_house(ServeConfig(pulls=(pull,))) as near:
-            asyncio.run(flows(far, near, ice_servers(far_config)))
-    offer, servers = next((offer, servers) for offer, servers in seen if servers)
-    assert "a=candidate" not in offer
-    assert servers[0].username.partition(":")[0].isdigit()
+    monkeypatch.setattr(whip, "post", post_nowhere)
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", addresses)
+    with open_house(far_config) as far, open_house(ServeConfig(remote_near=True)) as near:
+        loops.append(near.loop)
+        pull = {"kind": "pull", "url": f"http://127.0.0.1:{far.port}/whep/stage", "token": TOKEN}
+        assert near.post("/api/v1/remotes", pull).status == 201
+        asyncio.run(flows(far, near))
+    assert relayed[0].username.partition(":")[0].isdigit()
 
 
 @pytest.mark.full
@@ -176,8 +179,6 @@ def test_a_wrong_secret_gets_no_relay(turn: Turn) -> None:
     config = ServeConfig(ice_servers=(f"turn:{turn.host}:{turn.port}",), turn_secret=SECRET + "!")
 
     async def run() -> list[Any]:
-        from streaming.connection import Connection
-
         connection = Connection(config, "test", lambda: None, offers=True)
         connection.rtc.addTransceiver("video", "sendonly")
         await connection.offer()
