@@ -256,8 +256,10 @@ class SoundLine:
     def _let_go(self, held: _Held, offset: float) -> None:
         now = self._clock()
         if self._offset is None and held.x + offset < now - _LATE_S:
-            self._drop("late")  # it waited for the first picture, which is younger
-            return
+            if held.came_s < now - _LATE_S:
+                self._drop("late")  # it waited for the first picture, which is younger
+                return
+            offset = now - held.x  # its way took longer than that of the quickest
         self._offset, self._left_x, self._left_s = offset, held.x, now
         if self.muted or self.paused:
             self._drop("muted")

@@ -72,6 +72,16 @@ def test_jitter_of_the_way_ends_here():
     assert max(map(abs, steps(driver)[100:])) <= STEP_S + NS
 
 
+def test_a_quick_first_packet_keeps_no_other_back():
+    """What came just now did not wait for the first picture, however much quicker another was on its way."""
+    driver = Driver(
+        5, age=lambda t: 0.0, sound_way=lambda t: 0.03 if t < 0.1 else 0.09, picture_way=lambda t: 0.25
+    )
+    in_virtual_time(driver.play)
+    assert len(driver.left) > 230
+    assert driver.left[0][1] < 0.35
+
+
 def test_pictures_of_changing_age_do_not_shake_the_sound():
     """The median of a second of pictures is followed, and not every one of them."""
     draw = random.Random(5)
