@@ -254,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     from export import commands as exporting
     from export import models
     from export.enrol import offline
-    from streaming.commands import bench_live, doctor, report, serving, token
+    from streaming.commands import bench_live, camera, doctor, report, serving, token
     from trainers import commands as training
 
     parser = _Parser(prog="marotte", description="Real-time streaming face reenactment.")
@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     rendering.add(commands, offline)
     for one in (
         sample, turntable, prepare, training, exporting, evaluate, sweep, bench, bench_live, models, doctor, report,
-        token,
+        token, camera,
     ):  # fmt: skip
         one.add(commands)
     return parser

@@ -1,0 +1,1 @@
+"""Pictures for other programs of this machine, with no connection between: a virtual camera, a window, a file."""
