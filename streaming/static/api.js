@@ -96,12 +96,13 @@ export async function readInfo() {
 /**
  * Where a call of this page is offered: an endpoint of WHIP, with what is wished for.
  *
- * @param {{source: string, driver: Driver, codec: string, bundle?: string, mode?: Mode, donors?: string[]}} asked
+ * @param {{source?: string, driver: Driver, codec: string, bundle?: string, mode?: Mode, donors?: string[]}} asked
+ * @param {string} [endpoint]
  */
-export function whipOf({ donors, ...asked }) {
+export function whipOf({ donors, ...asked }, endpoint = "/whip") {
   const query = new URLSearchParams(Object.entries(asked).filter(([, value]) => value));
   if (donors?.length) query.set("donors", donors.join());
-  return `/whip?${query}`;
+  return `${endpoint}?${query}`;
 }
 
 /** @param {string} source */

@@ -71,7 +71,7 @@ export class Call {
   /**
    * Sends another track, also over links to come.
    *
-   * @param {MediaStreamTrack} track
+   * @param {MediaStreamTrack | null} track null: nothing
    */
   async replaceTrack(track) {
     this.plan.track = track;
@@ -86,6 +86,19 @@ export class Call {
   async replaceSound(track) {
     this.plan.soundTrack = track;
     await this.#link?.replaceSound(track);
+  }
+
+  /** Whether the link that is there now is made to send a picture. */
+  get sends() {
+    return this.#link?.sends ?? false;
+  }
+
+  /** Makes the link anew, with what is planned now. */
+  again() {
+    if (!this.#link) return;
+    this.#link.close();
+    this.#losses = 0;
+    this.#again("it is made anew");
   }
 
   /** The session that answers now, or null between two links. */

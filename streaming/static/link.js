@@ -1,4 +1,5 @@
-import { Refusal, whipOf } from "./api.js";
+import { whipOf } from "./api.js";
+import { Way } from "./way.js";
 import { Resource } from "./whip.js";
 
 /** @import {Driver, Message, Mode} from "./messages.js" */
@@ -15,6 +16,8 @@ import { Resource } from "./whip.js";
  * @property {number} bitrate most that is sent, bits per second
  * @property {RTCIceServer[]} iceServers
  * @property {{bundle?: string, mode?: Mode, donors?: string[]}} wish what is to leave, where the server offers a choice
+ * @property {string} [endpoint] of WHIP, this server's own where it is left out
+ * @property {Record<string, string>} [headers] of every request
  *
  * @typedef {object} LinkEvents
  * @property {(stream: MediaStream) => void} picture the returned picture has begun
@@ -23,9 +26,6 @@ import { Resource } from "./whip.js";
  * @property {(why: string) => void} lost once, when the link ended by itself
  */
 
-const CONNECT_MS = 12_000;
-const DISCONNECTED_MS = 2500;
-const ANEW_MS = 4000;
 const LABEL = "marotte";
 const MOST_BYTES = 4096;
 const START_KBPS = 1000;
@@ -39,12 +39,12 @@ export class Link {
   session = null;
   /** @type {Resource} */
   #resource;
+  /** @type {Way} */
+  #way;
   /** @type {RTCRtpSender | null} */
   #sender = null;
   /** @type {RTCRtpSender | null} */
   #soundSender = null;
-  /** @type {number | undefined} */
-  #patience;
   #ended = false;
 
   /**
@@ -55,12 +55,12 @@ export class Link {
     this.plan = plan;
     this.told = told;
     this.peer = new RTCPeerConnection({ iceServers: plan.iceServers, bundlePolicy: "max-bundle" });
-    this.#resource = new Resource(this.peer);
+    this.#resource = new Resource(this.peer, plan.headers);
     this.channel = this.peer.createDataChannel(LABEL, { ordered: true });
     this.channel.onopen = () => told.open();
     this.channel.onclose = () => this.#lose("the control channel closed");
     this.channel.onmessage = (event) => this.#heard(event.data);
-    this.peer.onconnectionstatechange = () => this.#watch();
+    this.#way = new Way(this.peer, this.#resource, (why) => this.#lose(why));
     this.peer.ontrack = ({ receiver, streams, track }) => {
       if (track.kind !== "video") return; // it is in the picture's stream
       playAtOnce(receiver);
@@ -80,17 +80,15 @@ export class Link {
       : peer.addTransceiver("video", { direction: "recvonly" });
     preferCodec(transceiver, plan.codec);
     if (plan.track) this.#sender = transceiver.sender;
-    if (plan.track && plan.sound) {
+    if (plan.sound) {
       const sound = peer.addTransceiver(plan.soundTrack ?? "audio", { direction: plan.sound });
       this.#soundSender = sound.sender;
     }
     const { source, driver, codec, wish } = plan;
-    await this.#resource.open(whipOf({ source, driver, codec, ...wish }), signal, startFaster);
+    await this.#resource.open(whipOf({ source, driver, codec, ...wish }, plan.endpoint), signal, startFaster);
     this.session = this.#resource.id;
     await this.#shape();
-    this.#patience ??= window.setTimeout(() => {
-      if (peer.connectionState !== "connected") this.#lose("no route to the server was found");
-    }, CONNECT_MS);
+    this.#way.begin();
   }
 
   /**
@@ -108,7 +106,7 @@ export class Link {
   /**
    * Sends another track from the next frame on.
    *
-   * @param {MediaStreamTrack} track
+   * @param {MediaStreamTrack | null} track null: nothing
    */
   async replaceTrack(track) {
     this.plan.track = track;
@@ -125,11 +123,16 @@ export class Link {
     await this.#soundSender?.replaceTrack(track);
   }
 
+  /** Whether it is made to send a picture. */
+  get sends() {
+    return this.#sender !== null;
+  }
+
   /** Ends it here and at the server; `lost` is not told. */
   close() {
     if (this.#ended) return;
     this.#ended = true;
-    window.clearTimeout(this.#patience);
+    this.#way.end();
     this.send({ stop: true });
     this.peer.close();
     void this.#resource.end();
@@ -142,34 +145,6 @@ export class Link {
     parameters.degradationPreference = this.plan.keep;
     for (const encoding of parameters.encodings) encoding.maxBitrate = this.plan.bitrate;
     await this.#sender.setParameters(parameters);
-  }
-
-  #watch() {
-    const state = this.peer.connectionState;
-    window.clearTimeout(this.#patience);
-    if (state === "failed") this.#lose("the connection failed");
-    if (state === "closed") this.#lose("the connection was closed");
-    if (state === "disconnected") {
-      this.#wait(DISCONNECTED_MS);
-      void this.#seek();
-    }
-  }
-
-  /** @param {number} ms until it is lost, if nothing arrives */
-  #wait(ms) {
-    window.clearTimeout(this.#patience);
-    this.#patience = window.setTimeout(() => this.#lose("nothing arrives any more"), ms);
-  }
-
-  /** Looks for another way, as after a change of networks; the picture and all that is set stay. */
-  async #seek() {
-    try {
-      await this.#resource.restart();
-    } catch (error) {
-      if (!(error instanceof Refusal) && !this.#ended) console.warn(error);
-      return;
-    }
-    if (!this.#ended && this.peer.connectionState === "disconnected") this.#wait(ANEW_MS);
   }
 
   /** @param {unknown} data */

@@ -1,6 +1,5 @@
 import { saysDonorGone, saysSourceGone, stillOf } from "./api.js";
 import { Brush } from "./brush.js";
-import { Call } from "./call.js";
 import { Camera, CameraTrouble, trouble } from "./camera.js";
 import { offerCameras, setUpChoices } from "./choices.js";
 import { ControlDesk } from "./controls.js";
@@ -8,6 +7,7 @@ import { setUpRemoval } from "./donors.js";
 import { button, make, need, part, say, select, video } from "./elements.js";
 import { LatencyPanel } from "./latency.js";
 import { lock, locked } from "./locked.js";
+import { connect } from "./marotte.js";
 import { MeasureButton } from "./measure.js";
 import { notice } from "./notices.js";
 import { Coach } from "./coach.js";
@@ -21,6 +21,7 @@ import { View } from "./view.js";
 import { Wish } from "./wish.js";
 
 /** @import {CallPhase} from "./call.js" */
+/** @import {Session} from "./marotte.js" */
 /** @import {BundleInfo, Change, Driver, Info, Message, Report, SourceInfo} from "./messages.js" */
 /** @import {Phase} from "./status.js" */
 
@@ -31,7 +32,7 @@ const NO_FACE_OF_YOURS = "Needs your camera: in the demo there is no resting fac
 
 /** The page once it knows its server: what is shown, what runs, and what the buttons do. */
 export class Page {
-  /** @type {Call | null} */
+  /** @type {Session | null} */
   #call = null;
   /** @type {Driver} */
   #driver = "camera";
@@ -80,7 +81,7 @@ export class Page {
     });
     this.sound = new SoundPanel(info, {
       sending: () => this.#call !== null && this.#driver === "camera",
-      sendSound: async (track) => this.#call?.replaceSound(track),
+      sendSound: async (track) => this.#call?.microphone(track),
       send: (message) => this.#call?.send(message) ?? false,
       redial: (why) => this.#redial(why),
     });
@@ -156,19 +157,19 @@ export class Page {
     this.#driver = driver;
     this.#report = null;
     this.#latency.clear();
-    /** @type {Call} */
-    const call = new Call(
+    /** @type {Session} */
+    const call = connect(
       {
         source: this.sources.current.id,
         driver,
         codec: select("codec").value,
-        track: driver === "camera" ? this.#camera.track : null,
-        sound: this.sound.direction,
-        soundTrack: this.sound.track,
+        camera: driver === "camera" ? this.#camera.track : null,
+        sound: driver === "camera" ? this.sound.direction : null,
+        microphone: this.sound.track,
         keep: /** @type {RTCDegradationPreference} */ (select("keep").value),
         bitrate: select("size").value === "1280x720" ? LARGE_BITRATE : BITRATE,
         iceServers: this.info.ice_servers ?? [],
-        wish: this.wish.asked,
+        ...this.wish.asked,
       },
       {
         phase: (phase, why) => this.#call === call && this.#followCall(phase, why),
@@ -181,7 +182,6 @@ export class Page {
       },
     );
     this.#call = call;
-    call.start();
   }
 
   /**
