@@ -21,11 +21,12 @@ from engine.worker.interface import BundleInfo, DriverKind, Worker
 from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
-from streaming.doors import Doors, RefusedError, add_headers
+from streaming.doors import COMPILES, Doors, RefusedError, add_headers
 from streaming.drain_doors import Draining
 from streaming.enrolment import Enrolments
 from streaming.enrolment_doors import routes as enrolment_routes
 from streaming.health import SIGN, Health, healthz, readyz
+from streaming.landmarker import Landmarker
 from streaming.layouts import Layouts
 from streaming.measured import Recorder, ServerRecorder
 from streaming.metrics import CONTENT_TYPE
@@ -113,6 +114,8 @@ def create_app(
     draining = Draining(calls, config.drain_s)
     app.cleanup_ctx.append(draining.keep)
     app.add_routes(draining.routes())
+    app[COMPILES] = config.mediapipe is not None
+    app.add_routes(Landmarker(config.mediapipe).routes())
     app.add_routes(token_routes(tokens))
     app.add_routes(remote_routes(remotes, near=config.remote_near))
     rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
@@ -210,6 +213,8 @@ class Api:
                 "codecs": self._codecs,
                 "codec": config.codec,
                 "drivers": [kind.value for kind in DriverKind],
+                "trackers": [tracker.kind for tracker in config.trackers],
+                "mediapipe": config.mediapipe is not None,
                 "bundles": [_bundle(bundle) for bundle in self._worker.bundles()],
                 "parts": _parts(),
                 "expressions": {name: dict(aus) for name, aus in EXPRESSIONS.items()},

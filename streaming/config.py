@@ -15,6 +15,7 @@ from streaming.admission import POLICIES
 from streaming.cors import checked_origin
 from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
 from streaming.hardware import AUTO, ENCODERS
+from streaming.landmarker import files_in
 from streaming.rates import Proxies, Rates
 from streaming.remote.places import MOST_PLACES, Place
 from streaming.tokens import key_of
@@ -56,10 +57,10 @@ class ServeConfig:
     ice_servers: STUN and TURN urls, as streaming.offer.ice_server reads them. turn_secret: what the TURN servers
     without an account make accounts of. udp_ports: within which connections open their sockets; None: anywhere.
     pushes, pulls: what is sent to other servers and driven by them from the start. remote_near: those that the API
-    begins may go to private addresses and this machine too; remote_insecure: all of them by plain http. enrol:
-    checkpoints by system, from which pages may enrol a person; none hides it. enrol_options: further words of `marotte
-    enrol` by system. enrolments: the
-    folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
+    begins may go to private addresses and this machine too; remote_insecure: all of them by plain http. mediapipe: a
+    folder as streaming.landmarker.files_in reads it, by which pages follow faces themselves. enrol: checkpoints
+    by system, from which pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by
+    system. enrolments: the folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -95,6 +96,7 @@ class ServeConfig:
     drain_s: float = 10.0
     rooms: int = 0
     room_empty_s: float = 600.0
+    mediapipe: Path | None = None
     enrol: Mapping[str, Path] = field(default_factory=dict)
     enrol_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enrolments: Path | None = None
@@ -136,6 +138,8 @@ class ServeConfig:
             raise ConfigError(f"codec: got {self.codec!r}, expected auto, vp8 or h264")
         if len(self.pushes) + len(self.pulls) > MOST_PLACES:
             raise ConfigError(f"pushes and pulls: expected at most {MOST_PLACES} together")
+        if self.mediapipe is not None:
+            files_in(self.mediapipe)
         if self.turn_secret:
             checked_secret(self.turn_secret)
         if self.ice_servers:

@@ -55,6 +55,15 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+COMPILES: Final = web.AppKey("compiles", bool)
+"""Of an application whose page follows faces by itself."""
+COMPILING: Final = {
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
+        "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'"
+    )
+}
+"""The page's there: it may compile WebAssembly, and still evaluates no text."""
+
 
 def in_url(name: str) -> str:
     """A host as it stands in an address: figures of IPv6 in brackets."""
@@ -240,9 +249,11 @@ def answer(
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """For an application's on_response_prepare: what every answer carries, and no version."""
     response.headers.update(HEADERS)
+    if request.path == "/" and request.app.get(COMPILES, False):
+        response.headers.update(COMPILING)
     share(request, response)
     response.headers.pop(hdrs.SERVER, None)
-    if request.path.startswith("/static/") or request.path == "/":
+    if request.path.startswith(("/static/", "/mediapipe/")) or request.path == "/":
         response.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
     else:
         response.headers[hdrs.CACHE_CONTROL] = "no-store"

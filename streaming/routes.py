@@ -52,6 +52,7 @@ def _as(route: Route, rate: str) -> Route:
 ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/"): Route(link=True),
     ("GET", "/static/{name}"): ANY_TOKEN,
+    ("GET", "/mediapipe/{name}"): ANY_TOKEN,
     ("GET", "/room/{room}"): Route(("room:{room}",), link=True),
     ("GET", "/metrics"): Route(("metrics",)),
     ("GET", "/api/v1/info"): Route(("api",), shared=True, kinds=("publish", "room")),
