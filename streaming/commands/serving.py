@@ -77,6 +77,12 @@ def _add_serving(parser: Any) -> None:
         metavar="ADDRESS",
         help="who may send such packets; without it this machine alone",
     )
+    parser.add_argument(
+        "--mediapipe",
+        type=Path,
+        metavar="DIR",
+        help="your own @mediapipe/tasks-vision and its model: pages may follow faces themselves (docs/trackers.md)",
+    )
     parser.add_argument("--metrics-port", type=int, metavar="N", help="/metrics without a token, on loopback")
     parser.add_argument("--in-process", action="store_true", help="no process of its own for the engine")
     parser.add_argument(
@@ -281,6 +287,7 @@ def _serve_page(serve: Serve, options: argparse.Namespace, opens: bool, port: in
         token_key=read_token(options.token_key_file, "token-key-file") if options.token_key_file else "",
         origins=tuple(options.origin),
         trackers=tuple(place_of(tracker, options.tracker_from) for tracker in options.tracker),
+        mediapipe=options.mediapipe,
         rates=rates_of(options.rate),
         proxies=tuple(options.behind_proxy),
         hosts=tuple(options.host_name),
