@@ -96,7 +96,7 @@ class Coder:
     def encode(self, frame: av.VideoFrame, key: bool) -> bytes:
         """Empty where nothing is to be sent: a frame that has no time or is not newer than the last one, or one that
         the codec failed on, after which it is opened anew. key: one was asked for; it comes now, or KEY_AGAIN_S after
-        the last such."""
+        the last such. Raises av.FFmpegError where the codec's software cannot be opened."""
         started = time.perf_counter()
         self._key_due |= key
         if frame.pts is None or (self._last_pts is not None and frame.pts <= self._last_pts):
@@ -105,7 +105,14 @@ class Coder:
         forced = self._key_due and now - self._key_asked_s >= KEY_AGAIN_S
         frame.pict_type = PictureType.I if forced else PictureType.NONE
         try:
-            packets = self._packets(self._fitting(frame, now), frame)
+            context = self._fitting(frame, now)
+        except av.FFmpegError as error:
+            if self._kind is SOFTWARE[self._kind.codec]:
+                raise  # nothing is left to encode with
+            self._failed(error)
+            return b""
+        try:
+            packets = self._packets(context, frame)
         except av.FFmpegError as error:
             self._failed(error)
             return b""

@@ -8,6 +8,7 @@ import importlib.util
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from engine.puppet import Opening
 from engine.worker import mailbox
 from engine.worker.interface import WorkerConfig
 from engine.worker.tools import Tools
-from streaming import doctor, encoders
+from streaming import codecs, doctor, encoders
 from streaming.bench import chromium
 from tests.streaming.doorstep import open_site
 
@@ -118,7 +119,7 @@ def test_an_encoder_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, codec
     def refuse(*_: Any) -> Any:
         raise av.error.InvalidDataError(22, "Invalid argument", "avcodec_open2")
 
-    monkeypatch.setattr(encoders, f"open_{codec}", refuse)
+    monkeypatch.setitem(codecs.SOFTWARE, codec, replace(codecs.SOFTWARE[codec], open=refuse))
     (finding,) = doctor._codecs()
     check_named(finding, f"{encoder} does not take a call's settings", "--force-reinstall av")
 
