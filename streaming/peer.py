@@ -108,7 +108,7 @@ class Peer:
             self._connection.hear(Arrivals(transceiver.receiver))
             return
         session = self.session
-        render_at_once(transceiver, offer.sdp)
+        render_at_once(transceiver, offer.sdp, waits=session.sound is not None and self._sections.listens)
         self._watch = send_pictures(transceiver, session.broadcast)
         control_congestion(transceiver, offer.sdp, self._watch.estimated)
         # Of an echo, which may have nothing to send, nobody reports.

@@ -94,7 +94,7 @@ class Viewer:
             if transceiver.kind == "video" and picture is None:
                 transceiver.direction = "inactive"
         if picture is not None:
-            render_at_once(picture, sdp)
+            render_at_once(picture, sdp, waits=session.sound is not None and self._sections.listens)
             self._watch = send_pictures(picture, session.broadcast)
             control_congestion(picture, sdp, self._watch.estimated)
             # Of an echo, which may have nothing to send, nobody reports; nor does who only listens, of silence.
