@@ -3,12 +3,14 @@ import { part, say } from "./elements.js";
 import { setUpEnrolment } from "./enrol.js";
 import { lock } from "./locked.js";
 import { Page } from "./page.js";
+import { setUpReach } from "./reach.js";
 import { setUpTabs } from "./tabs.js";
 import { explainWords } from "./words.js";
 
 async function main() {
   explainWords();
   setUpTabs();
+  setUpReach();
   for (;;) {
     try {
       const info = await readInfo();
