@@ -224,6 +224,15 @@ def _add_serve(commands: Any, serve: Serve) -> None:
         "--port", type=int, default=None, metavar="N", help="default: 8765; 0 takes a free one"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    many = parser.add_mutually_exclusive_group()
+    many.add_argument(
+        "--gpus",
+        metavar="N,N",
+        help="a server of its own on each of these GPUs, behind one door: 0,1 (docs/sessions.md)",
+    )
+    many.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="the same of N servers without a GPU of their own"
+    )
     _add_serving(parser)
 
 
@@ -240,7 +249,23 @@ def _add_run(commands: Any, serve: Serve) -> None:
 def _serve(serve: Serve, options: argparse.Namespace) -> None:
     if options.source and len(options.source) == 1:
         (options.source,) = options.source
+    if options.gpus is not None or options.workers:
+        _serve_page(_behind_one_door(options), options, False, None)
+        return
     _serve_page(serve, options, options.open, None)
+
+
+def _behind_one_door(options: argparse.Namespace) -> Serve:
+    """Serves as the command says, by several servers."""
+
+    def serve_all(source: Any, *, ready: object, **fields: Any) -> None:
+        from streaming.front.front import serve_many
+        from streaming.serve import served_as
+
+        gpus = [] if options.gpus is None else options.gpus.split(",")
+        serve_many(served_as(source, fields), sys.argv[1:], gpus=gpus, workers=options.workers)
+
+    return serve_all
 
 
 def _run(serve: Serve, options: argparse.Namespace) -> None:

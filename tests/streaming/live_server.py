@@ -7,7 +7,9 @@ OPTIONS is JSON: fields of ServeConfig ("worker" holds those of WorkerConfig), a
 
 When it is ready it prints a line of JSON: url (with the token), token, port, pid, metrics_url. Then it reads lines:
 "counts" is answered with what the network's process and its workers hold (see `counts`), "tasks" with those of its loop
-alone, "stop" ends it, and so does the end of its input.
+alone, "stop" ends it, and so does the end of its input. What goes wrong on request is answered with {}: "step N"
+moves the wall clock of the network's process by N seconds, "full" lets it write to no file any more and "free" does
+again, and "stall N" keeps its loop busy for N seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import json
 import os
 import sys
 import threading
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -99,9 +102,28 @@ def main() -> None:
                 say({"tasks": None if loop is None else _tasks(loop)})
             elif line.strip() == "stop":
                 break
+            elif goes_wrong(line.split(), loop):
+                say({})
         served.stop()
 
     serve(config_of(options), tools=tools, ready=ready)
+
+
+def goes_wrong(words: list[str], loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether a line asked for it."""
+    if words[:1] == ["step"]:
+        step_s, read = float(words[1]), time.time
+        time.time = lambda: read() + step_s
+    elif words[:1] == ["stall"] and loop is not None:
+        loop.call_soon_threadsafe(time.sleep, float(words[1]))
+    elif words and words[0] in ("full", "free"):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0 if words[0] == "full" else most, most))
+    else:
+        return False
+    return True
 
 
 def say(content: dict) -> None:
