@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from engine import canonical
-from engine.acting import Acting, acted_face
 from engine.coach.advice import Role, remarks
 from engine.coach.measures import EYES, Measures, numbers, of_numbers
 from engine.coach.reading import measure
@@ -20,12 +19,14 @@ from engine.geometry import pose_rotation
 from engine.types import F32, U8, HeadPose
 
 SIZE = (640, 480)
+_PX_PER_CM = 16.0
 SOUND = Measures(120.0, 3.0, -4.0, 2.0, 0.4, 190.0, 0.0, 0.5, 0.5, 0.01)
 
 
 def _points(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> F32:
-    still = Acting(rotation=pose_rotation(HeadPose(yaw, pitch, roll)))
-    return acted_face(still, SIZE).points
+    """The canonical face at rest, turned, in the middle of the picture."""
+    turned = canonical.VERTICES @ pose_rotation(HeadPose(yaw, pitch, roll)).T
+    return (_PX_PER_CM * turned + (SIZE[0] / 2, SIZE[1] / 2, 0.0)).astype(np.float32)
 
 
 def _picture(points: F32, skin: tuple[int, int, int] = (190, 150, 130)) -> U8:
