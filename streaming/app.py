@@ -38,6 +38,7 @@ from streaming.remote.remotes import Remotes
 from streaming.remote_doors import routes as remote_routes
 from streaming.rooms.doors import routes as room_routes
 from streaming.rooms.rooms import Rooms
+from streaming.session_doors import routes as session_routes
 from streaming.sources import Sources, told_source
 from streaming.token_doors import routes as token_routes
 from streaming.tokens import Tokens, key_of
@@ -98,6 +99,8 @@ def create_app(
             web.get("/room/{room}", pages.room),
             web.get("/static/{name:.+}", pages.named),
             web.get("/api/v1/info", api.info),
+            web.get("/api/v1/bundles", api.bundles),
+            web.get("/api/v1/sources", api.sources),
             web.post("/api/v1/sources", api.add_source),
             web.get("/api/v1/sources/{id}/still.jpg", api.still),
             web.get(r"/api/v1/sources/{id}/pictures/{number:\d}.jpg", api.picture),
@@ -116,6 +119,7 @@ def create_app(
     app.add_routes(draining.routes())
     app[COMPILES] = config.mediapipe is not None
     app.add_routes(Landmarker(config.mediapipe).routes())
+    app.add_routes(session_routes(calls))
     app.add_routes(token_routes(tokens))
     app.add_routes(remote_routes(remotes, near=config.remote_near))
     rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
@@ -236,6 +240,14 @@ class Api:
                 "worker": self._worker.status().state.value,
             }
         )
+
+    async def bundles(self, request: web.Request) -> web.Response:
+        """What may run, the first what a session begins with."""
+        return web.json_response({"bundles": [_bundle(bundle) for bundle in self._worker.bundles()]})
+
+    async def sources(self, request: web.Request) -> web.Response:
+        """What may be shown, the operator's first."""
+        return web.json_response({"sources": [told_source(source) for source in self._sources.all()]})
 
     async def add_source(self, request: web.Request) -> web.Response:
         """A picture, a clip, or several photos of one person; one upload at a time, so that memory is bounded."""

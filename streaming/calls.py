@@ -167,6 +167,10 @@ class Calls:
             raise
         return session
 
+    def all(self) -> list[Session]:
+        """Those that are open, the oldest first."""
+        return [seat.session for seat in self._seats.values() if not seat.session.over]
+
     def session(self, session: str) -> Session | None:
         """An open one, by its id."""
         return next((seat.session for seat in self._seats.values() if seat.session.id == session), None)

@@ -1,6 +1,7 @@
 import { Refusal, readInfo } from "./api.js";
 import { part, say } from "./elements.js";
 import { setUpEnrolment } from "./enrol.js";
+import { setUpInvites } from "./invite.js";
 import { lock } from "./locked.js";
 import { Page } from "./page.js";
 import { setUpReach } from "./reach.js";
@@ -14,6 +15,7 @@ async function main() {
   for (;;) {
     try {
       const info = await readInfo();
+      setUpInvites(info);
       setUpEnrolment(info, new Page(info).turning);
       return;
     } catch (error) {

@@ -37,6 +37,7 @@
  * @property {boolean} [pass_through]
  * @property {boolean} [driver_pixels]
  * @property {RTCIceServer[]} [ice_servers]
+ * @property {boolean} [rooms] whether there are rooms for calls of two
  * @property {boolean} [sound] whether the driver's microphone is passed on
  * @property {{upload_bytes?: number, pictures?: number, pictures_bytes?: number, statement?: number, sessions?: number, donors?: number}} [limits]
  * @property {string} [worker]
