@@ -83,21 +83,28 @@ def _whip(data: bytes) -> None:
     fragment.read(body)
 
 
+@cache
+def _guard() -> Any:
+    from streaming.doors import Doors
+    from streaming.measured import NoRecorder
+    from streaming.rates import Rate, Rates
+
+    often = Rate(1e6, 1_000_000)
+    rates = Rates(often, often, often, often, often, often, often)
+    named = {"hosts": ("a.example",), "origins": ("https://b.example",), "proxies": ("10.0.0.0/8",)}
+    return Doors("the server's own token", 80, NoRecorder(), **named, rates=rates)
+
+
 def _doors(data: bytes) -> None:
     """A request's head before the doors."""
     from streaming.cors import SHARED_WITH
-    from streaming.doors import Doors
-    from streaming.measured import NoRecorder
     from streaming.refusals import RefusedError
 
     request = _asked(data)
     if request is None:
         return
-    doors = Doors(
-        "the server's own token", 80, NoRecorder(), hosts=("a.example",), origins=("https://b.example",)
-    )
     try:
-        answered = doors._pass(request)
+        answered = _guard()._pass(request)
     except RefusedError:
         return
     if answered is None and request.path not in ("/healthz", "/readyz"):
