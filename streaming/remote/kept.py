@@ -105,7 +105,8 @@ class Kept:
             "connects": self._connects,
             "failures": self._failures,
         }
-        return told | {"sent": self._transport.report() if self._transport and self.state == "up" else None}
+        sent = self._transport.report() if self._transport is not None and self.state == "up" else None
+        return told | {"sent": sent or None}
 
     async def _run(self) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiortc import RTCRtpTransceiver
@@ -41,6 +42,7 @@ class _Client:
         self._created: Created | None = None
         self._session: Session | None = None
         self._changed = asyncio.Event()
+        self._was_up = False
         self._lost: LostError | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -55,6 +57,7 @@ class _Client:
             await self._changed.wait()
         if self._lost is not None:
             raise self._lost
+        self._was_up = True
 
     async def lost(self) -> LostError:
         """As Transport has it."""
@@ -90,7 +93,7 @@ class _Client:
         opened = await session()
         await connection.accept(answer)
         self._begin(opened, connection, answer)
-        opened.link(self, self.report)
+        opened.link(self, self._seen)
         self._session = opened
 
     async def _offered(self, sound: bool) -> Created:
@@ -114,14 +117,19 @@ class _Client:
         """As Transport has it."""
         raise NotImplementedError
 
+    @property
+    def _seen(self) -> Callable[[], dict[str, Any]] | None:
+        """What stands of it among the session's viewers, where it is one."""
+        return None
+
     def _rest(self) -> None:
         """Let go of the session's."""
 
     def _fall(self) -> None:
-        kind, words = (
-            ("lost", "it fell silent, or hung up") if self._up else ("media", "no way was found to it")
-        )
-        self._tell_lost(LostError(kind, f"{self._place.shown}: {words}"))
+        if self._was_up:
+            self._tell_lost(LostError("lost", f"{self._place.shown}: it fell silent, or hung up"))
+        else:
+            self._tell_lost(LostError("media", f"{self._place.shown}: no way was found to it"))
 
     def _tell_lost(self, lost: LostError) -> None:
         self._lost = self._lost or lost
@@ -173,6 +181,10 @@ class WhipPush(_Client):
         told: dict[str, Any] = {"listens": self._track is not None, "pushed": self._place.shown}
         return told if self._watch is None else told | self._watch.report()
 
+    @property
+    def _seen(self) -> Callable[[], dict[str, Any]]:
+        return self.report
+
     def _reported(self, stats: RTCRemoteInboundRtpStreamStats) -> None:
         if stats.roundTripTime is not None and self._session is not None:
             self._session.recorder.round_trip(stats.roundTripTime)
@@ -208,8 +220,8 @@ class WhepPull(_Client):
             hear_sound(sound.receiver, line)
 
     def report(self) -> dict[str, Any]:
-        """Whose pictures drive the session."""
-        return {"pulled": self._place.shown}
+        """Nothing is sent."""
+        return {}
 
 
 def _transceivers(connection: Connection) -> tuple[RTCRtpTransceiver | None, RTCRtpTransceiver | None]:

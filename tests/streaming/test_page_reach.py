@@ -11,11 +11,11 @@ from tests.streaming.test_page import browser, served  # noqa: F401  fixtures
 pytestmark = pytest.mark.usefixtures("chromium")
 
 GATHERING = """
-window.closed = 0;
+window.ended = 0;
 window.RTCPeerConnection = class {
   constructor(configuration) { this.configuration = configuration; }
   createDataChannel() {}
-  close() { window.closed += 1; }
+  close() { window.ended += 1; }
   async setLocalDescription() {
     const {iceServers, iceTransportPolicy} = this.configuration;
     const give = (type, address) => this.onicecandidate({candidate: {candidate: "x", type, address}});
@@ -64,7 +64,7 @@ def test_each_way_is_told(served) -> None:  # noqa: F811
         assert "turn:good.example: answers" in texts[4]
         assert "does not take the account (401)" in texts[5]
         assert "cannot be reached (701)" in texts[6]
-        assert page.evaluate("window.closed") == 4
+        assert page.evaluate("window.ended") == 4
         assert page.locator("#reach-lines li").count() == 7
 
 

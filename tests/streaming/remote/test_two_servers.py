@@ -41,8 +41,8 @@ def remotes(site: Site) -> list[dict[str, Any]]:
     return site.ask("GET", "/api/v1/remotes").json["remotes"]
 
 
-def is_up(site: Site, connects: int) -> bool:
-    told = remotes(site)[0]
+def is_up(site: Site, connects: int, at: int = 0) -> bool:
+    told = remotes(site)[at]
     return bool(told["connects"] == connects and told["state"] == "up")
 
 
