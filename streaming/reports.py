@@ -179,6 +179,12 @@ class Tally:
     def sound_skew(self, seconds: float) -> None:
         self._recorder.sound_skew(seconds)
 
+    def remote(self, kind: str, former: str | None, state: str | None) -> None:
+        self._recorder.remote(kind, former, state)
+
+    def remote_lost(self, kind: str, reason: str) -> None:
+        self._recorder.remote_lost(kind, reason)
+
     def source_added(self, outcome: str) -> None:
         self._recorder.source_added(outcome)
 

@@ -31,7 +31,7 @@ _END_S = 15.0
 def config_of(options: Mapping[str, Any]) -> ServeConfig:
     """ServeConfig of plain data: its fields by name, those of the worker under "worker", rates in words; the port is
     a free one. A call that is measured is not turned away for what else the machine does: sessions come in by count."""
-    fields = {"port": 0, "admission": "count"} | dict(options)
+    fields: dict[str, Any] = {"port": 0, "admission": "count"} | dict(options)
     worker = dict(fields.get("worker", {}))
     if worker.get("cache") is not None:
         worker["cache"] = Path(worker["cache"])
@@ -190,11 +190,15 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it, by /proc."""
+    """A process and all below it, by /proc. Raises OSError where it is gone itself; of one below, or of a thread, that
+    ends meanwhile nothing is told."""
     found = [pid]
+    os.stat(f"/proc/{pid}")
     for one in found:
-        for task in Path(f"/proc/{one}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text(encoding="ascii").split()]
+        with suppress(OSError):
+            for task in Path(f"/proc/{one}/task").iterdir():
+                with suppress(OSError):
+                    found += [int(child) for child in (task / "children").read_text(encoding="ascii").split()]
     return found
 
 
