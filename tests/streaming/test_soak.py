@@ -1,6 +1,6 @@
 """Ten minutes of calls that come and go, with workers that are killed under them: nothing is left behind.
 
-MAROTTE_SOAK_S makes it shorter or longer; reconnects and kills come as often.
+MAROTTE_SOAK_S makes it shorter or longer; reconnects and kills come as often. Several sessions, for hours: soak.py.
 """
 
 from __future__ import annotations

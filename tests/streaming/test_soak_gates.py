@@ -1,11 +1,14 @@
-"""The soak's gates: closed over rows that leak, age or stay as they are."""
+"""The soak's gates, closed over rows that leak, age or stay as they are; and its command, for a minute."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.streaming.soak import options_of, soak
 from tests.streaming.soak_gates import Row, age_s, judged, slope_mb
 
 FLAT = Row(
@@ -69,3 +72,21 @@ def test_ages_are_read_from_the_histogram_between_two_looks() -> None:
     assert age_s([early, late], 0.5, 0, 60) == pytest.approx(0.05)
     assert age_s([early, late], 0.75, 0, 60) == pytest.approx(0.075)
     assert age_s([early], 0.5, 0, 60) is None
+
+
+@pytest.mark.full
+@pytest.mark.alone
+@pytest.mark.skipif(sys.platform != "linux", reason="what is held is read from /proc")
+def test_a_minute_of_several_sessions_leaves_nothing_behind(
+    models: None, faces_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command's short form: what the server holds when nothing is open is the same before and after, every call
+    came about, no worker was replaced; what a minute cannot judge is said to be too short."""
+    driver = faces_root / "drivers" / "man_wide_mouth_frontal.mp4"
+    line = ["--minutes", "1", "--reconnect-s", "10", "--driver", str(driver), "--out", str(tmp_path / "soak")]
+    told, failed = soak(options_of(line), lambda line: None)
+    with capsys.disabled():
+        print("\n" + "\n".join(told))
+    assert failed == []
+    assert (tmp_path / "soak" / "soak.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert len((tmp_path / "soak" / "soak.csv").read_text(encoding="utf-8").splitlines()) > 5
