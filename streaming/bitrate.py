@@ -14,8 +14,8 @@ GROWTH = 0.75
 
 FALL = 0.97
 """An estimate below so much of the target is followed at once: what exceeds the way's width waits in a queue."""
-STEP = 1.08
-STEADY_S = 0.5
+STEP = 1.04
+STEADY_S = 0.25
 """How long estimates must stand a step above the target before it rises by that step: 16 % a second."""
 
 

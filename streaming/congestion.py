@@ -26,7 +26,7 @@ OVERUSE_S = 0.01
 RISE_PER_S = 0.08
 RISE_FAR_PER_S = 0.25
 """The same while nothing is known of the way's width: after a start, and once it carries more than it used to."""
-FALL = 0.85
+FALL = 0.9
 RATE_S = 0.5
 """What arrives is counted over so long."""
 QUEUE_S = 0.15

@@ -41,15 +41,15 @@ def test_a_rise_takes_a_step_after_a_while():
         target = follow(target, 3_000_000, now)
         assert target.bits == 1_000_000
     target = follow(target, 3_000_000, STEADY_S)
-    assert target.bits == 1_080_000
-    assert follow(target, 3_000_000, 1.5 * STEADY_S).bits == 1_080_000
-    assert follow(target, 3_000_000, 2 * STEADY_S).bits == 1_166_400
+    assert target.bits == 1_040_000
+    assert follow(target, 3_000_000, 1.5 * STEADY_S).bits == 1_040_000
+    assert follow(target, 3_000_000, 2 * STEADY_S).bits == 1_081_600
 
 
 def test_one_low_estimate_begins_the_wait_anew():
     """Steady means every one of them."""
     target = follow(Target(1_000_000), 2_000_000, 0.0)
-    target = follow(target, 1_050_000, STEADY_S / 2)
+    target = follow(target, 1_030_000, STEADY_S / 2)
     target = follow(target, 2_000_000, STEADY_S * 0.75)
     assert follow(target, 2_000_000, STEADY_S * 1.2).bits == 1_000_000
 
