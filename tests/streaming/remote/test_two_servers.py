@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from streaming.config import ServeConfig
-from streaming.remote import kept
+from streaming.remote import kept, whip
+from streaming.remote.asking import Created
 from streaming.remote.places import Place
 from tests.streaming.calls import MAGENTA, Camera, plain
 from tests.streaming.doorstep import TOKEN, Site
@@ -48,8 +51,10 @@ def is_up(site: Site, connects: int, at: int = 0) -> bool:
 
 def test_a_stream_is_pulled_and_what_comes_of_it_pushed(quick: None) -> None:
     """The far server's stream drives a session here, sound and all, and that session's pictures drive one there."""
+    heard: list[str] = []
 
     async def run(far: Site, near: Site) -> None:
+        near.recorder.sound_packet = heard.append  # type: ignore[method-assign]
         async with client(far, Camera(tinted), Microphone()) as driver:
             assert (await driver.post("/whip/stage")).status == 201
             await until(lambda: frames(near) > 3)
@@ -69,6 +74,7 @@ def test_a_stream_is_pulled_and_what_comes_of_it_pushed(quick: None) -> None:
             sent = remotes(near)[0]["sent"]
             assert sent["listens"]
             assert sent["codec"] == "h264"
+            await until(lambda: "forwarded" in heard)
         await until(lambda: remotes(near)[1]["state"] != "up")
 
     with open_house() as far:
@@ -118,4 +124,34 @@ def test_a_push_goes_with_its_session(quick: None) -> None:
 
     with open_house() as far, open_house(ServeConfig(pushes=(place(far, "/whip/back"),))) as near:
         assert remotes(near)[0]["state"] == "waiting"
+        asyncio.run(run(far, near))
+
+
+def test_a_server_without_sound_is_asked_without(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that refuses the section of sound, port 0, gets another offer; what it made of the first is ended."""
+    offers: list[str] = []
+    made: list[Created] = []
+    ended: list[str] = []
+    post, end = whip.post, whip.end
+
+    async def posted(place: Place, offer: str, **options: Any) -> Created:
+        offers.append(offer)
+        made.append(await post(place, offer, **options))
+        refused = re.sub(r"m=audio \d+ ", "m=audio 0 ", made[-1].answer)
+        return replace(made[-1], answer=refused)
+
+    async def deleted(place: Place, created: Created, **options: Any) -> bool:
+        ended.append(created.location)
+        return await end(place, created, **options)
+
+    async def run(far: Site, near: Site) -> None:
+        async with client(near, Camera(tinted)) as driver:
+            assert (await driver.post("/whip/live")).status == 201
+            await until(lambda: is_up(near, 1))
+            assert ["m=audio" in offer for offer in offers] == [True, False]
+            assert ended == [made[0].location]
+
+    monkeypatch.setattr(whip, "post", posted)
+    monkeypatch.setattr(whip, "end", deleted)
+    with open_house() as far, open_house(ServeConfig(pushes=(place(far, "/whip"),))) as near:
         asyncio.run(run(far, near))
