@@ -187,3 +187,24 @@ def test_a_wrong_secret_gets_no_relay(turn: Turn) -> None:
         return found
 
     assert asyncio.run(run()) == []
+
+
+@pytest.mark.full
+def test_the_page_finds_out_whether_relays_answer(turn: Turn, chromium: None) -> None:
+    """A real browser: of the relay with our account that it answers, of one with a stranger's that it does not."""
+    from streaming.bench.chromium import open_browser
+
+    at = f"{turn.host}:{turn.port}"
+    config = ServeConfig(ice_servers=(f"turn:{at}", f"turn:me:wrong@{at}"), turn_secret=SECRET)
+    with open_house(config) as site, open_browser(None) as browser:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{site.port}/?token={TOKEN}")
+        page.click("#tab-latency")
+        page.click("#reach")
+        page.wait_for_function("() => document.querySelectorAll('#reach-lines li').length > 1")
+        told = [
+            (each.get_attribute("data-tone"), each.inner_text())
+            for each in page.locator("#reach-lines li").all()
+        ]
+        assert [tone for tone, text in told if text.startswith("turn:")] == ["good", "bad"]
+        assert any("relayed" in text and tone == "good" for tone, text in told)
