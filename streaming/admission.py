@@ -35,7 +35,7 @@ _SLOW_LAG_S, _CALM_LAG_S = 0.1, 0.05
 _MOST_LOOP = 0.85
 _HOLD_S: Final = 3.0
 _NEWEST: Final = 0.3
-_LEAST_OVERHEAD, _MOST_OVERHEAD = 1.0, 6.0
+_LEAST_OVERHEAD, _MOST_OVERHEAD = 0.05, 6.0  # below 1 where stages wait for processors that others use
 
 
 @dataclass(frozen=True, slots=True)
