@@ -241,7 +241,6 @@ class RestartableIce:
     remote_is_lite = _handed_on("remote_is_lite")
     remote_username = _handed_on("remote_username")
     remote_password = _handed_on("remote_password")
-    _protocols = _handed_on("_protocols")
 
 
 def _again(session: Any, ports: Ports | None = None) -> Any:

@@ -85,7 +85,8 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert (info["ice_servers"], info["worker"]) == ([], "ready")
     assert set(info) == {
         "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "sound", "driver_pixels",
-        "ice_servers", "limits", "worker", "bundles", "parts", "expressions", "edit", "enrol",
+        "ice_servers", "limits", "worker", "bundles", "parts", "expressions", "edit", "enrol", "mediapipe",
+        "rooms", "trackers",
     }  # fmt: skip
 
 
