@@ -139,6 +139,7 @@ class ServeConfig:
         if len(self.pushes) + len(self.pulls) > MOST_PLACES:
             raise ConfigError(f"pushes and pulls: expected at most {MOST_PLACES} together")
         if self.mediapipe is not None:
+            object.__setattr__(self, "mediapipe", Path(self.mediapipe))
             files_in(self.mediapipe)
         if self.turn_secret:
             checked_secret(self.turn_secret)

@@ -88,6 +88,11 @@ export class Call {
     await this.#link?.replaceSound(track);
   }
 
+  /** Bytes of messages that have not left yet. */
+  get waiting() {
+    return this.#link?.waiting ?? 0;
+  }
+
   /** Whether the link that is there now is made to send a picture. */
   get sends() {
     return this.#link?.sends ?? false;

@@ -103,6 +103,11 @@ export class Link {
     return true;
   }
 
+  /** Bytes of messages that have not left yet. */
+  get waiting() {
+    return this.channel.bufferedAmount;
+  }
+
   /**
    * Sends another track from the next frame on.
    *

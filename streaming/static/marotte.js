@@ -41,6 +41,7 @@ import { Watching } from "./watching.js";
 
 const BITRATE = 2_500_000;
 const FIRST_SEQ = 2 ** 40; // far from those of who sends messages of their own
+const MOST_WAITING = 4096; // bytes: of two or three faces
 const NEUTRAL = "_neutral"; // MediaPipe's first category is none
 
 /**
@@ -173,10 +174,13 @@ export class Session extends EventTarget {
   /**
    * The driver's face as numbers, where the driver is "tracker": no picture leaves this page then (docs/trackers.md).
    *
+   * One that would wait behind others is let fall: the next one is newer.
+   *
    * @param {FaceResult | null} result of detectForVideo; null, or one without a face: nobody
    * @returns {boolean} whether it went out
    */
   sendFace(result) {
+    if (this.#call.waiting > MOST_WAITING) return false;
     const categories = result?.faceBlendshapes?.[0]?.categories;
     if (!categories) return this.send({ face: null });
     const known = categories.filter(({ categoryName }) => categoryName !== NEUTRAL);

@@ -29,6 +29,8 @@
  * @property {string[]} codecs
  * @property {string} [codec]
  * @property {string[]} [drivers]
+ * @property {string[]} [trackers] kinds of those whose packets the server takes
+ * @property {boolean} [mediapipe] whether a page can follow a face by itself
  * @property {BundleInfo[]} [bundles]
  * @property {{name: string, colour: [number, number, number]}[]} [parts] classes of a layout, in their order
  * @property {Record<string, Record<string, number>>} [expressions] action units by name

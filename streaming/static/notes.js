@@ -31,9 +31,10 @@ export function describePrivacy(info) {
   const where = here ? `this machine's own server (${location.host})` : location.host;
   const helpers = (info.ice_servers ?? []).flatMap((server) => server.urls);
   const route = helpers.length ? ` ${helpers.join(", ")} may help to find the way, or carry the encrypted call.` : "";
+  const followed = info.mediapipe ? " With the tracker in this browser your camera stays in this page, and only numbers leave it." : "";
   say(
     part("privacy"),
     `While a call runs, your camera goes to ${where} by encrypted WebRTC; it is not stored. A picture that you drop goes ` +
-      `there too and stays in its memory; the line about who allows it is recorded. Nothing goes anywhere else.${route}`,
+      `there too and stays in its memory; the line about who allows it is recorded. Nothing goes anywhere else.${route}${followed}`,
   );
 }

@@ -4,7 +4,7 @@ import { Camera, CameraTrouble, trouble } from "./camera.js";
 import { offerCameras, setUpChoices } from "./choices.js";
 import { ControlDesk } from "./controls.js";
 import { setUpRemoval } from "./donors.js";
-import { button, make, need, part, say, select, video } from "./elements.js";
+import { button, need, part, say, select, video } from "./elements.js";
 import { LatencyPanel } from "./latency.js";
 import { lock, locked } from "./locked.js";
 import { connect } from "./marotte.js";
@@ -15,8 +15,11 @@ import { describePrivacy } from "./notes.js";
 import { RecordButton } from "./recorder.js";
 import { StatsPicker } from "./rtcstats.js";
 import { SoundPanel } from "./sound.js";
+import { nameRecalibration, sayRecalibrated } from "./recalibration.js";
 import { Sources } from "./source.js";
 import { showTelling, tell } from "./status.js";
+import { NO_EDIT, Tracker } from "./tracker.js";
+import { keepFocus, showTrouble } from "./trouble.js";
 import { View } from "./view.js";
 import { Wish } from "./wish.js";
 
@@ -28,7 +31,6 @@ import { Wish } from "./wish.js";
 const SILENT_MS = 2500;
 const BITRATE = 2_500_000;
 const LARGE_BITRATE = 4_000_000;
-const NO_FACE_OF_YOURS = "Needs your camera: in the demo there is no resting face of yours to take";
 
 /** The page once it knows its server: what is shown, what runs, and what the buttons do. */
 export class Page {
@@ -85,6 +87,7 @@ export class Page {
       send: (message) => this.#call?.send(message) ?? false,
       redial: (why) => this.#redial(why),
     });
+    this.tracker = new Tracker(info, video("camera"), { start: () => void this.#startTracker(), seen: (face) => this.#call?.sendFace(face) });
     this.#setUpButtons();
     setUpRemoval(this.desk.controls.remove, (on) => this.desk.remove(on));
     setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));
@@ -114,9 +117,7 @@ export class Page {
     for (const id of ["demo", "trouble-demo"]) button(id).onclick = () => this.#startDemo();
     button("stop").onclick = () => this.#stop();
     button("pause").onclick = () => this.#pause(button("pause").getAttribute("aria-pressed") !== "true");
-    button("recalibrate").onclick = () => {
-      if (this.desk.change({ recalibrate: true })) notice(this.wish.body ? "Where you stand now is where the person stands." : "Rest your face and look into the camera for a second.");
-    };
+    button("recalibrate").onclick = () => this.desk.change({ recalibrate: true }) && sayRecalibrated(this.wish.body);
   }
 
   /** @returns {Promise<boolean>} whether the camera is on */
@@ -126,7 +127,8 @@ export class Page {
     } catch (error) {
       if (!(error instanceof CameraTrouble)) throw error;
       this.#view.showCamera(null);
-      this.#showTrouble(error);
+      this.#enter("blocked");
+      showTrouble(error);
       return false;
     }
     void offerCameras();
@@ -150,6 +152,19 @@ export class Page {
     part("trouble").hidden = true;
     this.#begun = true;
     this.#dial("demo");
+  }
+
+  async #startTracker() {
+    if (this.#phase === "asking") return;
+    this.#hangUp();
+    part("trouble").hidden = true;
+    this.#begun = true;
+    if (this.tracker.way === "page") {
+      this.#enter("asking");
+      if (!(await this.#openCamera())) return;
+      if (!(await this.tracker.follow())) return this.#stop();
+    }
+    this.#dial("tracker");
   }
 
   /** @param {Driver} driver */
@@ -201,17 +216,17 @@ export class Page {
 
   /** @param {string} why */
   async #changeCamera(why) {
-    if (!this.#call || this.#driver !== "camera") return;
+    if (!this.#call || !this.#camera.stream) return;
     notice(why);
     await this.measure.stop();
     if (!(await this.#openCamera())) return;
-    if (this.#camera.track) await this.#call.replaceTrack(this.#camera.track);
+    if (this.#driver === "camera" && this.#camera.track) await this.#call.replaceTrack(this.#camera.track);
   }
 
   /** @param {Change} change */
   #wished(change) {
     this.desk.offer(this.wish.system.bundle);
-    this.#nameRecalibration();
+    this.#nameDriver();
     if ("bundle" in change) this.brush.thaw();
     if (this.#call) this.#call.plan.wish = this.wish.asked;
     if (this.#phase === "live") this.desk.change(change);
@@ -234,7 +249,8 @@ export class Page {
 
   #lostCamera() {
     this.#hangUp();
-    this.#showTrouble(trouble("gone"));
+    this.#enter("blocked");
+    showTrouble(trouble("gone"));
   }
 
   /** Ends whatever runs; nothing of it stays on the page. */
@@ -242,6 +258,7 @@ export class Page {
     const call = this.#call;
     this.#call = null;
     call?.stop();
+    this.tracker.stop();
     this.#recorder.stop();
     void this.measure.stop();
     this.#view.clearResult();
@@ -336,17 +353,6 @@ export class Page {
     this.#call?.send({ pause: on });
   }
 
-  /** @param {CameraTrouble} found */
-  #showTrouble(found) {
-    this.#enter("blocked");
-    say(part("trouble-title"), found.title);
-    part("trouble-steps").replaceChildren(...found.steps.map((step) => make("li", "", step)));
-    part("trouble").hidden = false;
-    part("welcome").hidden = true;
-    document.documentElement.dataset.trouble = found.kind;
-    button("trouble-demo").focus();
-  }
-
   /** @param {Phase} phase */
   #enter(phase) {
     this.#phase = phase;
@@ -358,33 +364,27 @@ export class Page {
     part("readout").hidden = phase !== "live";
     for (const id of ["recalibrate", "pause", "record"]) button(id).disabled = phase !== "live";
     const demo = this.#driver === "demo";
-    this.wish.system.demo(calling && demo);
+    this.wish.system.demo(calling && this.#driver !== "camera", this.#driver === "tracker" ? NO_EDIT : undefined);
     button("recalibrate").disabled ||= demo;
-    this.#nameRecalibration();
+    this.#nameDriver();
     this.#latency.freeze(calling ? (phase === "reconnecting" ? "Connection lost: the last figures before it" : "") : "Stopped: the last figures of the call");
-    if (calling && (this.#begun || left)) this.#keepFocus();
+    if (calling && (this.#begun || left)) keepFocus(this.#begun);
+    this.#begun &&= !calling;
     if (!calling && left) button("start").focus({ preventScroll: true });
     this.measure.refresh();
     this.brush.refresh();
     this.#tell();
   }
 
-  #nameRecalibration() {
-    const taken = this.wish.body ? "Take the place where you stand now as the person's own" : "Take the face that you make now as your resting face";
-    button("recalibrate").title = this.#driver === "demo" ? NO_FACE_OF_YOURS : taken;
-  }
-
-  /** The button that was pressed is gone or dead: Stop is what is wanted next. */
-  #keepFocus() {
-    const now = document.activeElement;
-    const lost = !now || now === document.body || (now instanceof HTMLButtonElement && now.disabled);
-    if (this.#begun || lost) button("stop").focus({ preventScroll: true });
-    this.#begun = false;
+  #nameDriver() {
+    nameRecalibration(this.wish.body, this.#driver);
+    this.tracker.offer(this.wish.mode === "edit", this.wish.body);
   }
 
   #tell() {
     const silent = this.#phase === "live" && performance.now() - this.#heardAt > SILENT_MS;
-    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit", body: this.wish.body });
+    const tracker = this.#driver !== "tracker" ? "" : this.#camera.stream ? "page" : "server";
+    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit", body: this.wish.body, tracker });
     showTelling(told);
     document.documentElement.dataset.outcome = this.#report?.outcome ?? "";
   }

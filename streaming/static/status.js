@@ -14,6 +14,7 @@ import { part, say } from "./elements.js";
  * @property {boolean} demo
  * @property {boolean} edit the driver's own picture is edited
  * @property {boolean} [body] the driver's whole body is followed
+ * @property {"page" | "server" | ""} [tracker] where a face comes from that is known by numbers alone
  *
  * @typedef {{tone: Tone, line: string, chip: string, veil: string, note: string}} Telling
  * line: beside the name. chip: on the picture. veil: over the picture, while there is none to trust; note: below that.
@@ -55,7 +56,7 @@ export function tell(situation) {
  * @param {Situation} situation
  * @returns {Telling}
  */
-function tellLive({ report, silent, demo, edit, body }) {
+function tellLive({ report, silent, demo, edit, body, tracker = "" }) {
   if (!report) return telling("busy", "Waiting for the first picture", "", "Waiting for the first picture");
   if (silent) return telling("warn", "Nothing heard from the server", "The server is silent");
   if (report.worker === "failed") return telling("bad", "The engine cannot be started", "The engine cannot be started");
@@ -66,10 +67,25 @@ function tellLive({ report, silent, demo, edit, body }) {
   if (report.outcome === "waiting") {
     const cause = report.reason ?? "";
     if (cause && !cause.startsWith("no ")) return telling("bad", `Nothing can be shown (${cause})`, "This does not work with that picture");
+    if (tracker === "server") return telling("busy", `Waiting for the tracker: ${cameBy(report)}`, "Waiting for the tracker");
     return demo ? telling("busy", "The demo begins") : body ? telling("busy", "Looking for your body", "Step back: from the waist up, or all of you") : telling("busy", "Looking for your face", "Look into the camera");
   }
-  if (report.outcome === "generated") return telling("good", demo ? "Live, demo driver" : "Live");
+  if (report.outcome === "generated") return telling("good", tracker ? `Live, tracker: ${cameBy(report)}` : demo ? "Live, demo driver" : "Live");
+  if (tracker === "server") return tellQuiet(report);
   return tellFallback(report, edit);
+}
+
+/** @param {Report} report */
+const cameBy = ({ fps_in }) => (fps_in > 0 ? `${Math.round(fps_in)} packets a second` : "nothing comes");
+
+/**
+ * @param {Report} report held or faded, of a tracker elsewhere
+ * @returns {Telling}
+ */
+function tellQuiet(report) {
+  const shown = report.outcome === "held" ? "the last picture is held" : "the still portrait is shown";
+  if (report.fps_in > 0) return telling("warn", `The tracker sees nobody (${cameBy(report)}): ${shown}`, "Come back before the tracker");
+  return telling("warn", `Nothing comes from the tracker: ${shown}`, "Is the tracker running?");
 }
 
 /**

@@ -89,14 +89,15 @@ export class System {
   }
 
   /**
-   * The demo has nothing to edit, and a call that was begun with it has no camera.
+   * The demo and a tracker have nothing to edit, and a call that was begun with one has no camera.
    *
    * @param {boolean} on
+   * @param {string} [why]
    */
-  demo(on) {
+  demo(on, why = "The demo has no picture of its own to edit") {
     for (const radio of this.#radios()) {
       radio.disabled = on && radio.value === "edit";
-      /** @type {HTMLElement} */ (radio.parentElement).title = radio.disabled ? "The demo has no picture of its own to edit" : "";
+      /** @type {HTMLElement} */ (radio.parentElement).title = radio.disabled ? why : "";
     }
   }
 

@@ -65,8 +65,8 @@
     peer.ontrack = ({ track }) => (echoed = track.kind === "video" ? track : echoed);
     await peer.setRemoteDescription({ type: offer.type, sdp: offer.sdp });
     const [transceiver] = peer.getTransceivers();
-    await transceiver.sender.replaceTrack(offer.driver === "demo" ? picture() : echoed);
-    transceiver.direction = offer.driver === "demo" ? "sendonly" : "sendrecv";
+    await transceiver.sender.replaceTrack(offer.driver === "camera" ? echoed : picture());
+    transceiver.direction = offer.driver === "camera" ? "sendrecv" : "sendonly";
     await peer.setLocalDescription();
     await new Promise((resolve) => {
       const look = () => peer.iceGatheringState === "complete" && resolve();
