@@ -25,7 +25,7 @@ class Echo:
     """Stands where the intake and the outlet stand otherwise."""
 
     def __init__(self, pictures: Pictures, tally: Tally) -> None:
-        self.paused = self._shut = False
+        self.paused = self.shut = False
         self.size: tuple[int, int] | None = None
         """(width, height) of the last frame."""
         self._pictures = pictures
@@ -38,17 +38,16 @@ class Echo:
         """Send one decoded frame back, in the decoder's thread."""
         self._tally.frame_received()
         with self._lock:
-            if self.paused or self._shut:
+            if self.paused or self.shut:
                 self._tally.frame_dropped("paused")
                 return
             self.size = frame.width, frame.height
             self._show(frame, first_packet_s)
 
-    def shut(self, on: bool) -> None:
-        """The camera is off: grey, until it is not. From any thread."""
+    def show_grey(self) -> None:
+        """In place of a camera that is off. From any thread."""
         with self._lock:
-            self._shut = on
-            if on:
+            if self.shut:
                 width, height = self.size or _SIZE
                 planes = i420_of(grey((width & ~1, height & ~1)))
                 self._show(av.VideoFrame.from_ndarray(planes, format="yuv420p"), time.perf_counter())

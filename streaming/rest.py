@@ -58,20 +58,30 @@ def _turned(yaw: float, pitch: float, roll: float) -> F64:
     return turned
 
 
-class Rest:
-    """Tells of the resting face until `end`; on the event loop. acted: as Intake.acted."""
+class Again:
+    """Does something at once, and every `period_s` until `end`; on the event loop."""
 
-    def __init__(self, acted: Callable[[U8, float], None]) -> None:
-        self._acted = acted
+    def __init__(self, period_s: float, do: Callable[[], None]) -> None:
+        self._period_s, self._do = period_s, do
         self._task = asyncio.get_running_loop().create_task(self._on(), name="rest")
 
     def end(self) -> None:
-        """It tells nothing from now on."""
+        """Nothing is done from now on."""
         self._task.cancel()
 
     async def _on(self) -> None:
-        begun_s = time.perf_counter()
         while True:
-            now = time.perf_counter()
-            self._acted(packed(resting(now - begun_s)), now)
-            await asyncio.sleep(1 / RATE)
+            self._do()
+            await asyncio.sleep(self._period_s)
+
+
+class Rest(Again):
+    """Tells of the resting face. acted: as Intake.acted."""
+
+    def __init__(self, acted: Callable[[U8, float], None]) -> None:
+        self._acted, self._begun_s = acted, time.perf_counter()
+        super().__init__(1 / RATE, self._tell)
+
+    def _tell(self) -> None:
+        now = time.perf_counter()
+        self._acted(packed(resting(now - self._begun_s)), now)

@@ -30,10 +30,11 @@ from streaming.measured import Recorder
 from streaming.outlet import Outlet
 from streaming.pacing import EnginePace
 from streaming.reports import Tally
-from streaming.rest import Rest
+from streaming.rest import Again, Rest
 from streaming.sound import SoundLine
 from streaming.tracks import Pictures
 
+_GREY_S = 0.5  # for whoever begins to watch meanwhile
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
 _MOST_TOLD = 8
 _log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Session:
         self._echo: Echo | None = None
         self._coach = CameraCoach()
         self._shut, self._resumed = False, spec.driver
-        self._rest: Rest | None = None
+        self._rest: Again | None = None
 
     @property
     def spec(self) -> SessionSpec:
@@ -293,13 +294,19 @@ class Session:
             return
         self._shut = not on
         if self._echo is not None:
-            self._echo.shut(not on)
+            self._shut_echo(self._echo)
         if self._intake is None:
             return
         if on:
             self._open_camera(self._intake)
         else:
             self._shut_camera(self._intake)
+
+    def _shut_echo(self, echo: Echo) -> None:
+        echo.shut = self._shut
+        if self._rest is not None:
+            self._rest.end()
+        self._rest = Again(_GREY_S, echo.show_grey) if self._shut else None
 
     def _shut_camera(self, intake: Intake) -> None:
         self._resumed, intake.driver = intake.driver, DriverKind.TRACKER  # nothing of the camera from here on

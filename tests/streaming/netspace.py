@@ -12,17 +12,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-HERE, THERE = "10.231.77.1", "10.231.77.2"
 _NOBODY = "02:00:00:00:00:99"
-_MACS = {HERE: "02:00:00:4d:52:01", THERE: "02:00:00:4d:52:02"}
+_MAC_HERE, _MAC_THERE = "02:00:00:4d:52:01", "02:00:00:4d:52:02"
 
 
 class Netspace:
-    """address: of the server. command: what runs a command there."""
+    """address: of the server. command: what runs a command there. number: 0 .. 255, its own network's."""
 
-    address = THERE
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, number: int) -> None:
+        self._own, self.address = f"10.231.{number}.1", f"10.231.{number}.2"
         self._name = name
         self._here, self._there = f"{name}a", f"{name}b"
         self.command = ("ip", "netns", "exec", name)
@@ -30,11 +28,11 @@ class Netspace:
     def lay(self) -> None:
         for words in (
             f"netns add {self._name}",
-            f"link add {self._here} address {_MACS[HERE]} type veth peer name {self._there} address {_MACS[THERE]}",
+            f"link add {self._here} address {_MAC_HERE} type veth peer name {self._there} address {_MAC_THERE}",
             f"link set {self._there} netns {self._name}",
-            f"addr add {HERE}/30 dev {self._here}",
+            f"addr add {self._own}/30 dev {self._here}",
             f"link set {self._here} up",
-            f"-n {self._name} addr add {THERE}/30 dev {self._there}",
+            f"-n {self._name} addr add {self.address}/30 dev {self._there}",
             f"-n {self._name} link set {self._there} up",
             f"-n {self._name} link set lo up",
         ):
@@ -47,15 +45,15 @@ class Netspace:
 
     def join(self) -> None:
         """It arrives again."""
-        self._point(_MACS[THERE], _MACS[HERE])
+        self._point(_MAC_THERE, _MAC_HERE)
 
     def remove(self) -> None:
         for words in (f"link del {self._here}", f"netns del {self._name}"):
             subprocess.run(["ip", *words.split()], capture_output=True, check=False)
 
     def _point(self, there: str, here: str) -> None:
-        _ip(f"neigh replace {THERE} lladdr {there} dev {self._here} nud permanent")
-        _ip(f"-n {self._name} neigh replace {HERE} lladdr {here} dev {self._there} nud permanent")
+        _ip(f"neigh replace {self.address} lladdr {there} dev {self._here} nud permanent")
+        _ip(f"-n {self._name} neigh replace {self._own} lladdr {here} dev {self._there} nud permanent")
 
 
 def why_none() -> str:
@@ -71,7 +69,7 @@ def why_none() -> str:
 @contextmanager
 def netspace() -> Iterator[Netspace]:
     """Raises CalledProcessError where the kernel gives none."""
-    made = Netspace(f"mr{secrets.token_hex(3)}")
+    made = Netspace(f"mr{secrets.token_hex(3)}", secrets.randbelow(256))
     try:
         made.lay()
         yield made

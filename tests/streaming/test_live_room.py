@@ -206,6 +206,7 @@ def test_two_call_each_other(both: tuple[Caller, Caller], house: House, clip: Pa
 
     ada.page.click("#mute")
     grace.page.wait_for_selector("#other-muted:not([hidden])")
+    grace.page.wait_for_timeout(1500)  # what was on its way is played out
     assert grace.hears() == pytest.approx(0, abs=1e-6)
     ada.page.click("#mute")
     grace.page.wait_for_selector("#other-muted[hidden]", state="attached")
