@@ -45,7 +45,7 @@ export class Following {
       const options = { runningMode: "VIDEO", numFaces: 1, outputFaceBlendshapes: true, outputFacialTransformationMatrixes: true };
       this.#landmarker = await made(FaceLandmarker, files, options);
     } catch (error) {
-      throw new FollowingTrouble(`This browser cannot follow your face: ${error instanceof Error ? error.message : error}`);
+      throw new FollowingTrouble(`This browser cannot follow your face: ${firstLine(error)}`);
     }
   }
 
@@ -62,7 +62,7 @@ export class Following {
         this.seen(this.#landmarker?.detectForVideo(this.video, now) ?? null);
       } catch (error) {
         this.stop();
-        this.failed(error instanceof Error ? error.message : String(error));
+        this.failed(firstLine(error));
       }
     };
     this.video.requestVideoFrameCallback(look);
@@ -90,3 +90,6 @@ async function made(kind, files, options) {
     return by("CPU");
   }
 }
+
+/** @param {unknown} error MediaPipe's go on with where in its code it was */
+const firstLine = (error) => (error instanceof Error ? error.message : String(error)).split("\n")[0].slice(0, 200);
