@@ -326,7 +326,7 @@ def test_several_photos_of_a_person_are_the_operators_source(
     "url",
     [
         "", "nonsense", "http://stun.example", "stun:", "stun:stun.example:port", "stun:stun.example:0", "turn:",
-        "stun:stun.example:70000", "turn:turn.example:3478", "stun:me:secret@stun.example", "turn:me:secret@",
+        "stun:stun.example:70000", "turn:turn.example:3478", "stun:me:hidden@stun.example", "turn:me:hidden@",
         "stun:stun.example?transport=udp",
     ],
 )  # fmt: skip
@@ -336,7 +336,7 @@ def test_an_ice_server_is_looked_at_before_anything_starts(url: str) -> None:
         ConfigError, match=r"expected stun:HOST:PORT or turn:NAME:PASSWORD@HOST:PORT"
     ) as raised:
         ServeConfig(ice_servers=("stun:stun.example:3478", url))
-    assert "secret" not in str(raised.value)
+    assert "hidden" not in str(raised.value)
 
 
 def test_ice_servers_of_every_kind_are_taken() -> None:
@@ -413,6 +413,7 @@ def test_the_command_hands_on_what_it_was_given(
         ),
         "pulls": (Place("http://localhost/w"),), "remote_near": True, "remote_insecure": True,
         "turn_secret": "a token of sixteen", "udp_ports": Ports(5000, 5001),
+        "admission": "measured", "drain_s": 10.0, "mediapipe": None,
     }  # fmt: skip
     served_as(source, options)
 
