@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("marotte.worker")
 
 _FENCE_S = 1.0
-_SILENT_START_S = 10.0  # it beats from its first second; imports on a busy machine may hold that up
+_SILENT_START_S = 20.0  # it beats from its first second; imports on a busy machine may hold that up
 _LONGEST_START_S = 120.0
 _ADD_GRACE = 1.2
 _EXIT_S = 0.2  # between the end of its pipe and its own
