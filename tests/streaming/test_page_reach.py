@@ -68,6 +68,7 @@ def test_each_way_is_told(served) -> None:  # noqa: F811
         assert page.locator("#reach-lines li").count() == 7
 
 
+@pytest.mark.full
 def test_a_server_without_relays_says_what_follows(served) -> None:  # noqa: F811
     """Nobody finds out only behind a firewall."""
     with served({"ice_servers": []}, before=GATHERING) as page:
