@@ -79,7 +79,7 @@ def serve(
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
         check_aiortc()
-        source = _read_source(config)
+        source = read_source(config)
         loop, ending = runner.get_loop(), _Ending(config.drain_s)
 
         def stop() -> None:
@@ -140,7 +140,7 @@ def served_as(source: object, options: Mapping[str, Any]) -> ServeConfig:
     )
 
 
-def _read_source(config: ServeConfig) -> Upload:
+def read_source(config: ServeConfig) -> Upload:
     """Before anything is started for it. Where none is named it is the person that the first bundle holds, or the
     sample."""
     if config.source is None and (person := _person(config)) is not None:
@@ -213,7 +213,7 @@ class _Server:
         metrics_socket = None if config.metrics_port is None else bind(_LOOPBACK, config.metrics_port)
         if metrics_socket is not None:
             opened.callback(metrics_socket.close)
-        worker = _worker(config, self._tools)
+        worker = worker_of(config, self._tools)
         opened.push_async_callback(asyncio.to_thread, worker.close)
         sources = Sources(worker, self._metrics, within_s=config.worker.add_s)
         once, enrolments = OneTimeCode(), None
@@ -239,7 +239,7 @@ class _Server:
             await opened.enter_async_context(listening(metrics_app, metrics_socket))
             metrics_url = f"http://{_LOOPBACK}:{port}/metrics"
         await self._start(worker, enrolments)
-        await _add_first(sources, config, source)
+        await add_first(sources, config, source)
         if enrolments is not None:
             await asyncio.to_thread(enrolments.start)
         host = _reachable(config.host)
@@ -289,7 +289,8 @@ class _Server:
             self._ready(served)
 
 
-def _worker(config: ServeConfig, tools: Tools | None) -> Worker:
+def worker_of(config: ServeConfig, tools: Tools | None) -> Worker:
+    """In threads of this process or in one of its own, as the configuration has it; not started."""
     if config.in_process:
         from engine.worker.local import LocalWorker
 
@@ -299,7 +300,8 @@ def _worker(config: ServeConfig, tools: Tools | None) -> Worker:
     return ProcessWorker(config.worker, tools)
 
 
-async def _add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:
+async def add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:
+    """Have the operator's source prepared. Raises MarotteError."""
     sample = config.source is None and _person(config) is None
     own = attest.SAMPLES if sample else attest.OPERATORS
     try:

@@ -23,9 +23,7 @@ from streaming.remote.kept import Kept
 from streaming.remote.places import Place
 from streaming.remote.whip import WhepPull
 from streaming.rtc import check_aiortc
-from streaming.serve import _add_first as add_first
-from streaming.serve import _read_source as read_source
-from streaming.serve import _worker as worker_of
+from streaming.serve import add_first, read_source, worker_of
 from streaming.session import Session
 from streaming.sources import Sources
 from streaming.trackers import Trackers

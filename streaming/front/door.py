@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import hdrs, web
 
 from streaming.config import ServeConfig
-from streaming.doors import Doors, RefusedError, add_headers, read_body
+from streaming.doors import COMPILES, Doors, RefusedError, add_headers, read_body
 from streaming.front.choosing import Told, ranked, together, told_by
 from streaming.front.fleet import Fleet, Server
 from streaming.health import SIGN
@@ -62,6 +62,7 @@ class Front:
         self._places: OrderedDict[str, int] = OrderedDict()
         self._http: aiohttp.ClientSession
         self.draining = False
+        self._compiles = config.mediapipe is not None
         self._doors = Doors(
             token,
             config.port,
@@ -76,12 +77,13 @@ class Front:
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._doors.middleware])
+        app[COMPILES] = self._compiles
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.append(self._asking)
         app.add_routes([web.get("/healthz", self.alive), web.get("/readyz", self.ready)])
         for method, path in ROUTES:
             handler = self.metrics if (method, path) == ("GET", "/metrics") else self.hand_on
-            pattern = path.replace("/static/{name}", "/static/{name:.+}").replace("{number}", r"{number:\d}")
+            pattern = path.replace("{name}", "{name:.+}").replace("{number}", r"{number:\d}")
             app.router.add_route(method, pattern, handler)
         return app
 

@@ -144,6 +144,6 @@ def test_a_server_begins_with_whom_its_bundle_holds(monkeypatch: pytest.MonkeyPa
     """Where no source is named; one that is named goes before it."""
     monkeypatch.setattr(serve, "person_folder", lambda bundle: tmp_path / "ann")
     monkeypatch.setattr(serve, "upload_of", lambda folder, name, accept: Upload(b"held", name))
-    assert serve._read_source(ServeConfig()) == Upload(b"held", "ann")
+    assert serve.read_source(ServeConfig()) == Upload(b"held", "ann")
     (tmp_path / "a.png").write_bytes(b"named")
-    assert serve._read_source(ServeConfig(source=tmp_path / "a.png")).data == b"named"
+    assert serve.read_source(ServeConfig(source=tmp_path / "a.png")).data == b"named"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from engine.errors import ConfigError
 from streaming.config import ServeConfig
-from streaming.doors import HEADERS
+from streaming.doors import COMPILES, HEADERS
+from streaming.front.door import Front
 from streaming.landmarker import NEEDED, files_in
-from tests.streaming.doorstep import open_site
+from tests.streaming.doorstep import TOKEN, open_site
 
 POLICY = "Content-Security-Policy"
 
@@ -58,6 +60,19 @@ def test_the_page_compiles_only_where_it_has_something_to(folder):
         assert site.ask("GET", "/").headers[POLICY] == HEADERS[POLICY]
         assert site.ask("GET", "/mediapipe/vision_bundle.mjs").status == 404
         assert site.ask("GET", "/api/v1/info").json["mediapipe"] is False
+
+
+def test_a_door_before_several_servers_does_too(folder):
+    """The page that it hands on may compile as well, and its files' paths are handed on whole."""
+    made = Front(SimpleNamespace(servers=()), ServeConfig(mediapipe=folder, port=1), TOKEN).app()
+    assert made[COMPILES]
+    name = "/mediapipe/wasm/vision_wasm_internal.js"
+    assert any(
+        resource.get_info()["pattern"].fullmatch(name)
+        for resource in made.router.resources()
+        if "pattern" in resource.get_info()
+    )
+    assert not Front(SimpleNamespace(servers=()), ServeConfig(port=1), TOKEN).app()[COMPILES]
 
 
 def test_a_folder_that_lacks_something_is_said(folder):

@@ -71,7 +71,7 @@ class QuickWorker(FakeWorker):
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[QuickWorker]:
     """A server whose engine is none."""
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(serving, "_worker", QuickWorker)
+    monkeypatch.setattr(serving, "worker_of", QuickWorker)
     monkeypatch.setattr(QuickWorker, "made", [])
     return QuickWorker
 
@@ -596,7 +596,7 @@ def test_an_interruption_before_it_can_be_opened_is_130(environment: dict[str, s
         "        from engine.worker.interface import State\n"
         "        self.state = State.STARTING\n"
         "        signal.raise_signal(signal.SIGTERM)\n"
-        "serve._worker = Slow\n"
+        "serve.worker_of = Slow\n"
         "status = marotte.main()\n"
         "assert Slow.made[0].closed\n"
         "sys.exit(status)\n"

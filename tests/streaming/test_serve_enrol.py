@@ -30,7 +30,7 @@ class EnrollingWorker(QuickWorker, FakeOffering):
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Before a server whose engine is none."""
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(serving, "_worker", EnrollingWorker)
+    monkeypatch.setattr(serving, "worker_of", EnrollingWorker)
     monkeypatch.setattr(EnrollingWorker, "made", [])
     return write_weights(tmp_path / "weights")
 
