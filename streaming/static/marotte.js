@@ -9,7 +9,7 @@ import { Watching } from "./watching.js";
  * that it imports beside it, and nothing else.
  *
  * @typedef {object} Options of a session
- * @property {string} [server] another site's server, as "https://face.example"; this page's own where it is left out
+ * @property {string} [server] the origin of another site's server (scheme, host and port); this page's own where it is left out
  * @property {string} [token] with the scope publish or api; not needed on the server's own pages
  * @property {string} [stream] the name that it is published as, for viewers; by chance where it is left out
  * @property {string} [endpoint] of WHIP, in place of `stream`
