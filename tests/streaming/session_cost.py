@@ -48,13 +48,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--size", type=_size, default=(640, 480), metavar="WxH")
     parser.add_argument("--fps", type=float, default=30.0)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--only", action="append", choices=("pass-through", "demo", "camera"))
     parser.add_argument("--driver", type=Path, required=True, help="clip of a face")
     options = parser.parse_args(arguments)
     pictures = clip(options.driver, options.size, options.fps)
     for name, serving, drives in (
         ("pass-through", {"pass_through": True}, True), ("demo", {}, False), ("camera", {}, True)
     ):  # fmt: skip
-        with ServerProcess({"rates": UNHURRIED} | serving) as server:
+        if options.only and name not in options.only:
+            continue
+        with ServerProcess({"rates": UNHURRIED, "worker": {"spare": False}} | serving) as server:
             wait_until_ready(server)
             camera = Camera(pictures, options.fps) if drives else None
             rest, used, fps = asyncio.run(cost(server, camera, options.seconds))
