@@ -206,8 +206,7 @@ def test_two_call_each_other(both: tuple[Caller, Caller], house: House, clip: Pa
 
     ada.page.click("#mute")
     grace.page.wait_for_selector("#other-muted:not([hidden])")
-    grace.page.wait_for_timeout(1500)  # what was on its way is played out
-    assert grace.hears() == pytest.approx(0, abs=1e-6)
+    assert any(grace.hears() < 1e-6 for _ in range(8)), "what was on its way is played out, and then nothing"
     ada.page.click("#mute")
     grace.page.wait_for_selector("#other-muted[hidden]", state="attached")
     assert grace.hears(3.0) > 0
