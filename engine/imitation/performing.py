@@ -50,7 +50,7 @@ class BodyPerformer:
 
 
 def performed(seconds: float) -> F32:
-    """The pose (24, 3, 3) after so many seconds: an arm is lifted and lowered, then the other one, then a knee bends."""
+    """The pose (24, 3, 3) after so many seconds: an arm is lifted and lowered, then the other, then a knee bends."""
     phase = 2.0 * math.pi * seconds / _TURN_S
     lifts = (0.5 - 0.5 * math.cos(phase), 0.5 - 0.5 * math.cos(phase + math.pi))
     pose = standing()
