@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +25,10 @@ WINDOW_S: Final = 3.0
 
 _LEAST_FRAMES = 6  # in a window, for what is kept of them to say anything
 _PROC: Final = Path("/proc")
+if sys.platform == "win32":  # which has no such folder either
+    _HZ = 100.0
+else:
+    _HZ = float(os.sysconf("SC_CLK_TCK"))
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -189,7 +194,7 @@ def _machine_idle_s() -> float | None:
     """Seconds in which the machine's processors had nothing to do, all together; None where nobody tells."""
     try:
         head = (_PROC / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()
-        return (int(head[4]) + int(head[5])) / os.sysconf("SC_CLK_TCK")
+        return (int(head[4]) + int(head[5])) / _HZ
     except (OSError, ValueError, IndexError, AttributeError):
         return None
 
@@ -200,6 +205,6 @@ def _used_s(pid: int) -> float | None:
         return time.process_time()
     try:
         fields = (_PROC / str(pid) / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return (int(fields[11]) + int(fields[12])) / _HZ
     except (OSError, ValueError, IndexError, AttributeError):
         return None
