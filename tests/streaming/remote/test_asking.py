@@ -146,7 +146,7 @@ def test_a_refusal_is_told_in_a_line(status: int, kind: str, again: bool) -> Non
     [
         ("7", 7, 7),
         ("999999", 3600, 3600),
-        (formatdate(time.time() + 90, usegmt=True), 60, 91),
+        pytest.param(formatdate(time.time() + 90, usegmt=True), 60, 91, id="a date"),
         ("soon", 0, 0),
     ],
 )
