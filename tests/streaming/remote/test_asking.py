@@ -146,12 +146,14 @@ def test_a_refusal_is_told_in_a_line(status: int, kind: str, again: bool) -> Non
     [
         ("7", 7, 7),
         ("999999", 3600, 3600),
-        pytest.param(formatdate(time.time() + 90, usegmt=True), 60, 91, id="a date"),
+        ("a date", 60, 91),
         ("soon", 0, 0),
     ],
 )
 def test_it_is_left_alone_for_as_long_as_it_asks(told: str, least: float, most: float) -> None:
     """Retry-After in seconds or as a date, within reason."""
+    if told == "a date":
+        told = formatdate(time.time() + 90, usegmt=True)
     assert least <= refused(answered(503, "", Retry_After=told)).wait_s <= most
 
 
