@@ -76,7 +76,7 @@ def test_a_dockerfile_asks_for_what_is_there(name: str) -> None:
         (".[tensorrt]", ".[tensorrt,cuda]", "there is no extra cuda"),
         ("--from=models", "--from=weights", "weights is no stage before"),
         ("models pull", "models push", "invalid choice: 'push'"),
-        ('"--host"', '"--hots"', "unrecognized arguments: --hots"),
+        ('"--host"', '"--hots"', "--hots is not an option; did you mean --host"),
         ("USER 10001:10001", "USER marotte", "it runs as root"),
         ("HEALTHCHECK", "LABEL", "nothing asks for its health"),
         ("FROM bare AS full", "FROM small AS full", "small is neither a stage"),

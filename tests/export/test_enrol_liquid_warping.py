@@ -315,7 +315,7 @@ def test_photos_of_different_people_are_refused_with_the_measure(
     """Before anything is tuned; a clip among photos, no file and an unknown acceptance are refused too."""
     weights, out = liquid_warping(), tmp_path / "out"
     with pytest.raises(
-        DifferentPeopleError, match=r"differs .* by \d\.\d\d mm of shape.*--accept different-people"
+        DifferentPeopleError, match=r"differs .* \d\.\d\d mm of shape.*--accept different-people"
     ):
         enrolling.enrol(photos, weights, out, tmp_path / "w", Enrolment(changes=QUICK), LABEL, silent)
     assert not out.exists()

@@ -155,7 +155,7 @@ def test_a_person_is_recorded_enrolled_and_turned_to(page: Any, weights: Path, t
     assert "--consent=It is me" in started["words"]
     page.click("#enrolments button:has-text('Remove')")
     page.wait_for_selector("#enrolments li", state="detached")
-    assert page.locator("#bundle option").count() == 1
+    page.wait_for_selector("#bundle option >> nth=1", state="detached")
     assert list((tmp_path / "enrolments").iterdir()) == []
 
 
