@@ -84,53 +84,33 @@ def create_app(
     )
     calls = Calls(config, worker, recorder, sources, open_peer)
     sources.in_use = calls.shown
-    api = Api(config, worker, sources, calls, enrolments)
-    layouts = Layouts(worker, calls)
-    pages = Pages()
+    remotes, draining = Remotes(config, calls, sources, recorder), Draining(calls, config.drain_s)
+    rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
     app = _guarded(doors)
-    remotes = Remotes(config, calls, sources, recorder)
+    app[CALLS], app[COMPILES] = calls, config.mediapipe is not None
     app.on_startup.append(_started(remotes))
     app.on_shutdown.append(lambda _: remotes.close())
     app.on_shutdown.append(lambda _: calls.close_all())
-    app.cleanup_ctx.append(_tracking(config, calls))
-    app.add_routes(
-        [
-            web.get("/", pages.first),
-            web.get("/room/{room}", pages.room),
-            web.get("/static/{name:.+}", pages.named),
-            web.get("/api/v1/info", api.info),
-            web.get("/api/v1/bundles", api.bundles),
-            web.get("/api/v1/sources", api.sources),
-            web.post("/api/v1/sources", api.add_source),
-            web.get("/api/v1/sources/{id}/still.jpg", api.still),
-            web.get(r"/api/v1/sources/{id}/pictures/{number:\d}.jpg", api.picture),
-            web.delete("/api/v1/sessions/{id}", api.close_session),
-            web.get("/api/v1/sessions/{id}/layout", layouts.look),
-            web.put("/api/v1/sessions/{id}/painting", layouts.paint),
-            web.post("/api/v1/labels", layouts.read),
-            web.get("/healthz", api.alive),
-            web.get("/readyz", api.ready),
-        ]
-    )
-    app[CALLS] = calls
-    app.cleanup_ctx.append(calls.reception.measuring)
-    draining = Draining(calls, config.drain_s)
-    app.cleanup_ctx.append(draining.keep)
-    app.add_routes(draining.routes())
-    app[COMPILES] = config.mediapipe is not None
-    app.add_routes(Landmarker(config.mediapipe).routes())
-    app.add_routes(session_routes(calls))
-    app.add_routes(token_routes(tokens))
-    app.add_routes(remote_routes(remotes, near=config.remote_near))
-    rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
+    app.cleanup_ctx.extend([_tracking(config, calls), calls.reception.measuring, draining.keep])
     if rooms is not None:
         calls.names = rooms
         app.cleanup_ctx.append(rooms.keep)
-    app.add_routes(room_routes(rooms))
-    app.add_routes(Whip(config, calls, sources).routes())
-    app.add_routes(enrolment_routes(enrolments, sources))
-    if render is not None:
-        app.add_routes([web.get("/metrics", _metrics(render))])
+    app.add_routes(
+        [
+            *Pages().routes(),
+            *Api(config, worker, sources, calls, enrolments).routes(),
+            *Layouts(worker, calls).routes(),
+            *session_routes(calls),
+            *token_routes(tokens),
+            *draining.routes(),
+            *Landmarker(config.mediapipe).routes(),
+            *remote_routes(remotes, near=config.remote_near),
+            *room_routes(rooms),
+            *Whip(config, calls, sources).routes(),
+            *enrolment_routes(enrolments, sources),
+            *([] if render is None else [web.get("/metrics", _metrics(render))]),
+        ]
+    )
     return app
 
 
@@ -191,6 +171,20 @@ class Api:
         self._config, self._worker, self._sources, self._calls = config, worker, sources, calls
         self._enrolments = enrolments
         self._codecs = [name for name, library in _CODECS.items() if library in av.codecs_available]
+
+    def routes(self) -> list[web.RouteDef]:
+        """For an application."""
+        return [
+            web.get("/api/v1/info", self.info),
+            web.get("/api/v1/bundles", self.bundles),
+            web.get("/api/v1/sources", self.sources),
+            web.post("/api/v1/sources", self.add_source),
+            web.get("/api/v1/sources/{id}/still.jpg", self.still),
+            web.get(r"/api/v1/sources/{id}/pictures/{number:\d}.jpg", self.picture),
+            web.delete("/api/v1/sessions/{id}", self.close_session),
+            web.get("/healthz", self.alive),
+            web.get("/readyz", self.ready),
+        ]
 
     async def ready(self, request: web.Request) -> web.Response:
         """200 when this server opens sessions, also where there is no room for another one now, as it says then; else

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from streaming.admission import POLICIES
 from streaming.cors import checked_origin
 from streaming.enrolment_kinds import COMMAND, checked_checkpoints, checked_words
 from streaming.hardware import AUTO, ENCODERS
+from streaming.hosts import is_this_machine
 from streaming.landmarker import files_in
 from streaming.rates import Proxies, Rates
 from streaming.remote.places import MOST_PLACES, Place
@@ -154,9 +154,4 @@ class ServeConfig:
     @property
     def loopback(self) -> bool:
         """Whether nobody but this machine can reach the page."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_this_machine(self.host)

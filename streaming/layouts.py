@@ -38,6 +38,14 @@ class Layouts:
         self._paintings = Allowance(20, 0.1)
         self._readings = Allowance(10, 0.5)
 
+    def routes(self) -> list[web.RouteDef]:
+        """For an application."""
+        return [
+            web.get("/api/v1/sessions/{id}/layout", self.look),
+            web.put("/api/v1/sessions/{id}/painting", self.paint),
+            web.post("/api/v1/labels", self.read),
+        ]
+
     async def look(self, request: web.Request) -> web.Response:
         """What a session draws, and the picture that it was drawn to."""
         self._take(self._readings, request)

@@ -37,6 +37,14 @@ class Pages:
             if path.suffix in _TYPES and path.is_file() and not path.is_symlink()
         }
 
+    def routes(self) -> list[web.RouteDef]:
+        """For an application."""
+        return [
+            web.get("/", self.first),
+            web.get("/room/{room}", self.room),
+            web.get("/static/{name:.+}", self.named),
+        ]
+
     async def first(self, request: web.Request) -> web.Response:
         """GET /."""
         return await self._give(request, _FIRST)

@@ -5,7 +5,6 @@ Only objects that are handed in are touched; nothing of aiortc's is replaced for
 
 - aiortc gives a frame to its decoder when the next frame's first packet comes: 33 ms late. Here: at its own last one.
 - aiortc queues decoded frames without end. Here: each is handed on from the decoder's thread, nothing waits.
-- aiortc makes its own encoder. Here: one is given to it before it asks.
 - aiortc cannot ask a browser to show a frame when it has it. Here: every packet says so, where the browser reads it.
 - aiortc keeps every stream it ever heard of, and ends a call at a message it cannot read. Here: a few, and it does not.
 """
@@ -32,7 +31,6 @@ from aiortc import (
     rtcrtpreceiver,
     rtp,
 )
-from aiortc.codecs.base import Encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription
@@ -214,19 +212,6 @@ def forgive_messages(connection: RTCPeerConnection) -> None:
                 logger.warning("a message of a channel cannot be read: %s", type(error).__name__)
 
     channels._data_channel_receive = receive_readable
-
-
-def use_encoder(transceiver: RTCRtpTransceiver, make: Callable[[str], Encoder]) -> str:
-    """Give the sender the encoder made by `make(codec)`. Call it between setRemoteDescription and setLocalDescription.
-
-    Returns the codec in use, "vp8" or "h264".
-    """
-    inner: Any = transceiver
-    codec = str(inner._codecs[0].name).lower() if inner._codecs else "none"
-    if codec not in ("vp8", "h264"):
-        raise ConfigError(f"codec: got {codec}, expected the other side to take vp8 or h264")
-    inner.sender._RTCRtpSender__encoder = make(codec)
-    return codec
 
 
 def render_at_once(transceiver: RTCRtpTransceiver, offer: str, *, waits: bool = False) -> bool:

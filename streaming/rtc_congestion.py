@@ -235,7 +235,7 @@ def control_congestion(
     transceiver: RTCRtpTransceiver, offer: str, estimated: Callable[[int], None] = lambda bits: None
 ) -> bool:
     """Agree on transport-wide feedback for a video transceiver where the offer has it. Call it between
-    setRemoteDescription and createAnswer, after tune_receiver, use_encoder or send_pictures, and render_at_once.
+    setRemoteDescription and createAnswer, after tune_receiver, send_pictures, and render_at_once.
 
     offer: the SDP that setRemoteDescription was given. estimated: called on the event loop, up to 20 times a second,
     with the bits per second that the way out carries beside repairs. Returns False where the other side does not offer

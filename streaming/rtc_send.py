@@ -64,8 +64,8 @@ def _tell_reports(sender: Any, watch: Watch) -> None:
     sender._handle_rtcp_packet = handle_told
 
 
-class _Vp8Packer(Vp8Encoder):
-    """Stands where the sender has its encoder."""
+class _Packing:
+    """What stands where the sender has its encoder does beside cutting packets."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -85,25 +85,12 @@ class _Vp8Packer(Vp8Encoder):
         self._watch.estimated(bitrate)
 
 
-class _H264Packer(H264Encoder):
-    """The same for H.264."""
+class _Vp8Packer(_Packing, Vp8Encoder):
+    pass
 
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()
-        self._watch = watch
 
-    def encode(self, frame: Frame, force_keyframe: bool = False) -> NoReturn:
-        """Nobody's pictures are encoded here."""
-        raise TypeError(f"track: got {type(frame).__name__}, expected packets")
-
-    @property
-    def target_bitrate(self) -> int:
-        """Bits per second; what is set is what the receiver estimates."""
-        return self._watch.choice.bits
-
-    @target_bitrate.setter
-    def target_bitrate(self, bitrate: int) -> None:
-        self._watch.estimated(bitrate)
+class _H264Packer(_Packing, H264Encoder):
+    pass
 
 
 _PACKERS = {"vp8": _Vp8Packer, "h264": _H264Packer}

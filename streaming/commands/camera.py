@@ -105,7 +105,7 @@ def _camera(options: argparse.Namespace) -> None:
 
 def _remote(options: argparse.Namespace, output: Output, tell: Tell) -> None:
     from streaming.camera.run import show_remote
-    from streaming.commands.serving import read_token
+    from streaming.commands.secret import read_token
     from streaming.remote.places import Place
 
     place = Place(options.address, read_token(options.token_file))

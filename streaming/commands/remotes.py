@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from streaming.commands.secret import read_token
 
 if TYPE_CHECKING:
     from streaming.remote.places import Place
@@ -70,15 +71,15 @@ def add_remotes(parser: Any) -> None:
     )
 
 
-def remote_options(options: argparse.Namespace, read: Callable[[Path, str], str]) -> dict[str, Any]:
-    """As fields of ServeConfig. read: (file, option) to the one line that a file of a secret holds."""
+def remote_options(options: argparse.Namespace) -> dict[str, Any]:
+    """As fields of ServeConfig."""
     secret = options.turn_secret_file
     return {
-        "pushes": _places(options, "push", read),
-        "pulls": _places(options, "pull", read),
+        "pushes": _places(options, "push"),
+        "pulls": _places(options, "pull"),
         "remote_near": options.remote_near,
         "remote_insecure": options.remote_insecure,
-        "turn_secret": read(secret, "turn-secret-file") if secret else "",
+        "turn_secret": read_token(secret, "turn-secret-file") if secret else "",
         "udp_ports": _ports(options.udp_ports) if options.udp_ports else None,
     }
 
@@ -89,8 +90,10 @@ def _ports(text: str) -> Ports:
     return ports_of(text)
 
 
-def _places(options: argparse.Namespace, kind: str, read: Callable[[Path, str], str]) -> tuple[Place, ...]:
+def _places(options: argparse.Namespace, kind: str) -> tuple[Place, ...]:
     from streaming.remote.places import place_of
 
     given = getattr(options, f"{kind}_places") or []
-    return tuple(place_of(text, read(file, f"{kind}-token-file") if file else "") for text, file in given)
+    return tuple(
+        place_of(text, read_token(file, f"{kind}-token-file") if file else "") for text, file in given
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.commands import add_backend, sub_command
-from streaming.commands.serving import read_token
+from streaming.commands.secret import read_token
 
 if TYPE_CHECKING:
     from engine.findings import Check

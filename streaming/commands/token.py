@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.commands import sub_command
-from streaming.commands.serving import read_token
+from streaming.commands.secret import read_token
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

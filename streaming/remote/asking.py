@@ -22,6 +22,7 @@ from aiortc import RTCIceServer
 
 from engine.errors import ConfigError
 from streaming import candidates
+from streaming.hosts import is_this_machine
 from streaming.remote.linked import ice_servers_of
 from streaming.remote.places import Place, SplitAddress, checked
 from streaming.remote.reach import Known, found, is_public
@@ -96,7 +97,7 @@ def _address(url: str, insecure: bool) -> SplitAddress:
         at = checked(url)
     except ConfigError as error:
         raise LostError("answer", f"the other server leads to where nothing can be: {error}") from error
-    if at.scheme == "http" and not insecure and not at.names_loopback:
+    if at.scheme == "http" and not insecure and not is_this_machine(at.host):
         raise LostError(
             "refused",
             f"{at.hostname}: plain http would show the token and the way to everybody in between; expected https, or "

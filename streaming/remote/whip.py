@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ _EXTMAP: Final = re.compile(r"a=extmap:(\d{1,3})")
 _CODEC: Final = re.compile(r"a=rtpmap:(\d{1,3}) (?!rtx/)", re.IGNORECASE)
 
 
-class _Client:
+class _Client(ABC):
     """What both have in common."""
 
     def __init__(self, place: Place, config: ServeConfig) -> None:
@@ -105,17 +106,17 @@ class _Client:
         self._created = created = await post(self._place, offer, insecure=self._config.remote_insecure)
         return created
 
+    @abstractmethod
     def _add(self, connection: Connection, sound: bool) -> None:
         """The sections of the offer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begin(self, session: Session, connection: Connection, answer: str) -> None:
         """Join the session and the connection, before anything flows. Must not wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def report(self) -> dict[str, Any]:
         """As Transport has it."""
-        raise NotImplementedError
 
     @property
     def _seen(self) -> Callable[[], dict[str, Any]] | None:
@@ -123,7 +124,8 @@ class _Client:
         return None
 
     def _rest(self) -> None:
-        """Let go of the session's."""
+        """Let go of the session's; a pull has nothing of it."""
+        return
 
     def _fall(self) -> None:
         if self._was_up:

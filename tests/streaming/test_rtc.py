@@ -36,9 +36,12 @@ from engine.errors import BackendError, ConfigError
 from engine.worker.interface import TIME_BASE
 from streaming import inbox, rtc
 from streaming.assembly import Assembly, EncodedFrame
+from streaming.broadcast import Broadcast
 from streaming.encoders import open_encoder
 from streaming.measured import NoRecorder
 from streaming.rtc_repair import Nacks
+from streaming.rtc_send import send_pictures
+from tests.streaming.encoding import use_encoder
 from tests.streaming.test_sizes import h264_key, vp8_key
 
 BOTH = pytest.mark.parametrize("codec", ["vp8", "h264"])
@@ -143,7 +146,7 @@ async def call(codec: str):
         lambda: this.ended.append(threading.current_thread().name),
         this.passed_over.append,
     )
-    assert rtc.use_encoder(transceiver, lambda name: open_encoder(name, "s", this.told)) == codec
+    assert use_encoder(transceiver, lambda name: open_encoder(name, "s", this.told)) == codec
     await server.setLocalDescription(await server.createAnswer())
     await browser.setRemoteDescription(server.localDescription)
     try:
@@ -522,7 +525,7 @@ def test_an_error_of_the_taker_ends_nothing(encoded, caplog):
 
 
 def test_tuning_comes_after_the_offer():
-    """A receiver without a track has nothing to tune: said at once, not when the first frame is missed."""
+    """Before it nothing is to be tuned, and no codec agreed on: said at once, not when the first frame is missed."""
 
     async def main() -> None:
         connection = RTCPeerConnection()
@@ -530,7 +533,7 @@ def test_tuning_comes_after_the_offer():
         with pytest.raises(ConfigError, match="setRemoteDescription"):
             rtc.tune_receiver(transceiver.receiver, lambda frame, s: None, lambda: None)
         with pytest.raises(ConfigError, match="vp8 or h264"):
-            rtc.use_encoder(transceiver, lambda name: open_encoder(name, "s", Told()))
+            send_pictures(transceiver, Broadcast("s", NoRecorder()))
         await connection.close()
 
     asyncio.run(main())

@@ -15,8 +15,9 @@ from engine.errors import BackendError
 from streaming import rtc, rtc_congestion, twcc
 from streaming.encoders import open_encoder
 from streaming.measured import NoRecorder
-from streaming.rtc import render_at_once, tune_receiver, use_encoder
+from streaming.rtc import render_at_once, tune_receiver
 from streaming.rtc_congestion import START_BITS, Congestion, control_congestion
+from tests.streaming.encoding import use_encoder
 from tests.streaming.impairment.offering import NUMBER, take_part, transport_wide
 from tests.streaming.test_rtc import Pictures
 

@@ -28,9 +28,10 @@ from streaming.codecs import kind_of
 from streaming.encoders import Coder, TunedH264Encoder, TunedVp8Encoder
 from streaming.measured import NoRecorder
 from streaming.offer import preferring
-from streaming.rtc import tune_receiver, use_encoder
+from streaming.rtc import tune_receiver
 from streaming.rtc_handshake import hasten_handshakes
 from streaming.rtc_repair import send_again, widen_buffers
+from tests.streaming.encoding import use_encoder
 from tests.streaming.impairment.offering import take_part, transport_wide
 from tests.streaming.impairment.relay import Relay, candidate_of, through
 
