@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import Any, Final
 
 from engine.errors import ConfigError, StateError
 from engine.media.wording import one_line
+from engine.state import append_line, state_folder
 
 FILE: Final = "attestations.jsonl"
 MOST_STATEMENT: Final = 300
@@ -37,21 +34,6 @@ class Attestation:
     who: str
     pictures: tuple[tuple[str, str], ...] = ()
     accepted: tuple[str, ...] = ()
-
-
-def state_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """Where what must outlive a run is kept: MAROTTE_STATE, else the platform's folder for it, read now."""
-    environment = os.environ if environment is None else environment
-    if named := environment.get("MAROTTE_STATE"):
-        return Path(named)
-    home = Path(environment.get("HOME") or environment.get("USERPROFILE") or Path.home())
-    if platform == "win32":
-        return Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local") / "marotte" / "state"
-    if platform == "darwin":
-        return home / "Library" / "Application Support" / "marotte"
-    stated = Path(environment.get("XDG_STATE_HOME", ""))
-    # The XDG rules: a relative path there is to be ignored.
-    return (stated if stated.is_absolute() else home / ".local" / "state") / "marotte"
 
 
 def checked_statement(statement: str | None) -> str:
@@ -95,47 +77,10 @@ def record(attestation: Attestation, folder: Path | None = None) -> None:
         line |= {"pictures": pictures, "accepted": list(attestation.accepted)}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _append(folder / FILE, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        append_line(folder / FILE, json.dumps(line, ensure_ascii=False).encode())
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or error
         raise StateError(
             f"the statement for {attestation.name} could not be recorded in {one_line(folder / FILE)} ({words}), so "
             "the source is not used: name a folder that can be written to in MAROTTE_STATE"
         ) from error
-
-
-def _append(path: Path, line: bytes) -> None:
-    """Raises OSError; a torn older line costs none of the new one."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-    # Whoever can plant a link or a pipe there must not have it followed, or the server wait for its other end.
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    new = not path.exists()
-    file = os.open(path, flags, 0o600)
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is not a plain file")
-        if hasattr(os, "fchmod") and stat.S_IMODE(status.st_mode) != 0o600:
-            os.fchmod(file, 0o600)
-        if status.st_size:
-            os.lseek(file, -1, os.SEEK_END)
-            if os.read(file, 1) != b"\n":
-                line = b"\n" + line
-        if os.write(file, line) != len(line):
-            raise OSError("the disk took only a part of it")
-        os.fsync(file)
-    finally:
-        os.close(file)
-    if new:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file's name is the folder's; where a folder cannot be opened (Windows), the system keeps it itself."""
-    if os.name != "posix":
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

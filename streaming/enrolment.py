@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from engine.config import known
 from engine.errors import ConfigError, InputError, MarotteError, StateError, WorkerError
 from engine.several import ACCEPTANCE
+from engine.state import state_folder
 from engine.worker.interface import BundleInfo
 from streaming import attest
 from streaming.config import ServeConfig
@@ -85,7 +86,7 @@ class Enrolments:
         """Raises ConfigError or StateError where this server cannot enrol as it is set."""
         check_libraries(config.enrol_command)
         self._config, self._worker, self._recorder = config, worker, recorder
-        self._store = Store(config.enrolments or attest.state_folder() / "enrolments")
+        self._store = Store(config.enrolments or state_folder() / "enrolments")
         self._free_bytes = free_bytes or self._store.free_bytes
         self._lock = threading.RLock()
         self._opening = threading.Lock()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError, StateError
+from engine.state import state_folder
 from streaming.attest import (
     FILE,
     MOST_NAME,
@@ -20,7 +21,6 @@ from streaming.attest import (
     checked_statement,
     record,
     shown_name,
-    state_folder,
 )
 
 ONE = Attestation("ab" * 32, "a portrait.jpg", "It shows me, and I allow it. – Zoë", "page")
@@ -83,7 +83,7 @@ def test_what_cannot_be_written_is_an_error(obstacle: str, tmp_path: Path) -> No
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not kept does not count as kept."""
-    monkeypatch.setattr("streaming.attest.os.fsync", _full)
+    monkeypatch.setattr("engine.state.os.fsync", _full)
     with pytest.raises(StateError, match="No space left"):
         record(ONE, tmp_path)
 

@@ -305,7 +305,8 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _RECORDS = """
 import json, sys
-from streaming.attest import Attestation, record, state_folder
+from engine.state import state_folder
+from streaming.attest import Attestation, record
 record(Attestation("ab", "a", "the bench", "operator"))
 print(json.dumps({"folder": str(state_folder())}), flush=True)
 sys.stdin.read()
