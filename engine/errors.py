@@ -8,6 +8,7 @@
     │   ├── NoFaceError       decoded, but nobody is in it
     │   ├── NoBodyError       decoded, but nobody's body, or too little of it
     │   ├── DifferentPeopleError  pictures given as one person's, by shape of several
+    │   ├── ConsentError      nobody's valid consent is recorded for a source, or the record is none
     │   └── ConfigError       an option, a name or a value is wrong
     ├── ModelError            a model file is missing, damaged or not the pinned one
     ├── BundleError           a bundle cannot be used
@@ -22,6 +23,7 @@
     │       └── PlanCacheError nothing can be kept where plans are kept
     ├── WorkerError           the worker is away, busy, or cannot be started
     ├── StateError            what has to be recorded cannot be
+    ├── ProvenanceError       a manifest cannot be written or read
     └── TrainingError
 
 A message says what, got, expected and the next step, on one line.
@@ -60,6 +62,10 @@ class NoBodyError(InputError):
 
 class DifferentPeopleError(InputError):
     """Pictures that were given as one person's show faces of different shapes; it can be accepted by name."""
+
+
+class ConsentError(InputError):
+    """No record of consent holds for a source: there is none, it has expired, was revoked, or is for something else."""
 
 
 class ConfigError(InputError):
@@ -116,6 +122,10 @@ class WorkerError(MarotteError):
 
 class StateError(MarotteError):
     """What has to be recorded could not be written."""
+
+
+class ProvenanceError(MarotteError):
+    """A C2PA manifest cannot be written or read: no library, no usable certificate, or a kind of file without one."""
 
 
 class TrainingError(MarotteError):

@@ -172,6 +172,11 @@ def _parted(data: bytes) -> tuple[bytes, bytes | None]:
     return data[start:end], data[end:]
 
 
+def without_labels(data: bytes) -> bytes:
+    """The picture's own file."""
+    return _parted(data)[0]
+
+
 def id_of(data: bytes) -> str:
     """What a source is called: SHA-256 (hex) of its bytes."""
     return hashlib.sha256(data).hexdigest()
