@@ -1,0 +1,15 @@
+"""What happened on this installation, one line each, in a form whose later change is found.
+
+    log = SessionLog()
+    log.write(Event.CONSENT_USED, consent="3f…", use="render")
+
+Appended only, each line with the SHA-256 of the line before, its end signed by this installation's key. It holds no
+picture, no measure of a face, no token and no address. docs/session_log.md says what is found and what cannot be.
+"""
+
+from engine.session_log.checking import Position, Verified, verify
+from engine.session_log.events import Event
+from engine.session_log.files import log_folder
+from engine.session_log.log import Pruned, SessionLog
+
+__all__ = ["Event", "Position", "Pruned", "SessionLog", "Verified", "log_folder", "verify"]
