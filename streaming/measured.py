@@ -27,7 +27,7 @@ class Recorder(Protocol):
 
     def frame_dropped(self, reason: str) -> None:
         """reason: "replaced" (a newer one came), "worker away", "paused", "stopped", "late", "unsent", "refused",
-        "paced"."""
+        "paced", "withheld" (its source may not be shown)."""
         ...
 
     def frame_left(self, report: FrameReport, age_s: float, stages: dict[str, float]) -> None:

@@ -35,15 +35,16 @@ STAGES = (
 )  # fmt: skip
 """The stages of a frame, in their order."""
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
-NOT_GENERATED = ("no face", "no body", "error", "no frames", "no picture", "worker away", "paused")
-DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused", "paced")
+NOT_GENERATED = ("no face", "no body", "error", "no frames", "no picture", "worker away", "paused", "withheld")
+DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused", "paced", "withheld")
 CLOSED = ("page", "stopped", "connection", "replaced", "shutdown")
 TURNED_AWAY = (*RESOURCES, "limit", "draining")
 RESTARTED = ("crashed", "hung", "overdue")
 REFUSED = ("token", "scope", "host", "origin", "size", "busy", "headroom", "draining", "request")
 ADDED = (
     "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError",
-    "DifferentPeopleError", "ConfigError", "ModelError", "BackendError", "WorkerError", "BusyError",
+    "DifferentPeopleError", "ConfigError", "ConsentError", "ModelError", "BackendError", "WorkerError",
+    "BusyError",
 )  # fmt: skip
 DRIVERS = ("camera", "demo", "tracker")
 CODECS = ("vp8", "h264")

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import av
 import cv2
@@ -31,6 +31,9 @@ EDIT_SIZE = (640, 480)
 """(width, height) of the grey that is shown before the size of the driver's pictures is known."""
 MOST_SIDE = 1280
 NOT_YET = "no picture"
+WITHHELD = "withheld"
+WITHHELD_FADE_S = 0.5
+"""In which a picture that may not be shown any more turns to plain grey."""
 
 _LEAST_SIDE = 16
 _ALIVE_S = 0.5  # a picture at least this often: for a keyframe that was asked for, and a decoder that begins
@@ -84,6 +87,9 @@ class Outlet:
         self._begun_s = time.perf_counter()
         self._pts = -1
         self._carded: U8 | None = None
+        self._sent: U8 | None = None
+        self._barred: frozenset[str] = frozenset()
+        self._woken = threading.Event()
         self.changes = 0
         """Number of the change that was in force in the last picture that came."""
         self._side = side
@@ -136,6 +142,20 @@ class Outlet:
             except Exception as error:
                 self._rest(error)
 
+    def withhold(self, sources: Collection[str]) -> None:
+        """From now on nothing of these sources leaves, nor an edit while there is any: what is shown of them turns to
+        plain grey, for the still portrait is a face that must not be shown either. None of them: all may be."""
+        with self._lock:
+            try:
+                was, self._barred = self._withheld, frozenset(sources)
+                if self._withheld and not was:
+                    self._turn_grey(time.perf_counter())
+                elif was and not self._withheld:
+                    self._show_kind(*self._kind, self._info, self._since)
+            except Exception as error:
+                self._rest(error)
+        self._woken.set()
+
     def pause(self, paused: bool) -> None:
         """Hold the picture that is shown, for as long as it takes; or go on."""
         with self._lock:
@@ -147,6 +167,7 @@ class Outlet:
         """End the output now: nothing leaves after it."""
         self._pictures.end()
         self._stopped.set()
+        self._woken.set()
 
     def join(self) -> None:
         """Wait for the thread's end, after `stop`."""
@@ -164,6 +185,9 @@ class Outlet:
             return
         if delivery.session == self._session and self._is_former(delivery):
             self._tally.frame_dropped("replaced")
+            return
+        if self._is_barred(delivery.source):
+            self._tally.frame_dropped(WITHHELD)
             return
         if wrong := self._unfit(delivery):
             self._log_once(f"refused {wrong}")
@@ -218,6 +242,22 @@ class Outlet:
             self._badge = Badge(size)
         return ""
 
+    @property
+    def _withheld(self) -> bool:
+        """Whether grey stands in place of what would be shown."""
+        return self._is_barred(self._info.id)
+
+    def _is_barred(self, source: str) -> bool:
+        return bool(self._barred) if self._kind[1] is Mode.EDIT else source in self._barred
+
+    def _turn_grey(self, now: float) -> None:
+        shown = self._sent
+        self._show_ground(i420_of(grey(self._size)), self._size)
+        if shown is not None and shown.shape == self._ground.shape:
+            self._fallback = Fallback(FallbackConfig(0.0, WITHHELD_FADE_S), self._ground)
+            self._fallback.generated(shown, now)
+            self._fading_s = now
+
     def _moved_by(self, bundle: str, info: SourceInfo) -> SourceInfo:
         """Whom a bundle's puppet shows."""
         return self._sources(held_by(bundle)) or info
@@ -233,7 +273,8 @@ class Outlet:
 
     def _show_source(self, info: SourceInfo) -> None:
         self._info = info
-        self._show_ground(info.still.copy(), info.size)
+        still = i420_of(grey(info.size)) if self._withheld else info.still.copy()
+        self._show_ground(still, info.size)
 
     def _show_ground(self, ground: U8, size: tuple[int, int]) -> None:
         """What is safe now, before any picture. ground: planes of this size, ours."""
@@ -274,13 +315,13 @@ class Outlet:
         frame = _frame_of(planes)
         self._pts = max(self._pts + 1, int((now - self._begun_s) * TICKS))
         frame.pts, frame.time_base = self._pts, TIME_BASE
-        self._shown_s = now
+        self._shown_s, self._sent = now, planes
         if self._pictures.show(frame, left):
             self._tally.frame_dropped("unsent")
 
     def _tick_on(self) -> None:
         wait = 0.0
-        while not self._stopped.wait(wait):
+        while not self._stopped.is_set():
             reason = self._why()  # before the lock: the worker may deliver under a lock of its own
             with self._lock:
                 try:
@@ -288,6 +329,8 @@ class Outlet:
                 except Exception as error:
                     self._rest(error)
                     wait = _ALIVE_S
+            self._woken.wait(wait)
+            self._woken.clear()
 
     def _tick(self, now: float, reason: str) -> float:
         """Show what is due, if anything is; returns seconds until the next look."""
@@ -295,14 +338,15 @@ class Outlet:
             picture, outcome = self._resting(now)
             if picture is self._ground:
                 self._fading_s = np.inf  # it has arrived
-            self._send(picture, now, lambda: self._tally.fallback_left(outcome.value, reason))
+            why = WITHHELD if self._withheld else reason
+            self._send(picture, now, lambda: self._tally.fallback_left(outcome.value, why))
         # A picture may come meanwhile, of which nobody tells this thread: looking within hold_s is in time for it.
         return min(max(0.0, self._due() - now), max(0.01, self._config.hold_s))
 
     def _due(self) -> float:
         """When the next picture leaves if nothing comes: steps of the fade, or else signs of life."""
         alive = self._shown_s + _ALIVE_S
-        if self.paused:
+        if self.paused and not self._withheld:
             return alive
         return min(alive, max(self._fading_s, self._shown_s + _FADE_STEP_S))
 
