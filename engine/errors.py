@@ -9,6 +9,7 @@
     │   ├── NoBodyError       decoded, but nobody's body, or too little of it
     │   ├── DifferentPeopleError  pictures given as one person's, by shape of several
     │   ├── ConsentError      nobody's valid consent is recorded for a source, or the record is none
+    │   ├── DeniedError       it stands on the deny-list
     │   └── ConfigError       an option, a name or a value is wrong
     ├── ModelError            a model file is missing, damaged or not the pinned one
     ├── BundleError           a bundle cannot be used
@@ -66,6 +67,10 @@ class DifferentPeopleError(InputError):
 
 class ConsentError(InputError):
     """No record of consent holds for a source: there is none, it has expired, was revoked, or is for something else."""
+
+
+class DeniedError(InputError):
+    """A source stands on this installation's deny-list."""
 
 
 class ConfigError(InputError):

@@ -25,6 +25,7 @@ from typing import Final, Self
 
 from engine.errors import ConfigError, StateError
 from engine.media.wording import one_line
+from engine.state import sync_folder, write_whole
 from streaming.refusals import RefusedError
 
 FOLDER: Final = "stop"
@@ -133,8 +134,8 @@ class KillSwitch:
     def kill(self, why: str, by: str = "operator") -> None:
         """Let nothing out any more, here at once, and wherever else this folder is looked at. Any thread.
 
-        Raises StateError where it could not be kept for a restart and for the others: what leaves here has ended all the
-        same, and it is tried again as long as this process runs.
+        Raises StateError where it could not be kept for a restart and for the others: what leaves here has ended all
+        the same, and it is tried again as long as this process runs.
         """
         self.hold()  # the gate first: nothing below is waited for
         wanted = Killed(why, by, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -162,11 +163,11 @@ class KillSwitch:
             if self._folder is not None:
                 try:
                     (self._folder / FILE).unlink(missing_ok=True)
-                    _sync(self._folder)
+                    sync_folder(self._folder)
                 except OSError as error:
                     raise StateError(
-                        f"{one_line(self._folder / FILE)} could not be removed ({error.strerror or error}), so it stays "
-                        "killed: remove it by hand"
+                        f"{one_line(self._folder / FILE)} could not be removed ({error.strerror or error}), so it "
+                        "stays killed: remove it by hand"
                     ) from error
             self._wanted = None
             self._by_hand = self._by_signal = False
@@ -247,22 +248,9 @@ def write(folder: Path, killed: Killed) -> None:
     """Keep it in the folder of the switch, whole or not at all; one that is there already stays as it is. Raises
     OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / FILE
-    part = folder / f"{FILE}.{os.getpid()}.{secrets.token_hex(4)}.part"
-    line = json.dumps({"time": killed.at, "why": killed.why, "by": killed.by}, ensure_ascii=False)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        file = os.open(part, flags, 0o600)
-        try:
-            os.write(file, f"{line}\n".encode())
-            os.fsync(file)
-        finally:
-            os.close(file)
-        if not os.path.lexists(path):
-            part.replace(path)
-            _sync(folder)
-    finally:
-        part.unlink(missing_ok=True)
+    if not os.path.lexists(folder / FILE):
+        line = json.dumps({"time": killed.at, "why": killed.why, "by": killed.by}, ensure_ascii=False)
+        write_whole(folder / FILE, line.encode() + b"\n")
 
 
 def read(folder: Path) -> Killed:
@@ -329,13 +317,3 @@ def _call(callback: Callable[[bool], None], killed: bool) -> None:
         callback(killed)
     except Exception:
         _log.exception("what was to end with the kill switch failed")
-
-
-def _sync(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

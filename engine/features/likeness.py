@@ -52,11 +52,15 @@ def strangers(shapes: Sequence[FaceShape]) -> dict[int, tuple[list[int], float]]
     return {k: (person, float(apart[k, person].mean())) for k in others}
 
 
+def telling(shape: FaceShape) -> F64:
+    """What of a shape tells whose it is, (956,): the distance of two of them is shape_distance."""
+    explained, told = _explained(), _seen(shape.local)
+    return np.asarray(told - (told @ explained.T) @ explained)
+
+
 def _distances(shapes: Sequence[FaceShape]) -> F64:
     """(N, N), of each to each, in canonical centimetres."""
-    explained = _explained()
-    told = np.stack([_seen(shape.local) for shape in shapes])
-    told -= (told @ explained.T) @ explained
+    told = np.stack([telling(shape) for shape in shapes])
     return np.asarray(np.linalg.norm(told[:, None] - told[None], axis=2))
 
 

@@ -1,0 +1,268 @@
+"""The deny-list of this installation: one file for each entry, one of settings, and the secret of its templates.
+
+    state/denied/<id>.json        an entry, written whole
+    state/denied/shapes.json      whether shapes are kept and for how long; absent: they are not
+    state/denied/salt             what templates are made with; deleting it makes an end of all of them
+
+Whoever asks costs one look at the folder, which is read again when it changed. What cannot be read denies everything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from engine.denied import hashing, shapes
+from engine.denied.entries import (
+    MOST_PICTURES,
+    MOST_SUMS,
+    SUFFIX,
+    Entry,
+    checked_sum,
+    checked_why,
+    is_id,
+    read_file,
+    written,
+)
+from engine.errors import ConfigError, StateError
+from engine.media.wording import one_line
+from engine.state import state_folder, sync_folder, write_whole
+from engine.types import U8, FaceShape
+
+FOLDER: Final = "denied"
+REFUSED: Final = (
+    "it is not used on this installation, by a decision of its operator; next step: ask the operator, who can look at "
+    "it with marotte deny list"
+)
+MOST_ENTRIES: Final = 10_000
+MOST_DAYS: Final = 365
+
+_SETTINGS: Final = "shapes.json"
+_SALT: Final = "salt"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What of the list a source is like; for the operator alone. how: "file" (its bytes), "picture" or "shape".
+    apart: bits of 256, or centimetres; 0 for a file."""
+
+    entry: Entry
+    how: str
+    apart: float
+
+
+class Denied:
+    """For any thread; other processes may write to the same folder. folder: of the state; None: as engine.state has it
+    now."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (state_folder() if folder is None else folder) / FOLDER
+        self._lock = threading.Lock()
+        self._stamp: tuple[object, ...] | None = None
+        self._entries: tuple[Entry, ...] = ()
+
+    # --- what is asked of it ---------------------------------------------------------------------------
+
+    def why(
+        self, picture: U8 | None, shape: FaceShape | None = None, *, sums: Iterable[str] = ()
+    ) -> str | None:
+        """Why a source is not to be used, as the end of a sentence that tells nothing of the list; None where it may
+        be. picture: uint8 (H, W, 3). sums: SHA-256 of its bytes, of each picture it was made of. A shape alone denies
+        nothing: see `like`. Raises StateError where the list cannot be read."""
+        return None if self.match(picture, sums=sums) is None else REFUSED
+
+    def match(self, picture: U8 | None, *, sums: Iterable[str] = ()) -> Match | None:
+        """The entry by which a source is denied, by its bytes or by a picture; None where it is not."""
+        entries = self.all()
+        if not entries:
+            return None
+        given = frozenset(sums)
+        for entry in entries:
+            if given.intersection(entry.sha256s):
+                return Match(entry, "file", 0.0)
+        if picture is None or not any(entry.hashes for entry in entries):
+            return None
+        hashes = hashing.hashes_of(picture)
+        return self._nearest(entries, hashes)
+
+    def like(self, shape: FaceShape, now: datetime | None = None) -> Match | None:
+        """The entry whose face has a shape most like this one, where shapes are kept and one is near enough. It is a
+        reason to look, and none to refuse: docs/stop.md has how often it is a stranger's."""
+        now = now or datetime.now(UTC)
+        salt = self._salt()
+        if salt is None:
+            return None
+        name, values, found = shapes.name_of(salt), shapes.projected(shape, salt), None
+        for entry in self.all():
+            template = entry.template
+            if template is None or template.salt != name or template.until <= now:
+                continue
+            apart = shapes.distance(template, values)
+            if apart <= shapes.MOST_APART_CM and (found is None or apart < found.apart):
+                found = Match(entry, "shape", apart)
+        return found
+
+    def all(self) -> tuple[Entry, ...]:
+        """Every entry, the oldest first. Raises StateError where one cannot be read."""
+        with self._lock:
+            stamp = self._look()
+            if stamp != self._stamp:
+                self._entries = self._read()
+                self._stamp = stamp
+            return self._entries
+
+    # --- what is changed -------------------------------------------------------------------------------
+
+    def add(
+        self,
+        why: str,
+        *,
+        pictures: Sequence[U8] = (),
+        sums: Sequence[str] = (),
+        shape: FaceShape | None = None,
+        now: datetime | None = None,
+    ) -> Entry:
+        """Deny what has these bytes (SHA-256), or shows what one of these pictures shows. shape: of the main face, of
+        which a template is kept only where the operator has turned that on. Blocks until it is on the disk. Raises
+        ConfigError where it says nothing, or what it says cannot be known again; StateError where it cannot be kept."""
+        now = now or datetime.now(UTC)
+        hashes = tuple(one for one in map(hashing.hashes_of, pictures[:MOST_PICTURES]) if len(one))
+        known_by = tuple(dict.fromkeys(map(checked_sum, sums)))[:MOST_SUMS]
+        if not hashes and not known_by:
+            raise ConfigError("deny: nothing to know it by; give a file, a source or a sha256")
+        entry = Entry(secrets.token_hex(6), now.replace(microsecond=0), checked_why(why), known_by, hashes)
+        days = self.keeps_shapes()
+        if shape is not None and days:
+            until = (now + timedelta(days=days)).replace(microsecond=0)
+            entry = replace(entry, template=shapes.template_of(shape, self._made_salt(), until))
+        if len(self.all()) >= MOST_ENTRIES:
+            raise ConfigError(f"deny: the list has {MOST_ENTRIES} entries already; remove some")
+        self._write(entry)
+        return entry
+
+    def remove(self, entry: str) -> bool:
+        """Take one out, by its id, also one that cannot be read; whether it was there."""
+        if not is_id(entry):
+            raise ConfigError(
+                f"deny: got {entry[:40]!r}, expected the id of an entry, 12 hex digits; marotte deny list"
+            )
+        try:
+            (self.folder / f"{entry}{SUFFIX}").unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unkept(error) from error
+        self._sync()
+        return True
+
+    def prune(self, now: datetime | None = None) -> int:
+        """Delete the templates whose time is over; what they belong to stays denied by its bytes and pictures. How many
+        there were."""
+        now = now or datetime.now(UTC)
+        return self._drop(lambda template: template.until <= now)
+
+    def keeps_shapes(self) -> int:
+        """For how many days templates are kept; 0: none is made."""
+        try:
+            told: Any = json.loads((self.folder / _SETTINGS).read_bytes()[:4096])
+            days = told["days"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return 0
+        return days if type(days) is int and 1 <= days <= MOST_DAYS else 0
+
+    def keep_shapes(self, days: int) -> int:
+        """Make templates from now on, each kept for so many days; 0: make none, and delete those that are there with
+        the salt. How many were deleted. Raises ConfigError or StateError."""
+        if not 0 <= days <= MOST_DAYS:
+            raise ConfigError(f"shapes: got {days} days, expected 1 .. {MOST_DAYS}, or 0 for none")
+        if days:
+            self._keep(_SETTINGS, json.dumps({"days": days}).encode())
+            return 0
+        for name in (_SETTINGS, _SALT):
+            try:
+                (self.folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise self._unkept(error) from error
+        return self._drop(lambda template: True)
+
+    # --- on the disk -----------------------------------------------------------------------------------
+
+    def _nearest(self, entries: Iterable[Entry], hashes: U8) -> Match | None:
+        found = None
+        for entry in entries:
+            apart = min((hashing.distance(hashes, one) for one in entry.hashes), default=hashing.BITS)
+            if apart <= hashing.MOST_APART and (found is None or apart < found.apart):
+                found = Match(entry, "picture", apart)
+        return found
+
+    def _drop(self, wanted: Any) -> int:
+        dropped = [entry for entry in self.all() if entry.template is not None and wanted(entry.template)]
+        for entry in dropped:
+            self._write(replace(entry, template=None))
+        return len(dropped)
+
+    def _look(self) -> tuple[object, ...]:
+        try:
+            with os.scandir(self.folder) as found:
+                entries = sorted(
+                    (one.name, one.stat(follow_symlinks=False)) for one in found if one.name.endswith(SUFFIX)
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise StateError(
+                f"the deny-list cannot be read, so no source is used: {one_line(self.folder)} "
+                f"({error.strerror or error})"
+            ) from error
+        return tuple((name, told.st_ino, told.st_mtime_ns, told.st_size) for name, told in entries)
+
+    def _read(self) -> tuple[Entry, ...]:
+        found = []
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")) if self.folder.is_dir() else ():
+            if path.name == _SETTINGS or path.name.startswith("."):
+                continue
+            with suppress(FileNotFoundError):  # removed meanwhile
+                found.append(read_file(path))
+        return tuple(sorted(found, key=lambda entry: (entry.added, entry.id)))
+
+    def _write(self, entry: Entry) -> None:
+        self._keep(f"{entry.id}{SUFFIX}", written(entry))
+
+    def _keep(self, name: str, data: bytes) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(self.folder / name, data)
+        except OSError as error:
+            raise self._unkept(error) from error
+
+    def _sync(self) -> None:
+        with suppress(OSError):
+            sync_folder(self.folder)
+
+    def _salt(self) -> bytes | None:
+        try:
+            salt = (self.folder / _SALT).read_bytes()
+        except OSError:
+            return None
+        return salt if len(salt) == shapes.SALT_BYTES else None
+
+    def _made_salt(self) -> bytes:
+        salt = self._salt()
+        if salt is None:
+            salt = secrets.token_bytes(shapes.SALT_BYTES)
+            self._keep(_SALT, salt)
+        return salt
+
+    def _unkept(self, error: OSError) -> StateError:
+        return StateError(
+            f"the deny-list could not be changed: {one_line(self.folder)} ({error.strerror or error}); name a folder "
+            "that can be written to in MAROTTE_STATE, or free some space"
+        )
