@@ -8,8 +8,6 @@ graph against what a graph may hold (engine/graph_file.py). The format is descri
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.backends import Graph, open_graph
+from engine.bundle_files import names_in, plain_file
 from engine.errors import BundleError, ChecksumError, ManifestError, VersionError
 from engine.free_batch import is_free, settled
 from engine.graph_file import check_graph
@@ -37,11 +36,13 @@ PERSON: Final = "person"
 
 MANIFEST: Final = "manifest.json"
 SCHEMA: Final = Path(__file__).parent / "data" / "bundle_schema.json"
+RECORD: Final = "consent.json"
+"""The record of consent of a bundle that was tuned to a person (docs/consent.md)."""
 MOST_MANIFEST: Final = 1 << 20
 """Largest manifest, in bytes."""
+MOST_RECORD: Final = 64 << 10
 MOST_GRAPHS: Final = 2_000_000_000
 """Most bytes of all graphs together: what one ONNX file can hold."""
-_MOST_FILES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class Manifest:
     graphs: Mapping[str, GraphInfo]
     parameters: Parameters
     parity: Mapping[str, Any]
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,6 +209,7 @@ def open_bundle(folder: Path | str, accept: frozenset[str] = frozenset()) -> Bun
     try:
         manifest = _read_manifest(folder)
         _check_listing(folder, manifest)
+        _record_bytes(folder, manifest)
         _check_accepted(manifest, accept)
         batched = set()
         for info in manifest.graphs.values():
@@ -223,6 +226,16 @@ def read_manifest(folder: Path | str) -> Manifest:
     """Only the manifest, checked against its schema; the graphs are not looked at. Raises as open_bundle does."""
     try:
         return _read_manifest(Path(folder))
+    except BundleError as error:
+        raise type(error)(f"bundle {folder}: {error}") from error
+
+
+def read_record(folder: Path | str) -> bytes | None:
+    """The file of a bundle's consent record, as its manifest states it; None where it states none. What it says is
+    engine.consent's to check. Raises as open_bundle does."""
+    folder = Path(folder)
+    try:
+        return _record_bytes(folder, _read_manifest(folder))
     except BundleError as error:
         raise type(error)(f"bundle {folder}: {error}") from error
 
@@ -271,6 +284,7 @@ def _typed(value: Mapping[str, Any]) -> Manifest:
         graphs={name: _graph(name, entry) for name, entry in value["graphs"].items()},
         parameters=_parameters(value["parameters"]),
         parity=value["parity"],
+        record=value.get("record"),
     )
     _check_sense(manifest)
     return manifest
@@ -345,33 +359,21 @@ def _check_accepted(manifest: Manifest, accept: frozenset[str]) -> None:
 
 
 def _check_listing(folder: Path, manifest: Manifest) -> None:
-    """Exactly the manifest and its graphs lie in the folder."""
+    """Exactly the manifest, its graphs and the record that it states lie in the folder."""
     expected = {MANIFEST} | {info.file for info in manifest.graphs.values()}
-    found = _names(folder)
+    expected |= {RECORD} if manifest.record is not None else set()
+    found = names_in(folder)
     if missing := sorted(expected - found):
         raise BundleError(f"{missing[0]} is not there; copy the bundle again, whole")
     if extra := sorted(found - expected):
         raise BundleError(f"{extra[0]!r} does not belong to it; take it out of the folder")
 
 
-def _names(folder: Path) -> set[str]:
-    names = set()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                names.add(entry.name)
-                if len(names) > _MOST_FILES:
-                    raise BundleError("there are too many files in the folder; name the bundle's own")
-    except OSError as error:
-        raise BundleError(f"it cannot be read ({error.strerror})") from error
-    return names
-
-
 def _read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "is not there"
         raise BundleError(f"it {what}; expected a folder with {MANIFEST}")
-    data = _read(folder / MANIFEST, MOST_MANIFEST)
+    data = plain_file(folder / MANIFEST, MOST_MANIFEST)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -379,9 +381,20 @@ def _read_manifest(folder: Path) -> Manifest:
     return parse_manifest(text)
 
 
+def _record_bytes(folder: Path, manifest: Manifest) -> bytes | None:
+    if manifest.record is None:
+        return None
+    data = plain_file(folder / RECORD, MOST_RECORD)
+    if (got := hashlib.sha256(data).hexdigest()) != manifest.record:
+        raise ChecksumError(
+            f"{RECORD} has the SHA-256 {got}, expected {manifest.record}; copy the bundle again, whole"
+        )
+    return data
+
+
 def _graph_bytes(folder: Path, info: GraphInfo) -> bytes:
     """A graph's file, of the size and the SHA-256 that the manifest states."""
-    data = _read(folder / info.file, info.bytes)
+    data = plain_file(folder / info.file, info.bytes)
     if len(data) != info.bytes:
         raise ChecksumError(
             f"{info.file} has {len(data)} bytes, expected {info.bytes}; copy the bundle again, whole"
@@ -392,23 +405,3 @@ def _graph_bytes(folder: Path, info: GraphInfo) -> bytes:
             f"{info.file} has the SHA-256 {got}, expected {info.sha256}; copy the bundle again, whole"
         )
     return data
-
-
-def _read(path: Path, most: int) -> bytes:
-    """A plain file of at most so many bytes: its size is asked for before anything is read."""
-    try:
-        if stat.S_ISLNK(path.lstat().st_mode):
-            raise BundleError(f"{path.name} is a link, expected a plain file; copy the bundle again, whole")
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise BundleError(f"{path.name} is not a plain file; copy the bundle again, whole")
-            if status.st_size > most:
-                raise ChecksumError(f"{path.name} has {status.st_size} bytes, expected {most} at most")
-            return file.read(most + 1)
-    except FileNotFoundError as error:
-        raise BundleError(f"{path.name} is not there; copy the bundle again, whole") from error
-    except OSError as error:
-        raise BundleError(f"{path.name} cannot be read ({error.strerror})") from error

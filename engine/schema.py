@@ -143,7 +143,7 @@ def _additional(value: Any, rule: Any, where: str, root: Schema, schema: Schema)
         if name in known:
             continue
         if rule is False:
-            near = _nearest(name, [key for key in known if key not in value] or known)
+            near = _nearest(name, [key for key in known if key not in value]) or _nearest(name, known)
             raise ManifestError(f"{_join(where, name)} is not a known key{near}")
         if rule is not True:
             _check(value[name], rule, _join(where, name), root)

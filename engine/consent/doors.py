@@ -1,0 +1,78 @@
+"""Where a source is opened for an output: from here on there is a record for it, or an error.
+
+The check stands at the outermost opening (a render, a sweep, a turntable, an enrolment, a puppet of the API, a server's
+sources) and nowhere inside: what measures and publishes nothing (evaluate, bench, prepare, train, the parity tests)
+opens the same faces without one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.consent.bundled import bundle_hash, cover_bundle
+from engine.consent.checking import cover
+from engine.consent.given import given
+from engine.consent.hashes import hash_of
+from engine.consent.record import Record
+from engine.consent.store import Store
+from engine.errors import ConsentError
+from engine.generators import find_bundle
+from engine.media.wording import one_line
+from engine.types import U8
+
+Consent = str | Path | None
+"""As `--consent` has it: KIND[:WHO], a record's file, or nothing."""
+
+_log = logging.getLogger("marotte.consent")
+
+
+def permit(
+    use: str,
+    sources: Iterable[Path | str | U8],
+    *,
+    bundle: str | Path | None = None,
+    consent: Consent = None,
+    store: Store | None = None,
+) -> tuple[Record, ...]:
+    """The records by which all of these may be used, and the person whom the bundle was tuned to. Blocks.
+
+    sources: files, or decoded pixels (H, W, 3). use: one of SCOPES. consent: is recorded for those that have no record
+    that holds, and they go on. Raises ConsentError for the first one without; StateError where it cannot be kept.
+    """
+    store = store or Store()
+    known_as = {hash_of(one): _name(one) for one in sources}
+    folder = None if bundle is None else find_bundle(bundle)
+    if consent is not None:
+        without = [source for source in known_as if not _holds(source, use, store)]
+        if folder is not None and not _bundle_holds(folder, use, store):
+            without.append(bundle_hash(folder))
+        option = given(consent)
+        if without or option.file is not None:
+            record = option.put(store, without)
+            _log.info("consent: record %s, %s: %s", record.id[:8], record.kind, record.shown)
+    found = [record for source, name in known_as.items() for record in cover(source, use, store, name=name)]
+    if folder is not None:
+        found += cover_bundle(folder, use, store)
+    return tuple({record.id: record for record in found}.values())
+
+
+def _holds(source: str, use: str, store: Store) -> bool:
+    try:
+        cover(source, use, store)
+    except ConsentError:
+        return False
+    return True
+
+
+def _bundle_holds(folder: Path, use: str, store: Store) -> bool:
+    try:
+        cover_bundle(folder, use, store)
+    except ConsentError:
+        return False
+    return True
+
+
+def _name(source: Path | str | U8) -> str:
+    return one_line(source) if isinstance(source, (str, Path)) else "the picture in memory"
