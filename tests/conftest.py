@@ -92,6 +92,26 @@ def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def consent_to_all() -> Iterator[None]:
+    """Tests that show a portrait and are of something else have consent to it: tests/consent_fixture.py."""
+    from tests.consent_fixture import allow_all
+
+    with pytest.MonkeyPatch.context() as patch:
+        allow_all(patch)
+        yield
+
+
+@pytest.fixture
+def real_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Only what is recorded counts, and nothing is: the state's folder, empty."""
+    from tests.consent_fixture import only_recorded
+
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "state"))
+    with only_recorded():
+        yield tmp_path / "state"
+
+
 @pytest.fixture(scope="session")
 def faces_root() -> Path:
     """Real clips, portraits and bad inputs (MAROTTE_FACES, default ../shared/faces)."""
