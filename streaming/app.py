@@ -15,6 +15,8 @@ from engine.errors import ConfigError, InputError, TooLargeError
 from engine.expressions import EXPRESSIONS
 from engine.parsing.classes import CELEBAMASK
 from engine.several import MOST_SOURCES as MOST_PICTURES
+from engine.signing import operator
+from engine.state import state_folder
 from engine.types import Mode
 from engine.worker.changes import MOST_DONORS
 from engine.worker.interface import BundleInfo, DriverKind, Worker
@@ -34,12 +36,17 @@ from streaming.offer import ice_servers
 from streaming.once import OneTimeCode
 from streaming.pages import Pages
 from streaming.peer import Peer
+from streaming.recording.doors import routes as recording_routes
+from streaming.recording.recordings import Recordings
+from streaming.recording.taker import Limits
 from streaming.remote.remotes import Remotes
 from streaming.remote_doors import routes as remote_routes
 from streaming.rooms.doors import routes as room_routes
 from streaming.rooms.rooms import Rooms
 from streaming.session_doors import routes as session_routes
 from streaming.sources import Sources, told_source
+from streaming.statement import Statements, consent_of
+from streaming.statement_doors import routes as statement_routes
 from streaming.token_doors import routes as token_routes
 from streaming.tokens import Tokens, key_of
 from streaming.trackers import Trackers
@@ -84,6 +91,11 @@ def create_app(
     )
     calls = Calls(config, worker, recorder, sources, open_peer)
     sources.in_use = calls.shown
+    statements = Statements(
+        lambda: operator(state_folder()), worker.bundles, consent_of, software=f"Marotte {_version()}".strip()
+    )
+    recordings = Recordings(config.recordings, _limits(config), recorder, statements.of)
+    calls.stated, calls.recorded = statements.of, recordings.of
     remotes, draining = Remotes(config, calls, sources, recorder), Draining(calls, config.drain_s)
     rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
     app = _guarded(doors)
@@ -91,7 +103,9 @@ def create_app(
     app.on_startup.append(_started(remotes))
     app.on_shutdown.append(lambda _: remotes.close())
     app.on_shutdown.append(lambda _: calls.close_all())
-    app.cleanup_ctx.extend([_tracking(config, calls), calls.reception.measuring, draining.keep])
+    app.cleanup_ctx.extend(
+        [_tracking(config, calls), calls.reception.measuring, draining.keep, recordings.keep]
+    )
     if rooms is not None:
         calls.names = rooms
         app.cleanup_ctx.append(rooms.keep)
@@ -101,6 +115,8 @@ def create_app(
             *Api(config, worker, sources, calls, enrolments).routes(),
             *Layouts(worker, calls).routes(),
             *session_routes(calls),
+            *statement_routes(calls),
+            *recording_routes(recordings, calls),
             *token_routes(tokens),
             *draining.routes(),
             *Landmarker(config.mediapipe).routes(),
@@ -112,6 +128,12 @@ def create_app(
         ]
     )
     return app
+
+
+def _limits(config: ServeConfig) -> Limits:
+    return Limits(
+        config.recording_minutes, int(config.recording_gb * 1e9), int(config.recording_free_gb * 1e9)
+    )
 
 
 def create_metrics_app(port: int, recorder: Recorder, render: Callable[[], bytes]) -> web.Application:
@@ -221,6 +243,7 @@ class Api:
                 "pass_through": config.pass_through,
                 "sound": config.sound,
                 "rooms": config.rooms > 0,
+                "recordings": config.recordings is not None,
                 "driver_pixels": config.worker.driver_pixels,
                 "ice_servers": [_ice(server) for server in ice_servers(config)],
                 "limits": {

@@ -29,15 +29,22 @@ class Broadcast:
     """Stands between a session's outlet and its viewers. `show` and `end` may be called from any thread, the rest from
     the event loop that it was made on.
 
-    encoder: as streaming.codecs.kind_of takes it.
+    encoder: as streaming.codecs.kind_of takes it. killed: as streaming.session.Session has it; nothing comes in then.
     """
 
-    def __init__(self, session: str, tally: Tally, encoder: str = "software") -> None:
+    def __init__(
+        self,
+        session: str,
+        tally: Tally,
+        encoder: str = "software",
+        killed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._session = session
         self._tally = tally
-        self._encoder = encoder
+        self._encoder, self._killed = encoder, killed
         self._loop = asyncio.get_running_loop()
-        self._newest = Newest()
+        self.newest = Newest()
+        """What its encoders take from, and whoever keeps it (streaming.recording)."""
         self._size = _FIRST_SIZE
         self._ladder = rungs(*_FIRST_SIZE)
         self._watches: list[Watch] = []
@@ -47,20 +54,22 @@ class Broadcast:
 
     def show(self, frame: av.VideoFrame, left: Callable[[], None] | None = None) -> bool:
         """As streaming.tracks.Pictures."""
+        if self._killed():
+            return False
         size = frame.width, frame.height
         if size != self._size:
             self._size = size
             self._soon(lambda: self._stand_anew(size))
-        return self._newest.put(frame, left)
+        return self.newest.put(frame, left)
 
     @property
     def watched(self) -> bool:
-        """Whether anybody is shown it."""
-        return bool(self._watches)
+        """Whether anybody is shown it, or keeps it."""
+        return bool(self._watches) or self.newest.taken
 
     def end(self) -> None:
         """Let nothing out from now on, not even what waits."""
-        self._newest.end()
+        self.newest.end()
         self._over = True
         for watch in tuple(self._watches):
             watch.track.over = True
@@ -118,7 +127,7 @@ class Broadcast:
                 codec,
                 number,
                 self._ladder[number],
-                self._newest,
+                self.newest,
                 self._tally,
                 self._made,
                 self._encoder,

@@ -7,8 +7,9 @@ import dataclasses
 import os
 import re
 from collections import deque
-from collections.abc import Collection
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from typing import Any, Final, Protocol
 
 from engine.errors import ConfigError
 from engine.types import Mode
@@ -60,6 +61,10 @@ class Calls:
     """For one event loop. names: None where every name stands for itself."""
 
     names: Names | None = None
+    stated: Callable[[Session], Awaitable[dict[str, Any] | None]] | None = None
+    """What is stated of a session, signed; None where nothing is."""
+    recorded: Callable[[Session], dict[str, Any] | None] = staticmethod(lambda session: None)
+    """Its recording, where there is one."""
 
     def __init__(
         self,
@@ -251,6 +256,9 @@ class Calls:
             session.spec.bundle, side * side * 3 // 4 if edited else still.size[0] * still.size[1]
         )
         session.ends_in_s = lambda: self.reception.ends_in_s
+        if self.stated is not None:
+            session.state = partial(self.stated, session)
+        session.recorded = partial(self.recorded, session)
         seat.session = session
         self._seats[session.stream] = seat
         return session

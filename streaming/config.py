@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config import known
+from engine.config import file_path, known
 from engine.errors import ConfigError
 from engine.worker.interface import WorkerConfig
 from streaming.admission import POLICIES
@@ -30,6 +30,11 @@ MOST_UPLOAD_BYTES = 32 << 20
 MOST_VIEWERS = 1000
 MOST_DRAIN_S = 3600.0
 MOST_ROOMS = 100
+_RECORDING = (
+    ("recording_minutes", 0.1, 1440.0),
+    ("recording_gb", 0.001, 1000.0),
+    ("recording_free_gb", 0.0, 1e6),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,9 @@ class ServeConfig:
     begins may go to private addresses and this machine too; remote_insecure: all of them by plain http. mediapipe: a
     folder as streaming.landmarker.files_in reads it, by which pages follow faces themselves. enrol: checkpoints
     by system, from which pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by
-    system. enrolments: the folder of what is enrolled; None is below the state's. enrol_command: what enrols."""
+    system. enrolments: the folder of what is enrolled; None is below the state's. enrol_command: what enrols.
+    recordings: the folder of what is recorded of sessions; None: nothing can be. recording_minutes, recording_gb: most
+    of one. recording_free_gb: what stays free on its disk (docs/recording.md)."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -101,6 +108,10 @@ class ServeConfig:
     enrol_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enrolments: Path | None = None
     enrol_command: tuple[str, ...] = COMMAND
+    recordings: Path | None = None
+    recording_minutes: float = 60.0
+    recording_gb: float = 4.0
+    recording_free_gb: float = 1.0
     worker: WorkerConfig = field(default_factory=WorkerConfig)
 
     def __post_init__(self) -> None:
@@ -141,6 +152,11 @@ class ServeConfig:
         if self.mediapipe is not None:
             object.__setattr__(self, "mediapipe", Path(self.mediapipe))
             files_in(self.mediapipe)
+        if self.recordings is not None:
+            object.__setattr__(self, "recordings", file_path("recordings", self.recordings))
+        for name, least, most in _RECORDING:
+            if not least <= (value := getattr(self, name)) <= most:
+                raise ConfigError(f"{name}: got {value:g}, expected {least:g} .. {most:g}")
         if self.turn_secret:
             checked_secret(self.turn_secret)
         if self.ice_servers:

@@ -133,7 +133,23 @@ class AdmissionRecorder(Protocol):
         ...
 
 
-class ServerRecorder(Recorder, AdmissionRecorder, Protocol):
+class RecordingRecorder(Protocol):
+    """The same of recordings."""
+
+    def recording(self, on: bool) -> None:
+        """One has begun, or its file is closed."""
+        ...
+
+    def recorded(self, why: str, seconds: float, size_bytes: int) -> None:
+        """One has ended, for one of the reasons of streaming.recording.taker.Why."""
+        ...
+
+    def recording_finished(self, signed: bool) -> None:
+        """A file is whole."""
+        ...
+
+
+class ServerRecorder(Recorder, AdmissionRecorder, RecordingRecorder, Protocol):
     """That of all calls of one server."""
 
 
@@ -197,3 +213,9 @@ class NoRecorder:
     def enrolled(self, outcome: str) -> None: ...
 
     def offer_enrolled(self, bundle: BundleInfo) -> None: ...
+
+    def recording(self, on: bool) -> None: ...
+
+    def recorded(self, why: str, seconds: float, size_bytes: int) -> None: ...
+
+    def recording_finished(self, signed: bool) -> None: ...

@@ -23,7 +23,7 @@ from engine.versions import versions
 from engine.worker.interface import BundleInfo, State, WorkerStatus
 from streaming.admission import RESOURCES
 from streaming.ladder import SHARES
-from streaming.measured import AdmissionRecorder, EnrolmentRecorder, Recorder
+from streaming.measured import AdmissionRecorder, EnrolmentRecorder, Recorder, RecordingRecorder
 from streaming.transport import LOST
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,7 +73,7 @@ _MOST_SESSIONS = (
 _RAISED = re.compile(r"\w+: ")
 
 
-class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder):
+class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder):
     """Counts for one server, in a registry of its own. Every method may be called from any thread and never raises; a
     duration that is no finite number is not counted, a negative one counts as 0."""
 
@@ -280,6 +280,14 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder):
             "enrolments", "Enrolments whose process has ended, by what became of them.", outcome=ENROLMENTS
         )
 
+        self._recording = self._gauge("recordings", "Sessions that are being recorded.")
+        self._recorded = self._counter("recordings_ended", "Recordings that ended, by cause.", reason=RECORDED)
+        self._recorded_seconds = self._counter("recorded_seconds", "How long was recorded.")
+        self._recorded_bytes = self._counter("recorded_bytes", "Written to recordings.")
+        self._finished = self._counter(
+            "recordings_finished", "Recordings that were made whole, and whether they hold a manifest.",
+            signed=("yes", "no"),
+        )  # fmt: skip
     def headroom(self, resource: str, share: float) -> None:
         self._headroom.of(resource).set(share)
 
@@ -342,6 +350,17 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder):
         self._enrolments.of(outcome).inc()
 
     # --- other servers ---------------------------------------------------------------------------------
+    def recording(self, on: bool) -> None:
+        self._recording.inc(1 if on else -1)
+
+    def recorded(self, why: str, seconds: float, size_bytes: int) -> None:
+        self._recorded.of(why).inc()
+        self._recorded_seconds.inc(max(0.0, seconds))
+        self._recorded_bytes.inc(size_bytes)
+
+    def recording_finished(self, signed: bool) -> None:
+        self._finished.of("yes" if signed else "no").inc()
+
 
     def _make_remotes(self) -> None:
         self._remotes = self._gauge(

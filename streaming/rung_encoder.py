@@ -88,8 +88,13 @@ class Newest:
             self._picture = None
             self._news.notify_all()
 
+    @property
+    def taken(self) -> bool:
+        """Whether anybody takes from it."""
+        return self._watched > 0
+
     def watched(self, by: int) -> None:
-        """So many encoders more take from it."""
+        """So many more take from it."""
         with self._news:
             self._watched += by
 

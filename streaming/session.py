@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from engine.types import U8, Mode
 from engine.worker import heap
 from engine.worker.acted import NOBODY
 from engine.worker.changes import checked, parse, settled
-from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
+from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker, held_by
 from streaming.broadcast import Broadcast
 from streaming.coach import CameraCoach
 from streaming.config import ServeConfig
@@ -46,6 +47,21 @@ class Link(Protocol):
     async def hang_up(self, reason: str) -> None:
         """Free all of it, in bounded time. More than once is allowed."""
         ...
+
+
+async def _nothing_stated() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a session's pictures are made of. bundle: empty in pass-through, mode None. source: of a puppet, its id, or
+    what the person that the bundle holds is called; an edit's is the driver. donors: their ids."""
+
+    bundle: str
+    mode: Mode | None
+    source: str | None
+    donors: tuple[str, ...]
 
 
 class Session:
@@ -106,6 +122,11 @@ class Session:
         self._opened_s = time.monotonic()
         self.ends_in_s: Callable[[], float | None] = lambda: None
         """Until the server ends it, where it drains."""
+        self.state: Callable[[], Awaitable[dict[str, Any] | None]] = _nothing_stated
+        """What is stated of it, signed (streaming.statement); another one whenever that has changed."""
+        self.recorded: Callable[[], dict[str, Any] | None] = lambda: None
+        """Its recording, where there is one, as docs/live.md has it."""
+        self._given = spec.donors
         self._links: dict[Link, Callable[[], dict[str, Any]] | None] = {}
         self._ending: asyncio.Task[None] | None = None
         self._outlet: Outlet | None = None
@@ -119,6 +140,20 @@ class Session:
     def spec(self) -> SessionSpec:
         """What it was opened with, settled."""
         return self._spec
+
+    @property
+    def shown(self) -> Shown:
+        """What it is made of now."""
+        if self._config.pass_through:
+            return Shown("", None, None, ())
+        bundle, mode = self._kind
+        source = None if mode is Mode.EDIT else self._moved(bundle)
+        return Shown(bundle, mode, source, self._given)
+
+    def _moved(self, bundle: str) -> str:
+        """Whom a puppet of this bundle shows."""
+        own = held_by(bundle)
+        return self._still.id if self._sources(own) is None else own
 
     @property
     def over(self) -> bool:
@@ -215,6 +250,7 @@ class Session:
         if donors is not None and not self._donors(donors):
             raise ConfigError(_NO_DONOR)
         number = self._worker.change(self.id, change)
+        self._given = self._given if donors is None else donors
         if driver is not None:
             self._intake.driver = DriverKind(driver)
         self._still = still
@@ -359,6 +395,7 @@ class Session:
             "sound": None if self.sound is None else self.sound.report(),
             "coach": self._coach.report(),
             "ends_in_s": self.ends_in_s(),
+            "recording": self.recorded(),
         }
 
     def _viewer_reports(self) -> list[dict[str, Any]]:

@@ -108,6 +108,7 @@ class SoundLine:
         self._tracks: list[SoundTrack] = []
         self._waiting: list[_Held] = []
         self._stream: int | None = None
+        self._hearing: list[Callable[[bytes, float], None]] = []
         self._offset: float | None = None  # of the last packet that left: from its media time to its leaving
         self._next: tuple[_Held, float] | None = None  # the one that leaves next, and its offset
         self._left_x = 0.0
@@ -131,6 +132,16 @@ class SoundLine:
 
     def took(self, sound: Sound) -> None:
         """Take one packet of the driver's."""
+    def hear(self, heard: Callable[[bytes, float], None]) -> None:
+        """Have `heard` called with each packet from now on, and with when the picture of its beginning leaves, by the
+        clock; on the event loop, until `hear_no_more`."""
+        self._hearing.append(heard)
+
+    def hear_no_more(self, heard: Callable[[bytes, float], None]) -> None:
+        """That it is not called any more, or never was, is no fault."""
+        if heard in self._hearing:
+            self._hearing.remove(heard)
+
         if self._ended:
             return
         if sound.stream != self._stream:
@@ -274,6 +285,8 @@ class SoundLine:
             track.give(held.sound.payload, pts)
 
     def _drop(self, reason: str) -> None:
+        for heard in self._hearing:
+            heard(held.sound.payload, held.x + offset + self.ahead_s)
         self._dropped[reason] += 1
         self._recorder.sound_packet(reason)
 

@@ -109,6 +109,7 @@ class BundleInfo:
     finest first; empty where there is no choice. heeds: the fields of Controls that change something. pictures: how
     many pictures of one person a puppet is made of at most; of a source that has more it takes the first ones by place.
     own: the person that it holds and moves in place of any source, of a bundle that the driver's whole body drives.
+    sha256: hex, of its manifest, which names those of its graphs; None of a generator that needs no weights.
     """
 
     name: str
@@ -124,6 +125,7 @@ class BundleInfo:
     heeds: tuple[str, ...] = ()
     pictures: int = 1
     own: SourceInfo | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

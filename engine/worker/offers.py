@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine import backends
 from engine.batching import BatchingRunner
-from engine.bundle import read_manifest
+from engine.bundle import MANIFEST, read_manifest
 from engine.errors import ConfigError
 from engine.generators import check_bundle, find_bundle, moves_bodies
 from engine.media.planes import i420_of
@@ -84,6 +85,7 @@ def offer(bundle: str, generator: Offered, *, edit: bool) -> BundleInfo:
         heeds=_heeds(generator),
         pictures=getattr(generator, "sources", 1),
         own=None if (driven := body_driven(generator)) is None else _own(name, driven.still),
+        sha256=hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest(),
     )
 
 

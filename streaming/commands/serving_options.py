@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.commands import add_accept, add_backend
+from streaming.commands.recording import add_recording, recording_options
 from streaming.commands.remotes import add_remotes, remote_options
 from streaming.commands.secret import read_token
 
@@ -20,6 +21,7 @@ def add_serving(parser: Any) -> None:
     _add_sessions(parser.add_argument_group("how many, and how well"))
     _add_ways(parser.add_argument_group("which ways are taken"))
     _add_enrolment(parser.add_argument_group("who may be enrolled"))
+    add_recording(parser.add_argument_group("what is kept"))
 
 
 def _add_doors(group: Any) -> None:
@@ -219,7 +221,7 @@ def _add_enrolment(group: Any) -> None:
 
 def serving_options(options: argparse.Namespace) -> dict[str, Any]:
     """What they say, as marotte.serve takes it."""
-    read = (_door_fields, _engine_fields, _session_fields, remote_options, _enrolment_fields)
+    read = (_door_fields, _engine_fields, _session_fields, remote_options, _enrolment_fields, recording_options)
     return {name: value for fields in read for name, value in fields(options).items()}
 
 

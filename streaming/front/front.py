@@ -31,6 +31,7 @@ def check_alone(config: ServeConfig) -> None:
     given = {
         "--enrol": bool(config.enrol), "--rooms": bool(config.rooms), "--tracker": bool(config.trackers),
         "--push": bool(config.pushes), "--pull": bool(config.pulls),
+        "--recordings": config.recordings is not None,
     }  # fmt: skip
     if wrong := next((name for name, is_there in given.items() if is_there), None):
         raise ConfigError(f"{wrong}: not with --gpus or --workers; serve it by a server of its own")
