@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from engine import expressions
 from engine.config import file_path, known
+from engine.consent.doors import Consent, permit
 from engine.errors import ConfigError, InputError, NoFaceError
 from engine.features.doubts import doubts
 from engine.features.still import still_neutral
@@ -24,8 +25,11 @@ from engine.imitation.faces import dressed
 from engine.imitation.wearing import Wear
 from engine.measuring import Tracker
 from engine.media import MediaReader, MediaWriter, open_media, open_writer
+from engine.media.unfinished import Seal
 from engine.pipeline import Session
 from engine.plug import Generator
+from engine.provenance.credentials import SignerConfig
+from engine.provenance.sealing import ingredients_of, made_by, sealing
 from engine.puppet import Given, Loaded, Opening, load, mode_of, open_session, pictures_of
 from engine.render_files import check_apart, check_out, concluded
 from engine.source import find_faces
@@ -79,6 +83,8 @@ def render(
     cache: Path | None = None,
     task: Path | None = None,
     progress: Progress | None = None,
+    signer: SignerConfig | None = None,
+    consent: Consent = None,
     **asked: Unpack[Asked],
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`; or, in mode
@@ -88,7 +94,9 @@ def render(
     one; a clip as source gives its best frame. With several faces the driver's main face moves the source's main face,
     and each further face of the driver one of the others; an edit edits so many faces of the driver. accept: names of
     acceptances that were given. wear: parts that other persons give to a puppet. report: a JSON file for the tally.
-    frame_graph, task: as frames and task of engine.puppet.Opening. asked: see Asked. Interrupted (KeyboardInterrupt),
+    frame_graph, task: as frames and task of engine.puppet.Opening. signer: of the result's C2PA manifest, by default
+    the one of this installation (engine.provenance). consent: as in engine.consent.doors.permit, for the source, the
+    donors, who gives parts, and of an edit the driver too. asked: see Asked. Interrupted (KeyboardInterrupt),
     what was rendered so far becomes a playable file, the report is written, and the interruption goes on to the
     caller; before the first frame nothing is written. Raises MarotteError before anything is written when an input, an
     option or a name cannot be used, and leaves an older file of that name alone.
@@ -100,15 +108,34 @@ def render(
     opening = Opening(backend, faces, cache, task, frames=frame_graph)
     others = {f"wear {k}": one for k, one in enumerate((one for each in wear for one in each.pictures), 1)}
     check_apart(_roles(source, mode) | others | {"driver": driver, "out": out, "report": report})
+    shown = [*pictures_of(source), *others.values(), *([driver] if mode is Mode.EDIT else [])]
     tally = Tally()
     with ExitStack() as opened:
         media = opened.enter_context(open_media(driver))
+        allowed = tuple(one.id for one in permit("render", shown, bundle=bundle, consent=consent))
         opened.enter_context(concluded(tally, out, report))
         check_out(out, media, tally)
+        edits = mode is Mode.EDIT
+        parts = ingredients_of(
+            source, driver, others.values(), edits=edits, pixels=controls.driver_pixels, still=media.still
+        )
+        seal = sealing(out, made_by(bundle, edits=edits, consent=allowed), parts, tally.notes, signer)
         loaded = _load(source, opening, controls, opened, bundle=bundle, mode=mode, accept=accept)
         loaded = dressed(loaded, wear, opening, accept)
         tally.about = _about(source, driver, out, bundle, controls, opening, loaded)
-        _play(loaded, opening, media, controls, opened, tally, driver=driver, out=out, progress=progress)
+        tally.about |= {"consent": list(allowed)}
+        _play(
+            loaded,
+            opening,
+            media,
+            controls,
+            opened,
+            tally,
+            driver=driver,
+            out=out,
+            progress=progress,
+            seal=seal,
+        )
     return tally
 
 
@@ -141,6 +168,7 @@ def _play(
     driver: Path | str,
     out: Path,
     progress: Progress | None,
+    seal: Seal | None,
 ) -> None:
     """The driver's frames, one by one, into the result."""
     begin = _begin_still if media.still else _begin
@@ -148,7 +176,7 @@ def _play(
     tally.notes += session.notes
     size = media.size if loaded.mode is Mode.EDIT else loaded.sources[0].rgb.shape[1::-1]
     sound = None if media.still else driver
-    writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound))
+    writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound, seal))
     loaded.announce()
     try:
         write_frames(tally, session, frames, writer, media.frame_count, progress)

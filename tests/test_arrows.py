@@ -28,6 +28,7 @@ ONE_FILE_ONLY = {
     "cuda": "engine/backends/cuda.py",
     "onnxruntime_ep_nv_tensorrt_rtx": "engine/backends/tensorrt_rtx.py",
     "mediapipe": "engine/track/mediapipe_tasks.py",
+    "c2pa": "engine/provenance/native.py",
 }
 
 

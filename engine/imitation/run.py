@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import file_path
+from engine.consent.doors import Consent, permit
 from engine.imitation.opening import Opened, check_body, open_body
 from engine.imitation.session import NO_BODY, BodySession
 from engine.imitation.wearing import Wear
 from engine.media import MediaReader, open_media, open_writer
+from engine.media.unfinished import Seal
+from engine.provenance.credentials import SignerConfig
+from engine.provenance.sealing import ingredients_of, made_by, sealing
 from engine.puppet import Given, Opening, pictures_of
 from engine.render import Progress, write_frames
 from engine.render_files import check_apart, check_out, concluded
@@ -34,6 +38,8 @@ def imitate(
     report: Path | str | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    signer: SignerConfig | None = None,
+    consent: Consent = None,
 ) -> Tally:
     """Move the person of `source` (pictures or a clip) by the body of `driver` (picture or clip) and write `out`.
 
@@ -50,11 +56,14 @@ def imitate(
     opening, tally = Opening(backend, cache=cache), Tally()
     with ExitStack() as opened:
         media = opened.enter_context(open_media(driver))
+        allowed = tuple(one.id for one in permit("render", [*given, *others], bundle=bundle, consent=consent))
         opened.enter_context(concluded(tally, out, report))
         check_out(out, media, tally)
+        parts = ingredients_of(source, driver, others, still=media.still)
+        seal = sealing(out, made_by(bundle, consent=allowed), parts, tally.notes, signer)
         ready = open_body(given, opening, opened, bundle=bundle, body=body, wear=wear, accept=accept)
-        tally.about = _about(given, wear, driver, out, bundle, ready)
-        _play(ready, opening, media, opened, tally, driver=driver, out=out, progress=progress)
+        tally.about = _about(given, wear, driver, out, bundle, ready) | {"consent": list(allowed)}
+        _play(ready, opening, media, opened, tally, driver=driver, out=out, progress=progress, seal=seal)
     return tally
 
 
@@ -68,13 +77,14 @@ def _play(
     driver: Path | str,
     out: Path,
     progress: Progress | None,
+    seal: Seal | None,
 ) -> None:
     tracker = opened.enter_context(closing(BodyTracker(opening.backend, opening.cache, every_frame=True)))
     session = BodySession(ready.puppet, tracker, ready.driver_fitter())
     tally.notes += session.notes
     size = ready.prepared.picture.rgb.shape[1::-1]
     sound = None if media.still else driver
-    writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound))
+    writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound, seal))
     try:
         write_frames(tally, session, media, writer, media.frame_count, progress)
     finally:

@@ -53,6 +53,16 @@ class AudioTrack(Protocol):
         ...
 
 
+def has_sound(source: str | os.PathLike[str]) -> bool:
+    """Whether a file has a sound track; what cannot be opened has none."""
+    try:
+        container, file = open_container(Path(source), VIDEO_LIMITS)
+    except InputError:
+        return False
+    with file, container:
+        return bool(container.streams.audio)
+
+
 def open_audio(
     source: str | os.PathLike[str], output: OutputContainer, kind: AudioKind
 ) -> tuple[AudioTrack | None, str | None]:

@@ -13,6 +13,7 @@ from engine.errors import ConfigError, DecodeError
 from engine.media.header import kind_of
 from engine.media.limits import PICTURE_LIMITS, VIDEO_LIMITS, Limits
 from engine.media.picture import PICTURE_SUFFIXES, read_picture, write_picture
+from engine.media.unfinished import Seal
 from engine.media.video_reader import DEFAULT_RATE, VideoReader
 from engine.media.video_writer import VideoWriter
 from engine.media.wording import one_line
@@ -137,8 +138,9 @@ class PictureReader:
 class PictureWriter:
     """A picture file that takes exactly one frame. Raises ConfigError on a second one."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], seal: Seal | None = None) -> None:
         self.path = Path(path)
+        self._seal = seal
         self.frames = 0
         self.notes: list[str] = []
 
@@ -148,7 +150,7 @@ class PictureWriter:
             raise ConfigError(
                 f"{one_line(self.path.name)} is a picture and holds one frame: name an .mp4 for a video"
             )
-        write_picture(self.path, frame.rgb)
+        write_picture(self.path, frame.rgb, self._seal)
         self.frames = 1
 
     def close(self) -> None:
@@ -186,8 +188,9 @@ def open_writer(
     time_base: Fraction,
     rate: Fraction,
     audio_from: str | os.PathLike[str] | None = None,
+    seal: Seal | None = None,
 ) -> MediaWriter:
     """Open a file to write frames to, a picture or a video by its suffix. Parameters as in VideoWriter."""
     if Path(path).suffix.lower() in PICTURE_SUFFIXES:
-        return PictureWriter(path)
-    return VideoWriter(path, size, time_base, rate, audio_from)
+        return PictureWriter(path, seal)
+    return VideoWriter(path, size, time_base, rate, audio_from, seal)

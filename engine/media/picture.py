@@ -14,7 +14,7 @@ from engine.errors import ConfigError, DecodeError
 from engine.media.header import check_whole, essential_png, read_header
 from engine.media.limits import PICTURE_LIMITS, Limits
 from engine.media.orientation import upright
-from engine.media.unfinished import Unfinished
+from engine.media.unfinished import Seal, Unfinished
 from engine.media.wording import one_line
 from engine.types import U8
 
@@ -77,10 +77,11 @@ def resize_within(rgb: U8, side: int) -> U8:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def write_picture(path: str | os.PathLike[str], rgb: U8) -> None:
+def write_picture(path: str | os.PathLike[str], rgb: U8, seal: Seal | None = None) -> None:
     """Write uint8 (H, W, 3) RGB as PNG, JPEG or WebP by suffix; an older file stays until this is whole.
 
-    Raises ConfigError (suffix or folder), InputError (disk).
+    seal: what is done to it then, before it takes its name. Raises ConfigError (suffix or folder), InputError (disk),
+    and what sealing raises.
     """
     path = Path(path)
     options = _SUFFIX_OPTIONS.get(path.suffix.lower())
@@ -89,8 +90,13 @@ def write_picture(path: str | os.PathLike[str], rgb: U8) -> None:
             f"{one_line(path.name)} is no picture name: end it in {', '.join(PICTURE_SUFFIXES)}"
         )
     _, coded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    with Unfinished(path) as unfinished:
+    unfinished = Unfinished(path)
+    try:
         unfinished.write(coded.tobytes())
+    except BaseException:
+        unfinished.discard()
+        raise
+    unfinished.seal(seal)
 
 
 def _decode(data: bytes) -> _Stored | None:

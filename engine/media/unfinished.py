@@ -7,12 +7,16 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from engine.errors import ConfigError, InputError
+from engine.errors import ConfigError, InputError, MarotteError
 from engine.media.wording import one_line
+
+Seal = Callable[[Path], None]
+"""What is done to a whole file before it takes its name, such as signing it. Raises MarotteError."""
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -57,6 +61,21 @@ class Unfinished:
         way = "free some space or choose another folder" if is_full(error) else "try another folder or input"
         return InputError(f"{one_line(self.target.name)} could not be written ({words}): {way}")
 
+    def seal(self, seal: Seal | None) -> None:
+        """Seal the whole file, then give it its name. What cannot be sealed is not lost and does not take that name: it
+        is kept beside it as NAME.unsigned, and the error says so."""
+        if seal is not None:
+            try:
+                seal(self.path)
+            except BaseException as error:
+                self.target = _free(self.target)
+                self.finish()
+                if isinstance(error, MarotteError):
+                    kept = f"what was made is kept as {one_line(self.target)}"
+                    raise type(error)(f"{error}; {kept}") from error
+                raise
+        self.finish()
+
     def finish(self) -> None:
         """Give the file its name, in place of an older one."""
         try:
@@ -82,6 +101,14 @@ class Unfinished:
             self.finish()
         else:
             self.discard()
+
+
+def _free(target: Path) -> Path:
+    """A name like it that no file has."""
+    beside = target.with_name(f"{target.stem}.unsigned{target.suffix}")
+    while beside.exists():
+        beside = target.with_name(f"{target.stem}.unsigned-{secrets.token_hex(2)}{target.suffix}")
+    return beside
 
 
 def _mode_of(target: Path, shown: str) -> int | None:

@@ -20,7 +20,7 @@ from engine.errors import ConfigError
 from engine.media.audio import AudioKind, AudioTrack, open_audio
 from engine.media.interrupts import deferred
 from engine.media.planes import i420_of
-from engine.media.unfinished import Unfinished, is_full
+from engine.media.unfinished import Seal, Unfinished, is_full
 from engine.media.wording import one_line
 from engine.types import U8, Frame
 
@@ -62,9 +62,11 @@ class VideoWriter:
 
     size: (width, height) of every frame. time_base: seconds per unit of pts. rate: nominal frames per
     second, the length of the last frame. audio_from: a media file whose sound is copied, or coded anew where
-    the container does not take it, up to the end of the last frame; when it cannot be, `notes` says so.
+    the container does not take it, up to the end of the last frame; when it cannot be, `notes` says so. seal: what is
+    done to the whole file before it takes its name.
 
-    Raises ConfigError (suffix, folder, a frame of another size or out of order), InputError (disk full).
+    Raises ConfigError (suffix, folder, a frame of another size or out of order), InputError (disk full), and what
+    sealing raises.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class VideoWriter:
         time_base: Fraction,
         rate: Fraction,
         audio_from: str | os.PathLike[str] | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self.path = Path(path).absolute()
         self.size = size
@@ -86,7 +89,7 @@ class VideoWriter:
             raise ConfigError(
                 f"{one_line(self.path.name)} is no video name: end it in {', '.join(VIDEO_SUFFIXES)}"
             )
-        self._unfinished = Unfinished(self.path)
+        self._unfinished, self._seal = Unfinished(self.path), seal
         self._open = True
         self._last_pts: int | None = None
         self._format = kind.odd_format if size[0] % 2 or size[1] % 2 else "yuv420p"
@@ -127,7 +130,7 @@ class VideoWriter:
             with deferred():
                 self._complete(self._last_pts * self.time_base + 1 / self.rate)
                 self._open = False
-                self._unfinished.finish()
+                self._unfinished.seal(self._seal)
         except av.FFmpegError as error:
             self.discard()
             raise self._unfinished.failed(error) from error

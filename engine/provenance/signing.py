@@ -81,7 +81,7 @@ def check(signer: SignerConfig | None = None) -> None:
     time stamp. Raises as `sign`."""
     c2pa = library()
     by = _unstamped(credentials(signer or configured()))
-    with _failing("a trial", by):
+    with _failing(c2pa, "a trial", by):
         builder = c2pa.Builder(definition(Made("render", "", ""), (), "trial"), context(c2pa))
         builder.sign(_signer(c2pa, by), "image/png", io.BytesIO(_SMALLEST), io.BytesIO())
 
@@ -95,7 +95,7 @@ def _sign(
     by: Credentials,
     title: str,
 ) -> None:
-    with Unfinished(path) as target, _failing(title, by):
+    with Unfinished(path) as target, _failing(c2pa, title, by):
         builder = c2pa.Builder(definition(made, parts, title), context(c2pa))
         for place, part in enumerate(parts):
             _add(builder, part, ingredient_of(made, parts, place))
@@ -134,12 +134,10 @@ def _kind(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _failing(what: str, by: Credentials) -> Iterator[None]:
-    from c2pa import C2paError
-
+def _failing(c2pa: ModuleType, what: str, by: Credentials) -> Iterator[None]:
     try:
         yield
-    except (C2paError, OSError) as error:
+    except (c2pa.C2paError, OSError) as error:
         said = " ".join(str(error).split())
         raise ProvenanceError(
             f"{one_line(what)} could not be signed with {by.named} ({said[:300]}): check the certificate and the disk"
