@@ -47,15 +47,21 @@ class Connection:
     """From an offer to its end, on the event loop.
 
     session: whose it is, for the log. lost: called, perhaps more than once, when it never came up, failed, was closed
-    by the other side, or fell silent. offers: this side makes the offer.
+    by the other side, or fell silent. offers: this side makes the offer. silent: as RestartableIce has it.
     """
 
     def __init__(
-        self, config: ServeConfig, session: str, lost: Callable[[], None], *, offers: bool = False
+        self,
+        config: ServeConfig,
+        session: str,
+        lost: Callable[[], None],
+        *,
+        offers: bool = False,
+        silent: Callable[[], bool] = lambda: False,
     ) -> None:
         policy = RTCBundlePolicy.MAX_BUNDLE if offers else RTCBundlePolicy.BALANCED
         self.rtc = RTCPeerConnection(RTCConfiguration(iceServers=ice_servers(config), bundlePolicy=policy))
-        self._ports = config.udp_ports
+        self._ports, self._silent = config.udp_ports, silent
         take_rsa(self.rtc)
         self.ice: RestartableIce
         """There once the other side is described, or the offer is made."""
@@ -82,12 +88,12 @@ class Connection:
             raise InputError("codec: the offer has neither VP8 nor H.264; try another browser") from None
         except (ValueError, LookupError, InternalError, InvalidAccessError, InvalidStateError) as error:
             raise InputError(f"sdp: it cannot be read ({error}); reload the page") from None
-        self.ice = RestartableIce(self.rtc, self._ports)
+        self.ice = RestartableIce(self.rtc, self._ports, self._silent)
         hasten_handshakes(self.rtc)
 
     async def offer(self) -> str:
         """An offer of the transceivers that were added, with every candidate in it."""
-        self.ice = RestartableIce(self.rtc, self._ports)
+        self.ice = RestartableIce(self.rtc, self._ports, self._silent)
         await self.rtc.setLocalDescription(await self.rtc.createOffer())
         return str(self.rtc.localDescription.sdp)
 

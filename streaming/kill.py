@@ -164,6 +164,8 @@ class KillSwitch:
                 try:
                     (self._folder / FILE).unlink(missing_ok=True)
                     sync_folder(self._folder)
+                except (FileNotFoundError, NotADirectoryError):
+                    pass
                 except OSError as error:
                     raise StateError(
                         f"{one_line(self._folder / FILE)} could not be removed ({error.strerror or error}), so it "

@@ -44,7 +44,9 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._reports = False
         self._watch: Watch | None = None
-        self._connection = Connection(config, session.id, lambda: session.end_by_itself("connection"))
+        self._connection = Connection(
+            config, session.id, lambda: session.end_by_itself("connection"), silent=session.silent
+        )
         session.link(self)
 
     @classmethod

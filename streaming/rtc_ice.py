@@ -79,10 +79,17 @@ class RestartableIce:
     """Stands where a transport has its aioice connection. All of it runs on the event loop.
 
     Made before setLocalDescription, for a connection whose media share one transport. Candidates are lines that
-    streaming.candidates has let in ("a=candidate:..."). ports: where its sockets are opened; None: anywhere.
+    streaming.candidates has let in ("a=candidate:..."). ports: where its sockets are opened; None: anywhere. silent:
+    whether no picture and no sound may leave now: this is the last place of ours before a socket.
     """
 
-    def __init__(self, connection: RTCPeerConnection, ports: Ports | None = None) -> None:
+    def __init__(
+        self,
+        connection: RTCPeerConnection,
+        ports: Ports | None = None,
+        silent: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._silent = silent
         transport: Any = _transport_of(connection)
         self._now: Any = transport._connection
         if ports is not None:
@@ -188,6 +195,8 @@ class RestartableIce:
         return data
 
     async def send(self, data: bytes) -> None:
+        if carries_media(data) and self._silent():
+            return
         await self._now.send(data)
 
     async def get_event(self) -> ConnectionEvent:
@@ -241,6 +250,11 @@ class RestartableIce:
     remote_is_lite = _handed_on("remote_is_lite")
     remote_username = _handed_on("remote_username")
     remote_password = _handed_on("remote_password")
+
+
+def carries_media(data: bytes) -> bool:
+    """Whether a packet is one of RTP: neither DTLS nor STUN (RFC 7983), nor reports of RTCP (RFC 5761, 4.)."""
+    return len(data) > 1 and 128 <= data[0] < 192 and not 192 <= data[1] < 224
 
 
 def _again(session: Any, ports: Ports | None = None) -> Any:

@@ -75,8 +75,10 @@ class Session:
     another by id, from any thread. donors: keeps the sources of these ids for this session, in place of those before,
     and tells whether all are there. closed: called once with (id, reason) when the session ended by itself and
     everything of it was freed: "stopped", "connection". stream: the name that viewers know it by, its id where that is
-    empty. pictures: where they leave in place of the broadcast, which nobody watches then. Raises ConfigError for a
-    spec that cannot be followed.
+    empty. pictures: where they leave in place of the broadcast, which nobody watches then. killed: whether nothing may
+    leave at all (streaming.kill). consents: by which they may be shown; None
+    asks for none, where nobody is. Raises ConfigError for a spec that cannot be followed, and ConsentError where nobody's
+    consent to it holds.
     """
 
     def __init__(
@@ -96,16 +98,18 @@ class Session:
     ) -> None:
         if not config.pass_through:
             spec = settled(checked(spec), worker.bundles(), edit=config.worker.edit)
+        killed: Callable[[], bool] = lambda: False,
+        consents: Consents | None = None,
             if not donors(spec.donors):
                 raise ConfigError(_NO_DONOR)
         self.id = secrets.token_hex(12)
         self.stream = stream or self.id
         self.recorder = recorder
         self.tally = Tally(recorder)
-        self.broadcast = Broadcast(self.id, self.tally, config.encoder)
+        self.broadcast = Broadcast(self.id, self.tally, config.encoder, killed)
         """Its pictures, for all who watch."""
         self._pictures = pictures or self.broadcast
-        self.sound = SoundLine(self.tally) if config.sound else None
+        self.sound = SoundLine(self.tally, killed=killed) if config.sound else None
         """The driver's, for all who listen; None where the operator allows none."""
         if self.sound is not None:
             self.tally.tell_left(self.sound.picture_left)
@@ -115,7 +119,7 @@ class Session:
         self._spec, self._camera = spec, camera
         self._config, self._worker = config, worker
         self._sources, self._donors, self._closed = sources, donors, closed
-        self._still = still
+        self._killed = killed
         self._kind = ("", Mode.PUPPET)
         self._pace = EnginePace(config.latency_s, self.id, worker, self.tally, lambda: self._kind[0])
         self._opened = False
@@ -217,6 +221,10 @@ class Session:
     def unlink(self, link: Link) -> None:
         """It has ended by itself, and the session goes on."""
         self._links.pop(link, None)
+    def silent(self) -> bool:
+        """Whether not one packet of it may leave now; from any thread."""
+        return self.over or self._killed()
+
 
     async def close(self, reason: str) -> None:
         """End it and free all of it; returns when it is done. More than once is allowed. reason: one of

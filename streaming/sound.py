@@ -84,7 +84,7 @@ class SoundLine:
     """One driver's sound, from its connection to all who listen. Used on the event loop, but for `picture_left`.
 
     sync: is told of pictures and reports by whoever hears them (streaming.rtc_sound). rate: ticks in a second of the
-    packets' timestamps.
+    packets' timestamps. killed: as streaming.session.Session has it.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class SoundLine:
         rate: int = OPUS_RATE,
         clock: Callable[[], float] = time.perf_counter,
         lead_s: float = LEAD_S,
+        killed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.sync = LipSync(rate, clock)
         self.ahead_s = 0.0
@@ -104,6 +105,7 @@ class SoundLine:
         self._rate = rate
         self._clock = clock
         self._lead_s = lead_s
+        self._killed = killed
         self._loop = asyncio.get_running_loop()
         self._tracks: list[SoundTrack] = []
         self._waiting: list[_Held] = []
@@ -272,7 +274,7 @@ class SoundLine:
                 return
             offset = now - held.x  # its way took longer than that of the quickest
         self._offset, self._left_x, self._left_s = offset, held.x, now
-        if self.muted or self.paused:
+        if self.muted or self.paused or self._killed():
             self._drop("muted")
             return
         waited = now - held.came_s

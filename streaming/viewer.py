@@ -36,7 +36,7 @@ class Viewer:
         self._watch: Watch | None = None
         self._sound: SoundSection | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._connection = Connection(config, session.id, self._lost)
+        self._connection = Connection(config, session.id, self._lost, silent=session.silent)
         session.link(self, self.report)
         session.recorder.viewer_opened()
 

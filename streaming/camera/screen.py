@@ -27,9 +27,17 @@ class Screen:
     output's rate, the same one again where no newer one came, whole, with black beside it where its shape is another.
 
     ended: called once from its thread where it ends by itself, with what the sink raised; None: somebody wants no more.
+    killed: whether nothing may leave at all (streaming.kill).
     """
 
-    def __init__(self, sink: Sink, output: Output, ended: Callable[[MarotteError | None], None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        output: Output,
+        ended: Callable[[MarotteError | None], None],
+        killed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._killed = killed
         self._sink, self._size, self._fps, self._ended = sink, output.size, output.fps, ended
         self._lock = threading.Lock()
         self._newest: tuple[av.VideoFrame, Callable[[], None] | None] | None = None
@@ -100,6 +108,8 @@ class Screen:
             self.fresh += 1
         elif now - self._newest_s > STALE_S:
             self._picture, self._fitted_size = self._blank, None
+        if self._killed():
+            return
         self._sink.send(self._picture, number)
         self.sent += 1
         if taken is not None and taken[1] is not None:

@@ -98,7 +98,9 @@ class _Client(ABC):
         self._session = opened
 
     async def _offered(self, sound: bool) -> Created:
-        connection = Connection(self._config, self._place.stream, self._fall, offers=True)
+        connection = Connection(
+            self._config, self._place.stream, self._fall, offers=True, silent=self._is_silent
+        )
         self._connection = connection
         connection.rtc.on("connectionstatechange", self._changed.set)
         self._add(connection, sound)
@@ -126,6 +128,9 @@ class _Client(ABC):
     def _rest(self) -> None:
         """Let go of the session's; a pull has nothing of it."""
         return
+
+    def _is_silent(self) -> bool:
+        return self._session is None or self._session.silent()
 
     def _fall(self) -> None:
         if self._was_up:
