@@ -162,7 +162,7 @@ class KillSwitch:
         with self._lock:
             if self._folder is not None:
                 try:
-                    (self._folder / FILE).unlink(missing_ok=True)
+                    (self._folder / FILE).unlink()
                     sync_folder(self._folder)
                 except (FileNotFoundError, NotADirectoryError):
                     pass
