@@ -1,4 +1,4 @@
-"""The only way out: every picture that a viewer gets passes here, with the badge on it.
+"""The only way out: every picture that a viewer gets passes here, with the marks on it.
 
 It runs in the network's process, so that a worker that hangs or dies leaves a safe picture behind.
 """
@@ -15,8 +15,8 @@ import av
 import cv2
 import numpy as np
 
-from engine.badge import Badge
 from engine.fallback import Fallback, FallbackConfig, card, grey
+from engine.marks import MarksConfig, SessionMarks
 from engine.media.planes import i420_of
 from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.interface import NO_MARK, TICKS, TIME_BASE, Delivery, SourceInfo, held_by
@@ -53,7 +53,7 @@ class Outlet:
     info: the source that is shown first, unless its bundle holds a person of its own. sources: finds another one by id,
     and who is held by a bundle. why: in one of few words, why nothing
     comes. Both are called from any thread and do not raise. bundle, mode: what the session was opened with. side:
-    longest side of an edited picture.
+    longest side of an edited picture. marks: those that every picture carries, what is safe too.
     """
 
     def __init__(
@@ -69,8 +69,10 @@ class Outlet:
         bundle: str = "",
         mode: Mode = Mode.PUPPET,
         side: int = MOST_SIDE,
+        marks: MarksConfig | None = None,
     ) -> None:
         self._session = session
+        self._marking = SessionMarks(session, marks or MarksConfig())
         self._pictures = pictures
         self._tally = tally
         self._sources = sources
@@ -194,7 +196,7 @@ class Outlet:
             self._tally.frame_dropped("refused")
             return
         planes = np.require(delivery.planes, requirements=["C", "W"])
-        self._badge.compose(planes)
+        self._marks.compose(planes)
         self._last_arrived_s, self.changes = stamp.arrived_s, delivery.changes
         self._hold(planes, now)
         if stamp.mark != NO_MARK:
@@ -239,7 +241,7 @@ class Outlet:
             return f"a picture of {size}, expected even sides of {_LEAST_SIDE} .. {self._side}"
         if size != self._size:
             self._edit_size = self._size = size
-            self._badge = Badge(size)
+            self._marks = self._marking.of(size, self._kind[1])
         return ""
 
     @property
@@ -278,9 +280,9 @@ class Outlet:
 
     def _show_ground(self, ground: U8, size: tuple[int, int]) -> None:
         """What is safe now, before any picture. ground: planes of this size, ours."""
-        badge = Badge(size)
-        badge.compose(ground)
-        self._size, self._badge = size, badge
+        marks = self._marking.of(size, self._kind[1])
+        marks.compose(ground)
+        self._size, self._marks = size, marks
         self._ground = self._first_ground = ground
         self._fallback = Fallback(self._config, ground)
         self._last: U8 | None = None
@@ -362,7 +364,7 @@ class Outlet:
         if self._carded is last:
             return
         self._ground = i420_of(card(np.asarray(cv2.cvtColor(last, cv2.COLOR_YUV2RGB_I420), np.uint8)))
-        self._badge.compose(self._ground)
+        self._marks.compose(self._ground)
         self._fallback = Fallback(self._config, self._ground)
         self._fallback.generated(last, self._fading_s - self._config.hold_s)
         self._carded = last

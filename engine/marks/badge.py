@@ -97,6 +97,10 @@ class Badge:
         for channel, layer in enumerate(self._colours):
             layer.compose(area[..., channel], self._step)
 
+    def cut(self) -> None:
+        """Forget the ground: the next picture's is taken at once."""
+        self._ground = None
+
     def _follow(self, luma: float) -> None:
         """Move towards the look that this ground asks for."""
         if self._ground is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Self
 
 import cv2
 import numpy as np
@@ -10,9 +10,7 @@ import numpy as np
 from engine.marks.badge import Badge
 from engine.marks.config import MarksConfig
 from engine.types import U8, Mode
-
-if TYPE_CHECKING:
-    from engine.watermark import Embedder, Payload
+from engine.watermark import Embedder, Payload, open_embedder
 
 _FULL_RANGE: Final = 255.0 / 219.0
 
@@ -34,9 +32,17 @@ class Marks:
         self._badge = Badge(size, config, mode) if config.badge else None
         self._embedder: Embedder | None = None
         if config.watermark:
-            from engine.watermark import open_embedder
-
             self._embedder = open_embedder((size[0] + size[0] % 2, size[1] + size[1] % 2), payload)
+
+    @classmethod
+    def of(cls, size: tuple[int, int], config: MarksConfig, session: str, mode: Mode | None = None) -> Self:
+        """Of what was made today in a session of this id."""
+        return cls(size, config, Payload.of(session), mode)
+
+    def cut(self) -> None:
+        """What comes next is no continuation: the badge takes to its ground at once."""
+        if self._badge is not None:
+            self._badge.cut()
 
     def compose(self, planes: U8) -> None:
         """Put them on I420 planes in place, uint8 (H * 3 / 2, W), C-contiguous, of even sides. Raises ValueError for

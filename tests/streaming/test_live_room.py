@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.badge import Badge
+from engine.marks.badge import Badge
 from tests.streaming.test_live_fail_closed import HUE, allowed, first_frame, violet
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")

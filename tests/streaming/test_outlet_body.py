@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 
 from engine.types import FrameReport, Mode, Outcome
@@ -13,7 +12,7 @@ from streaming.measured import NoRecorder
 from streaming.outlet import Outlet
 from streaming.reports import Tally
 from streaming.sources import Sources
-from tests.streaming.test_outlet import SLOW, Shown, badged, plain
+from tests.streaming.test_outlet import BADGE, SLOW, Shown, is_badged, plain
 
 PORTRAIT = SourceInfo("portrait", "portrait", (320, 240), 1, plain(90))
 HELD = SourceInfo(held_by("dancer"), "dancer", (200, 160), 1, plain(150, (200, 160)))
@@ -47,23 +46,24 @@ def test_their_picture_is_shown_first_and_the_portraits_again_afterwards(sources
     theirs."""
     shown = Shown()
     outlet = Outlet(
-        "me", PORTRAIT, shown, Tally(NoRecorder()), sources.get, lambda: "no picture", SLOW, bundle="dancer"
-    )
+        "me", PORTRAIT, shown, Tally(NoRecorder()), sources.get, lambda: "no picture", SLOW,
+        bundle="dancer", marks=BADGE,
+    )  # fmt: skip
     try:
         assert outlet.size == HELD.size
         outlet.start()
         shown.until(lambda: shown.pictures)
-        np.testing.assert_array_equal(shown.pictures[0], badged(HELD.still, HELD.size))
+        assert is_badged(shown.pictures[0], HELD.still, HELD.size)
         moved = plain(60, HELD.size)
         for source in ("nobody's", HELD.id):
             report = FrameReport(7, Outcome.GENERATED, {}, 0.0, faces=1)
             stamp = Stamp(7, time.perf_counter())
             outlet.deliver(Delivery("me", moved.copy(), stamp, report, 0, source, "dancer"))
-        np.testing.assert_array_equal(shown.pictures[-1], badged(moved, HELD.size))
+        assert is_badged(shown.pictures[-1], moved, HELD.size)
         outlet.turn("mesh_flow", Mode.PUPPET, PORTRAIT, 1)
-        np.testing.assert_array_equal(shown.pictures[-1], badged(PORTRAIT.still))
+        assert is_badged(shown.pictures[-1], PORTRAIT.still)
         outlet.turn("dancer", Mode.PUPPET, PORTRAIT, 2)
-        np.testing.assert_array_equal(shown.pictures[-1], badged(HELD.still, HELD.size))
+        assert is_badged(shown.pictures[-1], HELD.still, HELD.size)
     finally:
         outlet.stop()
         outlet.join()

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.badge import Badge
+from engine.marks.badge import Badge
 from engine.media.planes import i420_of
 from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.interface import Delivery, SourceInfo, Stamp
 from streaming.outlet import EDIT_SIZE, Outlet
 from streaming.reports import Tally
-from tests.streaming.test_outlet import QUICK, SLOW, Bench, Counted, Shown, badged, plain
+from tests.streaming.test_outlet import BADGE, QUICK, SLOW, Bench, Counted, Shown, is_badged, plain
 
 GREY = plain(96, EDIT_SIZE)
 
@@ -41,7 +41,7 @@ class EditBench(Bench):
     def __init__(self, config: Any, **options: Any) -> None:
         self.shown, self.counted = Shown(), Counted()
         self.info = SourceInfo("grey", "grey", (320, 240), 1, plain(90))
-        kind = {"bundle": "small", "mode": Mode.EDIT} | options
+        kind = {"bundle": "small", "mode": Mode.EDIT, "marks": BADGE} | options
         self.outlet = Outlet(
             "me", self.info, self.shown, Tally(self.counted), lambda source: None, lambda: "no picture", config, **kind
         )  # fmt: skip
@@ -77,7 +77,7 @@ def test_before_the_first_edit_there_is_plain_grey(quick: EditBench) -> None:
     """Never the portrait, which is nobody's business here, and never the driver."""
     quick.outlet.start()
     quick.shown.until(lambda: len(quick.shown.pictures) >= 2)
-    assert all(np.array_equal(one, badged(GREY, EDIT_SIZE)) for one in quick.shown.pictures)
+    assert all(is_badged(one, GREY, EDIT_SIZE) for one in quick.shown.pictures)
     assert quick.counted.fallbacks[0] == ("waiting", "no picture")
     assert quick.outlet.size == EDIT_SIZE
 
@@ -102,7 +102,7 @@ def test_an_edited_picture_is_held_then_fades_to_a_card_of_itself(quick: EditBen
         assert abs(int(card[400, 100]) - int(mean)) < 6
         x0, y0, x1, y1 = Badge(EDIT_SIZE).box
         assert int(card[y0:y1, x0:x1].max()) > int(card[400, 100]) + 20 or level == 200
-        assert not np.array_equal(card, badged(GREY, EDIT_SIZE))
+        assert not is_badged(card, GREY, EDIT_SIZE)
     assert {"faded"} <= {outcome for outcome, _ in quick.counted.fallbacks}
 
 
@@ -112,7 +112,7 @@ def test_the_size_follows_the_camera(slow: EditBench) -> None:
         before = len(slow.shown.pictures)
         slow.edit(plain(60, size))
         if size[0] > 2:
-            assert np.array_equal(slow.shown.pictures[-1], badged(plain(60, size), size))
+            assert is_badged(slow.shown.pictures[-1], plain(60, size), size)
             assert slow.outlet.size == size
             assert len(slow.shown.pictures) == before + 1
         else:
@@ -137,7 +137,7 @@ def test_what_fails_in_here_shows_grey(slow: EditBench, monkeypatch: pytest.Monk
     monkeypatch.undo()
     slow.outlet.start()
     slow.shown.until(lambda: len(slow.shown.pictures) >= 2)
-    assert np.array_equal(slow.shown.pictures[-1], badged(GREY, EDIT_SIZE))
+    assert is_badged(slow.shown.pictures[-1], GREY, EDIT_SIZE)
 
 
 def _broken(badge: Badge, planes: U8) -> None:
@@ -166,10 +166,10 @@ def test_a_switch_shows_what_is_safe_of_the_new_kind_at_once(slow: EditBench) ->
     for paused in (False, True):
         slow.outlet.pause(paused)
         slow.outlet.turn("mesh_flow", Mode.PUPPET, slow.info, 1)
-        assert np.array_equal(slow.shown.pictures[-1], badged(slow.info.still))
+        assert is_badged(slow.shown.pictures[-1], slow.info.still)
         assert slow.outlet.size == slow.info.size
         slow.outlet.turn("small", Mode.EDIT, slow.info, 2)
-        assert np.array_equal(slow.shown.pictures[-1], badged(plain(96, (360, 640)), (360, 640)))
+        assert is_badged(slow.shown.pictures[-1], plain(96, (360, 640)), (360, 640))
         slow.outlet.start() if not paused else None
         slow.outlet.pause(False)
         slow.edit(picture(40, (360, 640)), changes=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 from engine.fallback import FallbackConfig
@@ -12,10 +11,10 @@ from engine.types import U8, Mode
 from streaming import outlet
 from streaming.outlet import EDIT_SIZE, WITHHELD, WITHHELD_FADE_S
 from tests.streaming import test_outlet_edit
-from tests.streaming.test_outlet import SIZE, SLOW, Bench, badged, plain
+from tests.streaming.test_outlet import SIZE, SLOW, Bench, is_badged, plain
 from tests.streaming.test_outlet_edit import GREY, EditBench, picture, striped
 
-CARD = badged(plain(96))
+CARD = plain(96)
 
 
 class Clock:
@@ -66,18 +65,18 @@ def test_a_withheld_source_fades_to_grey_with_the_badge(timed: Timed) -> None:
     timed.outlet.withhold(["grey"])
     half = timed.after(WITHHELD_FADE_S / 2)
     assert 96 < half[SIZE[1] // 2, SIZE[0] // 2] < 200
-    assert np.array_equal(timed.after(WITHHELD_FADE_S / 2 + 0.08), CARD)
+    assert is_badged(timed.after(WITHHELD_FADE_S / 2 + 0.08), CARD)
     assert {reason for _, reason in timed.bench.counted.fallbacks} == {WITHHELD}
 
 
 def test_the_still_portrait_turns_grey_too(timed: Timed) -> None:
     """Before any picture the portrait itself is shown: it is the face that must not be."""
     timed.after(0.6)
-    assert np.array_equal(timed.bench.shown.pictures[-1], badged(timed.bench.info.still))
+    assert is_badged(timed.bench.shown.pictures[-1], timed.bench.info.still)
     timed.outlet.withhold(["grey"])
     timed.after(WITHHELD_FADE_S + 0.1)
     timed.after(30.0, step=0.5)
-    assert np.array_equal(timed.bench.shown.pictures[-1], CARD)
+    assert is_badged(timed.bench.shown.pictures[-1], CARD)
 
 
 def test_what_the_worker_still_makes_of_it_is_dropped(timed: Timed) -> None:
@@ -87,7 +86,7 @@ def test_what_the_worker_still_makes_of_it_is_dropped(timed: Timed) -> None:
     for _ in range(3):
         timed.clock.now += 0.04
         timed.deliver(plain(200))
-    assert np.array_equal(timed.bench.shown.pictures[-1], CARD)
+    assert is_badged(timed.bench.shown.pictures[-1], CARD)
     assert timed.bench.counted.dropped.count(WITHHELD) == 3
 
 
@@ -96,9 +95,9 @@ def test_a_pause_holds_no_withheld_picture(timed: Timed) -> None:
     timed.deliver(plain(200))
     timed.outlet.pause(True)
     timed.outlet.withhold(["grey"])
-    assert np.array_equal(timed.after(WITHHELD_FADE_S + 0.1), CARD)
+    assert is_badged(timed.after(WITHHELD_FADE_S + 0.1), CARD)
     timed.outlet.pause(False)
-    assert np.array_equal(timed.after(0.6), CARD)
+    assert is_badged(timed.after(0.6), CARD)
 
 
 def test_another_source_is_shown_while_one_is_withheld(timed: Timed) -> None:
@@ -107,7 +106,7 @@ def test_another_source_is_shown_while_one_is_withheld(timed: Timed) -> None:
     timed.after(WITHHELD_FADE_S + 0.1)
     other = plain(180, (200, 160))
     timed.deliver(other, "other")
-    assert np.array_equal(timed.bench.shown.pictures[-1], badged(plain(180, (200, 160)), (200, 160)))
+    assert is_badged(timed.bench.shown.pictures[-1], plain(180, (200, 160)), (200, 160))
     timed.clock.now += 0.04
     timed.deliver(plain(200), "grey")
     assert timed.bench.counted.dropped[-1] == WITHHELD
@@ -118,16 +117,16 @@ def test_the_portrait_comes_back_when_it_may_be_shown_again(timed: Timed) -> Non
     timed.outlet.withhold(["grey"])
     timed.after(WITHHELD_FADE_S + 0.1)
     timed.outlet.withhold([])
-    assert np.array_equal(timed.after(0.1), badged(timed.bench.info.still))
+    assert is_badged(timed.after(0.1), timed.bench.info.still)
     timed.deliver(plain(200))
-    assert np.array_equal(timed.bench.shown.pictures[-1], badged(plain(200)))
+    assert is_badged(timed.bench.shown.pictures[-1], plain(200))
 
 
 def test_a_turn_to_another_bundle_shows_no_withheld_still(timed: Timed) -> None:
     """What is shown first after a change of bundle is the still, but not of who is withheld."""
     timed.outlet.withhold(["grey"])
     timed.outlet.turn("other", Mode.PUPPET, timed.bench.info, 1)
-    assert np.array_equal(timed.after(0.1), CARD)
+    assert is_badged(timed.after(0.1), CARD)
 
 
 def test_an_edit_of_a_withheld_donor_turns_grey(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +137,7 @@ def test_an_edit_of_a_withheld_donor_turns_grey(clock: Clock, monkeypatch: pytes
     bench.edit(picture(150))
     assert striped(bench.shown.pictures[-1])
     bench.outlet.withhold(["a donor"])
-    assert np.array_equal(timed.after(WITHHELD_FADE_S + 0.1), badged(GREY, EDIT_SIZE))
+    assert is_badged(timed.after(WITHHELD_FADE_S + 0.1), GREY, EDIT_SIZE)
     bench.edit(picture(60))
     assert bench.counted.dropped[-1] == WITHHELD
     bench.outlet.stop()
@@ -156,7 +155,7 @@ def test_its_own_thread_is_woken_for_it(timed: Timed) -> None:
         timed.clock.now += WITHHELD_FADE_S + 0.1
         bench.outlet._woken.set()
         bench.shown.until(
-            lambda: len(bench.shown.pictures) > before and np.array_equal(bench.shown.pictures[-1], CARD)
+            lambda: len(bench.shown.pictures) > before and is_badged(bench.shown.pictures[-1], CARD)
         )
     finally:
         bench.outlet.stop()
@@ -169,4 +168,4 @@ def test_whoever_is_not_withheld_goes_on(timed: Timed) -> None:
     timed.outlet.withhold(["somebody else"])
     timed.clock.now += 0.04
     timed.deliver(plain(210))
-    assert np.array_equal(timed.bench.shown.pictures[-1], badged(plain(210)))
+    assert is_badged(timed.bench.shown.pictures[-1], plain(210))

@@ -15,8 +15,8 @@ import pytest
 from aioice import ice
 
 from engine.acting import PACKED_BYTES
-from engine.badge import Badge
 from engine.errors import InputError, WorkerError
+from engine.marks.badge import Badge
 from engine.types import U8
 from engine.worker.acted import NOBODY
 from engine.worker.interface import NO_MARK, DriverKind, SessionSpec, Stamp, State

@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 
-from engine.badge import Badge
 from engine.errors import MarotteError
+from engine.marks.badge import Badge
 from engine.media.planes import i420_of
 from engine.types import U8
 from streaming.camera import screen as screens
