@@ -222,9 +222,19 @@ class _Check:
         if line.n > last.n + 1 and stands:
             missing = f"{last.n + 1}" + (f" to {line.n - 1}" if line.n > last.n + 2 else "")
             return _FaultError(replace(one.at, n=last.n + 1), f"removed before it: number {missing}")
+        if stands and line.event == Event.TAIL_MISSING:
+            return self._signed_otherwise(before, line)
         if stands:
             return _FaultError(before.at, "it was changed: the line behind it has another hash of it")
         return _FaultError(one.at, "it was changed: it does not follow the line before it")
+
+    def _signed_otherwise(self, before: _Read, line: Line) -> _FaultError:
+        """From which line on another stands than the head had when this word about it was written."""
+        since = (one for one in self.recent if one.at.n == line.fields.get("expected"))
+        return _FaultError(
+            next(since, before).at,
+            "it is not the line that was signed for: it, or one before it, was changed",
+        )
 
     def _inserted_before(self, line: Line) -> _FaultError | None:
         """Where `line` follows an older one than the last, what stands between was inserted."""

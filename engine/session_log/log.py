@@ -75,15 +75,15 @@ class SessionLog:
             return self._write([(Event.CHECKPOINT, checked({"why": why}))])
 
     def prune(self, days: int) -> Pruned:
-        """Remove the files whose newest line is older than so many days, and keep a signed note of what they were, by
-        which the chain is still followed. What else stood in the newest file stays until a day has passed."""
+        """Remove the files of days (UTC) that are longer ago than so many, and keep a signed note of what they were, by
+        which the chain is still followed."""
         if not 1 <= days <= MOST_DAYS:
             raise ConfigError(f"days: got {days}, expected 1 .. {MOST_DAYS}")
         with self._alone():
             if not files_of(self.folder):
                 return Pruned(0, 0, 0)
             tail = self._mended(tail_of(self.folder))
-            return self._prune(tail, self._now() - timedelta(days=days))
+            return self._prune(tail, _day(self._now() - timedelta(days=days)))
 
     # --- under the lock -----------------------------------------------------------------------------
 
@@ -130,13 +130,13 @@ class SessionLog:
         n, hash_ = tail.n + 1, hash_of(line)
         self._last = (n, hash_)
         head.keep(self.folder, n, hash_, self._key)
-        return Tail(file, tail.size + len(data), n, hash_, now.astimezone(UTC).isoformat()[:10])
+        return Tail(file, tail.size + len(data), n, hash_, _day(now))
 
     def _rotated(self, tail: Tail, more: int) -> Tail:
         """Where the next line goes: a new file with each day, and before one becomes too long."""
         if tail.file is None or not tail.n:
             return tail
-        today = self._now().astimezone(UTC).isoformat()[:10]
+        today = _day(self._now())
         if tail.size + more <= self._most_bytes and tail.day in ("", today):
             return tail
         tail = self._append(tail, Event.CHECKPOINT, {"why": "rotated"})
@@ -158,14 +158,18 @@ class SessionLog:
         if expected is None and tail.n:
             return self._append(tail, Event.TAIL_MISSING, {"expected": 0, "found": tail.n})
         if expected is not None and not self._leads_to(expected, tail):
-            said = {"expected": expected[0], "found": tail.n}
+            lost = {"expected": expected[0], "found": tail.n}
             n, hash_ = max(expected, (tail.n, expected[1]))
             joined = Tail(tail.file, tail.size, n, hash_, tail.day, b"", tail.open_end)
-            return self._append(joined, Event.TAIL_MISSING, said)
+            return self._append(joined, Event.TAIL_MISSING, lost)
         ahead = tail.n - (expected[0] if expected else 0)
         if not tail.torn and not ahead:
             return tail
-        said = {"torn_bytes": len(tail.torn), "torn": hash_of(tail.torn) if tail.torn else "", "ahead": ahead}
+        said: dict[str, Any] = {
+            "torn_bytes": len(tail.torn),
+            "torn": hash_of(tail.torn) if tail.torn else "",
+            "ahead": ahead,
+        }
         return self._append(tail, Event.REPAIRED, said)
 
     def _leads_to(self, expected: tuple[int, str], tail: Tail) -> bool:
@@ -181,11 +185,12 @@ class SessionLog:
             at = (line.n, line.hash)
         return at == (tail.n, tail.hash)
 
-    def _prune(self, tail: Tail, before: datetime) -> Pruned:
-        leaving, count, last = [], 0, None
+    def _prune(self, tail: Tail, before: str) -> Pruned:
+        leaving: list[Path] = []
+        count, last = 0, None
         for file in files_of(self.folder):
             lines = [line for data, _ in raw_lines(file) if (line := read(data)) is not None]
-            if not lines or datetime.fromisoformat(lines[-1].at) >= before:
+            if not lines or lines[0].day >= before:  # a file is of one day, but for its last line
                 break
             leaving, count, last = [*leaving, file], count + len(lines), lines[-1]
         if last is None:
@@ -200,6 +205,10 @@ class SessionLog:
             file.unlink()
         _sync(self.folder)
         return Pruned(len(leaving), count, last.n)
+
+
+def _day(at: datetime) -> str:
+    return at.astimezone(UTC).date().isoformat()
 
 
 def _lines_from(folder: Path, n: int) -> Iterator[Line]:

@@ -86,7 +86,9 @@ def _place(lines: list[tuple[str, bytes]], at: int) -> tuple[str, int]:
 
 def _found(folder: Path) -> tuple[str, int]:
     result = verify(folder, key=SIGNER.public)
-    assert not result.sound and result.bad is not None and result.why
+    assert not result.sound
+    assert result.bad is not None
+    assert result.why
     return result.bad.file, result.bad.line
 
 
@@ -161,7 +163,8 @@ def test_an_inserted_line_is_found_at_its_place(whole: Path, at: int, data: st.D
             assert _found(folder) == _place(lines, at)  # twins: the second is the one that does not follow
         elif at == LINES and kind != "copy":
             result = verify(folder, key=SIGNER.public)  # behind what is signed: told, and not vouched for
-            assert result.remarks and result.vouched == LINES
+            assert result.remarks
+            assert result.vouched == LINES
         elif at < LINES and new == lines[at + 1][1]:
             assert _found(folder) == _place(lines, at + 1)
         else:
@@ -208,7 +211,8 @@ def test_a_file_that_is_gone_is_missed(whole: Path) -> None:
         with _with(whole, _lines(whole)) as folder:
             (folder / name).unlink()
             bad = verify(folder, key=SIGNER.public).bad
-            assert bad is not None and bad.n == n
+            assert bad is not None
+            assert bad.n == n
 
 
 def test_a_copy_of_an_older_state_is_found_by_a_line_kept_elsewhere(whole: Path) -> None:
