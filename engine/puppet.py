@@ -17,6 +17,7 @@ import numpy as np
 from engine import backends, blend, several
 from engine.backends import Choice
 from engine.config import file_path, from_mapping, known
+from engine.consent.doors import Consent, permit
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
@@ -309,9 +310,10 @@ class Puppet:
         """What is to be known about the source or the donors in use, a sentence each."""
         return self.session.notes
 
-    def swap(self, source: Given) -> None:
-        """Another source, or other donors, from the next frame on. Raises InputError for a bad one, and the old one
-        goes on."""
+    def swap(self, source: Given, consent: Consent = None) -> None:
+        """Another source, or other donors, from the next frame on. consent: as for open_puppet. Raises InputError for a
+        bad one or one without consent, and the old one goes on."""
+        permit("live", pictures_of(source), consent=consent)
         self.session.swap(
             find_given(source, self._opening, self.session.mode, several=self._several, accept=self._accept)
         )
@@ -356,15 +358,18 @@ def open_puppet(
     neutral: Neutral | None = None,
     cache: Path | None = None,
     task: Path | None = None,
+    consent: Consent = None,
 ) -> Puppet:
     """Open everything for one source, or to edit the driver; options as in Opening, load and open_session.
 
     mode: "puppet" moves the source; "edit" edits the driver's own picture, and the source is a donor, a list of donors,
-    or left out. Default: what `config` says, a puppet without one.
+    or left out. Default: what `config` says, a puppet without one. consent: as in engine.consent.doors.permit, for the
+    use "live"; for frames of a driver that are edited it is the caller's to have.
     Raises MarotteError when the source, a bundle, a model or a backend cannot be used.
     """
     opening, accept = Opening(backend, faces, cache, task), frozenset(accept)
     wanted = (config or PipelineConfig()).mode if mode is None else mode_of(mode)
+    permit("live", pictures_of(source), bundle=bundle, consent=consent)
     loaded = load(source, opening, bundle=bundle, mode=wanted, accept=accept)
     with ExitStack() as opened:
         opened.callback(loaded.runner.close)

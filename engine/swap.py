@@ -7,8 +7,9 @@ from pathlib import Path
 
 from engine import backends
 from engine.config import file_path
+from engine.consent.doors import Consent, permit
 from engine.errors import ConfigError
-from engine.generators import find_bundle, open_generator
+from engine.generators import open_generator
 from engine.media import read_picture, write_picture
 from engine.puppet import Opening
 from engine.source import sources_from_picture
@@ -26,11 +27,12 @@ def swap_pictures(
     accept: frozenset[str] = frozenset(),
     backend: str = "auto",
     cache: Path | None = None,
+    consent: Consent = None,
 ) -> tuple[str, ...]:
     """Write to `out` what `one` looks like with the attribute of `other`, and to `other_out` `other` without it.
 
-    Returns notes for the user. Raises MarotteError before anything is written when a picture, the bundle (of GeoGAN,
-    with removal) or a name cannot be used.
+    consent: as in engine.consent.doors.permit, for both. Returns notes for the user. Raises MarotteError
+    before anything is written when a picture, the bundle (of GeoGAN, with removal) or a name cannot be used.
     """
     from engine.generators.geogan import Geogan, swap
     from engine.generators.geogan.runner import GeoganRunner
@@ -38,7 +40,7 @@ def swap_pictures(
     paths = [file_path("out", out), file_path("swap_out", other_out)]
     if len({path.absolute() for path in (*paths, Path(one), Path(other))}) < 4:
         raise ConfigError("swap: expected four different files, two to read and two to write")
-    find_bundle(bundle)
+    permit("render", [one, other], bundle=bundle, consent=consent)
     opening = Opening(backends.choose(backend).name, cache=cache)
     with closing(opening.detector()) as detector:
         first, second = _source(one, detector), _source(other, detector)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.bundle import FORMAT, MANIFEST, Bundle, Parameters, PortInfo, open_bundle, parse_manifest
+from engine.bundle import FORMAT, MANIFEST, RECORD, Bundle, Parameters, PortInfo, open_bundle, parse_manifest
 from engine.errors import BundleError
 from export.frame.add import complete
 from export.frame.parity import FrameReport
 from export.frame.writers import WRITERS
 from export.onnx import rounded_plan, write_graph
 from export.parity import Report, measure
-from export.place import check_place, placed, write
+from export.place import check_bundle_place, placed, write
 from export.plan import Plan
 
 Tell = Callable[[str], None]
@@ -26,7 +26,8 @@ Tell = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Label:
     """What only a person can state. title: None takes the plan's own. licence: SPDX, of the weights. acceptance: the
-    name that has to be accepted before it loads; weights that are not for commercial use have one."""
+    name that has to be accepted before it loads; weights that are not for commercial use have one. record: the file of
+    a consent record, of a bundle that was tuned to a person."""
 
     licence: str
     weights: str
@@ -35,6 +36,12 @@ class Label:
     title: str | None = None
     commercial: bool = True
     acceptance: str | None = None
+    record: bytes | None = None
+
+    @property
+    def stated_record(self) -> dict[str, str]:
+        """What a manifest states of it."""
+        return {} if self.record is None else {"record": hashlib.sha256(self.record).hexdigest()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ def pack(
     cannot be written or differs by more than the gate, or the folder cannot be written.
     """
     tell = tell or _silent
-    check_place(out, MANIFEST, frozenset({".onnx"}))
+    check_bundle_place(out)
     exact = plan.graphs
     graphs = tuple(map(rounded_plan, exact)) if half else exact
     files: dict[str, bytes] = {}
@@ -79,6 +86,8 @@ def pack(
         for name, data in files.items():
             write(folder / f"{name}.onnx", data)
         write(folder / MANIFEST, manifest.encode())
+        if label.record is not None:
+            write(folder / RECORD, label.record)
         framed = _framed(folder, accepted, tell) if frames and plan.system in WRITERS else None
         bundle = open_bundle(folder, accepted)
     return Packed(dataclasses.replace(bundle, folder=out), report, framed)
@@ -102,6 +111,7 @@ def manifest_text(plan: Plan, label: Label, files: Mapping[str, bytes], report: 
         "acceptance": label.acceptance,
         "origin": {"weights": label.weights, "data": label.data},
         "consent": label.consent,
+        **label.stated_record,
         "graphs": {
             graph.name: {
                 "file": f"{graph.name}.onnx",

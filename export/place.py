@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.annotate.alone import Alone
+from engine.bundle import MANIFEST, RECORD
 from engine.errors import BundleError, ConfigError
 
 _PART: Final = ".part"
@@ -19,9 +20,10 @@ _OLDER: Final = ".older"
 """In the work folder, what stood in the place; no name that an `out` can have there, for that is the new one's."""
 
 
-def check_place(out: Path, mark: str, suffixes: frozenset[str]) -> None:
+def check_place(out: Path, mark: str, suffixes: frozenset[str], names: frozenset[str] = frozenset()) -> None:
     """Nothing of a user's is replaced but a folder of the same kind: one that holds `mark` and else only files of these
-    suffixes. Raises BundleError, also for a place that cannot be written to: before long work, not after it.
+    suffixes, or of these names. Raises BundleError, also for a place that cannot be written to: before long work, not
+    after it.
 
     Before it looks, it clears up after one that was killed: what that had moved aside comes back.
     """
@@ -32,11 +34,17 @@ def check_place(out: Path, mark: str, suffixes: frozenset[str]) -> None:
     _check_writable(out)
     if not out.is_dir():
         return
-    names = [path.name for path in out.iterdir()]
-    if foreign := [name for name in names if name != mark and Path(name).suffix not in suffixes]:
+    found = [path.name for path in out.iterdir()]
+    own = names | {mark}
+    if foreign := [name for name in found if name not in own and Path(name).suffix not in suffixes]:
         raise BundleError(f"{out} holds {foreign[0]!r}, which would be lost; {advice}")
-    if names and mark not in names:
+    if found and mark not in found:
         raise BundleError(f"{out} is a folder without {mark}; {advice}")
+
+
+def check_bundle_place(out: Path) -> None:
+    """The same of a bundle. Raises as `check_place`."""
+    check_place(out, MANIFEST, frozenset({".onnx"}), frozenset({RECORD}))
 
 
 def _check_writable(out: Path) -> None:

@@ -50,6 +50,16 @@ def add_accept(parser: Any) -> None:
     )
 
 
+def add_consent(parser: Any) -> None:
+    """--consent."""
+    parser.add_argument(
+        "--consent",
+        metavar="KIND[:WHO]|FILE",
+        help="why what is shown may be: myself, generated, artwork:TITLE, written:NAME, or a record's file; it is "
+        "recorded (docs/consent.md)",
+    )
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A bar with the time left on a terminal; quiet elsewhere."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.commands import add_accept, add_backend, progress_bar, sub_command
+from engine.commands import add_accept, add_backend, add_consent, progress_bar, sub_command
 
 if TYPE_CHECKING:
     from engine.tally import Tally
@@ -32,6 +32,7 @@ def add(commands: Any, offline: Offline | None = None) -> None:
     add_body(parser)
     _add_controls(parser)
     add_accept(parser)
+    add_consent(parser)
     _add_ways(parser)
     add_backend(parser)
 
@@ -194,6 +195,7 @@ def _render(options: argparse.Namespace) -> None:
             driver_pixels=options.driver_pixels,
             report=options.report,
             cache=options.cache,
+            consent=options.consent,
             task=options.task,
             progress=progress,
         )
@@ -255,6 +257,7 @@ def _imitate(options: argparse.Namespace, source: Any) -> None:
             backend=options.backend,
             report=options.report,
             cache=options.cache,
+            consent=options.consent,
             progress=progress,
         )
     _tell(options, tally)
@@ -330,6 +333,7 @@ def _swap(options: argparse.Namespace) -> None:
         accept=frozenset(options.accept),
         backend=options.backend,
         cache=options.cache,
+        consent=options.consent,
     )
     for note in notes:
         print(f"marotte: {note}", file=sys.stderr)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.commands import add_accept, add_backend, progress_bar, sub_command
+from engine.commands import add_accept, add_backend, add_consent, progress_bar, sub_command
 from engine.commands.render import add_body
 
 
@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--frames", type=int, default=120, metavar="N", help="of the clip (default: 120)")
     parser.add_argument("--fps", type=int, default=30, metavar="N", help="frames a second (default: 30)")
     add_accept(parser)
+    add_consent(parser)
     add_backend(parser)
 
 
@@ -54,6 +55,7 @@ def _turn(options: argparse.Namespace) -> None:
             accept=options.accept,
             backend=options.backend,
             cache=options.cache,
+            consent=options.consent,
             progress=progress,
         )
     for note in made.notes:

@@ -8,11 +8,11 @@ opens the same faces without one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engine.consent.bundled import bundle_hash, cover_bundle
-from engine.consent.checking import cover
+from engine.consent.checking import cover, fault
 from engine.consent.given import given
 from engine.consent.hashes import hash_of
 from engine.consent.record import Record
@@ -56,6 +56,27 @@ def permit(
     if folder is not None:
         found += cover_bundle(folder, use, store)
     return tuple({record.id: record for record in found}.values())
+
+
+def permit_one(
+    use: str, sources: Sequence[Path], consent: Consent = None, store: Store | None = None
+) -> Record:
+    """The one record by which all of these files of one person may be used, as it goes along with what is made of them.
+
+    Raises ConsentError also where each has one of its own; else as `permit`.
+    """
+    store = store or Store()
+    first, *others = permit(use, sources, consent=consent, store=store)
+    if not others:
+        return first
+    hashes = [hash_of(one) for one in sources]
+    for record in store.of(hashes[0]):
+        if all(one in record.sources for one in hashes) and fault(record, use, store) is None:
+            return record
+    raise ConsentError(
+        f"the consent to {len(sources)} files stands in {1 + len(others)} records, and one goes along with what is "
+        "made of them; next step: marotte consent add with all of the files"
+    )
 
 
 def _holds(source: str, use: str, store: Store) -> bool:

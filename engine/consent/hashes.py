@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import DecodeError
+import numpy as np
+
+from engine.errors import InputError
+from engine.media.limits import VIDEO_LIMITS
 from engine.media.wording import one_line
 from engine.types import U8
 from engine.worker.pictures import parted
@@ -41,24 +43,21 @@ def hashes_of(data: bytes, name: str) -> Hashes:
 
 
 def hash_of(source: Path | str | U8) -> str:
-    """Of a file, or of decoded pixels (H, W, 3). Raises DecodeError for a file that cannot be read."""
+    """Of a file, or of decoded pixels (H, W, 3). Raises InputError for a file that cannot be read."""
     if not isinstance(source, (str, Path)):
+        if not isinstance(source, np.ndarray):
+            got = type(source).__name__
+            raise InputError(f"picture: got {got}, expected uint8 (height, width, 3) in RGB order")
         digest = hashlib.sha256(_PIXELS + repr(source.shape).encode())
         digest.update(source.tobytes())
         return digest.hexdigest()
     digest = hashlib.sha256()
-    try:
-        with open(source, "rb") as file:
+    with VIDEO_LIMITS.open_file(Path(source)) as file:
+        try:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DecodeError(
-            f"{one_line(source)}: it cannot be read ({why}); expected a picture or video"
-        ) from error
+        except OSError as error:
+            raise InputError(
+                f"{one_line(source)} cannot be read ({error.strerror}): check the disk"
+            ) from error
     return digest.hexdigest()
-
-
-def hashes_of_files(sources: Sequence[Path | str | U8]) -> tuple[str, ...]:
-    """Of each."""
-    return tuple(map(hash_of, sources))

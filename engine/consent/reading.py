@@ -91,22 +91,29 @@ def revocation(record: str, why: str, signer: Signer, now: datetime) -> Revocati
     return Revocation(record, now, why, signer.public, signer.sign(unsigned.signed))
 
 
-def written(exported: Exported) -> bytes:
+def written(one: Exported) -> bytes:
     """As a file holds it."""
-    one = exported
+    return json.dumps(_told(one), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def line_of(one: Exported) -> str:
+    """The same on one line."""
+    return json.dumps(_told(one), ensure_ascii=False, allow_nan=False)
+
+
+def _told(one: Exported) -> dict[str, Any]:
     counter = one.countersigned and {
         "key": one.countersigned.key,
         "time": one.countersigned.time.isoformat(),
         "signature": one.countersigned.signature,
     }
-    told = {
+    return {
         "record": one.record.signed,
         "id": one.record.id,
         "signature": one.record.signature,
         "countersigned": counter,
         "revoked": one.revoked and told_revocation(one.revoked),
     }
-    return json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def told_revocation(one: Revocation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -141,6 +141,24 @@ def check_fields(record: Record) -> None:
         plain = isinstance(value, bool | int | float) or (isinstance(value, str) and value.isprintable())
         if not plain or len(str(value)) > MOST_STATEMENT:
             raise ConfigError("self_check: expected numbers, yes or no, and short lines")
+
+
+def last_day(text: str, now: datetime | None = None) -> datetime:
+    """When a record ends whose last day is written so: a day, or a number of days from now as `90d`; or a time. UTC.
+
+    Raises ConfigError.
+    """
+    try:
+        if text.endswith("d") and text[:-1].isascii() and text[:-1].isdigit():
+            return (now or datetime.now(UTC)).astimezone(UTC) + timedelta(days=int(text[:-1]))
+        time = datetime.fromisoformat(text)
+        if len(text) == len("2027-01-31"):
+            return time.replace(tzinfo=UTC) + timedelta(days=1)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"expires: got {text[:40]!r}, expected a day as 2027-01-31, a time, or days as 90d"
+        ) from error
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def is_id(text: str) -> bool:

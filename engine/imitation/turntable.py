@@ -19,6 +19,7 @@ import numpy as np
 from engine import blend
 from engine.body.fitter import UPRIGHT
 from engine.config import file_path, known
+from engine.consent.doors import Consent, permit
 from engine.errors import ConfigError
 from engine.generators import moves_bodies
 from engine.generators.liquid_warping import LiquidWarping
@@ -82,11 +83,13 @@ def turntable(
     backend: str = "auto",
     cache: Path | None = None,
     progress: Progress | None = None,
+    consent: Consent = None,
 ) -> Turned:
     """Write a clip of the person of `source` seen from around, and where it is asked for a sheet of SHEET_VIEWS views.
 
     body: as for engine.imitation.run.imitate, of a bundle for bodies. pose: of POSES, of a body: the picture's own, or
-    arms stretched out. wear: parts that other persons give. Raises MarotteError before anything is written.
+    arms stretched out. wear: parts that other persons give. consent: as in engine.consent.doors.permit.
+    Raises MarotteError before anything is written.
     """
     known(pose, POSES, "pose")
     for name, value, most in (("frames", frames, _MOST_FRAMES), ("fps", fps, 120)):
@@ -95,6 +98,8 @@ def turntable(
     out, sheet = file_path("out", out), None if sheet is None else file_path("sheet", sheet)
     _check_files(source, wear, out, sheet)
     check_body(bundle, body)
+    given = [*pictures_of(source), *(one for each in wear for one in each.pictures)]
+    permit("render", given, bundle=bundle, consent=consent)
     opening, made = Opening(backend, cache=cache, frames=False), Turned()
     with ExitStack() as opened:
         opens = _body if moves_bodies(bundle) else _head

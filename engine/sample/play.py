@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
+from engine.consent.doors import permit
 from engine.errors import ConfigError
 from engine.media import open_writer
 from engine.puppet import Opening, load, open_session
@@ -26,6 +27,7 @@ def play_sample(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{out.parent} cannot be made ({error.strerror}); name another place") from error
+    permit("render", [sample_portrait()])
     opening = Opening(backend, cache=cache)
     loaded = load(sample_portrait(), opening)
     height, width = loaded.sources[0].rgb.shape[:2]

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.commands import add_consent
+
 if TYPE_CHECKING:
     from engine.sweep.run import Progress
 
@@ -60,6 +62,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
     )
+    add_consent(parser)
     parser.add_argument("--backend", default="auto", metavar="NAME", help="what runs the networks")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of the models")
 
@@ -96,6 +99,7 @@ def run(options: argparse.Namespace) -> None:
             accept=frozenset(options.accept),
             backend=options.backend,
             cache=options.cache,
+            consent=options.consent,
             progress=progress,
         )
     for file in files:

@@ -11,6 +11,7 @@ from pathlib import Path
 from engine import blend
 from engine.bundle import CropRule, Parameters
 from engine.config import file_path
+from engine.consent.doors import Consent, permit
 from engine.errors import ConfigError
 from engine.evaluate.changers import Opened
 from engine.evaluate.request_run import parameters_of
@@ -65,17 +66,20 @@ def sweep(
     backend: str = "auto",
     cache: Path | None = None,
     progress: Progress | None = None,
+    consent: Consent = None,
 ) -> list[Path]:
     """Write the figures of `bundle` on `sources` (pictures or clips) into the folder `out`; returns the files.
 
     A generator that is asked for AUs gets a sheet and a video per source, named after it; edits with strengths of their
     own (directions, parts of a layout) stand on the sheet, and have no video. One that takes donors gets one sheet and
     one video of all: the sources are its targets, and its donors too where none are given. mode: "puppet" or "edit", by
-    default the first that the generator has. Older files of these names are replaced by whole ones. Raises MarotteError
-    before anything is written where an input, a name or the bundle cannot be used.
+    default the first that the generator has. consent: as in engine.consent.doors.permit, for all pictures. Older
+    files of these names are replaced by whole ones. Raises MarotteError before anything is written where an input, a
+    name or the bundle cannot be used.
     """
     parameters = parameters_of(bundle)
     _check(wanted, sources, donors, out, parameters)
+    permit("render", [*sources, *donors], bundle=bundle, consent=consent)
     opening = Opening(backend=backend, cache=cache)
     names = unique_names([*sources, *donors])
     with ExitStack() as stack:

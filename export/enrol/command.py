@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from engine.commands import add_consent
 from export.enrol import liquid_warping_command, stit_command
 from export.enrol.progress import Stream, Tell, end_with_input
 from export.libraries import libraries
@@ -74,7 +75,7 @@ def _add_ways(parser: Any) -> None:
 def _add_label(parser: Any) -> None:
     """What only a person can state of the bundle."""
     parser.add_argument("--licence", metavar="SPDX", help="of the tuned weights, such as CC0-1.0")
-    parser.add_argument("--consent", metavar="TEXT", default="not stated", help="who agreed to be enrolled")
+    add_consent(parser)
     parser.add_argument("--title", metavar="TEXT", help="one line for people")
     parser.add_argument("--fp16", action="store_true", help="store weights as float16: half the size")
 
@@ -107,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _enrol(options: argparse.Namespace, system: Any) -> int:
+    from engine.consent.doors import permit_one
     from engine.errors import ConfigError
     from export.labels import UNSTATED
 
@@ -118,6 +120,7 @@ def _enrol(options: argparse.Namespace, system: Any) -> int:
         system.check(options)
         return 0
     work = _work(options.out, options.work)
+    options.record = permit_one("train", options.files, options.consent)
     stream = Stream(system.stages(options)) if options.progress_json else None
     with _alone(work):
         tell = teller(silent=system.SILENT, photos=len(options.files) > 1) if stream is None else stream.tell

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from engine.bundle import MANIFEST, open_bundle, parse_manifest
+from engine.bundle import MANIFEST, RECORD, open_bundle, parse_manifest
 from engine.errors import BundleError, InputError
 from export.pack import Label
 from export.place import placed, write
@@ -112,13 +112,17 @@ def copy(found: Kept, out: Path, label: Label) -> None:
     table = json.loads((found.bundle / MANIFEST).read_text(encoding="utf-8"))
     table |= {"licence": label.licence, "commercial": label.commercial, "acceptance": label.acceptance}
     table |= {"origin": {"weights": label.weights, "data": label.data}, "consent": label.consent}
+    table.pop("record", None)
+    table |= label.stated_record
     if label.title is not None:
         table["title"] = label.title
     text = json.dumps(table, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     parse_manifest(text)
     with placed(out) as folder:
         for path in found.bundle.iterdir():
-            if path.name != MANIFEST:
+            if path.name not in (MANIFEST, RECORD):
                 shutil.copyfile(path, folder / path.name)
+        if label.record is not None:
+            write(folder / RECORD, label.record)
         write(folder / MANIFEST, text.encode())
         open_bundle(folder, frozenset() if label.acceptance is None else frozenset({label.acceptance}))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from engine.bundle import MANIFEST
 from engine.config import known
 from engine.errors import ConfigError
 from engine.media import write_picture
@@ -29,7 +28,7 @@ from export.enrol.liquid_warping_recipe import Base, base_of, check_recipe, coun
 from export.enrol.liquid_warping_sheet import preview
 from export.enrol.progress import Tell
 from export.pack import Label, pack
-from export.place import check_place
+from export.place import check_bundle_place
 from trainers.checkpoint import write_text
 from trainers.config import Recipe
 from trainers.liquid_warping.live import COUNTS
@@ -100,7 +99,7 @@ def enrol(
     weights: a checkpoint of liquid_warping. out: the bundle's folder. Raises MarotteError and TrainerError, one line
     each; what is done until then stays in `work`.
     """
-    check_place(out, MANIFEST, frozenset({".onnx"}))
+    check_bundle_place(out)
     base = check(weights, asked)
     if not 1 <= len(files) <= MOST_FILES:
         raise ConfigError(f"enrol: got {len(files)} files, expected one clip, or 1 .. {MOST_FILES} photos")

@@ -60,13 +60,13 @@ def check(options: argparse.Namespace) -> None:
 
 def enrol(options: argparse.Namespace, work: Path, tell: Tell) -> list[str] | None:
     """Lines for people; None where it was interrupted."""
+    from export.enrol.labels import person_label
     from export.enrol.liquid_warping import enrol as run
-    from export.pack import Label
 
     count = len(options.files)
     data = f"the file {options.files[0].name}" if count == 1 else f"{count} photos of one person"
     named = "none" if options.weights is None else options.weights.name
-    label = Label(options.licence, f"tuned from {named}", data, options.consent, options.title)
+    label = person_label(options, f"tuned from {named}", data)
     found = run(options.files, options.weights, options.out, work, _asked(options), label, tell)
     return None if found.interrupted else list(found.lines)
 

@@ -101,6 +101,7 @@ def render_paper(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from engine.bundle import open_bundle
     from engine.bundles import find
+    from engine.consent.doors import permit
     from export.enrol.command import teller
     from export.enrol.paper import Rendering, check_rendering
     from export.enrol.person import KEPT
@@ -125,6 +126,7 @@ def _render(options: argparse.Namespace) -> int:
             "left beside its bundle, or leave --paper out: any bundle plays as it does live"
         )
     clip, tell = Path(options.driver), teller()
+    permit("render", [clip], bundle=options.bundle, consent=options.consent)
     scene = kept_scene(
         clip,
         folder,

@@ -26,7 +26,7 @@ from export.enrol.progress import Tell
 from export.enrol.scenes import device_of
 from export.enrol.tracking import Alignment, track, write_crops
 from export.pack import Label, pack
-from export.place import check_place
+from export.place import check_bundle_place
 from trainers import checkpoint
 from trainers.checkpoint import Checkpoint
 from trainers.errors import CheckpointError
@@ -106,7 +106,7 @@ def enrol(
     weights: a STIT checkpoint with generator and encoder, and the parser where masks are to come from it. out: the
     bundle's folder. Raises MarotteError and TrainerError, one line each; what is done until then stays in `work`.
     """
-    check_place(out, "manifest.json", frozenset({".onnx"}))
+    check_bundle_place(out)
     loaded, generator, encoder, directions = check(weights, options)
     alignment = Alignment(
         generator.resolution, options.scale, options.centre_sigma, options.axes_sigma, options.most

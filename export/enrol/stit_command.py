@@ -97,9 +97,9 @@ def check(options: argparse.Namespace) -> None:
 def enrol(options: argparse.Namespace, work: Path, tell: Tell) -> list[str] | None:
     """Lines for people; None where it was interrupted."""
     from engine.errors import ConfigError
+    from export.enrol.labels import person_label
     from export.enrol.run import Enrolment
     from export.enrol.run import enrol as run
-    from export.pack import Label
 
     if len(options.files) != 1:
         raise ConfigError(f"enrol stit: got {len(options.files)} files, expected one clip")
@@ -117,9 +117,7 @@ def enrol(options: argparse.Namespace, work: Path, tell: Tell) -> list[str] | No
         ablations=_ablations(options),
         comparison=_comparison(options),
     )
-    label = Label(
-        options.licence, f"tuned from {weights.name}", f"the clip {clip.name}", options.consent, options.title
-    )
+    label = person_label(options, f"tuned from {weights.name}", f"the clip {clip.name}")
     found = run(clip, weights, options.out, work, asked, label, tell)
     return None if found.interrupted else found.lines()
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.bundle import FRAME, MANIFEST, Bundle, PortInfo, open_bundle, parse_manifest
+from engine.bundle import FRAME, MANIFEST, RECORD, Bundle, PortInfo, open_bundle, parse_manifest, read_record
 from engine.errors import BundleError
 from engine.generators.frame_limits import most_shrink
 from engine.generators.frame_opening import SHRINK
 from export.frame.parity import FrameReport, measure_frames
 from export.frame.writers import write_frames
-from export.place import check_place, placed, write
+from export.place import check_bundle_place, placed, write
 
 Tell = Callable[[str], None]
 
@@ -27,12 +27,14 @@ def add_frames(
 
     Raises BundleError where the system has none, a picture is not that of the CPU path, or nothing can be written.
     """
-    check_place(out, MANIFEST, frozenset({".onnx"}))
+    check_bundle_place(out)
     bundle = open_bundle(folder, accept)
     with placed(out) as place:
         for info in bundle.manifest.graphs.values():
             write(place / info.file, (bundle.folder / info.file).read_bytes())
         write(place / MANIFEST, (bundle.folder / MANIFEST).read_bytes())
+        if (record := read_record(bundle.folder)) is not None:
+            write(place / RECORD, record)
         report = complete(place, accept=accept, tell=tell)
         opened = open_bundle(place, accept)
     return Bundle(out, opened.manifest, opened.batched), report

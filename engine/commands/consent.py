@@ -1,0 +1,247 @@
+"""`marotte consent`: who allows what to be shown of whom."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.consent import Record, Store
+
+_FILES = "a picture or clip, several of one person, or the folder of a bundle"
+_WHICH = "a record's id or its beginning, or a file or bundle that it is for"
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    text = "records of consent: who allows which portrait to be used, for what, and until when"
+    parser = commands.add_parser("consent", help=text, description=text)
+    below = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_add(below)
+    listing = _action(below, "list", _list, "all records of this installation, a line each")
+    listing.add_argument("--json", action="store_true", help="as JSON, a record a line")
+    _add_which(_action(below, "show", _show, "a record with all that it says"))
+    revoking = _action(below, "revoke", _revoke, "end it for good: what is shown live fades within seconds")
+    _add_which(revoking)
+    revoking.add_argument("--why", required=True, metavar="TEXT", help="one line, which is kept")
+    checking = _action(below, "verify", _verify, "look whether records, or files of them, are sound and hold")
+    checking.add_argument(
+        "which", nargs="*", metavar="RECORD", help="a record's file, or what it is for (all)"
+    )
+    exporting = _action(below, "export", _export, "a record as a file for another installation")
+    _add_which(exporting)
+    exporting.add_argument("--out", required=True, type=Path, metavar="FILE.json", help="file to write")
+    importing = _action(below, "import", _import, "let a record from elsewhere count here, countersigned")
+    importing.add_argument(
+        "file", type=Path, metavar="FILE.json", help="of marotte consent export, or of a bundle"
+    )
+
+
+def _action(below: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> Any:
+    parser = below.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_which(parser: Any) -> None:
+    parser.add_argument("which", metavar="RECORD", help=_WHICH)
+
+
+def _add_add(below: Any) -> None:
+    parser = _action(below, "add", _add, "record that somebody allows the use of a source")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=_FILES)
+    parser.add_argument(
+        "--kind",
+        required=True,
+        metavar="K",
+        help="myself, generated, artwork or written (written consent held)",
+    )
+    parser.add_argument("--shown", metavar="NAME", help="who is shown, or which work")
+    parser.add_argument("--by", metavar="NAME", help="who attests it (the operator)")
+    parser.add_argument(
+        "--statement", metavar="TEXT", help="one line: who allows what, and where that is kept"
+    )
+    parser.add_argument(
+        "--scope", metavar="LIST", help="some of live,call,render,train: what is allowed (all of them)"
+    )
+    parser.add_argument("--expires", metavar="DATE", help="the last day, as 2027-01-31, or so many days: 90d")
+
+
+def _add(options: argparse.Namespace) -> None:
+    from engine.consent import SCOPES, Store
+    from engine.consent.given import OPERATOR, STATEMENTS, given
+    from engine.consent.record import last_day
+    from engine.errors import ConfigError
+
+    said = given(f"{options.kind}:{options.shown or ''}")
+    if said.kind is None:
+        raise ConfigError(f"kind: got {options.kind!r}, expected myself, generated, artwork or written")
+    record = Store().attest(
+        _hashes(options.files),
+        said.kind,
+        shown=said.shown,
+        attested_by=options.by or OPERATOR,
+        statement=options.statement or STATEMENTS[said.kind],
+        scope=SCOPES if options.scope is None else [one.strip() for one in options.scope.split(",")],
+        expires=None if options.expires is None else last_day(options.expires),
+    )
+    print(f"{record.id}: {record.kind}, {record.shown}; {len(record.sources)} hashed")
+
+
+def _list(options: argparse.Namespace) -> None:
+    from engine.consent import Store
+    from engine.consent.reading import Exported, line_of
+
+    store = Store()
+    for record in store.all():
+        if options.json:
+            print(line_of(Exported(record, revoked=store.revoked(record.id))))
+        else:
+            print(
+                f"{record.id}  {_standing(record, store)}  {record.kind}: {record.shown}  [{', '.join(record.scope)}]"
+            )
+    for remark in store.remarks():
+        print(f"marotte: {remark}", file=sys.stderr)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from engine.consent import Store
+
+    store = Store()
+    for record in _found(options.which, store):
+        for line in _lines(record, store):
+            print(line)
+
+
+def _lines(record: Record, store: Store) -> list[str]:
+    revoked = store.revoked(record.id)
+    lines = [
+        f"record       {record.id}",
+        f"holds        {_standing(record, store)}",
+        f"kind         {record.kind}",
+        f"shown        {record.shown}",
+        f"attested by  {record.attested_by}",
+        f"statement    {record.statement}",
+        f"scope        {', '.join(record.scope)}",
+        f"made         {record.made.isoformat()}",
+        f"expires      {'never' if record.expires is None else record.expires.isoformat()}",
+        f"signed by    {record.key}",
+    ]
+    if record.self_check is not None:
+        checked = ", ".join(f"{name} {value}" for name, value in record.self_check.items())
+        lines.append(f"self check   {checked}")
+    if revoked is not None:
+        lines.append(f"revoked      {revoked.time.isoformat()}: {revoked.why}")
+    return lines + [f"source       {source}" for source in record.sources]
+
+
+def _standing(record: Record, store: Store) -> str:
+    from engine.consent import fault
+
+    return fault(record, record.scope[0], store) or "holds"
+
+
+def _revoke(options: argparse.Namespace) -> None:
+    from engine.consent import Store
+    from engine.consent.record import is_id
+
+    store = Store()
+    ids = [options.which] if is_id(options.which) else [one.id for one in _found(options.which, store)]
+    for one in ids:
+        store.revoke(one, options.why)
+        print(f"{one} is revoked")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """1 where something is wrong, or holds no more."""
+    from engine.consent import Store
+
+    store = Store()
+    told = _checked(options.which, store) if options.which else _checked_all(store)
+    for name, why in told:
+        print(f"{name}: {why or 'sound, and holds'}")
+    return 1 if any(why for _, why in told) else 0
+
+
+def _checked_all(store: Store) -> list[tuple[str, str | None]]:
+    from engine.consent import fault
+
+    held = [(record.id, fault(record, record.scope[0], store)) for record in store.all()]
+    return [*held, *(("state", remark) for remark in store.remarks())]
+
+
+def _checked(which: Sequence[str], store: Store) -> list[tuple[str, str | None]]:
+    from engine.consent import ConsentError, fault
+    from engine.consent.reading import read_file
+
+    told: list[tuple[str, str | None]] = []
+    for one in which:
+        if Path(one).suffix != ".json":
+            told += [
+                (f"{one}: {record.id}", fault(record, record.scope[0], store))
+                for record in _found(one, store)
+            ]
+            continue
+        try:
+            found = read_file(Path(one))
+        except ConsentError as error:
+            told.append((one, str(error)))
+            continue
+        why = (
+            "was revoked" if found.revoked is not None else fault(found.record, found.record.scope[0], store)
+        )
+        if why is None and not store.vouches(found.record):
+            why = "sound, and signed by another installation: marotte consent import lets it count here"
+        told.append((f"{one}: {found.record.id}", why))
+    return told
+
+
+def _export(options: argparse.Namespace) -> None:
+    from engine.consent import Store
+    from engine.consent.reading import written
+    from engine.errors import ConfigError
+    from engine.media.wording import one_line
+    from engine.state import write_whole
+
+    store = Store()
+    found = _found(options.which, store)
+    if len(found) > 1:
+        raise ConfigError(f"record: {one_line(options.which)} has {len(found)}, expected the id of one")
+    try:
+        write_whole(options.out, written(store.exported(found[0].id)))
+    except OSError as error:
+        raise ConfigError(f"out: {one_line(options.out)} cannot be written ({error.strerror})") from error
+    print(f"{options.out} holds record {found[0].id}")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from engine.consent import Store
+
+    record = Store().take(options.file)
+    print(f"{record.id} counts here: {record.kind}, {record.shown}")
+
+
+def _hashes(files: Sequence[Path]) -> list[str]:
+    """Of each; of a folder as of a bundle. Several hashes are one record's."""
+    from engine.bundle import MANIFEST
+    from engine.consent.bundled import bundle_hash
+    from engine.consent.hashes import hash_of
+
+    return [bundle_hash(one) if (one / MANIFEST).is_file() else hash_of(one) for one in files]
+
+
+def _found(which: str, store: Store) -> tuple[Record, ...]:
+    """By id or its beginning, or by a file. Raises ConsentError where there is none."""
+    from engine.consent import ConsentError
+    from engine.media.wording import one_line
+
+    found = tuple(one for one in store.all() if len(which) >= 6 and one.id.startswith(which))
+    if not found and Path(which).exists():
+        (source,) = _hashes([Path(which)])
+        found = store.of(source)
+    if not found:
+        raise ConsentError(f"{one_line(which)}: no record of it is here; marotte consent list shows them")
+    return found
