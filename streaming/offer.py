@@ -100,8 +100,6 @@ def sections_of_viewer(sdp: str) -> Sections:
     sections = _sections(sdp)
     if not sections.watches and not sections.listens:
         raise InputError("sdp: it wants neither picture nor sound, expected recvonly sections")
-    if sections.channel:
-        raise InputError("sdp: got a data channel, expected none: a viewer has nothing to say")
     return sections
 
 

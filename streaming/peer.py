@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 from typing import Any
 
-from aiortc import RTCDataChannel, RTCRtpTransceiver, RTCSessionDescription
+from aiortc import RTCRtpTransceiver, RTCSessionDescription
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from engine.errors import InputError
@@ -24,12 +22,9 @@ from streaming.rtc_ice import RestartableIce
 from streaming.rtc_send import send_pictures
 from streaming.rtc_sound import SoundSection, hear_pictures
 from streaming.session import Session
-
-CHANNEL = "marotte"
+from streaming.telling import Telling
 
 _NEGOTIATE_S = 10.0
-_FAREWELL_S = 0.25
-_MOST_BUFFERED = 1 << 16
 
 
 class Peer:
@@ -41,7 +36,7 @@ class Peer:
         self._config = config
         self._sections = sections
         self._control = Control(session)
-        self._channel: RTCDataChannel | None = None
+        self._telling = Telling(session, self._message, self._channel_opened)
         self._reports = False
         self._watch: Watch | None = None
         self._connection = Connection(
@@ -79,7 +74,8 @@ class Peer:
 
     async def hang_up(self, reason: str) -> None:
         """End the connection alone, which its session calls for."""
-        await self._say_farewell(reason)
+        if self._connection.connected:
+            await self._telling.say_farewell(reason)
         await self._connection.close()
         if self._watch is not None:
             self._watch.end()
@@ -90,7 +86,7 @@ class Peer:
         codec = offer.codec if offer.codec != "auto" else self._config.codec
         transceiver.setCodecPreferences(preferring(codec))
         sound = SoundSection(connection.rtc, self._sections.audio, session.sound)
-        connection.rtc.on("datachannel", self._channel_opened)
+        connection.rtc.on("datachannel", self._telling.take)
         await connection.describe(offer.sdp, offer.type)
         if self._sections.channel:
             forgive_messages(connection.rtc)
@@ -120,14 +116,7 @@ class Peer:
         if stats.roundTripTime is not None:
             self.session.tally.round_trip(stats.roundTripTime)
 
-    def _channel_opened(self, channel: RTCDataChannel) -> None:
-        """The page may open its channel anew when it has lost it; one is listened to at a time."""
-        taken = self._channel is not None and self._channel.readyState == "open"
-        if channel.label != CHANNEL or taken:
-            channel.close()
-            return
-        self._channel = channel
-        channel.on("message", self._message)
+    def _channel_opened(self) -> None:
         if not self._reports:
             self._reports = True
             self._connection.keep("its reports", self._report_on())
@@ -135,16 +124,12 @@ class Peer:
     def _message(self, message: str | bytes) -> None:
         answer = self._control.answer(message)
         if answer is not None:
-            self._tell(answer)
-
-    def _tell(self, text: str) -> None:
-        channel = self._channel
-        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < _MOST_BUFFERED:
-            channel.send(text)
+            self._telling.send(answer)
 
     async def _report_on(self) -> None:
         while not self.session.over:
-            self._tell(json.dumps({"report": self.report()}, allow_nan=False, separators=(",", ":")))
+            self._telling.say({"report": self.report()})
+            await self._telling.state()
             await asyncio.sleep(REPORT_S)
 
     def report(self) -> dict[str, Any]:
@@ -154,13 +139,3 @@ class Peer:
             return told
         sent = self._watch.report()
         return told | {"codec": sent["codec"], "kbps": sent["kbps"], "sent": sent}
-
-    async def _say_farewell(self, reason: str) -> None:
-        channel = self._channel
-        if channel is None or channel.readyState != "open" or not self._connection.connected:
-            return
-        self._tell(json.dumps({"stopped": reason}))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                while channel.bufferedAmount:
-                    await asyncio.sleep(0.005)

@@ -1,4 +1,5 @@
-"""A connection that only watches and listens: a session's pictures and sound out, nothing in."""
+"""A connection that only watches and listens: a session's pictures and sound out, and what is stated of it; nothing
+in."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from streaming.broadcast import Watch
 from streaming.config import ServeConfig
 from streaming.connection import Connection, Reports
 from streaming.offer import Sections, preferring
-from streaming.rtc import render_at_once
+from streaming.rtc import forgive_messages, render_at_once
 from streaming.rtc_congestion import control_congestion
 from streaming.rtc_ice import RestartableIce
 from streaming.rtc_send import send_pictures
 from streaming.rtc_sound import SoundSection
 from streaming.session import Session
+from streaming.telling import Telling
 
 _NEGOTIATE_S = 10.0
 
@@ -36,6 +38,8 @@ class Viewer:
         self._watch: Watch | None = None
         self._sound: SoundSection | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._telling = Telling(session, opened=self._channel_opened)
+        self._states = False
         self._connection = Connection(config, session.id, self._lost, silent=session.silent)
         session.link(self, self.report)
         session.recorder.viewer_opened()
@@ -88,7 +92,10 @@ class Viewer:
             picture = connection.rtc.addTransceiver("video", "sendonly")
             picture.setCodecPreferences(preferring(codec if codec != "auto" else self._config.codec))
         self._sound = SoundSection(connection.rtc, self._sections.audio, session.sound, hears=False)
+        connection.rtc.on("datachannel", self._telling.take)
         await connection.describe(sdp)
+        if self._sections.channel:
+            forgive_messages(connection.rtc)
         self._sound.begin()
         for transceiver in connection.rtc.getTransceivers():
             if transceiver.kind == "video" and picture is None:
@@ -104,6 +111,11 @@ class Viewer:
     def _reported(self, stats: RTCRemoteInboundRtpStreamStats) -> None:
         if stats.roundTripTime is not None:
             self.session.recorder.round_trip(stats.roundTripTime)
+
+    def _channel_opened(self) -> None:
+        if not self._states:
+            self._states = True
+            self._connection.keep("its statements", self._telling.state_on())
 
     def _lost(self) -> None:
         self._end("connection")

@@ -79,9 +79,10 @@ class Taker:
         limits: Limits,
         tags: dict[str, str],
         ended: Callable[[Why, str], None],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._newest, self._sound, self._path, self._limits = newest, sound, path, limits
-        self._tags, self._ended = tags, ended
+        self._tags, self._ended, self._clock = tags, ended, clock
         self._over = False
         self._why = Why.SESSION
         self._packets: deque[tuple[bytes, float]] = deque(maxlen=_MOST_PACKETS)
@@ -137,7 +138,7 @@ class Taker:
             why, told = (Why.FULL if full else Why.FAILED), f"{type(error).__name__}: {error}"
             _log.error("%s: %s", self._path.name, told)
             if self._writer is not None:
-                self._writer.abandon()
+                self._writer.abandon(full=full)
         self._ended(why, told)
 
     def _take_all(self) -> tuple[Why, str]:
@@ -148,7 +149,7 @@ class Taker:
             if picture is None:
                 break
             due = picture.pts + 1
-            self._zero_s = min(self._zero_s, time.perf_counter() - picture.pts / TICKS)
+            self._zero_s = min(self._zero_s, self._clock() - picture.pts / TICKS)
             self._write(picture.take(_WHOLE, reformatter), picture.pts / TICKS)
             why = self._limit()
         if self._writer is not None:

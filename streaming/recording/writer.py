@@ -100,9 +100,10 @@ class Writer:
         finally:
             self._file.close()
 
-    def abandon(self) -> None:
-        """Write nothing any more; what there is stays."""
-        self._file.fail()
+    def abandon(self, *, full: bool) -> None:
+        """Ask no encoder for anything any more. What was encoded is written still, unless the disk is full."""
+        if full:
+            self._file.fail()
         try:
             self._output.close()
         except (OSError, av.FFmpegError):
@@ -148,9 +149,7 @@ class Writer:
             rows = _rows(plane)
             rows[:] = level
             given = _rows(small.planes[number])[:, : wide // part]
-            rows[
-                top // part : top // part + tall // part, left // part : left // part + wide // part
-            ] = given
+            rows[top // part : top // part + tall // part, left // part : left // part + wide // part] = given
         return canvas
 
 
