@@ -31,6 +31,8 @@ from streaming.health import SIGN, Health, healthz, readyz
 from streaming.landmarker import Landmarker
 from streaming.layouts import Layouts
 from streaming.measured import Recorder, ServerRecorder
+from streaming.kill import KillSwitch
+from streaming.kill_doors import Killing
 from streaming.metrics import CONTENT_TYPE
 from streaming.offer import ice_servers
 from streaming.once import OneTimeCode
@@ -72,7 +74,9 @@ def create_app(
     enrolments: Enrolments | None = None,
 ) -> web.Application:
     """One server's application. config.port: the port that is really bound. render: what /metrics gives. once: see
-    Doors. enrolments: None where nobody is enrolled; the caller's, as the worker is.
+    Doors. enrolments: None where nobody is enrolled; the caller's, as the worker and the switch are. switch: None is
+    one of this application alone.
+    switch: KillSwitch | None = None,
 
     Its shutdown ends every session; the worker is the caller's.
     """
@@ -89,7 +93,7 @@ def create_app(
         rates=config.rates,
         proxies=config.proxies,
     )
-    calls = Calls(config, worker, recorder, sources, open_peer)
+    calls = Calls(config, worker, recorder, sources, open_peer, switch)
     sources.in_use = calls.shown
     statements = Statements(
         lambda: operator(state_folder()), worker.bundles, consent_of, software=f"Marotte {_version()}".strip()
@@ -101,10 +105,11 @@ def create_app(
     app = _guarded(doors)
     app[CALLS], app[COMPILES] = calls, config.mediapipe is not None
     app.on_startup.append(_started(remotes))
+    killing = Killing(calls.switch, calls, recorder)
     app.on_shutdown.append(lambda _: remotes.close())
     app.on_shutdown.append(lambda _: calls.close_all())
     app.cleanup_ctx.extend(
-        [_tracking(config, calls), calls.reception.measuring, draining.keep, recordings.keep]
+        [_tracking(config, calls), calls.reception.measuring, draining.keep, killing.keep, recordings.keep]
     )
     if rooms is not None:
         calls.names = rooms
@@ -126,6 +131,7 @@ def create_app(
             *enrolment_routes(enrolments, sources),
             *([] if render is None else [web.get("/metrics", _metrics(render))]),
         ]
+            *killing.routes(),
     )
     return app
 
@@ -221,6 +227,8 @@ class Api:
     async def alive(self, request: web.Request) -> web.Response:
         """503 when nothing but a new process helps."""
         return _told(healthz(self._worker.status(), closing=self._calls.closing), SIGN)
+        if found.status == 200 and self._calls.switch.killed:
+            found = Health(503, "killed: the operator has stopped all output")
 
     async def info(self, request: web.Request) -> web.Response:
         """What a page has to know before it can ask for anything."""

@@ -17,6 +17,7 @@ from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.candidates import clean_offer
 from streaming.config import ServeConfig
 from streaming.doors import RefusedError, busy
+from streaming.kill import KillSwitch
 from streaming.load import Seen
 from streaming.measured import ServerRecorder
 from streaming.offer import Sections, sections_of_driver, sections_of_viewer, spec_of
@@ -73,6 +74,7 @@ class Calls:
         recorder: ServerRecorder,
         sources: Sources,
         open_peer: OpenPeer = Peer.open,
+        switch: KillSwitch | None = None,
     ) -> None:
         self._config, self._worker, self._recorder, self._sources = config, worker, recorder, sources
         self._open_peer = open_peer
@@ -80,6 +82,8 @@ class Calls:
         self._closed = False
         self.reception = Reception(config.admission, recorder, self._seen, self._workers)
         """Who is let in."""
+        self.switch = switch or KillSwitch()
+        """The operator's; None is one of these calls alone."""
 
     def _seen(self) -> list[Seen]:
         return [seat.session.seen() for seat in self._seats.values() if not seat.session.over]
@@ -124,8 +128,9 @@ class Calls:
             if isinstance(error, TimeoutError):
                 raise _no_answer() from error
             raise
-        if self._closed:
-            await self._unseat(session, "shutdown")
+        if self._closed or self.switch.killed:
+            await self._unseat(session, "shutdown" if self._closed else "killed")
+            self._check_alive()
         return peer
 
     async def watch(self, stream: str, sdp: str, codec: str = "auto") -> Viewer:
@@ -223,6 +228,12 @@ class Calls:
             await asyncio.wait(closing, timeout=_CLOSE_S)
 
     def _check_room(self, stream: str) -> None:
+    def _check_alive(self) -> None:
+        """Raises RefusedError (503) while the operator has stopped all output."""
+        if self.switch.killed:
+            self._recorder.session_refused("killed")
+        self.switch.check()
+
         most = self._config.worker.sessions
         self.reception.check_draining()
         if self._closed or len(self._seats) >= most:
@@ -251,6 +262,8 @@ class Calls:
             stream=stream,
         )
         side = self._config.worker.side
+            killed=lambda: self.switch.killed,
+            consents=self._sources.consents,
         edited = session.spec.mode is Mode.EDIT
         self.reception.admit(
             session.spec.bundle, side * side * 3 // 4 if edited else still.size[0] * still.size[1]

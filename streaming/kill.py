@@ -25,6 +25,7 @@ from typing import Final, Self
 
 from engine.errors import ConfigError, StateError
 from engine.media.wording import one_line
+from engine.session_log import Event, SessionLog
 from engine.state import sync_folder, write_whole
 from streaming.refusals import RefusedError
 
@@ -77,7 +78,9 @@ class KillSwitch:
     `start` before anything is sent, `close` after; or use it as a context.
     """
 
-    def __init__(self, folder: Path | None = None, *, what: str = "serve") -> None:
+    def __init__(
+        self, folder: Path | None = None, *, what: str = "serve", log: SessionLog | None = None
+    ) -> None:
         self._folder = None if folder is None else folder / FOLDER
         self._what = what
         self._lock = threading.RLock()
@@ -124,7 +127,7 @@ class KillSwitch:
 
     def watch(self, callback: Callable[[bool], None]) -> None:
         """Have it called with whether it is killed, at every change from now on, from any thread, and at once where it
-        is killed already. What it raises is logged: the others are called all the same."""
+        is killed already. What it raises is logged: the others are called all the same. Returns what ends it."""
         with self._lock:
             self._callbacks.append(callback)
             called = self._told
@@ -178,7 +181,7 @@ class KillSwitch:
     def check(self) -> None:
         """Raises RefusedError (503) while it is killed: nothing new begins then."""
         if self.killed:
-            raise RefusedError(503, "KilledError", REFUSED, "killed", 60)
+            raise RefusedError(503, "KilledError", REFUSED, "killed", 10)
 
     def _look_on(self) -> None:
         while not self._stopped.wait(LOOK_S):
@@ -215,6 +218,15 @@ class KillSwitch:
             _log.warning(
                 "killed (%s): nothing leaves until it is released: marotte kill --release",
                 one_line(self._killed.why),
+        if changed and self._log is not None:
+            _call(self._record, now)
+
+    def _record(self, killed: bool) -> None:
+        assert self._log is not None
+        if killed:
+            self._log.write(Event.KILLED, what=self._what, why=self._killed.why, by=self._killed.by)
+        else:
+            self._log.write(Event.RELEASED, what=self._what)
             )
         else:
             _log.warning("released: sessions may be opened again")

@@ -14,7 +14,7 @@ class Recorder(Protocol):
     def session_opened(self, driver: str) -> None: ...
 
     def session_closed(self, reason: str) -> None:
-        """reason: "page", "stopped", "connection", "replaced", "shutdown"."""
+        """reason: "page", "stopped", "connection", "replaced", "shutdown", "killed"."""
         ...
 
     def showing(self, session: str, bundle: str, mode: str) -> None:
@@ -129,7 +129,11 @@ class AdmissionRecorder(Protocol):
         ...
 
     def session_refused(self, reason: str) -> None:
-        """A session was turned away. reason: the resource that is short, "limit" or "draining"."""
+        """A session was turned away. reason: the resource that is short, "limit", "draining" or "killed"."""
+        ...
+
+    def killed(self, on: bool) -> None:
+        """Whether the operator has stopped all output."""
         ...
 
 
@@ -159,6 +163,8 @@ class NoRecorder:
     def headroom(self, resource: str, share: float) -> None: ...
 
     def session_refused(self, reason: str) -> None: ...
+
+    def killed(self, on: bool) -> None: ...
 
     def remote(self, kind: str, former: str | None, state: str | None) -> None: ...
 

@@ -37,10 +37,10 @@ STAGES = (
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
 NOT_GENERATED = ("no face", "no body", "error", "no frames", "no picture", "worker away", "paused", "withheld")
 DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused", "paced", "withheld")
-CLOSED = ("page", "stopped", "connection", "replaced", "shutdown")
-TURNED_AWAY = (*RESOURCES, "limit", "draining")
+CLOSED = ("page", "stopped", "connection", "replaced", "shutdown", "killed")
+TURNED_AWAY = (*RESOURCES, "limit", "draining", "killed")
 RESTARTED = ("crashed", "hung", "overdue")
-REFUSED = ("token", "scope", "host", "origin", "size", "busy", "headroom", "draining", "request")
+REFUSED = ("token", "scope", "host", "origin", "size", "busy", "headroom", "draining", "killed", "request")
 ADDED = (
     "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError",
     "DifferentPeopleError", "ConfigError", "ConsentError", "ModelError", "BackendError", "WorkerError",
@@ -54,6 +54,7 @@ OPENED = ("first", "size", "bitrate")
 SOUND = ("forwarded", "muted", "late", "repeated", "overflow")
 SKEWED = ("sound later", "sound sooner")
 ENROLMENTS = ("done", "stopped", "cancelled", "failed")
+RECORDED = ("asked", "session", "killed", "minutes", "bytes", "disk", "disk full", "failed")
 REMOTE = ("push", "pull")
 REMOTE_STATES = ("waiting", "connecting", "up", "stopped")
 ENROLLED = "enrolled"
@@ -275,6 +276,7 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
         self._turned_away = self._counter(
             "sessions_refused", "Sessions that were turned away, by what was short.", reason=TURNED_AWAY
         )
+        self._killed = self._gauge("killed", "Whether the operator has stopped all output.")
         self._enrolling = self._gauge("enrolling", "Whether an enrolment runs.")
         self._enrolments = self._counter(
             "enrolments", "Enrolments whose process has ended, by what became of them.", outcome=ENROLMENTS
@@ -293,6 +295,9 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
 
     def session_refused(self, reason: str) -> None:
         self._turned_away.of(reason).inc()
+
+    def killed(self, on: bool) -> None:
+        self._killed.set(on)
 
     def offer(self, bundles: Iterable[BundleInfo]) -> None:
         """What sessions may run from now on: a series each, at 0."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import signal
 import socket
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +20,10 @@ from engine.generators import moves_bodies, person_folder
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
 from engine.several import ACCEPTANCE
+from engine.session_log import SessionLog
 from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
+from engine.state import state_folder
 from engine.worker.pictures import Picture
 from engine.worker.tools import Tools
 from streaming import attest
@@ -34,11 +34,13 @@ from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
 from streaming.enrolment import Enrolments
 from streaming.hardware import chosen
 from streaming.listen import bind, listening
+from streaming.kill import KillSwitch
 from streaming.metrics import Metrics
 from streaming.once import OneTimeCode
 from streaming.own_person import upload_of
 from streaming.rtc import check_aiortc
 from streaming.sources import Sources
+from streaming.signals import killed_by_signal, stopped_by_signals
 from streaming.uploads import Upload, joined
 
 _log = logging.getLogger("marotte.serve")
@@ -77,6 +79,8 @@ def serve(
             bind(config.host, config.port)
         ) as opened,  # first: who has the port open already is told at once
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
+        KillSwitch(state_folder(), log=SessionLog()) as switch,
+        killed_by_signal(switch),
     ):
         check_aiortc()
         source = read_source(config)
@@ -89,8 +93,8 @@ def serve(
             _call(loop, ending.gently)
 
         # Before the runner takes SIGINT for itself, which it leaves to a handler that is there already.
-        with _stopped_by_signals(stop, leave):
-            was_open = runner.run(_Server(config, tools, ready).run(opened, source, ending, stop))
+        with stopped_by_signals(stop, leave):
+            was_open = runner.run(_Server(config, tools, ready, switch).run(opened, source, ending, stop))
     if not was_open:
         raise KeyboardInterrupt
 
@@ -174,9 +178,13 @@ class _Server:
     """What one call of `serve` holds."""
 
     def __init__(
-        self, config: ServeConfig, tools: Tools | None, ready: Callable[[Served], None] | None
+        self,
+        config: ServeConfig,
+        tools: Tools | None,
+        ready: Callable[[Served], None] | None,
+        switch: KillSwitch,
     ) -> None:
-        self._config, self._tools, self._ready = config, tools, ready
+        self._config, self._tools, self._ready, self._switch = config, tools, ready, switch
         self._token = config.token or secrets.token_urlsafe(32)
         self._metrics = Metrics()
         self._calls: Calls | None = None
@@ -231,6 +239,7 @@ class _Server:
             enrolments=enrolments,
         )
         self._calls = app[CALLS]
+            switch=self._switch,
         await opened.enter_async_context(listening(app, opened_socket))
         metrics_url = None
         if metrics_socket is not None:
@@ -350,42 +359,3 @@ def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
     """From any thread or signal handler; a loop that has ended needs no telling."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(what)
-
-
-@contextmanager
-def _stopped_by_signals(stop: Callable[[], None], leave: Callable[[], None]) -> Iterator[None]:
-    """What interrupts this process stops the server, and no traceback is raised out of the midst of a callback.
-    leave: what SIGTERM asks for.
-
-    Handlers that the caller set are asked first: SIGTERM's may come here through that of SIGINT, and one that lets
-    an interruption fall is heeded.
-    """
-    older: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            before = None if number is None else signal.getsignal(number)
-            if number is None or before in (None, signal.SIG_IGN):
-                continue
-            if before == signal.SIG_DFL or number == signal.SIGINT:
-                older[number] = before
-                signal.signal(number, _handler(before, stop, leave))
-    try:
-        yield
-    finally:
-        for number, before in older.items():
-            signal.signal(number, before)
-
-
-def _handler(before: Any, stop: Callable[[], None], leave: Callable[[], None]) -> Callable[[int, Any], None]:
-    def handle(number: int, at: Any) -> None:
-        end = leave if number == signal.SIGTERM else stop
-        try:
-            if callable(before):
-                before(number, at)
-            else:
-                end()
-        except KeyboardInterrupt:
-            end()
-
-    return handle

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from streaming.config import ServeConfig
-from streaming.serve import _Ending, _stopped_by_signals
+from streaming.serve import _Ending
+from streaming.signals import stopped_by_signals
 from streaming.tokens import Tokens, key_of, scope_of
 from tests.streaming.doorstep import TOKEN, Site, open_site
 
@@ -63,7 +64,7 @@ def test_who_may_drain(site: Site) -> None:
 def test_the_first_signal_is_gentle_and_the_second_is_not() -> None:
     """SIGTERM drains where there is time for it, and ends at once the second time; Ctrl-C always does."""
     gentle, hard = [], []
-    with _stopped_by_signals(lambda: hard.append(1), lambda: gentle.append(1)):
+    with stopped_by_signals(lambda: hard.append(1), lambda: gentle.append(1)):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
     assert (gentle, hard) == ([1], [1])
