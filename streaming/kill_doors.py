@@ -1,0 +1,91 @@
+"""/api/v1/kill: all output ended at once, and released by name; docs/stop.md.
+
+What has ended the output is the switch itself (streaming/kill.py), which every way out looks at. Here it is turned, and
+the sessions that have nothing to send any more are ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final
+
+from aiohttp import web
+
+from engine.errors import ConfigError
+from streaming.calls import Calls
+from streaming.doors import RefusedError
+from streaming.kill import KillSwitch, checked_why
+from streaming.measured import ServerRecorder
+
+_BY: Final = "the API"
+_UNSAID: Final = "no reason was given"
+
+
+class Killing:
+    """Of one application. switch: started and closed by the caller."""
+
+    def __init__(self, switch: KillSwitch, calls: Calls, recorder: ServerRecorder) -> None:
+        self._switch, self._calls, self._recorder = switch, calls, recorder
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        """For an application."""
+        path = "/api/v1/kill"
+        return [web.get(path, self.look), web.post(path, self.kill), web.delete(path, self.release)]
+
+    async def look(self, request: web.Request) -> web.Response:
+        """Whether it is killed, since when and why."""
+        return web.json_response(told(self._switch))
+
+    async def kill(self, request: web.Request) -> web.Response:
+        """200 when nothing leaves any more; the sessions are freed after it. Asked again it changes nothing."""
+        self._switch.hold()  # before anything that could wait
+        why = _why(request, _UNSAID)
+        sessions = self._calls.count
+        await asyncio.to_thread(self._switch.kill, why, _BY)
+        return web.json_response(told(self._switch) | {"sessions": sessions})
+
+    async def release(self, request: web.Request) -> web.Response:
+        """Sessions may be opened again. It has to be said why: nobody does this by the way."""
+        _why(request, None)
+        await asyncio.to_thread(self._switch.release)
+        return web.json_response(told(self._switch))
+
+    async def keep(self, _: Any = None) -> AsyncIterator[None]:
+        """For an application's cleanup_ctx."""
+        loop = asyncio.get_running_loop()
+
+        def turned(killed: bool) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and all sessions with it
+                loop.call_soon_threadsafe(self._turned, killed)
+
+        stop = self._switch.watch(turned)
+        self._recorder.killed(self._switch.killed)
+        yield
+        stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _turned(self, killed: bool) -> None:
+        self._recorder.killed(killed)
+        if killed:
+            task = asyncio.get_running_loop().create_task(self._calls.end_all("killed"))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+def told(switch: KillSwitch) -> dict[str, Any]:
+    """As the API tells it."""
+    killed = switch.told
+    if killed is None:
+        return {"killed": False}
+    return {"killed": True, "why": killed.why, "by": killed.by, "since": killed.at or None}
+
+
+def _why(request: web.Request, unsaid: str | None) -> str:
+    asked = request.query.get("why", unsaid)
+    try:
+        return checked_why(asked)
+    except ConfigError as error:
+        raise RefusedError(422, "ConfigError", str(error)) from error
