@@ -12,6 +12,7 @@ from engine.marks.wording import LANGUAGES
 PLACES: Final = ("top-right", "top-left", "bottom-right", "bottom-left")
 LEAST_SIZE: Final = 0.06
 MOST_SIZE: Final = 0.3
+_MARKS: Final = ("badge", "watermark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class MarksConfig:
             )
 
     @property
+    def on(self) -> tuple[str, ...]:
+        """Names of the marks that are put on."""
+        return tuple(name for name in _MARKS if getattr(self, name))
+
+    @property
     def lowered(self) -> tuple[str, ...]:
         """Names of the marks that are off."""
-        return tuple(name for name in ("badge", "watermark") if not getattr(self, name))
+        return tuple(name for name in _MARKS if not getattr(self, name))

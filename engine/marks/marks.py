@@ -70,9 +70,14 @@ class Marks:
 
 def _watermarked(rgb: U8, embedder: Embedder) -> U8:
     height, width = rgb.shape[:2]
-    whole = cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    whole = rgb
+    if height % 2 or width % 2:
+        whole = np.asarray(
+            cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8
+        )
     planes = np.asarray(cv2.cvtColor(whole, cv2.COLOR_RGB2YUV_I420), np.uint8)
-    luma = planes[:height, :width].astype(np.float32)
+    luma = planes[:height, :width].copy()
     embedder.embed(planes)
-    change = (planes[:height, :width] - luma) * np.float32(_FULL_RANGE)
-    return np.asarray(np.clip(np.rint(rgb + change[..., None]), 0, 255), np.uint8)
+    change = cv2.subtract(planes[:height, :width], luma, dtype=cv2.CV_16S)
+    change = np.rint(change * np.float32(_FULL_RANGE)).astype(np.int16)
+    return np.asarray(cv2.add(rgb, cv2.merge([change] * 3), dtype=cv2.CV_8U), np.uint8)

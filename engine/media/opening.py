@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from engine.errors import ConfigError, DecodeError
 from engine.media.header import kind_of
 from engine.media.limits import PICTURE_LIMITS, VIDEO_LIMITS, Limits
+from engine.media.marking import Marking
 from engine.media.picture import PICTURE_SUFFIXES, read_picture, write_picture
 from engine.media.unfinished import Seal
 from engine.media.video_reader import DEFAULT_RATE, VideoReader
@@ -138,9 +139,11 @@ class PictureReader:
 class PictureWriter:
     """A picture file that takes exactly one frame. Raises ConfigError on a second one."""
 
-    def __init__(self, path: str | os.PathLike[str], seal: Seal | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], seal: Seal | None = None, marks: Marking | None = None
+    ) -> None:
         self.path = Path(path)
-        self._seal = seal
+        self._seal, self._marks = seal, marks
         self.frames = 0
         self.notes: list[str] = []
 
@@ -150,7 +153,8 @@ class PictureWriter:
             raise ConfigError(
                 f"{one_line(self.path.name)} is a picture and holds one frame: name an .mp4 for a video"
             )
-        write_picture(self.path, frame.rgb, self._seal)
+        rgb = frame.rgb if self._marks is None else self._marks.compose_rgb(frame.rgb)
+        write_picture(self.path, rgb, self._seal)
         self.frames = 1
 
     def close(self) -> None:
@@ -189,8 +193,9 @@ def open_writer(
     rate: Fraction,
     audio_from: str | os.PathLike[str] | None = None,
     seal: Seal | None = None,
+    marks: Marking | None = None,
 ) -> MediaWriter:
     """Open a file to write frames to, a picture or a video by its suffix. Parameters as in VideoWriter."""
     if Path(path).suffix.lower() in PICTURE_SUFFIXES:
-        return PictureWriter(path, seal)
-    return VideoWriter(path, size, time_base, rate, audio_from, seal)
+        return PictureWriter(path, seal, marks)
+    return VideoWriter(path, size, time_base, rate, audio_from, seal, marks)

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from engine.errors import ConfigError
 from engine.media.audio import AudioKind, AudioTrack, open_audio
 from engine.media.interrupts import deferred
+from engine.media.marking import Marking
 from engine.media.planes import i420_of
 from engine.media.unfinished import Seal, Unfinished, is_full
 from engine.media.wording import one_line
@@ -63,7 +64,7 @@ class VideoWriter:
     size: (width, height) of every frame. time_base: seconds per unit of pts. rate: nominal frames per
     second, the length of the last frame. audio_from: a media file whose sound is copied, or coded anew where
     the container does not take it, up to the end of the last frame; when it cannot be, `notes` says so. seal: what is
-    done to the whole file before it takes its name.
+    done to the whole file before it takes its name. marks: put on each frame as it is coded (engine.marks).
 
     Raises ConfigError (suffix, folder, a frame of another size or out of order), InputError (disk full), and what
     sealing raises.
@@ -77,6 +78,7 @@ class VideoWriter:
         rate: Fraction,
         audio_from: str | os.PathLike[str] | None = None,
         seal: Seal | None = None,
+        marks: Marking | None = None,
     ) -> None:
         self.path = Path(path).absolute()
         self.size = size
@@ -89,7 +91,7 @@ class VideoWriter:
             raise ConfigError(
                 f"{one_line(self.path.name)} is no video name: end it in {', '.join(VIDEO_SUFFIXES)}"
             )
-        self._unfinished, self._seal = Unfinished(self.path), seal
+        self._unfinished, self._seal, self._marks = Unfinished(self.path), seal, marks
         self._open = True
         self._last_pts: int | None = None
         self._format = kind.odd_format if size[0] % 2 or size[1] % 2 else "yuv420p"
@@ -199,8 +201,12 @@ class VideoWriter:
 
     def _coded(self, rgb: U8, pts: int) -> VideoFrame:
         if self._format == "yuv420p" and not (self.size[0] % 2 or self.size[1] % 2):
-            coded = VideoFrame.from_ndarray(i420_of(rgb), "yuv420p")
+            planes = i420_of(rgb)
+            if self._marks is not None:
+                self._marks.compose(planes)
+            coded = VideoFrame.from_ndarray(planes, "yuv420p")
         else:
+            rgb = rgb if self._marks is None else self._marks.compose_rgb(rgb)
             coded = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24").reformat(format=self._format)
         coded.colorspace, coded.color_range = _MATRIX_BT601, _RANGE_LIMITED
         coded.pts, coded.time_base = pts, self.time_base

@@ -1,0 +1,28 @@
+"""Marks on what a command writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.consent.hashes import hash_of
+from engine.marks.config import MarksConfig
+from engine.marks.marks import Marks
+from engine.media import write_picture
+from engine.types import U8
+
+
+def session_of(made: str, sources: Iterable[Path | str | U8]) -> str:
+    """What a file's watermark says in place of a live session's id: 24 hex digits of what it was made of, so that the
+    same render is the same file on the same day. made: by what. Raises InputError for a file that cannot be read."""
+    digest = hashlib.sha256(made.encode())
+    for source in sources:
+        digest.update(hash_of(source).encode())
+    return digest.hexdigest()[:24]
+
+
+def write_marked(path: Path, rgb: U8, config: MarksConfig, session: str) -> None:
+    """Write a picture of people, or a sheet of such, with its marks on. Raises as engine.media.write_picture."""
+    marks = Marks.of((rgb.shape[1], rgb.shape[0]), config, session)
+    write_picture(path, marks.compose_rgb(rgb))
