@@ -28,11 +28,11 @@ from streaming.drain_doors import Draining
 from streaming.enrolment import Enrolments
 from streaming.enrolment_doors import routes as enrolment_routes
 from streaming.health import SIGN, Health, healthz, readyz
+from streaming.kill import KillSwitch
+from streaming.kill_doors import Killing
 from streaming.landmarker import Landmarker
 from streaming.layouts import Layouts
 from streaming.measured import Recorder, ServerRecorder
-from streaming.kill import KillSwitch
-from streaming.kill_doors import Killing
 from streaming.metrics import CONTENT_TYPE
 from streaming.offer import ice_servers
 from streaming.once import OneTimeCode
@@ -72,11 +72,11 @@ def create_app(
     open_peer: OpenPeer = Peer.open,
     once: OneTimeCode | None = None,
     enrolments: Enrolments | None = None,
+    switch: KillSwitch | None = None,
 ) -> web.Application:
     """One server's application. config.port: the port that is really bound. render: what /metrics gives. once: see
     Doors. enrolments: None where nobody is enrolled; the caller's, as the worker and the switch are. switch: None is
     one of this application alone.
-    switch: KillSwitch | None = None,
 
     Its shutdown ends every session; the worker is the caller's.
     """
@@ -101,11 +101,11 @@ def create_app(
     recordings = Recordings(config.recordings, _limits(config), recorder, statements.of)
     calls.stated, calls.recorded = statements.of, recordings.of
     remotes, draining = Remotes(config, calls, sources, recorder), Draining(calls, config.drain_s)
+    killing = Killing(calls.switch, calls, recorder)
     rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
     app = _guarded(doors)
     app[CALLS], app[COMPILES] = calls, config.mediapipe is not None
     app.on_startup.append(_started(remotes))
-    killing = Killing(calls.switch, calls, recorder)
     app.on_shutdown.append(lambda _: remotes.close())
     app.on_shutdown.append(lambda _: calls.close_all())
     app.cleanup_ctx.extend(
@@ -124,6 +124,7 @@ def create_app(
             *recording_routes(recordings, calls),
             *token_routes(tokens),
             *draining.routes(),
+            *killing.routes(),
             *Landmarker(config.mediapipe).routes(),
             *remote_routes(remotes, near=config.remote_near),
             *room_routes(rooms),
@@ -131,7 +132,6 @@ def create_app(
             *enrolment_routes(enrolments, sources),
             *([] if render is None else [web.get("/metrics", _metrics(render))]),
         ]
-            *killing.routes(),
     )
     return app
 
@@ -220,6 +220,8 @@ class Api:
         found = readyz(self._worker.status(), closing=self._calls.closing)
         if found.status == 200 and not self._sources.started:
             found = Health(503, "the first source is being prepared")
+        if found.status == 200 and self._calls.switch.killed:
+            found = Health(503, "killed: the operator has stopped all output")
         if found.status == 200 and (why := self._calls.reception.why_not()):
             found = Health(503 if self._calls.reception.draining else 200, why)
         return _told(found)
@@ -227,8 +229,6 @@ class Api:
     async def alive(self, request: web.Request) -> web.Response:
         """503 when nothing but a new process helps."""
         return _told(healthz(self._worker.status(), closing=self._calls.closing), SIGN)
-        if found.status == 200 and self._calls.switch.killed:
-            found = Health(503, "killed: the operator has stopped all output")
 
     async def info(self, request: web.Request) -> web.Response:
         """What a page has to know before it can ask for anything."""

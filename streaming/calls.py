@@ -139,6 +139,7 @@ class Calls:
         Raises RefusedError (404 nothing is published there, 429 too many viewers, 504 no answer in time) or InputError;
         nothing is left then.
         """
+        self._check_alive()
         session = self.published(stream if self.names is None else self.names.watched(stream))
         if session is None:
             raise RefusedError(404, "RequestError", "nothing is published there, or not any more")
@@ -227,14 +228,15 @@ class Calls:
         if closing:
             await asyncio.wait(closing, timeout=_CLOSE_S)
 
-    def _check_room(self, stream: str) -> None:
     def _check_alive(self) -> None:
         """Raises RefusedError (503) while the operator has stopped all output."""
         if self.switch.killed:
             self._recorder.session_refused("killed")
         self.switch.check()
 
+    def _check_room(self, stream: str) -> None:
         most = self._config.worker.sessions
+        self._check_alive()
         self.reception.check_draining()
         if self._closed or len(self._seats) >= most:
             self.reception.full()
@@ -260,10 +262,10 @@ class Calls:
             donors=seat.hold,
             camera=camera,
             stream=stream,
-        )
-        side = self._config.worker.side
             killed=lambda: self.switch.killed,
             consents=self._sources.consents,
+        )
+        side = self._config.worker.side
         edited = session.spec.mode is Mode.EDIT
         self.reception.admit(
             session.spec.bundle, side * side * 3 // 4 if edited else still.size[0] * still.size[1]

@@ -19,11 +19,11 @@ from engine.errors import ConfigError, WorkerError
 from engine.generators import moves_bodies, person_folder
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
-from engine.several import ACCEPTANCE
 from engine.session_log import SessionLog
+from engine.several import ACCEPTANCE
 from engine.several import MOST_SOURCES as MOST_PICTURES
-from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
 from engine.state import state_folder
+from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
 from engine.worker.pictures import Picture
 from engine.worker.tools import Tools
 from streaming import attest
@@ -237,9 +237,9 @@ class _Server:
             render=self._metrics.render,
             once=once,
             enrolments=enrolments,
+            switch=self._switch,
         )
         self._calls = app[CALLS]
-            switch=self._switch,
         await opened.enter_async_context(listening(app, opened_socket))
         metrics_url = None
         if metrics_socket is not None:

@@ -41,16 +41,16 @@ _MOST_TOLD = 8
 _log = logging.getLogger(__name__)
 
 
+async def _nothing_stated() -> None:
+    return None
+
+
 class Link(Protocol):
     """What a session is driven or seen by, and what ends with it: a connection, or a socket."""
 
     async def hang_up(self, reason: str) -> None:
         """Free all of it, in bounded time. More than once is allowed."""
         ...
-
-
-async def _nothing_stated() -> None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,12 @@ class Session:
         camera: bool = True,
         stream: str = "",
         pictures: Pictures | None = None,
+        killed: Callable[[], bool] = lambda: False,
+        consents: Consents | None = None,
     ) -> None:
         if not config.pass_through:
             spec = settled(checked(spec), worker.bundles(), edit=config.worker.edit)
-        killed: Callable[[], bool] = lambda: False,
-        consents: Consents | None = None,
+            self._check_consent(self._needed(spec.bundle, spec.mode or Mode.PUPPET, still, spec.donors))
             if not donors(spec.donors):
                 raise ConfigError(_NO_DONOR)
         self.id = secrets.token_hex(12)
@@ -164,6 +165,10 @@ class Session:
         """Whether its end has begun: nothing leaves any more."""
         return self._ending is not None
 
+    def silent(self) -> bool:
+        """Whether not one packet of it may leave now; from any thread."""
+        return self.over or self._killed()
+
     @property
     def unfailing(self) -> bool:
         """Whether pictures leave as long as it is open, whatever comes in; an echo has none without frames."""
@@ -221,10 +226,6 @@ class Session:
     def unlink(self, link: Link) -> None:
         """It has ended by itself, and the session goes on."""
         self._links.pop(link, None)
-    def silent(self) -> bool:
-        """Whether not one packet of it may leave now; from any thread."""
-        return self.over or self._killed()
-
 
     async def close(self, reason: str) -> None:
         """End it and free all of it; returns when it is done. More than once is allowed. reason: one of
