@@ -73,7 +73,7 @@ def checked_why(why: object) -> str:
 
 class KillSwitch:
     """One process's view of it. folder: of the state; None: of this object alone, as tests and a caller's own program
-    have it. what: as Watching has it.
+    have it. what: as Watching has it. log: gets a line of each change that is seen here.
 
     `start` before anything is sent, `close` after; or use it as a context.
     """
@@ -82,7 +82,7 @@ class KillSwitch:
         self, folder: Path | None = None, *, what: str = "serve", log: SessionLog | None = None
     ) -> None:
         self._folder = None if folder is None else folder / FOLDER
-        self._what = what
+        self._what, self._log = what, log
         self._lock = threading.RLock()
         self._by_hand = self._by_signal = False
         self._on_disk = self._there()
@@ -125,7 +125,7 @@ class KillSwitch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def watch(self, callback: Callable[[bool], None]) -> None:
+    def watch(self, callback: Callable[[bool], None]) -> Callable[[], None]:
         """Have it called with whether it is killed, at every change from now on, from any thread, and at once where it
         is killed already. What it raises is logged: the others are called all the same. Returns what ends it."""
         with self._lock:
@@ -133,6 +133,12 @@ class KillSwitch:
             called = self._told
         if called:
             _call(callback, True)
+
+        def end() -> None:
+            with self._lock, suppress(ValueError):
+                self._callbacks.remove(callback)
+
+        return end
 
     def kill(self, why: str, by: str = "operator") -> None:
         """Let nothing out any more, here at once, and wherever else this folder is looked at. Any thread.
@@ -212,12 +218,6 @@ class KillSwitch:
             self._beat.beat(now, anew=changed)
         for callback in callbacks:
             _call(callback, now)
-
-    def _tell(self, killed: bool) -> None:
-        if killed:
-            _log.warning(
-                "killed (%s): nothing leaves until it is released: marotte kill --release",
-                one_line(self._killed.why),
         if changed and self._log is not None:
             _call(self._record, now)
 
@@ -227,6 +227,12 @@ class KillSwitch:
             self._log.write(Event.KILLED, what=self._what, why=self._killed.why, by=self._killed.by)
         else:
             self._log.write(Event.RELEASED, what=self._what)
+
+    def _tell(self, killed: bool) -> None:
+        if killed:
+            _log.warning(
+                "killed (%s): nothing leaves until it is released: marotte kill --release",
+                one_line(self._killed.why),
             )
         else:
             _log.warning("released: sessions may be opened again")
