@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from engine import bundles
 from engine.bundle import MANIFEST, PERSON, Manifest, read_manifest, read_record
 from engine.consent.checking import cover, fault
 from engine.consent.hashes import hash_of
@@ -37,6 +38,12 @@ def bundle_record(folder: Path) -> Exported | None:
     for what is none."""
     data = read_record(folder)
     return None if data is None else parse(data, f"bundle {folder.name}: consent.json")
+
+
+def shipped_bundles() -> list[str]:
+    """The hashes of the shipped bundles that were tuned to somebody."""
+    folders = [bundles.find(name) for name in bundles.names()]
+    return [bundle_hash(folder) for folder in folders if of_a_person(read_manifest(folder))]
 
 
 def cover_bundle(folder: Path, use: str, store: Store, now: datetime | None = None) -> tuple[Record, ...]:

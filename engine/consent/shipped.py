@@ -1,8 +1,9 @@
-"""The record of the built-in sample, which is shipped beside its picture and trusted as the code is."""
+"""The record of what is shipped: the built-in sample, and the bundles that are tuned to one generated face. It lies
+beside them and is trusted as the code is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from engine.signing import Signer
 from engine.state import write_whole
 
 FILE = Path(__file__).parents[1] / "data" / "sample_consent.json"
-STATEMENT = "The project's own drawn sample portrait: nobody's photograph."
+STATEMENT = "Made by the project: a drawn portrait and generated faces, nobody's photograph."
 
 
 @cache
@@ -27,12 +28,12 @@ def shipped() -> Mapping[str, Record]:
     return dict.fromkeys(record.sources, record)
 
 
-def write_shipped(source: str, path: Path = FILE) -> None:
-    """The record of the sample of this hash, signed by a key that is used once and not kept: what makes it count is
+def write_shipped(sources: Sequence[str], path: Path = FILE) -> None:
+    """The record of the sources of these hashes, signed by a key that is used once and not kept: what makes it count is
     where it lies, and the signature only shows a damaged file."""
     record = attest(
         Signer(Ed25519PrivateKey.generate()),
-        [source],
+        sources,
         Kind.SAMPLE,
         shown="nobody",
         attested_by="the project",
