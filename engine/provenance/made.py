@@ -93,18 +93,21 @@ def _actions(made: Made, ingredients: Sequence[Ingredient]) -> list[dict[str, An
     placed = [_label(place) for place in others if ingredients[place].seen]
     inputs = [_label(place) for place in others if not ingredients[place].seen]
     given: dict[str, Any] = {"parameters": {"ingredientIds": inputs}} if inputs else {}
+    moved, changed = "a portrait moved by a driver", "the driver's face changed"
+    what = f"{changed if made.edits else moved}, by {made.bundle}"
+    done = {"description": what} | how | kind | given
     if parent is None:
-        what = f"a portrait moved by a driver, by {made.bundle}"
-        begun = [{"action": "c2pa.created", "description": what} | how | kind | given]
+        begun: list[dict[str, Any]] = [{"action": "c2pa.created"} | done]
     else:
-        what = f"the driver's face changed, by {made.bundle}"
         opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [_label(parent)]}} | how
-        begun = [opened, {"action": "c2pa.edited", "description": what} | how | kind | given]
-    parts = [{"action": "c2pa.placed", "parameters": {"ingredientIds": [one]}} | how for one in placed]
-    marked = {"action": "c2pa.watermarked.unbound"} | how
+        begun = [opened, {"action": "c2pa.edited"} | done]
+    begun += [{"action": "c2pa.placed", "parameters": {"ingredientIds": [one]}} | how for one in placed]
     if "badge" in made.marks:
-        parts.append({"action": "c2pa.edited", "description": "a visible AI badge was composed in"} | how)
-    return begun + parts + ([marked] if "watermark" in made.marks else [])
+        begun.append({"action": "c2pa.edited", "description": "a visible AI badge was composed in"} | how)
+    if "watermark" in made.marks:
+        # Unbound: it leads to a session and not to this manifest, as C2PA's soft bindings do.
+        begun.append({"action": "c2pa.watermarked.unbound"} | how)
+    return begun
 
 
 def _ours(made: Made, ingredients: Sequence[Ingredient]) -> dict[str, Any]:

@@ -101,7 +101,9 @@ def sealing(
         try:
             hashed = [replace(one, sha256=one.sha256 or _sha256(one.path)) for one in ingredients]
         except OSError as error:
-            raise ProvenanceError(f"{out.name}: what it was made of cannot be read any more ({error})") from error
+            raise ProvenanceError(
+                f"{out.name}: what it was made of cannot be read any more ({error})"
+            ) from error
         done = replace(made, when=datetime.now(UTC))
         notes.extend(sign(whole, done, ingredients=hashed, signer=signer, title=out.name))
 

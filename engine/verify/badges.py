@@ -1,0 +1,122 @@
+"""Finding the visible badge: the drawn one, laid over every place of a picture at every size it may have.
+
+A clip's frames are averaged first: what moves is blurred, the badge stands. At each place the badge and the picture
+under it are correlated inside the badge's plate, so that its brightness and contrast do not matter. A picture may hold
+such letters by chance, or in somebody's own hand: the badge is for people, and what is found proves nothing.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+
+from engine.marks.drawing import aspect, covers
+from engine.marks.wording import LANGUAGES
+from engine.types import F32, U8, Mode
+from engine.verify.verdict import BadgeSeen
+
+THRESHOLD: Final = 0.8
+"""Likeness from which a badge is said to be there: docs/verify.md has what it was measured on."""
+
+_COARSE, _FINE = 200, 480
+"""Shorter side, in pixels, of the picture in which it is looked for first, and in which it is placed."""
+_SMALLEST, _LARGEST, _STEP = 0.045, 0.3, 1.12
+"""Heights of the badge as parts of the picture's shorter side: of 0.06 .. 0.3, some of it cropped away or added."""
+_RIM: Final = 0.5
+_CANDIDATES: Final = 4
+
+
+class MeanPicture:
+    """The average of a clip's frames, made small: float32, the shorter side `_FINE` at most."""
+
+    def __init__(self) -> None:
+        self._sum: F32 | None = None
+        self.frames = 0
+
+    def add(self, luma: U8) -> None:
+        """One frame's Y, uint8 (H, W), each of the same size."""
+        small = _to_side(luma.astype(np.float32), _FINE)
+        self._sum = small if self._sum is None else self._sum + small
+        self.frames += 1
+
+    def picture(self) -> F32:
+        """float32 (h, w), 0 .. 255. At least one frame was added."""
+        return np.asarray(self._sum / np.float32(self.frames), np.float32)
+
+
+def find_badge(mean: F32) -> BadgeSeen:
+    """The best place of any badge in a picture, float32 (h, w)."""
+    coarse = _to_side(mean, _COARSE)
+    found = [(*_best(coarse, text, share), text, share) for text in texts() for share in _shares()]
+    found.sort(key=lambda one: -one[0])
+    best = (-1.0, (0, 0), (1, 1), "")
+    for _, _, text, share in found[:_CANDIDATES]:
+        for finer in (share / 1.06, share / 1.03, share, share * 1.03, share * 1.06):
+            likeness, at = _best(mean, text, finer)
+            if likeness > best[0]:
+                best = (likeness, at, _sides(mean, text, finer), text)
+    likeness, (x, y), (wide, tall), text = best
+    height, width = mean.shape
+    box = (x / width, y / height, (x + wide) / width, (y + tall) / height)
+    return BadgeSeen(likeness >= THRESHOLD, round(likeness, 3), text, box, _place(box))
+
+
+@lru_cache(maxsize=1)
+def texts() -> tuple[str, ...]:
+    """What a badge may say: the label in every language, and with its words in English."""
+    english = LANGUAGES["en"]
+    longer = (english.text(Mode.PUPPET), english.text(Mode.EDIT))
+    return (*dict.fromkeys(one.label for one in LANGUAGES.values()), *longer)
+
+
+def _shares() -> list[float]:
+    count = int(np.ceil(np.log(_LARGEST / _SMALLEST) / np.log(_STEP))) + 1
+    return [_SMALLEST * _STEP**number for number in range(count)]
+
+
+def _sides(picture: F32, text: str, share: float) -> tuple[int, int]:
+    tall = max(7, round(share * min(picture.shape)))
+    return max(9, round(aspect(text) * tall)), tall
+
+
+def _best(picture: F32, text: str, share: float) -> tuple[float, tuple[int, int]]:
+    """Likeness and top left corner of the best place."""
+    wide, tall = _sides(picture, text, share)
+    if tall >= picture.shape[0] or wide >= picture.shape[1]:
+        return -1.0, (0, 0)
+    drawn, mask = _template(text, wide, tall)
+    likeness = cv2.matchTemplate(picture, drawn, cv2.TM_CCOEFF_NORMED, mask=mask)
+    likeness = np.where(np.isfinite(likeness) & (_spread(picture, wide, tall) > 4.0), likeness, -1.0)
+    y, x = divmod(int(likeness.argmax()), likeness.shape[1])
+    return float(min(1.0, likeness[y, x])), (x, y)
+
+
+def _template(text: str, wide: int, tall: int) -> tuple[F32, F32]:
+    ink, rim, plate = covers(text, wide, tall)
+    drawn = np.maximum(ink, np.float32(_RIM) * rim)
+    return np.ascontiguousarray(drawn), np.ascontiguousarray((plate > 0.5).astype(np.float32))
+
+
+def _spread(picture: F32, wide: int, tall: int) -> F32:
+    """Standard deviation under the badge at every place: a flat ground correlates with anything."""
+    mean = cv2.boxFilter(picture, -1, (wide, tall), anchor=(0, 0))
+    square = cv2.boxFilter(picture * picture, -1, (wide, tall), anchor=(0, 0))
+    rows, columns = picture.shape[0] - tall + 1, picture.shape[1] - wide + 1
+    return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0.0))[:rows, :columns], np.float32)
+
+
+def _to_side(picture: F32, side: int) -> F32:
+    height, width = picture.shape
+    ratio = side / min(height, width)
+    if ratio >= 1:
+        return picture
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _place(box: tuple[float, float, float, float]) -> str:
+    down, across = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
+    return f"{'top' if down < 0.5 else 'bottom'}-{'left' if across < 0.5 else 'right'}"
