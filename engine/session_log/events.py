@@ -29,6 +29,7 @@ class Event(StrEnum):
     SESSION_STARTED = "session-started"
     SESSION_STOPPED = "session-stopped"
     SHOWING = "showing"
+    WITHHELD = "withheld"
     PROTECTION_LOWERED = "protection-lowered"
     # sources and consent
     SOURCE_ADDED = "source-added"
