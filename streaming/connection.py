@@ -37,6 +37,8 @@ CONNECT_S = 15.0
 """A connection that is not up so long after its answer is ended."""
 SILENT_S = 10.0
 """Another side that has said nothing for so long is gone; ICE alone takes 30 s to notice."""
+AGAIN_S = 4.0
+"""The same of a connection that this side makes again by itself: a sender reports every second whatever it sends."""
 
 _CLOSE_S = 5.0
 _HEAR_S = 1.0
@@ -67,6 +69,7 @@ class Connection:
         """There once the other side is described, or the offer is made."""
         self._session = session
         self._lost = lost
+        self._silent_s = AGAIN_S if offers else SILENT_S
         self._closing = False
         self._connected = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -116,7 +119,8 @@ class Connection:
         return self.rtc.localDescription
 
     def hear(self, hearing: Hearing, *, ends: bool = True) -> None:
-        """Once it is up, listen: whoever is not heard of for SILENT_S, in any way that `ends`, is lost."""
+        """Once it is up, listen: whoever is not heard of for SILENT_S (AGAIN_S where this side made the offer), in any
+        way that `ends`, is lost."""
         self._hearings.append((hearing, ends))
 
     def keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -155,7 +159,7 @@ class Connection:
     async def _watch(self) -> None:
         while not self._closing:
             silences = [(await hearing.silence_s(), ends) for hearing, ends in self._hearings]
-            if min((silence_s for silence_s, ends in silences if ends), default=0.0) > SILENT_S:
+            if min((silence_s for silence_s, ends in silences if ends), default=0.0) > self._silent_s:
                 self._lost()
             await asyncio.sleep(_HEAR_S)
 

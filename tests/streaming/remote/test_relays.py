@@ -31,6 +31,7 @@ from tests.streaming.whip.house import open_house, until
 from tests.streaming.whip.test_connections import client
 
 SECRET = "a shared secret of this test"
+DROPPED_S, BACK_S = 5.0, 5.0
 
 
 class Turn:
@@ -39,16 +40,22 @@ class Turn:
     def __init__(self, folder: Path) -> None:
         self.host = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)[0]
         self.port, self.tls_port = free_port(self.host), free_port(self.host)
+        self._folder = folder
         self.log = folder / "turn.log"
         write_certificate(folder, self.host)
         self.certificate = folder / "certificate.pem"
+        self.start()
+
+    def start(self) -> None:
+        """Also again, at the same address."""
+        folder = self._folder
         command = [
             "turnserver", "-n", "--no-cli", "--use-auth-secret", f"--static-auth-secret={SECRET}", "--realm=test",
             f"--listening-ip={self.host}", f"--relay-ip={self.host}", f"--listening-port={self.port}",
             f"--tls-listening-port={self.tls_port}", f"--cert={self.certificate}", f"--pkey={folder / 'key.pem'}",
             "--log-file=stdout", "--verbose", f"--pidfile={folder / 'pid'}", f"--userdb={folder / 'db'}",
         ]  # fmt: skip
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
 
     def wait(self) -> None:
@@ -60,6 +67,11 @@ class Turn:
             except OSError:
                 time.sleep(0.05)
         raise AssertionError(self.log.read_text(encoding="utf-8", errors="replace"))
+
+    def drop(self) -> None:
+        """All at once, with every allocation that it keeps."""
+        self._process.kill()
+        self._process.wait(20)
 
     def close(self) -> None:
         self._process.terminate()
@@ -171,6 +183,46 @@ def test_a_relay_that_the_far_server_names_is_used(turn: Turn, monkeypatch: pyte
         assert near.post("/api/v1/remotes", pull).status == 201
         asyncio.run(flows(far, near))
     assert relayed[0].username.partition(":")[0].isdigit()
+
+
+@pytest.mark.full
+def test_a_relay_that_was_dropped_is_used_again(
+    turn: Turn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is killed for five seconds in the middle of a stream that has no other way: pictures come again within five
+    seconds of its return, and meanwhile none do."""
+    at = f"turn:{turn.host}:{turn.port}"
+    loops: list[Any] = []
+    monkeypatch.setattr(
+        aioice.ice,
+        "get_host_addresses",
+        lambda use_ipv4, use_ipv6: [] if asyncio.get_running_loop() in loops else [turn.host],
+    )
+    near_config = ServeConfig(ice_servers=(at,), turn_secret=SECRET, remote_near=True)
+
+    async def run(far: Site, near: Site) -> float:
+        async with client(far, Camera(tinted)) as driver:
+            assert (await driver.post("/whip/stage")).status == 201
+            pull = {"kind": "pull", "url": f"http://127.0.0.1:{far.port}/whep/stage", "token": TOKEN}
+            assert (await asyncio.to_thread(near.post, "/api/v1/remotes", pull)).status == 201
+            await until(lambda: frames(near) > 5, 30)
+            turn.drop()
+            await asyncio.sleep(1.0)
+            held = frames(near)
+            await asyncio.sleep(DROPPED_S - 1.0)
+            assert frames(near) == held
+            turn.start()
+            await asyncio.to_thread(turn.wait)
+            began = time.monotonic()
+            await until(lambda: frames(near) > held, 60)
+            return time.monotonic() - began
+
+    with open_house() as far, open_house(near_config) as near:
+        loops.append(near.loop)
+        back_s = asyncio.run(run(far, near))
+    with capsys.disabled():
+        print(f"\nback {back_s:.2f} s after the relay")
+    assert back_s < BACK_S
 
 
 @pytest.mark.full
