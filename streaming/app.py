@@ -11,18 +11,22 @@ import av
 from aiohttp import hdrs, web
 from aiortc import RTCIceServer
 
-from engine.errors import ConfigError, InputError, TooLargeError
+from engine.consent.words import MOST_STATEMENT
+from engine.errors import ConsentError, InputError, TooLargeError
 from engine.expressions import EXPRESSIONS
 from engine.parsing.classes import CELEBAMASK
+from engine.session_log import Keeping
 from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.signing import operator
 from engine.state import state_folder
 from engine.types import Mode
 from engine.worker.changes import MOST_DONORS
 from engine.worker.interface import BundleInfo, DriverKind, Worker
-from streaming import attest
 from streaming.calls import Calls, OpenPeer
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
+from streaming.consent_doors import routes as consent_routes
+from streaming.consent_watch import ConsentWatch
+from streaming.consents import KINDS, read_given
 from streaming.doors import COMPILES, Doors, RefusedError, add_headers
 from streaming.drain_doors import Draining
 from streaming.enrolment import Enrolments
@@ -46,7 +50,7 @@ from streaming.remote_doors import routes as remote_routes
 from streaming.rooms.doors import routes as room_routes
 from streaming.rooms.rooms import Rooms
 from streaming.session_doors import routes as session_routes
-from streaming.sources import Sources, told_source
+from streaming.sources import Sources
 from streaming.statement import Statements, consent_of
 from streaming.statement_doors import routes as statement_routes
 from streaming.token_doors import routes as token_routes
@@ -73,10 +77,11 @@ def create_app(
     once: OneTimeCode | None = None,
     enrolments: Enrolments | None = None,
     switch: KillSwitch | None = None,
+    journal: Keeping | None = None,
 ) -> web.Application:
     """One server's application. config.port: the port that is really bound. render: what /metrics gives. once: see
     Doors. enrolments: None where nobody is enrolled; the caller's, as the worker and the switch are. switch: None is
-    one of this application alone.
+    one of this application alone. journal: what is logged; None logs nothing.
 
     Its shutdown ends every session; the worker is the caller's.
     """
@@ -95,6 +100,9 @@ def create_app(
     )
     calls = Calls(config, worker, recorder, sources, open_peer, switch)
     sources.in_use = calls.shown
+    if journal is not None:
+        calls.journal = sources.journal = journal
+    consents = sources.consents
     statements = Statements(
         lambda: operator(state_folder()), worker.bundles, consent_of, software=f"Marotte {_version()}".strip()
     )
@@ -103,6 +111,7 @@ def create_app(
     remotes, draining = Remotes(config, calls, sources, recorder), Draining(calls, config.drain_s)
     killing = Killing(calls.switch, calls, recorder)
     rooms = Rooms(config, calls, recorder, tokens) if config.rooms else None
+    whip = Whip(config, calls, sources)
     app = _guarded(doors)
     app[CALLS], app[COMPILES] = calls, config.mediapipe is not None
     app.on_startup.append(_started(remotes))
@@ -111,6 +120,7 @@ def create_app(
     app.cleanup_ctx.extend(
         [_tracking(config, calls), calls.reception.measuring, draining.keep, killing.keep, recordings.keep]
     )
+    app.cleanup_ctx.append(ConsentWatch(calls.all, consents).keep)
     if rooms is not None:
         calls.names = rooms
         app.cleanup_ctx.append(rooms.keep)
@@ -120,15 +130,16 @@ def create_app(
             *Api(config, worker, sources, calls, enrolments).routes(),
             *Layouts(worker, calls).routes(),
             *session_routes(calls),
+            *consent_routes(consents),
             *statement_routes(calls),
             *recording_routes(recordings, calls),
-            *token_routes(tokens),
+            *token_routes(tokens, whip.resources.end_of),
             *draining.routes(),
             *killing.routes(),
             *Landmarker(config.mediapipe).routes(),
             *remote_routes(remotes, near=config.remote_near),
             *room_routes(rooms),
-            *Whip(config, calls, sources).routes(),
+            *whip.routes(),
             *enrolment_routes(enrolments, sources),
             *([] if render is None else [web.get("/metrics", _metrics(render))]),
         ]
@@ -236,8 +247,9 @@ class Api:
         return web.json_response(
             {
                 "version": _version(),
-                "source": told_source(self._sources.first),
-                "sources": [told_source(source) for source in self._sources.all()],
+                "source": await self._sources.told(self._sources.first),
+                "sources": [await self._sources.told(source) for source in self._sources.all()],
+                "consent_kinds": list(KINDS),
                 "codecs": self._codecs,
                 "codec": config.codec,
                 "drivers": [kind.value for kind in DriverKind],
@@ -258,7 +270,7 @@ class Api:
                     "upload_bytes": MOST_UPLOAD_BYTES,
                     "pictures": MOST_PICTURES,
                     "pictures_bytes": MOST_TOGETHER,
-                    "statement": attest.MOST_STATEMENT,
+                    "statement": MOST_STATEMENT,
                     "sessions": config.worker.sessions,
                     "donors": MOST_DONORS,
                 },
@@ -272,22 +284,21 @@ class Api:
 
     async def sources(self, request: web.Request) -> web.Response:
         """What may be shown, the operator's first."""
-        return web.json_response({"sources": [told_source(source) for source in self._sources.all()]})
+        return web.json_response({"sources": [await self._sources.told(source) for source in self._sources.all()]})
 
     async def add_source(self, request: web.Request) -> web.Response:
         """A picture, a clip, or several photos of one person; one upload at a time, so that memory is bounded."""
         try:
-            statement = attest.checked_statement(request.query.get("statement"))
-        except ConfigError as error:
-            raise RefusedError(422, "ConfigError", str(error)) from error
-        with self._sources.reserve():
-            upload = await read_upload(request)
-            try:
-                source = await self._sources.add_reserved(upload, statement, "page")
-            except InputError as error:
-                status = 413 if isinstance(error, TooLargeError) else 422
-                raise RefusedError(status, type(error).__name__, str(error)) from error
-        return web.json_response(told_source(source), status=201)
+            given = read_given(request.query)
+            with self._sources.reserve():
+                upload = await read_upload(request)
+                source = await self._sources.add_reserved(upload, given or read_given(upload.told))
+        except ConsentError:
+            raise
+        except InputError as error:
+            status = 413 if isinstance(error, TooLargeError) else 422
+            raise RefusedError(status, type(error).__name__, str(error)) from error
+        return web.json_response(await self._sources.told(source), status=201)
 
     async def still(self, request: web.Request) -> web.Response:
         data = await self._sources.still(request.match_info["id"])
@@ -300,6 +311,7 @@ class Api:
         source, number = self._sources.get(request.match_info["id"]), int(request.match_info["number"])
         if source is None or number >= len(source.pictures):
             raise RefusedError(404, "RequestError", "that picture is not there any more; add it again")
+        await asyncio.to_thread(self._sources.check_visible, source)
         return web.Response(body=source.pictures[number].thumbnail, content_type="image/jpeg")
 
     async def close_session(self, request: web.Request) -> web.Response:

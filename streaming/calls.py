@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from engine.errors import ConfigError
+from engine.session_log import Event, Keeping, NoJournal
 from engine.types import Mode
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.candidates import clean_offer
@@ -66,6 +67,8 @@ class Calls:
     """What is stated of a session, signed; None where nothing is."""
     recorded: Callable[[Session], dict[str, Any] | None] = staticmethod(lambda session: None)
     """Its recording, where there is one."""
+    journal: Keeping = NoJournal()
+    """Where sessions are logged."""
 
     def __init__(
         self,
@@ -213,6 +216,7 @@ class Calls:
         """Let nobody in any more, and return when the last session has ended or this time is over; those that are open
         are told by their reports."""
         self.reception.drain(seconds)
+        self.journal.tell(Event.DRAINING, seconds=seconds)
         while any(not seat.session.over for seat in self._seats.values()) and self.reception.ends_in_s:
             await asyncio.sleep(_LOOK_S)
 
@@ -274,6 +278,7 @@ class Calls:
         if self.stated is not None:
             session.state = partial(self.stated, session)
         session.recorded = partial(self.recorded, session)
+        session.journal = self.journal
         seat.session = session
         self._seats[session.stream] = seat
         return session

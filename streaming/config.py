@@ -30,6 +30,7 @@ MOST_UPLOAD_BYTES = 32 << 20
 MOST_VIEWERS = 1000
 MOST_DRAIN_S = 3600.0
 MOST_ROOMS = 100
+MOST_LOG_DAYS = 3650
 _RECORDING = (
     ("recording_minutes", 0.1, 1440.0),
     ("recording_gb", 0.001, 1000.0),
@@ -44,9 +45,9 @@ class ServeConfig:
     token_key: what signs the tokens with a scope; empty is the token. origins: other sites whose pages may ask, with
     such a token. rates: how often one may ask. proxies: addresses or networks in figures, whose word about where a
     request comes from is believed.
-    source: portrait or clip; None is the sample. further: more photos of the same person. statement: one line, who
-    allows the use of `source`; None records the operator's start of the server as such. hosts: further names by which
-    browsers may reach this server. metrics_port: a second door for /metrics alone, on loopback, without a token.
+    source: portrait or clip; None is the sample. further: more photos of the same person. consent: why `source` may be
+    shown, as `--consent` says it; None goes by the record that is there. statement: one line of that record.
+    hosts: further names by which browsers may reach this server. metrics_port: a second door for /metrics alone, on loopback, without a token.
     in_process: no worker process.
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
@@ -67,7 +68,8 @@ class ServeConfig:
     by system, from which pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by
     system. enrolments: the folder of what is enrolled; None is below the state's. enrol_command: what enrols.
     recordings: the folder of what is recorded of sessions; None: nothing can be. recording_minutes, recording_gb: most
-    of one. recording_free_gb: what stays free on its disk (docs/recording.md)."""
+    of one. recording_free_gb: what stays free on its disk (docs/recording.md). log_folder: of the session log; None is
+    in the state's. log_days: how long its lines are kept (docs/session_log.md)."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -79,6 +81,7 @@ class ServeConfig:
     proxies: tuple[str, ...] = ()
     source: Path | None = None
     further: tuple[Path, ...] = ()
+    consent: str | Path | None = None
     statement: str | None = None
     hosts: tuple[str, ...] = ()
     metrics_port: int | None = None
@@ -112,6 +115,8 @@ class ServeConfig:
     recording_minutes: float = 60.0
     recording_gb: float = 4.0
     recording_free_gb: float = 1.0
+    log_folder: Path | None = None
+    log_days: int = 180
     worker: WorkerConfig = field(default_factory=WorkerConfig)
 
     def __post_init__(self) -> None:
@@ -154,6 +159,10 @@ class ServeConfig:
             files_in(self.mediapipe)
         if self.recordings is not None:
             object.__setattr__(self, "recordings", file_path("recordings", self.recordings))
+        if self.log_folder is not None:
+            object.__setattr__(self, "log_folder", file_path("log_folder", self.log_folder))
+        if not 1 <= self.log_days <= MOST_LOG_DAYS:
+            raise ConfigError(f"log_days: got {self.log_days}, expected 1 .. {MOST_LOG_DAYS}")
         for name, least, most in _RECORDING:
             if not least <= (value := getattr(self, name)) <= most:
                 raise ConfigError(f"{name}: got {value:g}, expected {least:g} .. {most:g}")

@@ -17,7 +17,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from engine.errors import BackendError, InputError, MarotteError, TooLargeError
+from engine.errors import BackendError, ConsentError, InputError, MarotteError, TooLargeError
 from streaming.cors import SHARED_WITH, Origins, share
 from streaming.entry import GRANT, Entry, follows_link, is_crossing
 from streaming.measured import Recorder
@@ -218,6 +218,8 @@ def status_of(error: MarotteError) -> int:
     """The status of an error where the route says nothing closer."""
     if isinstance(error, TooLargeError):
         return 413
+    if isinstance(error, ConsentError):
+        return 403
     if isinstance(error, InputError):
         return 400
     return 500 if isinstance(error, BackendError) else 503

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from engine.config import known
+from engine.consent.words import shown_name
 from engine.errors import ConfigError, InputError, MarotteError, StateError, WorkerError
 from engine.several import ACCEPTANCE
 from engine.state import state_folder
 from engine.worker.interface import BundleInfo
-from streaming import attest
 from streaming.config import ServeConfig
+from streaming.consents import Consents, Given
 from streaming.doors import RefusedError, busy
 from streaming.enrolment_child import Child, Ended, Progress
 from streaming.enrolment_kinds import KINDS, MOST_BYTES, MOST_SECONDS, check_libraries
@@ -81,11 +82,13 @@ class Enrolments:
         worker: Offering,
         recorder: EnrolmentRecorder,
         *,
+        consents: Consents | None = None,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
         """Raises ConfigError or StateError where this server cannot enrol as it is set."""
         check_libraries(config.enrol_command)
         self._config, self._worker, self._recorder = config, worker, recorder
+        self._consents = consents or Consents()
         self._store = Store(config.enrolments or state_folder() / "enrolments")
         self._free_bytes = free_bytes or self._store.free_bytes
         self._lock = threading.RLock()
@@ -181,14 +184,11 @@ class Enrolments:
             self._reserved = True
         return Reservation(self)
 
-    def new(
-        self, system: str, name: str, statement: str | None, keep: bool, accept: Sequence[str] = ()
-    ) -> Job:
+    def new(self, system: str, name: str, keep: bool, accept: Sequence[str] = ()) -> Job:
         """A job's folder, for its files. accept: names of acceptances for photos. Raises ConfigError or StateError."""
-        statement = attest.checked_statement(statement)
         for one in accept:
             known(one, (ACCEPTANCE,) if KINDS[system].photos else (), "accept")
-        return self._store.new(system, attest.shown_name(name), statement, keep, accept)
+        return self._store.new(system, shown_name(name), keep, accept)
 
     def place(self, job: Job, number: int, given: str) -> Path:
         """Where the `number`-th file is written."""
@@ -199,17 +199,21 @@ class Enrolments:
         with suppress(StateError):
             self._store.remove(job)
 
-    def accept(self, job: Job, files: Sequence[Path]) -> dict[str, Any]:
+    def accept(self, job: Job, files: Sequence[Path], given: Given | None = None) -> dict[str, Any]:
         """Look at what was sent, record who allowed it, and begin. Blocks for a second or two; with the reservation.
+        given: None goes by records that are there.
 
-        Raises InputError (what is wrong with it) or StateError; the files are the caller's to discard then.
+        Raises ConsentError, InputError (what is wrong with it) or StateError; the files are the caller's to discard
+        then.
         """
+        pictures = [_digest([path]) for path in files]
+        if given is None:
+            self._check(pictures, job.name)
         check_kind(KINDS[job.system], probe(files))
         job = self._store.write(dataclasses.replace(job, files=tuple(path.name for path in files)))
-        pictures = tuple((path.name, _digest([path])) for path in files) if len(files) > 1 else ()
-        attest.record(
-            attest.Attestation(_digest(files), job.name, job.statement, "page", pictures, job.accept)
-        )
+        if given is not None:
+            self._consents.attest(_digest(files), pictures, given.accepting(job.accept))
+            self._check(pictures, job.name)  # what was said may leave this use out
         with self._lock:
             for failed in [one for one in self._jobs.values() if one.state == FAILED]:
                 self._remove(failed)
@@ -217,8 +221,12 @@ class Enrolments:
             self._run(job)
             return self._status(self._jobs[job.id])
 
-    def person(self, number: str) -> tuple[Upload, str]:
-        """Who the bundle of one that is done holds, as a source, and who allowed it. Blocks for seconds.
+    def _check(self, pictures: Sequence[str], name: str) -> None:
+        for picture in pictures:
+            self._consents.check(picture, "train", name)
+
+    def person(self, number: str) -> Upload:
+        """Who the bundle of one that is done holds, as a source. Blocks for seconds.
 
         Raises RefusedError (404, 409) and BundleError.
         """
@@ -226,7 +234,7 @@ class Enrolments:
             job = self._known(number)
             if job.state != DONE or not KINDS[job.system].person:
                 raise RefusedError(409, "StateError", "it has no bundle that holds a person")
-        return upload_of(self._store.out(job), job.name), job.statement
+        return upload_of(self._store.out(job), job.name)
 
     def resume(self, number: str) -> dict[str, Any]:
         """Go on with one that stopped. Raises RefusedError (404, 409, 429, 507)."""
@@ -414,7 +422,6 @@ class Enrolments:
             *map(str, store.inputs(job)),
             *("--weights", str(config.enrol[job.system]), "--out", str(store.out(job))),
             *("--work", str(store.work(job)), "--progress-json"),
-            f"--consent={job.statement}",
             f"--title={job.name} ({KINDS[job.system].title})",
             *(f"--accept={name}" for name in job.accept),
             *config.enrol_options.get(job.system, ()),
@@ -437,6 +444,7 @@ class Enrolments:
 
         A worker that is lost meanwhile need not be lost over it: the one that takes its place is asked once more.
         """
+        self._consents.know_bundle(job.bundle, self._store.out(job))
         reason = self._refusal(job)
         if isinstance(reason, WorkerError) and self._waited(_AGAIN_S):
             reason = self._refusal(job)

@@ -12,12 +12,13 @@ from typing import Final
 from aiohttp import BodyPartReader, web
 from aiohttp.web import Request, Response
 
-from engine.errors import ConfigError, InputError, StateError, TooLargeError
+from engine.errors import ConfigError, ConsentError, InputError, StateError, TooLargeError
+from streaming.consents import read_given
 from streaming.doors import BROKEN_FORM, RefusedError, check_form, go_ahead
 from streaming.enrolment import Enrolments
 from streaming.enrolment_kinds import KINDS, MOST_BYTES
 from streaming.enrolment_store import Job
-from streaming.sources import Sources, told_source
+from streaming.sources import Sources
 
 _WITHIN_S: Final = 300.0
 _PART = 1 << 20
@@ -61,9 +62,9 @@ class EnrolmentDoors:
     async def person(self, request: Request) -> Response:
         """The person that a bundle holds becomes a source; one that is there already stays."""
         with self._sources.reserve():
-            upload, statement = await asyncio.to_thread(self._enrolments.person, request.match_info["id"])
-            source = await self._sources.add_reserved(upload, statement, "page")
-        return web.json_response(told_source(source), status=201)
+            upload = await asyncio.to_thread(self._enrolments.person, request.match_info["id"])
+            source = await self._sources.add_reserved(upload)
+        return web.json_response(await self._sources.told(source), status=201)
 
     async def delete(self, request: Request) -> Response:
         told = await asyncio.to_thread(self._enrolments.cancel_or_remove, request.match_info["id"])
@@ -74,11 +75,11 @@ class EnrolmentDoors:
         query, enrolments = request.query, self._enrolments
         with enrolments.reserve(query.get("system", "")):
             try:
+                given = read_given(query)
                 job = await asyncio.to_thread(
                     enrolments.new,
                     query.get("system", ""),
                     query.get("name", ""),
-                    query.get("statement"),
                     query.get("keep") == "1",
                     query.getall("accept", []),
                 )
@@ -86,7 +87,7 @@ class EnrolmentDoors:
                 raise RefusedError(422, "ConfigError", str(error)) from error
             async with _discarded_if_it_fails(enrolments, job):
                 files = await self._received(request, job)
-                told = await asyncio.to_thread(enrolments.accept, job, files)
+                told = await asyncio.to_thread(enrolments.accept, job, files, given)
         return web.json_response(told, status=201)
 
     async def _received(self, request: Request, job: Job) -> list[Path]:
@@ -147,7 +148,7 @@ async def _discarded_if_it_fails(enrolments: Enrolments, job: Job) -> AsyncItera
         yield
     except BaseException as error:
         await asyncio.shield(asyncio.to_thread(enrolments.discard, job))
-        if isinstance(error, InputError):
+        if isinstance(error, InputError) and not isinstance(error, ConsentError):
             status = 413 if isinstance(error, TooLargeError) else 422
             raise RefusedError(status, type(error).__name__, str(error)) from error
         if isinstance(error, OSError) and not isinstance(error, (TimeoutError, ConnectionError)):

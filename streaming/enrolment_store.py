@@ -50,7 +50,6 @@ class Job:
     id: str
     system: str
     name: str
-    statement: str
     files: tuple[str, ...]
     keep: bool
     state: str = RUNNING
@@ -103,9 +102,9 @@ class Store:
         """The bundle's folder."""
         return self.place(job) / job.bundle
 
-    def new(self, system: str, name: str, statement: str, keep: bool, accept: Sequence[str] = ()) -> Job:
+    def new(self, system: str, name: str, keep: bool, accept: Sequence[str] = ()) -> Job:
         """One without files and without a job.json: what is left of it after a crash is thrown away."""
-        job = Job(secrets.token_hex(6), system, name, statement, (), keep, accept=tuple(accept))
+        job = Job(secrets.token_hex(6), system, name, (), keep, accept=tuple(accept))
         try:
             (self.place(job) / "input").mkdir(mode=0o700, parents=True)
         except OSError as error:
@@ -180,6 +179,7 @@ def file_name(number: int, given: str) -> str:
 def _read(place: Path) -> Job | None:
     try:
         found: Any = json.loads((place / _JOB).read_text(encoding="utf-8"))
+        found.pop("statement", None)  # of before records of consent said it
         lists = {name: tuple(found.get(name, ())) for name in ("files", "lines", "accept")}
         job = Job(**found | lists)
         sound = job.id == place.name and all(Path(name).name == name for name in job.files)
@@ -192,7 +192,7 @@ def _read(place: Path) -> Job | None:
 
 
 def _texts(job: Job) -> tuple[object, ...]:
-    return (job.system, job.name, job.statement, job.reason, job.ended, *job.lines)
+    return (job.system, job.name, job.reason, job.ended, *job.lines)
 
 
 def _unwritable(path: Path, error: OSError) -> StateError:

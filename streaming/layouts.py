@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from engine.errors import ConfigError, InputError
+from engine.consent.words import shown_name
+from engine.errors import ConfigError, ConsentError, InputError
 from engine.parsing import files
 from engine.parsing.runs import decode
 from engine.types import U8
 from engine.worker.interface import Look, Worker
-from streaming import attest
 from streaming.calls import Calls
 from streaming.doors import RefusedError, busy, read_body
 from streaming.rates import Allowance
@@ -49,6 +49,9 @@ class Layouts:
     async def look(self, request: web.Request) -> web.Response:
         """What a session draws, and the picture that it was drawn to."""
         self._take(self._readings, request)
+        session = self._calls.session(request.match_info["id"])
+        if session is not None and session.withheld:
+            raise ConsentError(f"layout: {session.withheld}")
         rest = request.query.get("rest", "") == "1"
         found = await asyncio.to_thread(self._worker.look, request.match_info["id"], rest=rest)
         try:
@@ -74,7 +77,7 @@ class Layouts:
     async def read(self, request: web.Request) -> web.Response:
         """A label picture as runs. Nothing of it is kept."""
         self._take(self._readings, request)
-        name = attest.shown_name(request.query.get("name"))
+        name = shown_name(request.query.get("name"))
         body = await read_body(request, files.LIMITS.file_bytes, _BODY_S, name)
         try:
             runs = await asyncio.to_thread(lambda: files.painting_of(_labels(body, name), name))

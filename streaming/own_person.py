@@ -40,7 +40,7 @@ def upload_of(bundle: Path, name: str, accept: frozenset[str] = frozenset()) -> 
             f"bundle {bundle.name}: its person cannot be read ({said[-1] if said else 'no word'})"
         )
     told = tuple((one.name, hashlib.sha256(one.data).hexdigest()) for one in found.pictures)
-    return Upload(done.stdout, name, told, tuple(sorted(found.accept - {ENROLLED})))
+    return Upload(done.stdout, name, told, tuple(sorted(found.accept - {ENROLLED})), bundle=bundle)
 
 
 def packed(pictures: Sequence[U8], names: Sequence[str], accept: frozenset[str]) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from engine.config import file_path, known
+from engine.consent.words import shown_name
 from engine.errors import ConfigError, WorkerError
 from engine.generators import moves_bodies, person_folder
 from engine.media.limits import Limits
@@ -23,24 +24,26 @@ from engine.session_log import SessionLog
 from engine.several import ACCEPTANCE
 from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.state import state_folder
+from engine.versions import versions
 from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
 from engine.worker.pictures import Picture
 from engine.worker.tools import Tools
-from streaming import attest
 from streaming.app import CALLS, create_app, create_metrics_app
 from streaming.calls import Calls
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
+from streaming.consents import Consents, Stated
 from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
 from streaming.enrolment import Enrolments
 from streaming.hardware import chosen
-from streaming.listen import bind, listening
 from streaming.kill import KillSwitch
+from streaming.listen import bind, listening
+from streaming.logged import logging_server
 from streaming.metrics import Metrics
 from streaming.once import OneTimeCode
 from streaming.own_person import upload_of
 from streaming.rtc import check_aiortc
-from streaming.sources import Sources
 from streaming.signals import killed_by_signal, stopped_by_signals
+from streaming.sources import Sources
 from streaming.uploads import Upload, joined
 
 _log = logging.getLogger("marotte.serve")
@@ -78,9 +81,9 @@ def serve(
         closing(
             bind(config.host, config.port)
         ) as opened,  # first: who has the port open already is told at once
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
-        KillSwitch(state_folder(), log=SessionLog()) as switch,
+        KillSwitch(state_folder(), log=SessionLog(config.log_folder)) as switch,
         killed_by_signal(switch),
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
         check_aiortc()
         source = read_source(config)
@@ -155,7 +158,7 @@ def read_source(config: ServeConfig) -> Upload:
     files = []
     for path in paths:
         with Limits(file_bytes=MOST_UPLOAD_BYTES).open_file(path) as file:
-            files.append(Picture(attest.shown_name(Path(path).name), file.read()))
+            files.append(Picture(shown_name(Path(path).name), file.read()))
     return joined(files, None, config.worker.accept & {ACCEPTANCE})
 
 
@@ -221,12 +224,16 @@ class _Server:
         metrics_socket = None if config.metrics_port is None else bind(_LOOPBACK, config.metrics_port)
         if metrics_socket is not None:
             opened.callback(metrics_socket.close)
+        journal = await opened.enter_async_context(
+            logging_server(config, versions().get("marotte", ""), self._metrics.lines_logged)
+        )
         worker = worker_of(config, self._tools)
         opened.push_async_callback(asyncio.to_thread, worker.close)
-        sources = Sources(worker, self._metrics, within_s=config.worker.add_s)
+        consents = Consents(bundles=config.worker.bundles)
+        sources = Sources(worker, self._metrics, within_s=config.worker.add_s, consents=consents)
         once, enrolments = OneTimeCode(), None
         if config.enrol:
-            enrolments = Enrolments(config, worker, self._metrics)
+            enrolments = Enrolments(config, worker, self._metrics, consents=consents)
             opened.push_async_callback(asyncio.to_thread, enrolments.close)
         app = create_app(
             config,
@@ -238,6 +245,7 @@ class _Server:
             once=once,
             enrolments=enrolments,
             switch=self._switch,
+            journal=journal,
         )
         self._calls = app[CALLS]
         await opened.enter_async_context(listening(app, opened_socket))
@@ -311,10 +319,10 @@ def worker_of(config: ServeConfig, tools: Tools | None) -> Worker:
 
 async def add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:
     """Have the operator's source prepared. Raises MarotteError."""
-    sample = config.source is None and _person(config) is None
-    own = attest.SAMPLES if sample else attest.OPERATORS
     try:
-        await sources.add(source, config.statement or own, "operator")
+        await sources.add(
+            source, None if config.consent is None else Stated(config.consent, config.statement)
+        )
     except RefusedError as error:
         raise WorkerError(str(error)) from error
 

@@ -15,15 +15,18 @@ import av
 
 from engine.acting import packed
 from engine.drivers import mediapipe
-from engine.errors import ConfigError, WorkerError
+from engine.errors import ConfigError, ConsentError, WorkerError
+from engine.session_log import Event, Keeping, NoJournal, session_hash
 from engine.types import U8, Mode
 from engine.worker import heap
 from engine.worker.acted import NOBODY
 from engine.worker.changes import checked, parse, settled
-from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker, held_by
+from engine.worker.interface import BundleInfo, DriverKind, SessionSpec, SourceInfo, Worker, held_by
+from streaming import logged
 from streaming.broadcast import Broadcast
 from streaming.coach import CameraCoach
 from streaming.config import ServeConfig
+from streaming.consents import NEXT, Consents, use_of
 from streaming.echo import Echo
 from streaming.intake import Intake
 from streaming.load import Seen
@@ -38,6 +41,8 @@ from streaming.tracks import Pictures
 _GREY_S = 0.5  # for whoever begins to watch meanwhile
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
 _MOST_TOLD = 8
+_ASKS_CONSENT = frozenset({"source", "bundle", "mode", "donors"})
+"""Changes that turn to other people."""
 _log = logging.getLogger(__name__)
 
 
@@ -76,9 +81,9 @@ class Session:
     and tells whether all are there. closed: called once with (id, reason) when the session ended by itself and
     everything of it was freed: "stopped", "connection". stream: the name that viewers know it by, its id where that is
     empty. pictures: where they leave in place of the broadcast, which nobody watches then. killed: whether nothing may
-    leave at all (streaming.kill). consents: by which they may be shown; None
-    asks for none, where nobody is. Raises ConfigError for a spec that cannot be followed, and ConsentError where nobody's
-    consent to it holds.
+    leave at all (streaming.kill). consents: by which
+    they may be shown; None asks for none, where nobody is. Raises ConfigError for a spec that cannot be followed, and
+    ConsentError where nobody's consent to it holds.
     """
 
     def __init__(
@@ -98,6 +103,10 @@ class Session:
         killed: Callable[[], bool] = lambda: False,
         consents: Consents | None = None,
     ) -> None:
+        self._config, self._worker, self._still = config, worker, still
+        self._consents = None if config.pass_through else consents
+        self._use, self._faults = use_of(stream), dict[str, str]()
+        self._former, self._former_until = frozenset[str](), 0
         if not config.pass_through:
             spec = settled(checked(spec), worker.bundles(), edit=config.worker.edit)
             self._check_consent(self._needed(spec.bundle, spec.mode or Mode.PUPPET, still, spec.donors))
@@ -118,7 +127,6 @@ class Session:
         """Takes a decoded frame of the driver and the time (perf_counter) of its first packet, in any one thread; there
         once it is open."""
         self._spec, self._camera = spec, camera
-        self._config, self._worker = config, worker
         self._sources, self._donors, self._closed = sources, donors, closed
         self._killed = killed
         self._kind = ("", Mode.PUPPET)
@@ -129,6 +137,9 @@ class Session:
         """Until the server ends it, where it drains."""
         self.state: Callable[[], Awaitable[dict[str, Any] | None]] = _nothing_stated
         """What is stated of it, signed (streaming.statement); another one whenever that has changed."""
+        self.journal: Keeping = NoJournal()
+        """Where its start and its end are kept."""
+        self._logged = False
         self.recorded: Callable[[], dict[str, Any] | None] = lambda: None
         """Its recording, where there is one, as docs/live.md has it."""
         self._given = spec.donors
@@ -161,6 +172,55 @@ class Session:
         return self._still.id if self._sources(own) is None else own
 
     @property
+    def in_use(self) -> frozenset[str]:
+        """What needs consent of what it shows, or may still show: ids of sources, and its bundle as `held_by` names
+        it."""
+        if self._consents is None:
+            return frozenset()
+        late = self._outlet is not None and self._outlet.changes < self._former_until
+        return self._needed(*self._kind, self._still, self._given) | (self._former if late else frozenset())
+
+    def _needed(self, bundle: str, mode: Mode, still: SourceInfo, donors: Collection[str]) -> frozenset[str]:
+        if self._consents is None:
+            return frozenset()
+        info = self._info(bundle)
+        sources = frozenset(donors) or {still.id} if mode is Mode.EDIT else {still.id}
+        if info is not None and (info.own is not None or mode not in info.takes_source):
+            sources = frozenset()
+        return frozenset(sources) | {held_by(bundle)}
+
+    def _check_consent(self, needed: frozenset[str]) -> None:
+        faults = {} if self._consents is None else self._consents.faults(needed, self._use)
+        if faults:
+            raise ConsentError(next(iter(faults.values())))
+
+    @property
+    def withheld(self) -> str:
+        """Why plain grey stands in place of its picture; empty where it does not."""
+        return next((self._faults[one] for one in sorted(self.in_use) if one in self._faults), "")
+
+    def withhold(self, asked: Collection[str], faults: Mapping[str, str]) -> None:
+        """What was found when the consent to these was asked for: whoever is at fault is not shown from now on, and
+        whoever is not may be again."""
+        before = self.withheld
+        self._faults = {one: why for one, why in self._faults.items() if one not in asked} | dict(faults)
+        self._bar()
+        if self.withheld and not before:
+            _log.warning("session %s: its picture is withheld: %s", self.id, self.withheld)
+            self.journal.tell(Event.WITHHELD, session=session_hash(self.id))
+
+    def _bar(self) -> None:
+        if self._outlet is None:
+            return
+        shown, (bundle, mode) = self.in_use, self._kind
+        barred = set(self._faults)
+        if held_by(bundle) in barred:
+            barred |= {*shown, self._still.id}
+        elif mode is Mode.EDIT:
+            barred &= shown
+        self._outlet.withhold(barred)
+
+    @property
     def over(self) -> bool:
         """Whether its end has begun: nothing leaves any more."""
         return self._ending is not None
@@ -175,8 +235,9 @@ class Session:
         return self._outlet is not None
 
     async def open(self) -> None:
-        """Open it in the worker, and show what is safe. Raises WorkerError where the worker takes none; `close` is to
-        be called then."""
+        """Open it in the worker, and show what is safe. Raises WorkerError where the worker takes none, and StateError
+        where its start cannot be logged; `close` is to be called then."""
+        await self._log_start()
         if self._config.pass_through:
             self._echo = Echo(self._pictures, self.tally)
             self.arrived = self._echo.arrived
@@ -184,6 +245,24 @@ class Session:
             await self._open_worker()
         self._opened = True
         self.tally.session_opened(self._spec.driver.value)
+
+    async def _log_start(self) -> None:
+        """What cannot be logged is not begun."""
+        spec, driver = self._spec, self._spec.driver.value
+        if self._config.pass_through:
+            await logged.session_started(self.journal, self.id, driver=driver, mode=logged.PASS_THROUGH)
+        else:
+            mode = spec.mode or Mode.PUPPET
+            shown = self._needed(spec.bundle, mode, self._still, spec.donors)
+            records = self._consents and await asyncio.to_thread(self._consents.records, shown, self._use)
+            await logged.session_started(
+                self.journal, self.id, driver=driver, mode=mode.value, bundle=self._info(spec.bundle),
+                sources=shown, consent=records or (),
+            )  # fmt: skip
+        self._logged = True
+
+    def _info(self, bundle: str) -> BundleInfo | None:
+        return next((one for one in self._worker.bundles() if one.name == bundle), None)
 
     async def _open_worker(self) -> None:
         spec = self._spec
@@ -258,6 +337,10 @@ class Session:
         donors = parse({"donors": change["donors"]}).donors if "donors" in change else None
         if donors is not None and not self._donors(donors):
             raise ConfigError(_NO_DONOR)
+        shown = self.in_use
+        if change.keys() & _ASKS_CONSENT:
+            bundle, mode = self._kind_by(change)
+            self._check_consent(self._needed(bundle, mode, still, self._given if donors is None else donors))
         number = self._worker.change(self.id, change)
         self._given = self._given if donors is None else donors
         if driver is not None:
@@ -265,7 +348,16 @@ class Session:
         self._still = still
         self._turn(change, number)
         self._pace.changed(change)
+        if change.keys() & _ASKS_CONSENT:
+            self._former, self._former_until = shown, number
+            self._bar()
+            self._log_change()
         return number
+
+    def _log_change(self) -> None:
+        bundle, mode = self._kind
+        shown = self._needed(bundle, mode, self._still, self._given)
+        logged.session_shows(self.journal, self.id, mode=mode.value, bundle=self._info(bundle), sources=shown)
 
     def _named(self, source: object) -> SourceInfo:
         """The source that a change names, or the present one."""
@@ -278,12 +370,19 @@ class Session:
 
     def _turn(self, change: Mapping[str, Any], number: int) -> None:
         """Whatever bundle and mode a change that was taken leads to, nothing of another leaves after its answer."""
-        bundle, mode = self._kind
-        kind = (change.get("bundle", bundle), Mode(change.get("mode", mode)))
+        kind = self._kind_by(change)
         if kind != self._kind and self._outlet is not None:
             self._kind = kind
             self._outlet.turn(*kind, self._still, number)
             self.tally.showing(self.id, *self._told_kind)
+
+    def _kind_by(self, change: Mapping[str, Any]) -> tuple[str, Mode]:
+        """Bundle and mode after a change. Raises ConfigError."""
+        bundle, mode = self._kind
+        try:
+            return change.get("bundle", bundle), Mode(change.get("mode", mode))
+        except ValueError as error:
+            raise ConfigError(f"mode: got {str(change['mode'])[:40]!r}, expected puppet or edit") from error
 
     @property
     def _told_kind(self) -> tuple[str, str]:
@@ -404,6 +503,7 @@ class Session:
             "sound": None if self.sound is None else self.sound.report(),
             "coach": self._coach.report(),
             "ends_in_s": self.ends_in_s(),
+            "withheld": f"{self.withheld}{NEXT}" if self.withheld else None,
             "recording": self.recorded(),
         }
 
@@ -445,6 +545,8 @@ class Session:
         finally:
             await self._pace.end()
             await asyncio.to_thread(self._join)
+            if self._logged:
+                logged.session_stopped(self.journal, self.id, reason, time.monotonic() - self._opened_s)
             if self._opened:
                 self.tally.showing(self.id, "", "")
                 self.tally.session_closed(reason)

@@ -1,4 +1,4 @@
-"""The sources that a server may show: accepted by the worker, attested by somebody, few."""
+"""The sources that a server may show: accepted by the worker, allowed by a record of consent, few."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from typing import Any, Final
 
 import cv2
 
+from engine.consent import ConsentError
+from engine.consent.hashes import hashes_of
+from engine.consent.words import shown_name
 from engine.errors import InputError, MarotteError, WorkerError
+from engine.session_log import Event, Keeping, NoJournal
 from engine.types import U8
 from engine.worker.interface import SourceInfo, Worker
-from streaming import attest
 from streaming.coach import further_notes, of_source, told_remark
+from streaming.consents import NEXT, Consents, Given, Says
 from streaming.doors import RefusedError, busy
 from streaming.measured import Recorder
 from streaming.uploads import Upload
@@ -31,8 +35,11 @@ class Sources:
     """For one event loop, but for `get`, which any thread may call. The bytes and the faces stay with the worker; here
     is what can be shown, and that somebody allowed it.
 
-    in_use: the ids that sessions show now, which are not forgotten.
+    journal: is told what comes and goes. in_use: the ids that sessions show now, which are not forgotten. consents:
+    None is by this installation's records.
     """
+
+    journal: Keeping = NoJournal()
 
     def __init__(
         self,
@@ -42,10 +49,12 @@ class Sources:
         within_s: float,
         most: int = MOST_SOURCES,
         in_use: Callable[[], Collection[str]] = frozenset,
+        consents: Consents | None = None,
     ) -> None:
         self._worker, self._recorder = worker, recorder
         self._within_s, self._most = within_s, most
         self.in_use = in_use
+        self.consents = consents or Consents()
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, SourceInfo] = OrderedDict()
         self._first: SourceInfo | None = None
@@ -85,26 +94,30 @@ class Sources:
             raise busy("another source is being added; try again in a moment")
         return Reservation(self)
 
-    async def add(self, upload: Upload, statement: str | None, who: str) -> SourceInfo:
-        """Have a source prepared, record who allowed it, and keep it.
+    async def add(self, upload: Upload, says: Says | None = None) -> SourceInfo:
+        """Have a source prepared, record who allowed it, and keep it. says: None goes by a record that is there.
 
-        Raises InputError (what is wrong with it, or with the statement), RefusedError (429, 503, 504), WorkerError or
-        StateError; then it is not shown to anybody.
+        Raises ConsentError (there is none that holds), InputError (what is wrong with it, or with what was said),
+        RefusedError (429, 503, 504), WorkerError or StateError; then it is not shown to anybody.
         """
         with self.reserve():
-            return await self.add_reserved(upload, statement, who)
+            return await self.add_reserved(upload, says)
 
-    async def add_reserved(self, upload: Upload, statement: str | None, who: str) -> SourceInfo:
+    async def add_reserved(self, upload: Upload, says: Says | None = None) -> SourceInfo:
         """The same for who holds the reservation."""
         try:
-            statement = attest.checked_statement(statement)
-            name = attest.shown_name(upload.name)
+            name = shown_name(upload.name)
             self._check_room()
+            known = await asyncio.to_thread(hashes_of, upload.data, name)
+            self.consents.know(known.source, known.pictures, upload.bundle)
+            if says is None:  # before anybody looks at the picture
+                await asyncio.to_thread(self._check, known.source, name)
             source = await self._prepared(upload.data, name)
-            line = attest.Attestation(source.id, name, statement, who, upload.pictures, upload.accepted)
             try:
                 # Fail closed: what could not be recorded is not shown.
-                await asyncio.to_thread(attest.record, line)
+                if says is not None:
+                    says = says.accepting(upload.accepted) if isinstance(says, Given) else says
+                    await asyncio.to_thread(self.consents.attest, known.source, known.pictures, says)
                 self._keep(source)
             except BaseException:
                 self._forget(source)
@@ -114,14 +127,38 @@ class Sources:
             raise
         except MarotteError as error:
             self._recorder.source_added(type(error).__name__)
+            self.journal.tell(Event.SOURCE_REFUSED, why=type(error).__name__)
             raise
         self._recorder.source_added("accepted")
+        record = await asyncio.to_thread(self.consents.told, source.id)
+        self.journal.tell(
+            Event.SOURCE_ADDED,
+            source=source.id,
+            pictures=max(1, len(source.pictures)),
+            consent=record and record["id"],
+        )
         return source
 
     async def still(self, source: str) -> bytes | None:
-        """The source as it is shown, as JPEG; None for an unknown one."""
+        """The source as it is shown, as JPEG; None for an unknown one. Raises ConsentError for one that may not be."""
         found = self.get(source)
-        return None if found is None else await asyncio.to_thread(_jpeg, found.still)
+        if found is None:
+            return None
+        await asyncio.to_thread(self.check_visible, found)
+        return await asyncio.to_thread(_jpeg, found.still)
+
+    def check_visible(self, source: SourceInfo) -> None:
+        """That it may be shown at all, for whichever use. Blocks. Raises ConsentError."""
+        self._check(source.id, source.name)
+
+    def _check(self, source: str, name: str) -> None:
+        if not self.consents.visible(source):
+            self.consents.check(source, "live", name)
+            raise ConsentError(f"{name}: it may not be shown{NEXT}")
+
+    async def told(self, source: SourceInfo) -> dict[str, Any]:
+        """As a page is told of it, with the consent to it."""
+        return told_source(source) | {"consent": await asyncio.to_thread(self.consents.told, source.id)}
 
     async def _prepared(self, data: bytes, name: str) -> SourceInfo:
         started_s = time.monotonic()
@@ -170,6 +207,7 @@ class Sources:
                 del self._kept[kept]
         for kept in leaving:
             self._worker.drop_source(kept)
+            self.journal.tell(Event.SOURCE_REMOVED, source=kept)
 
 
 def told_source(source: SourceInfo) -> dict[str, Any]:

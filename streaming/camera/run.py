@@ -18,6 +18,8 @@ from streaming.camera.capture import Capture, Source
 from streaming.camera.screen import Screen
 from streaming.camera.sinks import Output, Sink, open_sink
 from streaming.config import ServeConfig
+from streaming.consent_watch import ConsentWatch
+from streaming.consents import Consents
 from streaming.metrics import Metrics
 from streaming.remote.kept import Kept
 from streaming.remote.places import Place
@@ -116,13 +118,14 @@ async def _local(
         opened.push_async_callback(asyncio.to_thread, worker.close)
         tell("the engine is starting")
         await _started(worker)
-        sources = Sources(worker, metrics, within_s=config.worker.add_s)
+        consents = Consents(bundles=config.worker.bundles)
+        sources = Sources(worker, metrics, within_s=config.worker.add_s, consents=consents)
         await add_first(sources, config, upload)
         ends = _Ends()
         screen = Screen(sink, output, ends.end)
         spec = SessionSpec(sources.first.id, local.driver, mode=local.mode)
         session = await _shown(
-            opened, spec, config, worker, metrics, sources.first, sources.get, screen, ends
+            opened, spec, config, worker, metrics, sources.first, sources.get, screen, ends, consents
         )
         if capture is not None:
             opened.push_async_callback(asyncio.to_thread, capture.close)
@@ -157,6 +160,7 @@ async def _shown(
     sources: Callable[[str], SourceInfo | None],
     screen: Screen,
     ends: _Ends,
+    consents: Consents | None = None,
 ) -> Session:
     """A session whose pictures go to the screen alone."""
 
@@ -172,10 +176,14 @@ async def _shown(
         sources=sources,
         closed=closed,
         pictures=screen,
+        consents=consents,
     )
     opened.push_async_callback(asyncio.to_thread, screen.join)
     opened.push_async_callback(session.close, "shutdown")
     await session.open()
+    if consents is not None:
+        watching = asyncio.ensure_future(ConsentWatch(lambda: (session,), consents).watch())
+        opened.callback(watching.cancel)
     screen.start()
     return session
 

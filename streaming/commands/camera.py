@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.commands import add_accept, add_backend, sub_command
+from engine.commands import add_accept, add_backend, add_consent, sub_command
 
 if TYPE_CHECKING:
     from streaming.camera.run import Local, Tell
@@ -69,7 +69,8 @@ def _add_local(parser: Any) -> None:
         help="who may send such packets; without it this machine alone",
     )
     parser.add_argument("--source", type=Path, metavar="S", help="portrait or clip (default: the sample)")
-    parser.add_argument("--statement", metavar="TEXT", help="one line: who allows the use of the source")
+    add_consent(parser)
+    parser.add_argument("--statement", metavar="TEXT", help="one line of the record that --consent makes")
     parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (mesh_flow)")
     add_accept(parser)
     parser.add_argument("--edit", action="store_true", help="edit the driver's own picture")
@@ -141,6 +142,7 @@ def _local(options: argparse.Namespace, output: Output) -> Local:
     trackers = (place_of(options.tracker, options.tracker_from),) if options.tracker else ()
     config = ServeConfig(
         source=options.source,
+        consent=options.consent,
         statement=options.statement,
         in_process=options.in_process,
         sound=False,

@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from engine.commands import add_accept, add_backend
+from engine.commands import add_accept, add_backend, add_consent
+from streaming.commands.logging_options import add_log, log_options
 from streaming.commands.recording import add_recording, recording_options
 from streaming.commands.remotes import add_remotes, remote_options
 from streaming.commands.secret import read_token
@@ -21,11 +22,14 @@ def add_serving(parser: Any) -> None:
     _add_sessions(parser.add_argument_group("how many, and how well"))
     _add_ways(parser.add_argument_group("which ways are taken"))
     _add_enrolment(parser.add_argument_group("who may be enrolled"))
-    add_recording(parser.add_argument_group("what is kept"))
+    kept = parser.add_argument_group("what is kept")
+    add_recording(kept)
+    add_log(kept)
 
 
 def _add_doors(group: Any) -> None:
-    group.add_argument("--statement", metavar="TEXT", help="one line: who allows the use of the source")
+    add_consent(group)
+    group.add_argument("--statement", metavar="TEXT", help="one line of the record that --consent makes")
     group.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve on (127.0.0.1)")
     group.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token (or MAROTTE_TOKEN)")
     group.add_argument(
@@ -221,7 +225,10 @@ def _add_enrolment(group: Any) -> None:
 
 def serving_options(options: argparse.Namespace) -> dict[str, Any]:
     """What they say, as marotte.serve takes it."""
-    read = (_door_fields, _engine_fields, _session_fields, remote_options, _enrolment_fields, recording_options)
+    read = (
+        _door_fields, _engine_fields, _session_fields, remote_options, _enrolment_fields, recording_options,
+        log_options,
+    )  # fmt: skip
     return {name: value for fields in read for name, value in fields(options).items()}
 
 
@@ -230,6 +237,7 @@ def _door_fields(options: argparse.Namespace) -> dict[str, Any]:
 
     token, place = read_token(options.token_file), str(options.token_file or "MAROTTE_TOKEN")
     return {
+        "consent": options.consent,
         "statement": options.statement,
         "host": options.host,
         "token": token,

@@ -20,12 +20,14 @@ from multidict import CIMultiDict
 from engine.errors import ConfigError, InputError
 from engine.worker.interface import SourceInfo
 from streaming import candidates
-from streaming.attest import Attestation, record
 from streaming.calls import Calls
 from streaming.config import ServeConfig
+from streaming.consents import Given
 from streaming.doors import RefusedError, read_body
+from streaming.entry import GRANT
 from streaming.offer import Offer, ice_servers
 from streaming.sources import Sources
+from streaming.statement_doors import link, stated
 from streaming.whip import fragment
 from streaming.whip.descriptions import Described, described
 from streaming.whip.requests import SDP, Asked, asked, check_fragment, check_sdp, matching
@@ -39,7 +41,8 @@ class Whip:
 
     def __init__(self, config: ServeConfig, calls: Calls, sources: Sources) -> None:
         self._config, self._calls, self._sources = config, calls, sources
-        self._resources = Resources()
+        self.resources = Resources()
+        """What was made here, by its address."""
 
     def routes(self) -> list[web.RouteDef]:
         """All of them; streaming/routes.py says which scope each asks for."""
@@ -50,6 +53,7 @@ class Whip:
         for path in ("/whip/{stream}/{id}", "/whep/{stream}/{id}"):
             made += [web.patch(path, self.patch), web.delete(path, self.end)]
             made += [web.get(path, self.look), web.options(path, _resource)]
+        made.append(web.get("/whep/{stream}/{id}/statement", self.state))
         return made
 
     async def publish(self, request: web.Request) -> web.Response:
@@ -60,8 +64,8 @@ class Whip:
             source = self._source(options.source)
             offered = await self._offered(request, sends=True)
             stream = request.match_info.get("stream") or secrets.token_hex(8)
-            if options.statement is not None:
-                await _attest(source, options.statement)
+            if options.given is not None:
+                await self._attest(source, options.given)
             peer = await self._calls.open(_offer(offered, source, options), source, stream)
         except ConfigError as error:
             raise RefusedError(422, "ConfigError", str(error)) from error
@@ -72,6 +76,8 @@ class Whip:
             public=self._config.public_ice,
             over=lambda: session.over,
             close=lambda: self._calls.close(session.id, "page"),
+            state=lambda: session.state(),
+            token=request[GRANT].id,
         )
         return self._created(f"/whip/{stream}/{session.id}", resource, offered.answered(peer.answer.sdp))
 
@@ -91,12 +97,14 @@ class Whip:
             public=self._config.public_ice,
             over=lambda: viewer.over,
             close=lambda: viewer.close("page"),
+            state=lambda: viewer.session.state(),
+            token=request[GRANT].id,
         )
         return self._created(f"/whep/{stream}/{viewer.id}", resource, offered.answered(viewer.answer.sdp))
 
     async def patch(self, request: web.Request) -> web.Response:
         """Candidates, or the other side of a new ICE session."""
-        resource = self._resources.find(request.path)
+        resource = self.resources.find(request.path)
         check_fragment(request)
         etags = matching(request)
         body = await read_body(request, fragment.MOST_BYTES, _OFFER_S, "fragment")
@@ -111,13 +119,18 @@ class Whip:
 
     async def end(self, request: web.Request) -> web.Response:
         """End what a POST made, whatever ICE is at; returns when nothing leaves any more."""
-        await self._resources.end(request.path)
+        await self.resources.end(request.path)
         return web.Response()
 
     async def look(self, request: web.Request) -> web.Response:
         """It is there: RFC 9725 has nothing to show of it (4.1)."""
-        self._resources.find(request.path)
+        self.resources.find(request.path)
         return web.Response(status=204)
+
+    async def state(self, request: web.Request) -> web.Response:
+        """What is stated of the session that is watched here."""
+        resource = self.resources.find(request.path.removesuffix("/statement"))
+        return await stated(resource.state)
 
     async def _offered(self, request: web.Request, *, sends: bool) -> Described:
         body = await read_body(request, candidates.MOST_BYTES, _OFFER_S, "offer")
@@ -127,6 +140,10 @@ class Whip:
             raise InputError("offer: expected text in UTF-8") from error
         return described(candidates.clean_offer(text, public=self._config.public_ice), sends=sends)
 
+    async def _attest(self, source: SourceInfo, given: Given) -> None:
+        """Fail closed: what could not be recorded is not shown."""
+        await asyncio.to_thread(self._sources.consents.attest, source.id, (), given)
+
     def _source(self, asked_for: str) -> SourceInfo:
         first = self._sources.first  # before it is there, nothing can be asked for
         found = self._sources.get(asked_for) if asked_for else first
@@ -135,12 +152,14 @@ class Whip:
         return found
 
     def _created(self, path: str, resource: Resource, answer: str) -> web.Response:
-        self._resources.add(path, resource)
+        self.resources.add(path, resource)
         headers = CIMultiDict(
             {hdrs.LOCATION: path, hdrs.ETAG: resource.etag, "Accept-Patch": fragment.MEDIA_TYPE}
         )
         for server in links(ice_servers(self._config)):
             headers.add(hdrs.LINK, server)
+        if path.startswith("/whep/"):
+            headers.add(hdrs.LINK, link(path))
         return web.Response(status=201, body=answer.encode(), content_type=SDP, headers=headers)
 
 
@@ -168,11 +187,6 @@ def _offer(offered: Described, source: SourceInfo, options: Asked) -> Offer:
         mode=options.mode,
         donors=options.donors,
     )
-
-
-async def _attest(source: SourceInfo, statement: str) -> None:
-    """Fail closed: what could not be recorded is not shown."""
-    await asyncio.to_thread(record, Attestation(source.id, source.name, statement, "publisher"))
 
 
 async def _nothing(request: web.Request) -> web.Response:

@@ -10,21 +10,21 @@ from aiohttp import hdrs, web
 
 from engine.config import known
 from engine.errors import ConfigError, InputError
-from streaming.attest import checked_statement
+from streaming.consents import FIELDS, Given, read_given
 from streaming.doors import RefusedError
 from streaming.whip import fragment
 
 SDP: Final = "application/sdp"
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,64}"')
 _MOST_ETAGS = 8
-_DRIVERS = ("source", "bundle", "mode", "codec", "driver", "donors", "statement")
+_DRIVERS = ("source", "bundle", "mode", "codec", "driver", "donors", *FIELDS)
 _VIEWERS = ("codec",)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options of a POST. source: an id, empty for the first one. donors: ids. statement: None where none is given.
-    The rest as streaming.offer.Offer has it."""
+    """The options of a POST. source: an id, empty for the first one. donors: ids. given: who allows the source, None
+    where nothing is said of it. The rest as streaming.offer.Offer has it."""
 
     source: str = ""
     bundle: str = ""
@@ -32,7 +32,7 @@ class Asked:
     codec: str = "auto"
     driver: str = "camera"
     donors: tuple[str, ...] = ()
-    statement: str | None = None
+    given: Given | None = None
 
 
 def asked(request: web.Request, *, views: bool = False) -> Asked:
@@ -46,8 +46,8 @@ def asked(request: web.Request, *, views: bool = False) -> Asked:
         given[name] = value
     known(given.get("codec", "auto"), ("auto", "vp8", "h264"), "codec")
     donors = tuple(one for one in given.pop("donors", "").split(",") if one)
-    statement = checked_statement(given.pop("statement")) if "statement" in given else None
-    return Asked(**given, donors=donors, statement=statement)
+    allowed = read_given({name: given.pop(name) for name in FIELDS if name in given})
+    return Asked(**given, donors=donors, given=allowed)
 
 
 def check_sdp(request: web.Request) -> None:

@@ -23,6 +23,7 @@ from engine.worker.interface import BundleInfo, SourceInfo, State, Worker, Worke
 from streaming.app import create_app
 from streaming.calls import OpenPeer
 from streaming.config import ServeConfig
+from streaming.consents import Stated
 from streaming.enrolment import Enrolments
 from streaming.listen import bind, listening
 from streaming.measured import NoRecorder
@@ -273,7 +274,7 @@ def open_site(
         )
         async with listening(app, opened):
             if first is not None:
-                await sources.add(Upload(first, "first.png"), "the tests allow it", "operator")
+                await sources.add(Upload(first, "first.png"), Stated("generated", "the tests allow it"))
             recorder.added.clear()
             loop = asyncio.get_running_loop()
             ready.set_result(Site(config.port, behind, peers, recorder, sources, loop))

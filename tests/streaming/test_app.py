@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.consent import Store
 from engine.errors import (
     DecodeError,
     InputError,
@@ -24,7 +25,6 @@ from engine.errors import (
 )
 from engine.worker import holdings, sources
 from engine.worker.interface import SourceInfo, State, WorkerConfig
-from streaming import attest
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.pages import Pages
 from streaming.peer import Peer
@@ -32,7 +32,7 @@ from streaming.sources import MOST_SOURCES
 from streaming.uploads import MOST_TOGETHER
 from tests.streaming.doorstep import SDP, Site, open_site
 
-ADD = "/api/v1/sources?name=me.jpg&statement=It+is+me"
+ADD = "/api/v1/sources?name=me.jpg&kind=myself&attested_by=Ann&statement=It+is+me"
 
 
 @pytest.fixture
@@ -48,15 +48,18 @@ def site(state: Path) -> Iterator[Site]:
 
 
 def _statements(state: Path) -> list[str]:
-    lines = (state / attest.FILE).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["statement"] for line in lines]
+    return [record.statement for record in sorted(Store(state).all(), key=lambda one: one.made)]
 
 
 def test_info_tells_what_a_page_needs(site: Site) -> None:
     """Every field of docs/live.md."""
     info = site.ask("GET", "/api/v1/info").json
     first = info["source"]
-    assert first == {
+    assert first["consent"]["statement"] == "the tests allow it"
+    assert info["consent_kinds"] == [
+        "myself", "generated person", "public-domain artwork", "written consent",
+    ]  # fmt: skip
+    assert {name: value for name, value in first.items() if name != "consent"} == {
         "id": site.sources.first.id,
         "name": "first.png",
         "size": [32, 32],
@@ -86,15 +89,16 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert set(info) == {
         "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "sound", "driver_pixels",
         "ice_servers", "limits", "worker", "bundles", "parts", "expressions", "edit", "enrol", "mediapipe",
-        "rooms", "trackers",
+        "rooms", "trackers", "consent_kinds", "recordings",
     }  # fmt: skip
 
 
 def test_a_source_is_accepted_recorded_and_shown(site: Site, state: Path) -> None:
-    """201, a line in the record, a place among the sources, and its still as JPEG."""
+    """201, a record of consent, a place among the sources, and its still as JPEG."""
     added = site.ask("POST", ADD, b"a picture")
     assert (added.status, added.json["name"]) == (201, "me.jpg")
-    assert _statements(state) == ["the tests allow it", "It is me"]
+    assert set(_statements(state)) == {"the tests allow it", "It is me"}
+    assert added.json["consent"]["attested_by"] == "Ann"
     assert [source["id"] for source in site.ask("GET", "/api/v1/info").json["sources"]][1] == added.json["id"]
     still = site.ask("GET", f"/api/v1/sources/{added.json['id']}/still.jpg")
     assert (still.status, still.headers["Content-Type"]) == (200, "image/jpeg")
@@ -107,25 +111,30 @@ def test_a_source_is_accepted_recorded_and_shown(site: Site, state: Path) -> Non
 @pytest.mark.parametrize(
     "query",
     [
-        "name=a.jpg",
-        "name=a.jpg&statement=",
-        "name=a.jpg&statement=%20",
-        "statement=a%0Ab",
-        f"statement={'x' * 301}",
+        "statement=It+is+me",
+        "kind=mine&attested_by=Ann",
+        "kind=myself",
+        "kind=sample&attested_by=Ann",
+        "kind=myself&attested_by=Ann&statement=a%0Ab",
+        f"kind=myself&attested_by=Ann&statement={'x' * 301}",
+        "kind=written+consent&attested_by=Ann&shown=Bob",
+        "kind=public-domain+artwork&attested_by=Ann",
+        "kind=myself&attested_by=Ann&scope=everything",
+        "kind=myself&attested_by=Ann&expires=tomorrow",
     ],
 )
-def test_a_source_without_a_statement_is_refused(site: Site, query: str) -> None:
+def test_what_no_record_could_hold_is_refused(site: Site, query: str) -> None:
     """Before its bytes are read, and nobody prepares it."""
-    refused = site.ask("POST", f"/api/v1/sources?{query}", b"a picture")
+    refused = site.ask("POST", f"/api/v1/sources?name=a.jpg&{query}", b"a picture")
     assert refused.status == 422
     assert refused.error[0] == "ConfigError"
     assert len(site.worker.sources) == 1
 
 
 def test_what_cannot_be_recorded_is_not_shown(site: Site, state: Path) -> None:
-    """Fail closed: without its line in the record a source is forgotten again."""
-    (state / attest.FILE).unlink()
-    (state / attest.FILE).mkdir()
+    """Fail closed: without its record a source is forgotten again."""
+    shutil.rmtree(state / "consent")
+    (state / "consent").write_text("")
     refused = site.ask("POST", ADD, b"a picture")
     assert refused.status == 503
     assert refused.error[0] == "StateError"

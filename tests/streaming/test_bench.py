@@ -306,8 +306,8 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 _RECORDS = """
 import json, sys
 from engine.state import state_folder
-from streaming.attest import Attestation, record
-record(Attestation("ab", "a", "the bench", "operator"))
+from engine.consent import Kind, Store
+Store().attest(["ab" * 32], Kind.GENERATED, shown="nobody", attested_by="the bench", statement="It was generated.")
 print(json.dumps({"folder": str(state_folder())}), flush=True)
 sys.stdin.read()
 """
@@ -316,7 +316,7 @@ sys.stdin.read()
 def test_a_measurement_leaves_nothing_in_the_users_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its server's statements go to a folder of its own, which ends with it."""
+    """Its server's records of consent go to a folder of its own, which ends with it."""
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path / "users"))
     with ServerProcess({}, (sys.executable, "-c", _RECORDS)) as server:
         folder = Path(server.about["folder"])

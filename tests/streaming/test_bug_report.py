@@ -63,7 +63,8 @@ def test_a_report_of_a_running_server(
     config = ServeConfig(ice_servers=("stun:stun.example:1", "turn:me:secret@turn.example:2"))
     out = tmp_path / "report.txt"
     with open_site(config, worker=FakeWorker()) as site:  # type: ignore[arg-type]
-        site.post("/api/v1/sources?name=Maria.png&statement=Maria+allows+it", b"a picture")
+        said = "kind=myself&attested_by=Maria&statement=Maria+allows+it"
+        site.post(f"/api/v1/sources?name=Maria.png&{said}", b"a picture")
         words = [
             "--server",
             f"http://127.0.0.1:{site.port}",

@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from engine.consent import Kind, Store
 from engine.errors import BackendError, ConfigError, InputError, WorkerError
 from engine.worker.interface import BundleInfo
-from streaming import attest, enrolment
+from streaming import enrolment
 from streaming.config import ServeConfig
+from streaming.consents import Given
 from streaming.doors import RefusedError
 from streaming.enrolment import MOST_STOPPED, Enrolments
 from streaming.enrolment_kinds import KINDS
@@ -28,6 +30,8 @@ from streaming.enrolment_probe import Found, check_kind, probe
 from streaming.enrolment_store import LEAST_BYTES, NEEDS_BYTES, file_name
 from streaming.measured import NoRecorder
 from tests.streaming.enrolling import FAKE, FakeOffering, write_clip, write_weights
+
+ME = Given(Kind.MYSELF, "Ann", "Ann", "It is me")
 
 WAIT_S = 60.0
 
@@ -78,10 +82,10 @@ class Bench:
 
     def begin(self, keep: bool = False, name: str = "Ann") -> str:
         with self.enrolments.reserve("stit"):
-            job = self.enrolments.new("stit", name, "It is me", keep)
+            job = self.enrolments.new("stit", name, keep)
             path = self.enrolments.place(job, 1, "clip.webm")
             path.write_bytes(self.clip.read_bytes())
-            return str(self.enrolments.accept(job, [path])["id"])
+            return str(self.enrolments.accept(job, [path], ME)["id"])
 
     def until(self, number: str, *states: str, steps: int = 0) -> dict[str, Any]:
         end_s = time.monotonic() + WAIT_S
@@ -139,8 +143,8 @@ def test_what_was_sent_becomes_an_offered_bundle(bench: Bench, tmp_path: Path) -
     (words,) = [one["words"] for one in bench.started()]
     assert words[-2:] == ["--edit", "smile=-2:2"]
     assert "--title=Ann (STIT)" in words
-    recorded = json.loads((tmp_path / "state" / attest.FILE).read_text())
-    assert (recorded["name"], recorded["statement"], recorded["who"]) == ("Ann", "It is me", "page")
+    (recorded,) = Store(tmp_path / "state").all()
+    assert (recorded.attested_by, recorded.statement) == ("Ann", "It is me")
     assert (bench.counted.outcomes, bench.counted.ran) == (["done"], [True, False])
 
 
@@ -316,7 +320,7 @@ def test_bundles_of_earlier_runs_are_offered_again(bench: Bench) -> None:
     """And halves of what was never accepted are swept away."""
     number = bench.begin()
     bench.ended(number)
-    half = bench.enrolments.new("stit", "half", "It is me", False)
+    half = bench.enrolments.new("stit", "half", False)
     bench.again()
     end_s = time.monotonic() + WAIT_S
     while bench.enrolments.status(number)["bundle"] is None:
@@ -331,7 +335,7 @@ def test_bundles_of_earlier_runs_are_offered_again(bench: Bench) -> None:
     [
         {"ended": "2026-11-22T05:00:00"},
         {"state": "half"},
-        {"statement": 3},
+        {"name": 3},
         {"lines": [None]},
         {"ended": "9999-12-31T23:59:59+00:00"},
     ],

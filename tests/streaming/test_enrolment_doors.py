@@ -25,11 +25,12 @@ from tests.streaming.enrolling import FAKE, FakeOffering, write_weights
 EDGE = "an-edge-of-the-tests"
 FORM = {"Content-Type": f"multipart/form-data; boundary={EDGE}"}
 ALL = "/api/v1/enrolments"
-ASK = f"{ALL}?system=stit&name=Ann&statement=It+is+me"
+ASK = f"{ALL}?system=stit&name=Ann&kind=myself&attested_by=Ann&statement=It+is+me"
 WAIT_S = 60.0
 
 
-def form(*files: tuple[str, bytes], field: bytes = b"") -> bytes:
+def form(*files: tuple[str, bytes], field: bytes = b"", **fields: bytes) -> bytes:
+    """Files, and fields by name; `field` is one of a name that nobody asks for."""
     parts = [
         f'--{EDGE}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n".encode()
@@ -37,10 +38,9 @@ def form(*files: tuple[str, bytes], field: bytes = b"") -> bytes:
         + b"\r\n"
         for name, data in files
     ]
-    if field:
-        parts.append(
-            f'--{EDGE}\r\nContent-Disposition: form-data; name="x"\r\n\r\n'.encode() + field + b"\r\n"
-        )
+    for name, value in (fields | ({"x": field} if field else {})).items():
+        head = f'--{EDGE}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        parts.append(head.encode() + value + b"\r\n")
     return b"".join(parts) + f"--{EDGE}--\r\n".encode()
 
 
@@ -154,8 +154,8 @@ WRONG: dict[str, tuple[bytes, str, dict[str, str], int]] = {
     "a field": (form(field=b"text"), ASK, FORM, 400),
     "no file": (form(), ASK, FORM, 422),
     "two files": (form(("a.webm", b"a"), ("b.webm", b"b")), ASK, FORM, 422),
-    "no statement": (CLIP, f"{ALL}?system=stit&name=Ann", FORM, 422),
-    "two lines": (CLIP, f"{ALL}?system=stit&statement=a%0Ab", FORM, 422),
+    "no kind": (CLIP, f"{ALL}?system=stit&name=Ann&statement=me", FORM, 422),
+    "two lines": (CLIP, f"{ALL}?system=stit&kind=myself&attested_by=Ann&statement=a%0Ab", FORM, 422),
     "no system": (CLIP, f"{ALL}?statement=me", FORM, 422),
     "another system": (CLIP, f"{ALL}?system=geogan&statement=me", FORM, 422),
 }

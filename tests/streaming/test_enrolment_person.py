@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.consent import Store
 from engine.errors import BundleError, InputError
 from engine.worker.pictures import parted
-from streaming import attest, enrolment, own_person, serve
+from streaming import enrolment, own_person, serve
 from streaming.config import ServeConfig
 from streaming.enrolment import Enrolments
 from streaming.enrolment_kinds import KINDS
@@ -60,7 +61,7 @@ def site(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 def send(site: Site, count: int, query: str = "") -> Any:
     headers = {"Content-Type": f"multipart/form-data; boundary={EDGE}"}
-    path = f"{ALL}?system=liquid_warping&name=Ann&statement=me{query}"
+    path = f"{ALL}?system=liquid_warping&name=Ann&kind=myself&attested_by=Ann&statement=It+is+me{query}"
     return site.ask("POST", path, photos(count), headers=headers)
 
 
@@ -84,10 +85,9 @@ def test_photos_are_enrolled_and_who_they_show_is_a_source(
     words = json.loads((weights / "started").read_text().splitlines()[0])["words"]
     assert [word.rpartition("-")[2] for word in words[1:4]] == ["0.jpg", "1.jpg", "2.jpg"]
     assert "--accept=different-people" in words
-    lines = map(json.loads, (tmp_path / "state" / attest.FILE).read_text().splitlines())
-    (recorded,) = [line for line in lines if line["name"] == "Ann"]
-    assert recorded["accepted"] == ["different-people"]
-    assert len(recorded["pictures"]) == 3
+    (recorded,) = [one for one in Store(tmp_path / "state").all() if one.attested_by == "Ann"]
+    assert recorded.statement == "It is me Accepted by name: different-people."
+    assert len(recorded.sources) == 2  # the three photos together, and the one that all of them are
 
     asked: list[str] = []
 

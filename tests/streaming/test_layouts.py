@@ -22,7 +22,7 @@ from engine.worker.sources import with_labels
 from streaming import layouts
 from tests.streaming.doorstep import FakePeers, FakeWorker, Site, open_site
 
-ADD = "/api/v1/sources?name=me.png&statement=It+is+me"
+ADD = "/api/v1/sources?name=me.png&kind=myself&attested_by=Ann&statement=It+is+me"
 
 
 class Painter(FakeWorker):

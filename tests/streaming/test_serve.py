@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 import pytest
 
 import marotte
+from engine.consent import Store
 from engine.errors import ConfigError, InputError, MarotteError, WorkerError
 from engine.several import ACCEPTANCE
 from engine.worker.interface import State, WorkerConfig, WorkerStatus
 from engine.worker.pictures import Picture, with_pictures
 from engine.worker.sources import id_of
-from streaming import attest
 from streaming import serve as serving
 from streaming.config import ServeConfig
 from streaming.listen import PortTakenError, RunningError, bind
@@ -233,7 +233,8 @@ def test_a_port_that_is_taken_is_one_line(quick: type[QuickWorker]) -> None:
         ({"host": "no such name.invalid"}, "cannot be found"),
         ({"source": Path("nowhere.jpg")}, "'nowhere.jpg' cannot be read"),
         ({"source": PROJECT}, "is not a plain file"),
-        ({"statement": "two\nlines"}, "statement: "),
+        ({"consent": "myself", "statement": "two\nlines"}, "statement: "),
+        ({"consent": "nobody"}, "consent (KIND[:WHO]"),
     ],
 )
 def test_what_stands_in_the_way_is_one_line(
@@ -313,11 +314,12 @@ def test_several_photos_of_a_person_are_the_operators_source(
     config = served_as(paths[:2], {"accept": frozenset({ACCEPTANCE, "terms"}), "side": 512})
     assert (config.source, config.further) == (paths[0], (paths[1],))
     photos = [Picture(path.name, path.name.encode()) for path in paths[:2]]
-    with _served(source=config.source, further=config.further, worker=replace(QUICK, accept={ACCEPTANCE})):
+    worker = replace(QUICK, accept={ACCEPTANCE})
+    with _served(source=config.source, further=config.further, worker=worker, consent="written:Ann"):
         assert set(quick.made[0].sources) == {id_of(with_pictures(photos, {ACCEPTANCE}))}
-    line = json.loads((tmp_path / "state" / attest.FILE).read_text(encoding="utf-8"))
-    assert [one["name"] for one in line["pictures"]] == ["0.jpg", "1.jpg"]
-    assert (line["name"], line["who"]) == ("0.jpg and 1 more", "operator")
+    (kept,) = Store(tmp_path / "state").all()
+    assert kept.sources[1:] == tuple(id_of(photo.data) for photo in photos)
+    assert (kept.kind, kept.shown, kept.attested_by) == ("written consent", "Ann", "the operator")
     with pytest.raises(ConfigError, match="at most 8"):
         serve(ServeConfig(port=0, source=paths[0], further=tuple(paths[1:]), worker=QUICK))
 
@@ -383,7 +385,8 @@ def test_the_command_hands_on_what_it_was_given(
     """Every option, the token from a file and never from the line that other users see."""
     (tmp_path / "token").write_text("a token of sixteen\n", encoding="utf-8")
     (tmp_path / "key").write_text("a-key\n", encoding="utf-8")
-    line = f"serve --source me.jpg --statement mine --host ::1 --port 9 --token-file {tmp_path}/token --host-name a "
+    line = "serve --source me.jpg --consent myself --statement mine --host ::1 --port 9 "
+    line += f"--token-file {tmp_path}/token --host-name a "
     line += "--host-name b:1 --metrics-port 10 --in-process --pass-through --driver-pixels --codec vp8 --side 512 "
     line += "--sessions 2 --backend onnxruntime --no-spare --public-ice --ice-server stun:s:1 "
     line += "--rooms 5 --room-empty 3 --viewers 3 --viewers-total 5 --latency 300 --no-sound "
@@ -399,7 +402,8 @@ def test_the_command_hands_on_what_it_was_given(
     assert source == Path("me.jpg")
     assert options.pop("ready") is not None
     assert options == {
-        "statement": "mine", "host": "::1", "port": 9, "token": "a token of sixteen", "hosts": ("a", "b:1"),
+        "consent": "myself", "statement": "mine", "host": "::1",
+        "port": 9, "token": "a token of sixteen", "hosts": ("a", "b:1"),
         "metrics_port": 10, "in_process": True, "pass_through": True, "driver_pixels": True, "codec": "vp8",
         "side": 512, "sessions": 2, "backend": "onnxruntime", "spare": False, "public_ice": True, "viewers": 3,
         "viewers_total": 5, "rooms": 5, "room_empty_s": 180.0, "sound": False, "origins": ("https://a.example",),

@@ -39,7 +39,7 @@ def test_a_server_takes_up_what_it_had_and_ends_what_runs(weights: Path, tmp_pat
     """The command is asked at the start; a job that runs when the server ends is stopped with it, and found again."""
     options: dict[str, Any] = {"enrol": {"stit": weights}, "enrol_command": FAKE}
     job = {
-        "id": "0123456789ab", "system": "stit", "name": "Ann", "statement": "It is me", "files": [], "keep": False,
+        "id": "0123456789ab", "system": "stit", "name": "Ann", "files": [], "keep": False,
         "state": "running", "reason": "", "lines": [], "ended": "",
     }  # fmt: skip
     place = tmp_path / "state" / "enrolments" / job["id"]

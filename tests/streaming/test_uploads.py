@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from engine.consent import Record, Store
 from engine.errors import DifferentPeopleError
 from engine.several import ACCEPTANCE, MOST_SOURCES
 from engine.worker.interface import PictureInfo
 from engine.worker.pictures import Picture, Pictures, parted, with_pictures
-from streaming import attest, uploads
+from streaming import uploads
 from streaming.config import ServeConfig
 from tests.streaming.doorstep import Answer, FakeWorker, Site, open_site
 from tests.streaming.test_enrolment_doors import FORM, form
 
-ADD = "/api/v1/sources?statement=It+is+me"
+ADD = "/api/v1/sources?kind=myself&attested_by=Ann&statement=It+is+me"
 TWO = form(("a.jpg", b"one photo"), ("../b.jpg", b"another photo"))
 
 
@@ -39,7 +39,7 @@ class Worker(FakeWorker):
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
-    return tmp_path / attest.FILE
+    return tmp_path
 
 
 @pytest.fixture
@@ -52,8 +52,9 @@ def send(site: Site, body: bytes = TWO, path: str = ADD, **options: Any) -> Answ
     return site.ask("POST", path, body, **({"headers": FORM} | options))
 
 
-def last_line(record: Path) -> Any:
-    return json.loads(record.read_text(encoding="utf-8").splitlines()[-1])
+def record_of(state: Path, source: str) -> Record:
+    """That of the store, of which nobody says what it held before."""
+    return next(one for one in Store(state).all() if source in one.sources)
 
 
 def test_photos_of_a_form_are_one_source(site: Site, record: Path) -> None:
@@ -63,20 +64,19 @@ def test_photos_of_a_form_are_one_source(site: Site, record: Path) -> None:
     data = site.worker.given[-1]
     photos = (Picture("a.jpg", b"one photo"), Picture("b.jpg", b"another photo"))
     assert parted(data, "x") == Pictures(photos, frozenset())
-    line = last_line(record)
-    assert line["sha256"] == added.json["id"] == hashlib.sha256(data).hexdigest()
-    assert line["accepted"] == []
-    assert line["pictures"] == [
-        {"name": one.name, "sha256": hashlib.sha256(one.data).hexdigest()} for one in photos
-    ]
+    assert added.json["id"] == hashlib.sha256(data).hexdigest()
+    kept = record_of(record, added.json["id"])
+    assert kept.sources == (added.json["id"], *(hashlib.sha256(one.data).hexdigest() for one in photos))
+    assert (kept.kind, kept.attested_by, kept.statement) == ("myself", "Ann", "It is me")
 
 
 def test_a_form_of_one_is_that_file(site: Site, record: Path) -> None:
-    """The same id, and the same line, as the file as the body."""
+    """The same id, and the same record, as the file as the body."""
     added = send(site, form(("a.jpg", b"one photo")))
     assert added.json["id"] == hashlib.sha256(b"one photo").hexdigest()
-    assert "pictures" not in last_line(record)
+    assert record_of(record, added.json["id"]).sources == (added.json["id"],)
     assert site.ask("POST", f"{ADD}&name=a.jpg", b"one photo").json["id"] == added.json["id"]
+    assert len([one for one in Store(record).all() if added.json["id"] in one.sources]) == 1
 
 
 def test_an_acceptance_goes_along_by_name_and_stands_in_the_record(site: Site, record: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_acceptance_goes_along_by_name_and_stands_in_the_record(site: Site, r
     given = parted(site.worker.given[-1], "x")
     assert given is not None
     assert given.accept == {ACCEPTANCE}
-    assert last_line(record)["accepted"] == [ACCEPTANCE]
+    assert any(one.statement == f"It is me Accepted by name: {ACCEPTANCE}." for one in Store(record).all())
     refused = send(site, path=f"{ADD}&accept=different_people")
     assert (refused.status, refused.error[0]) == (422, "ConfigError")
     assert ACCEPTANCE in refused.error[1]
@@ -110,11 +110,11 @@ def test_different_people_are_told_as_such(site: Site) -> None:
         (form(field=b"text"), ADD, FORM, 400),
         (form(*[("a.jpg", b"a")] * (MOST_SOURCES + 1)), ADD, FORM, 422),
         (TWO, f"{ADD}&labels=3", FORM, 400),
-        (TWO, "/api/v1/sources", FORM, 422),
+        (TWO, "/api/v1/sources?kind=mine", FORM, 422),
         (TWO, ADD, FORM | {"Content-Encoding": "gzip"}, 400),
         (iter([TWO]), ADD, FORM, 411),
     ],
-    ids=["no form", "cut", "no file", "a field", "too many", "labels", "no statement", "packed", "no length"],
+    ids=["no form", "cut", "no file", "a field", "too many", "labels", "no kind", "packed", "no length"],
 )
 def test_what_is_no_form_of_photos_is_refused(
     site: Site, body: Any, path: str, headers: dict[str, str], status: int

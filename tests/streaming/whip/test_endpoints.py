@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from engine.consent import Store
 from engine.errors import WorkerError
 from engine.worker.interface import WorkerConfig
-from streaming import attest
 from streaming.config import ServeConfig
 from streaming.rates import Rate, Rates
 from streaming.whip import resources
@@ -104,6 +103,19 @@ def test_a_stream_is_published_and_ended(site: Site) -> None:
     assert publish(site).status == 201
 
 
+def test_what_was_opened_with_a_token_ends_when_it_is_taken_back(site: Site) -> None:
+    """A guest who is shown out does not stay in the room; what others opened goes on."""
+    guest = site.post("/api/v1/tokens", {"scopes": ["publish:theirs"], "for_s": 60}).json
+    theirs = site.ask("POST", "/whip/theirs", OFFER, token=guest["token"], headers=AS_SDP)
+    ours = publish(site)
+    assert (theirs.status, ours.status) == (201, 201)
+    assert site.ask("DELETE", f"/api/v1/tokens/{guest['id']}").status == 204
+    (closed, why) = site.peers.closed[-1]
+    assert (theirs.headers["Location"], why) == (f"/whip/theirs/{closed}", "page")
+    assert site.ask("GET", theirs.headers["Location"]).status == 404
+    assert site.ask("GET", ours.headers["Location"]).status == 204
+
+
 def test_who_ends_what_has_ended_by_itself_is_not_at_fault(site: Site) -> None:
     """A page says that it stops and deletes besides, in any order: 200, once."""
     places = [publish(site, f"/whip/{name}").headers["Location"] for name in "ab"]
@@ -131,16 +143,17 @@ def test_a_stream_that_has_no_name_gets_one(site: Site) -> None:
 
 
 def test_the_options_stand_in_the_query(site: Site, state: Path) -> None:
-    """They reach the offer as the page's own fields do; a statement is recorded with the source that it is about."""
+    """They reach the offer as the page's own fields do; what is said of the source is recorded."""
     source = site.sources.first.id
-    query = f"source={source}&driver=demo&codec=vp8&bundle=mesh_flow&mode=puppet&statement=It+is+me"
+    query = f"source={source}&driver=demo&codec=vp8&bundle=mesh_flow&mode=puppet"
+    query += "&kind=myself&attested_by=Ann&statement=It+is+me"
     assert publish(site, f"/whip/a?{query}").status == 201
     (offer,) = site.peers.offers
     assert (offer.source, offer.driver, offer.codec, offer.bundle, offer.mode) == (
         source, "demo", "vp8", "mesh_flow", "puppet",
     )  # fmt: skip
-    line = json.loads((state / attest.FILE).read_text(encoding="utf-8").splitlines()[-1])
-    assert (line["statement"], line["who"], line["sha256"]) == ("It is me", "publisher", source)
+    found = {(one.statement, one.attested_by, one.sources) for one in Store(state).all()}
+    assert ("It is me", "Ann", (source,)) in found
 
 
 @pytest.mark.parametrize(
@@ -152,8 +165,8 @@ def test_the_options_stand_in_the_query(site: Site, state: Path) -> None:
         ("mode=none", "mode"),
         ("source=gone", "not there any more"),
         ("codec=vp8&codec=h264", "twice"),
-        ("statement=", "statement"),
-        ("statement=a%0Ab", "statement"),
+        ("statement=It+is+me", "kind"),
+        ("kind=myself&attested_by=Ann&statement=a%0Ab", "statement"),
         ("donors=a,b", "donors"),
     ],
 )

@@ -1,0 +1,255 @@
+"""Who may be shown: the records of consent that this server goes by, asked for at its doors and while sessions run.
+
+A source, the donors of an edit, and the person whom a bundle was tuned to each need a record that holds
+(engine/consent). It is asked for where a session begins or turns to them, and again several times a second as long as
+they are shown (streaming/consent_watch.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from engine.config import known
+from engine.consent import SCOPES, ConsentError, Kind, Record, Store, cover, fault
+from engine.consent.bundled import cover_bundle
+from engine.consent.given import STATEMENTS, given
+from engine.consent.words import MOST_STATEMENT, checked_line
+from engine.errors import BundleError, ConfigError, StateError
+from engine.generators import find_bundle
+from engine.worker.interface import held_by
+from streaming.tokens import ROOM_STREAM
+
+FIELDS: Final = ("kind", "shown", "attested_by", "statement", "scope", "expires")
+"""What is asked about a source, by the names that pages, forms and addresses use."""
+KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.SAMPLE)
+NEXT: Final = "; next step: choose another portrait, or add this one again with who allows it"
+_ALL: Final = ("live", "call", "render", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody says of a source. expires: UTC; None is never."""
+
+    kind: Kind
+    shown: str
+    attested_by: str
+    statement: str
+    scope: tuple[str, ...] = SCOPES
+    expires: datetime | None = None
+
+    def put(self, store: Store, sources: Sequence[str], /) -> Record:
+        """See Says."""
+        return store.attest(
+            sources,
+            self.kind,
+            shown=self.shown,
+            attested_by=self.attested_by,
+            statement=self.statement,
+            scope=self.scope,
+            expires=self.expires,
+        )
+
+    def accepting(self, names: Sequence[str]) -> Given:
+        """The same, with the names of acceptances that were given with it."""
+        if not names:
+            return self
+        return replace(
+            self, statement=f"{self.statement} Accepted by name: {', '.join(names)}."[:MOST_STATEMENT]
+        )
+
+
+def read_given(told: Mapping[str, str]) -> Given | None:
+    """From FIELDS by name; None where none of them is there. Raises ConfigError for what a record cannot hold."""
+    if not any(name in told for name in FIELDS):
+        return None
+    if "kind" not in told:
+        raise ConfigError(f"kind: got none, expected one of {', '.join(KINDS)}: why this source may be used")
+    kind = Kind(known(told["kind"], KINDS, "kind"))
+    by = checked_line(told.get("attested_by"), "attested_by", "the name of who says that it may be used")
+    shown = told.get("shown") or {Kind.MYSELF: by, Kind.GENERATED: "nobody"}.get(kind)
+    statement = told.get("statement") or (None if kind is Kind.WRITTEN else STATEMENTS[kind])
+    return Given(
+        kind,
+        checked_line(shown, "shown", "who is shown, or which work"),
+        by,
+        checked_line(statement, "statement", "one line: where the written consent is kept", MOST_STATEMENT),
+        _scope(told.get("scope")),
+        _expires(told.get("expires")),
+    )
+
+
+def _scope(told: str | None) -> tuple[str, ...]:
+    names = [name for name in (told or "").split(",") if name]
+    allowed = {known(name, SCOPES, "scope") for name in names}
+    return tuple(name for name in SCOPES if name in allowed) if allowed else SCOPES
+
+
+def _expires(told: str | None) -> datetime | None:
+    """A day, which is the last one, or a moment. Raises ConfigError."""
+    if not told:
+        return None
+    try:
+        time = datetime.fromisoformat(told)
+    except ValueError as error:
+        raise ConfigError(f"expires: got {told[:40]!r}, expected a day as 2027-01-31, or a time") from error
+    if len(told) == 10:
+        return time.replace(tzinfo=UTC) + timedelta(days=1)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def use_of(stream: str) -> str:
+    """What a session of this stream uses its sources for: one of SCOPES."""
+    return "call" if ROOM_STREAM in stream else "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the operator says by options: `consent` as engine.consent.given reads it, and one line of their own."""
+
+    consent: str | Path
+    statement: str | None = None
+
+    def put(self, store: Store, sources: Sequence[str], /) -> Record:
+        """See Says."""
+        return given(self.consent).put(store, sources, self.statement)
+
+
+class Says(Protocol):
+    """What somebody says of a source, whose record it becomes: `Given` here, and engine.consent.given of options."""
+
+    def put(self, store: Store, sources: Sequence[str], /) -> Record:
+        """Record it for these hashes. Blocks. Raises ConfigError, ConsentError, StateError."""
+        ...
+
+
+class Consents:
+    """Of one server. For any thread. store: None is this installation's. bundles: those that it was started with."""
+
+    def __init__(self, store: Store | None = None, bundles: Sequence[str | Path] = ()) -> None:
+        self.store = store or Store()
+        self._lock = threading.Lock()
+        self._pictures: dict[str, tuple[str, ...]] = {}
+        self._folders: dict[str, Path] = {}
+        self._taken: dict[str, Path] = {}
+        self._found: dict[tuple[str, str], tuple[Record, ...] | str] = {}
+        self._stamp: Hashable = None
+        for bundle in bundles:
+            self._know_bundle(bundle)
+
+    def _know_bundle(self, bundle: str | Path) -> None:
+        try:
+            folder = find_bundle(bundle)
+        except (BundleError, ConfigError):  # whoever opens it says so
+            return
+        if folder is not None:
+            self.know_bundle(folder.name, folder)
+
+    def know_bundle(self, name: str, folder: Path) -> None:
+        """A bundle that is offered by this name may hold a person."""
+        with self._lock:
+            self._folders[name] = folder
+
+    def know(self, source: str, pictures: Sequence[str], bundle: Path | None = None) -> None:
+        """The pictures of a source of several: whoever may use each of them may use it. bundle: that it was taken out
+        of, whose person's consent counts for it."""
+        with self._lock:
+            self._pictures[source] = tuple(pictures)
+            if bundle is not None:
+                self._taken[source] = bundle
+
+    def attest(self, source: str, pictures: Sequence[str], says: Says) -> Record:
+        """Record what was said of a source, of several pictures perhaps. Blocks. Raises as Says.put does."""
+        self.know(source, pictures)
+        return says.put(self.store, (source, *pictures))
+
+    def check(self, source: str, use: str, name: str = "the source") -> tuple[Record, ...]:
+        """The records by which it may be used now. Blocks for as long as a look at a folder takes. Raises ConsentError
+        with the next step, and StateError."""
+        bundle = self._taken.get(source)
+        if bundle is not None and (found := cover_bundle(bundle, use, self.store)):
+            return found
+        return cover(source, use, self.store, pictures=self._pictures.get(source, ()), name=name)
+
+    def check_bundle(self, bundle: str, use: str) -> tuple[Record, ...]:
+        """The same of the person in a bundle, by the name that it is offered by; none where it is nobody's."""
+        folder = self._folders.get(bundle)
+        return () if folder is None else cover_bundle(folder, use, self.store)
+
+    def faults(self, sources: Collection[str], use: str) -> dict[str, str]:
+        """Which of these may not be shown now, each with the reason; a bundle is asked for as `held_by` names it.
+        Blocks as `check` does; what was found is kept until a record, or its time, changes. Never raises: in doubt
+        nothing may be shown."""
+        try:
+            stamp = self.store.stamp()
+        except StateError as error:
+            return {source: str(error) for source in sources}
+        with self._lock:
+            if stamp != self._stamp:
+                self._stamp, self._found = stamp, {}
+            found = dict(self._found)
+        told: dict[str, str] = {}
+        for source in sources:
+            known_as = found.get((source, use))
+            if known_as is None or self._over(known_as, use):
+                known_as = self._look(source, use)
+                with self._lock:
+                    self._found[source, use] = known_as
+            if isinstance(known_as, str):
+                told[source] = known_as
+        return told
+
+    def records(self, sources: Collection[str], use: str) -> tuple[str, ...]:
+        """Ids of the records by which these are shown, asked for as `faults` is; none of who is at fault."""
+        self.faults(sources, use)
+        with self._lock:
+            found = [self._found.get((source, use), ()) for source in sorted(sources)]
+        return tuple(dict.fromkeys(one.id for each in found if not isinstance(each, str) for one in each))
+
+    def visible(self, source: str) -> bool:
+        """Whether a source may be shown at all, for whichever use."""
+        return any(not self.faults([source], use) for use in _ALL)
+
+    def told(self, source: str) -> dict[str, Any] | None:
+        """What a page is told of the consent to a source; None where nobody's is recorded."""
+        try:
+            record = next(iter(self._covering(source)), None) or self.store.find(source)
+            return None if record is None else told_record(record, self.store)
+        except StateError:  # whoever shows it is told
+            return None
+
+    def _covering(self, source: str) -> tuple[Record, ...]:
+        for use in _ALL:
+            try:
+                return self.check(source, use)
+            except ConsentError:
+                continue
+        return ()
+
+    def _over(self, known_as: tuple[Record, ...] | str, use: str) -> bool:
+        """Whether what was found has to be looked for again: its time has come."""
+        if isinstance(known_as, str):
+            return False
+        now = datetime.now(UTC)
+        return any(fault(record, use, self.store, now) is not None for record in known_as)
+
+    def _look(self, source: str, use: str) -> tuple[Record, ...] | str:
+        bundle = source.removeprefix(held_by(""))
+        try:
+            return self.check_bundle(bundle, use) if bundle != source else self.check(source, use)
+        except (ConsentError, StateError, BundleError) as error:
+            return str(error)
+
+
+def told_record(record: Record, store: Store) -> dict[str, Any]:
+    """A record as the API tells it: all that was signed, and how it stands."""
+    revoked = store.revoked(record.id)
+    expired = record.expires is not None and datetime.now(UTC) >= record.expires
+    state = "revoked" if revoked is not None else "expired" if expired else "valid"
+    ended = None if revoked is None else {"time": revoked.time.isoformat(), "why": revoked.why}
+    signed = {name: value for name, value in record.signed.items() if name not in ("format", "key")}
+    return {"id": record.id, "state": state} | signed | {"revoked": ended}
