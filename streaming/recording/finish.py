@@ -37,7 +37,7 @@ def finish(part: Path, whole: Path, made: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not cut_to_whole(part):
         raise OSError("no picture was written")
-    beside = whole.with_name(f".{whole.name}.{secrets.token_hex(4)}.part")
+    beside = whole.with_name(f".{whole.stem}.{secrets.token_hex(4)}.mp4")
     signed, unsigned = False, ""
     try:
         _join(part, beside)

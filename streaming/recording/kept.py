@@ -112,6 +112,8 @@ class Folder:
     def read(self) -> list[Kept]:
         """Those of earlier runs, the oldest first. Of one that was cut off the part is there; what has neither a part
         nor a whole file is forgotten."""
+        for left in (*self.path.glob(".*.mp4"), *self.path.glob(".*.partial")):
+            left.unlink(missing_ok=True)
         found = []
         for path in sorted(self.path.glob("*.json")):
             kept = _read(path)

@@ -20,7 +20,7 @@ from streaming.measured import RecordingRecorder
 from streaming.recording.finish import TAGS
 from streaming.recording.kept import FINISHING, READY, RECORDING, Folder, Kept, now
 from streaming.recording.taker import Limits, Taker, Why
-from streaming.refusals import RefusedError, busy
+from streaming.refusals import RefusedError
 from streaming.session import Session
 
 MOST_STATEMENTS: Final = 32
@@ -71,9 +71,12 @@ class Recordings:
             raise RefusedError(404, "RequestError", "that session is not open any more")
         free = await asyncio.to_thread(folder.free_bytes)
         if free < self._limits.floor:
-            raise busy(
+            raise RefusedError(
+                503,
+                "BusyError",
                 f"the disk of the recordings has {free >> 20} MiB left of the {self._limits.floor >> 20} MiB that are "
                 "kept free; remove some",
+                "busy",
                 wait_s=60,
             )
         kept = folder.new(session.id, session.stream)
