@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -22,6 +23,8 @@ from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
 from engine.generators import check_asked, holds_person, open_generator, own_person, takes_several
+from engine.marks import Marks, MarksConfig, SessionMarks
+from engine.marks.lowering import note_lowered
 from engine.measuring import Measurers, Tracker
 from engine.media import open_media, resize_within
 from engine.models import Condition, inspect, model
@@ -286,15 +289,18 @@ class Puppet:
         *,
         several: bool = False,
         accept: frozenset[str] = frozenset(),
+        marks: MarksConfig | None = None,
     ) -> None:
         self.session, self.choice = session, choice
+        self._marking = SessionMarks(secrets.token_hex(12), marks or MarksConfig())
+        self._marks: Marks | None = None
         self._opening, self._opened, self._several, self._accept = opening, opened, several, accept
         self.report: FrameReport | None = None
 
     def __call__(self, rgb: U8, time_s: float | None = None) -> U8:
         """The source moved by the face in `rgb`, or `rgb` edited; seen at `time_s` (seconds, rising; default: now).
 
-        The picture given back is shared: copy it before writing to it. Raises InputError when rgb is no uint8
+        The picture given back has the marks on and is the caller's own. Raises InputError when rgb is no uint8
         (H, W, 3) picture; whatever else fails shows the fallback, and the report says why.
         """
         now = time.perf_counter()
@@ -303,7 +309,13 @@ class Puppet:
             raise InputError(f"time_s: got {time_s!r}, expected seconds")
         pts = round(media_s * _TICKS)
         frame, self.report = self.session.step(Frame(_checked(rgb), pts, Fraction(1, _TICKS), now))
-        return frame.rgb
+        return self._marked(frame.rgb)
+
+    def _marked(self, rgb: U8) -> U8:
+        size = rgb.shape[1], rgb.shape[0]
+        if self._marks is None or self._marks.size != size:
+            self._marks = self._marking.of(size, self.session.mode)
+        return self._marks.compose_rgb(rgb)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -359,17 +371,20 @@ def open_puppet(
     cache: Path | None = None,
     task: Path | None = None,
     consent: Consent = None,
+    marks: MarksConfig | None = None,
 ) -> Puppet:
     """Open everything for one source, or to edit the driver; options as in Opening, load and open_session.
 
     mode: "puppet" moves the source; "edit" edits the driver's own picture, and the source is a donor, a list of donors,
     or left out. Default: what `config` says, a puppet without one. consent: as in engine.consent.doors.permit, for the
-    use "live"; for frames of a driver that are edited it is the caller's to have.
+    use "live"; for frames of a driver that are edited it is the caller's to have. marks: those that every
+    picture carries, all of them by default; one that is off is written into the session log.
     Raises MarotteError when the source, a bundle, a model or a backend cannot be used.
     """
     opening, accept = Opening(backend, faces, cache, task), frozenset(accept)
     wanted = (config or PipelineConfig()).mode if mode is None else mode_of(mode)
     permit("live", pictures_of(source), bundle=bundle, consent=consent)
+    note_lowered(marks or MarksConfig(), "live")
     loaded = load(source, opening, bundle=bundle, mode=wanted, accept=accept)
     with ExitStack() as opened:
         opened.callback(loaded.runner.close)
@@ -385,6 +400,7 @@ def open_puppet(
             opened.pop_all(),
             several=takes_several(bundle),
             accept=accept,
+            marks=marks,
         )
 
 

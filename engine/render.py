@@ -23,6 +23,9 @@ from engine.features.still import still_neutral
 from engine.generators import find_bundle
 from engine.imitation.faces import dressed
 from engine.imitation.wearing import Wear
+from engine.marks import Marks, MarksConfig
+from engine.marks.files import session_of
+from engine.marks.lowering import note_lowered
 from engine.measuring import Tracker
 from engine.media import MediaReader, MediaWriter, open_media, open_writer
 from engine.media.unfinished import Seal
@@ -85,6 +88,7 @@ def render(
     progress: Progress | None = None,
     signer: SignerConfig | None = None,
     consent: Consent = None,
+    marks: MarksConfig | None = None,
     **asked: Unpack[Asked],
 ) -> Tally:
     """Move `source` (picture, clip or decoded picture) by `driver` (picture or clip) and write `out`; or, in mode
@@ -96,12 +100,13 @@ def render(
     acceptances that were given. wear: parts that other persons give to a puppet. report: a JSON file for the tally.
     frame_graph, task: as frames and task of engine.puppet.Opening. signer: of the result's C2PA manifest, by default
     the one of this installation (engine.provenance). consent: as in engine.consent.doors.permit, for the source, the
-    donors, who gives parts, and of an edit the driver too. asked: see Asked. Interrupted (KeyboardInterrupt),
+    donors, who gives parts, and of an edit the driver too. marks: those that every frame carries, all of
+    them by default; one that is off is written into the session log. asked: see Asked. Interrupted (KeyboardInterrupt),
     what was rendered so far becomes a playable file, the report is written, and the interruption goes on to the
     caller; before the first frame nothing is written. Raises MarotteError before anything is written when an input, an
     option or a name cannot be used, and leaves an older file of that name alone.
     """
-    mode = mode_of(mode)
+    mode, marks = mode_of(mode), marks or MarksConfig()
     find_bundle(bundle)
     controls = _controls(**asked)
     out, report = file_path("out", out), None if report is None else file_path("report", report)
@@ -119,11 +124,16 @@ def render(
         parts = ingredients_of(
             source, driver, others.values(), edits=edits, pixels=controls.driver_pixels, still=media.still
         )
-        seal = sealing(out, made_by(bundle, edits=edits, consent=allowed), parts, tally.notes, signer)
+        session = session_of(f"{bundle} {mode.value}", [*shown, driver])
+        made = made_by(
+            bundle, edits=edits, consent=allowed, session=session, marks=marks.on, lowered=marks.lowered
+        )
+        seal = sealing(out, made, parts, tally.notes, signer)
         loaded = _load(source, opening, controls, opened, bundle=bundle, mode=mode, accept=accept)
         loaded = dressed(loaded, wear, opening, accept)
         tally.about = _about(source, driver, out, bundle, controls, opening, loaded)
-        tally.about |= {"consent": list(allowed)}
+        tally.about |= {"consent": list(allowed), "session": session, "marks": list(marks.on)}
+        note_lowered(marks, "render")
         _play(
             loaded,
             opening,
@@ -135,6 +145,7 @@ def render(
             out=out,
             progress=progress,
             seal=seal,
+            marking=lambda size: Marks.of(size, marks, session, mode),
         )
     return tally
 
@@ -169,14 +180,18 @@ def _play(
     out: Path,
     progress: Progress | None,
     seal: Seal | None,
+    marking: Callable[[tuple[int, int]], Marks],
 ) -> None:
     """The driver's frames, one by one, into the result."""
     begin = _begin_still if media.still else _begin
     session, frames = begin(loaded, opening, media, controls, opened, tally)
     tally.notes += session.notes
-    size = media.size if loaded.mode is Mode.EDIT else loaded.sources[0].rgb.shape[1::-1]
+    height, width = loaded.sources[0].rgb.shape[:2] if loaded.mode is Mode.PUPPET else media.size[::-1]
+    size = (width, height)
     sound = None if media.still else driver
-    writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound, seal))
+    writer = opened.enter_context(
+        open_writer(out, size, media.time_base, media.rate, sound, seal, marking(size))
+    )
     loaded.announce()
     try:
         write_frames(tally, session, frames, writer, media.frame_count, progress)

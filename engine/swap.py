@@ -10,7 +10,10 @@ from engine.config import file_path
 from engine.consent.doors import Consent, permit
 from engine.errors import ConfigError
 from engine.generators import open_generator
-from engine.media import read_picture, write_picture
+from engine.marks import MarksConfig
+from engine.marks.files import session_of, write_marked
+from engine.marks.lowering import note_lowered
+from engine.media import read_picture
 from engine.puppet import Opening
 from engine.source import sources_from_picture
 from engine.track.face import FaceTracker
@@ -28,11 +31,13 @@ def swap_pictures(
     backend: str = "auto",
     cache: Path | None = None,
     consent: Consent = None,
+    marks: MarksConfig | None = None,
 ) -> tuple[str, ...]:
     """Write to `out` what `one` looks like with the attribute of `other`, and to `other_out` `other` without it.
 
-    consent: as in engine.consent.doors.permit, for both. Returns notes for the user. Raises MarotteError
-    before anything is written when a picture, the bundle (of GeoGAN, with removal) or a name cannot be used.
+    consent: as in engine.consent.doors.permit, for both. marks: as in engine.render.render. Returns notes for the user.
+    Raises MarotteError before anything is written when a picture, the bundle (of GeoGAN, with removal) or a name cannot
+    be used.
     """
     from engine.generators.geogan import Geogan, swap
     from engine.generators.geogan.runner import GeoganRunner
@@ -53,8 +58,10 @@ def swap_pictures(
             raise ConfigError(f"swap: {generator.name} cannot take an attribute away; name another bundle")
         notes = [note for source in (first, second) for note in generator.prepare(source, Mode.EDIT).notes]
         pictures = swap(generator, runner, first, second)
+    marks, session = marks or MarksConfig(), session_of(f"{bundle} swap", [one, other])
+    note_lowered(marks, "swap")
     for path, picture in zip(paths, pictures):
-        write_picture(path, picture)
+        write_marked(path, picture, marks, session)
     return tuple(notes)
 
 

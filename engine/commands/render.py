@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.commands import add_accept, add_backend, add_consent, progress_bar, sub_command
+from engine.commands.marks import add_marks, marks_of
 
 if TYPE_CHECKING:
     from engine.tally import Tally
@@ -33,6 +34,7 @@ def add(commands: Any, offline: Offline | None = None) -> None:
     _add_controls(parser)
     add_accept(parser)
     add_consent(parser)
+    add_marks(parser)
     _add_ways(parser)
     add_backend(parser)
 
@@ -196,6 +198,7 @@ def _render(options: argparse.Namespace) -> None:
             report=options.report,
             cache=options.cache,
             consent=options.consent,
+            marks=marks_of(options),
             task=options.task,
             progress=progress,
         )
@@ -258,6 +261,7 @@ def _imitate(options: argparse.Namespace, source: Any) -> None:
             report=options.report,
             cache=options.cache,
             consent=options.consent,
+            marks=marks_of(options),
             progress=progress,
         )
     _tell(options, tally)
@@ -334,6 +338,7 @@ def _swap(options: argparse.Namespace) -> None:
         backend=options.backend,
         cache=options.cache,
         consent=options.consent,
+        marks=marks_of(options),
     )
     for note in notes:
         print(f"marotte: {note}", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.commands import add_accept, add_backend, add_consent, progress_bar, sub_command
+from engine.commands.marks import add_marks, marks_of
 from engine.commands.render import add_body
 
 
@@ -33,6 +34,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--fps", type=int, default=30, metavar="N", help="frames a second (default: 30)")
     add_accept(parser)
     add_consent(parser)
+    add_marks(parser)
     add_backend(parser)
 
 
@@ -56,6 +58,7 @@ def _turn(options: argparse.Namespace) -> None:
             backend=options.backend,
             cache=options.cache,
             consent=options.consent,
+            marks=marks_of(options),
             progress=progress,
         )
     for note in made.notes:

@@ -12,6 +12,9 @@ from engine.consent.doors import Consent, permit
 from engine.imitation.opening import Opened, check_body, open_body
 from engine.imitation.session import NO_BODY, BodySession
 from engine.imitation.wearing import Wear
+from engine.marks import Marks, MarksConfig
+from engine.marks.files import session_of
+from engine.marks.lowering import note_lowered
 from engine.media import MediaReader, open_media, open_writer
 from engine.media.unfinished import Seal
 from engine.provenance.credentials import SignerConfig
@@ -40,6 +43,7 @@ def imitate(
     progress: Progress | None = None,
     signer: SignerConfig | None = None,
     consent: Consent = None,
+    marks: MarksConfig | None = None,
 ) -> Tally:
     """Move the person of `source` (pictures or a clip) by the body of `driver` (picture or clip) and write `out`.
 
@@ -48,6 +52,7 @@ def imitate(
     frame without a person holds the picture, which then fades to the source's.
     """
     check_body(bundle, body)
+    marks = marks or MarksConfig()
     out, report = file_path("out", out), None if report is None else file_path("report", report)
     given, others = pictures_of(source), [one for each in wear for one in each.pictures]
     roles = {f"source {number}": one for number, one in enumerate(given, 1)}
@@ -60,10 +65,27 @@ def imitate(
         opened.enter_context(concluded(tally, out, report))
         check_out(out, media, tally)
         parts = ingredients_of(source, driver, others, still=media.still)
-        seal = sealing(out, made_by(bundle, consent=allowed), parts, tally.notes, signer)
+        session = session_of(f"{bundle} imitation", [*given, *others, driver])
+        made = made_by(bundle, consent=allowed, session=session, marks=marks.on, lowered=marks.lowered)
+        seal = sealing(out, made, parts, tally.notes, signer)
         ready = open_body(given, opening, opened, bundle=bundle, body=body, wear=wear, accept=accept)
         tally.about = _about(given, wear, driver, out, bundle, ready) | {"consent": list(allowed)}
-        _play(ready, opening, media, opened, tally, driver=driver, out=out, progress=progress, seal=seal)
+        tally.about |= {"session": session, "marks": list(marks.on)}
+        note_lowered(marks, "render")
+        height, width = ready.prepared.picture.rgb.shape[:2]
+        marking = Marks.of((width, height), marks, session)
+        _play(
+            ready,
+            opening,
+            media,
+            opened,
+            tally,
+            driver=driver,
+            out=out,
+            progress=progress,
+            seal=seal,
+            marks=marking,
+        )
     return tally
 
 
@@ -78,13 +100,15 @@ def _play(
     out: Path,
     progress: Progress | None,
     seal: Seal | None,
+    marks: Marks,
 ) -> None:
     tracker = opened.enter_context(closing(BodyTracker(opening.backend, opening.cache, every_frame=True)))
     session = BodySession(ready.puppet, tracker, ready.driver_fitter())
     tally.notes += session.notes
-    size = ready.prepared.picture.rgb.shape[1::-1]
     sound = None if media.still else driver
-    writer = opened.enter_context(open_writer(out, size, media.time_base, media.rate, sound, seal))
+    writer = opened.enter_context(
+        open_writer(out, marks.size, media.time_base, media.rate, sound, seal, marks)
+    )
     try:
         write_frames(tally, session, media, writer, media.frame_count, progress)
     finally:

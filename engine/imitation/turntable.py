@@ -29,8 +29,11 @@ from engine.imitation.faces import dressed
 from engine.imitation.opening import check_body, open_body
 from engine.imitation.puppet import around, upright
 from engine.imitation.wearing import Wear
+from engine.marks import Marks, MarksConfig
+from engine.marks.files import session_of, write_marked
+from engine.marks.lowering import note_lowered
 from engine.media import open_writer
-from engine.media.picture import PICTURE_SUFFIXES, write_picture
+from engine.media.picture import PICTURE_SUFFIXES
 from engine.media.unfinished import Unfinished
 from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.mesh.face.bust import PIVOT
@@ -84,11 +87,13 @@ def turntable(
     cache: Path | None = None,
     progress: Progress | None = None,
     consent: Consent = None,
+    marks: MarksConfig | None = None,
 ) -> Turned:
     """Write a clip of the person of `source` seen from around, and where it is asked for a sheet of SHEET_VIEWS views.
 
     body: as for engine.imitation.run.imitate, of a bundle for bodies. pose: of POSES, of a body: the picture's own, or
     arms stretched out. wear: parts that other persons give. consent: as in engine.consent.doors.permit.
+    marks: as in engine.render.render, of the clip and of the sheet.
     Raises MarotteError before anything is written.
     """
     known(pose, POSES, "pose")
@@ -100,6 +105,8 @@ def turntable(
     check_body(bundle, body)
     given = [*pictures_of(source), *(one for each in wear for one in each.pictures)]
     permit("render", given, bundle=bundle, consent=consent)
+    marks, session = marks or MarksConfig(), session_of(f"{bundle} turntable {pose}", given)
+    note_lowered(marks, "turntable")
     opening, made = Opening(backend, cache=cache, frames=False), Turned()
     with ExitStack() as opened:
         opens = _body if moves_bodies(bundle) else _head
@@ -107,7 +114,8 @@ def turntable(
         made.notes += subject.notes
         made.span = subject.span
         base = Fraction(1, fps)
-        writer = opened.enter_context(open_writer(out, subject.size, base, Fraction(fps)))
+        marking = Marks.of(subject.size, marks, session)
+        writer = opened.enter_context(open_writer(out, subject.size, base, Fraction(fps), marks=marking))
         for number, angle in enumerate(subject.angles):
             writer.write(Frame(subject.show(angle), number, base, 0.0))
             made.frames += 1
@@ -115,7 +123,7 @@ def turntable(
                 progress(made.frames, frames)
         made.notes += writer.notes
         if sheet is not None:
-            write_picture(sheet, _sheet(subject))
+            write_marked(sheet, _sheet(subject), marks, session)
     return made
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.consent.doors import permit
 from engine.errors import ConfigError
+from engine.marks import Marks, MarksConfig
 from engine.media import open_writer
 from engine.puppet import Opening, load, open_session
 from engine.render import Progress, Tally, write_frames
@@ -34,7 +35,10 @@ def play_sample(
     tally = Tally()
     with ExitStack() as opened:
         session = open_session(loaded, opening, DemoTracker(), opened)
-        writer = opened.enter_context(open_writer(out, (width, height), _TIME_BASE, Fraction(_RATE)))
+        marks = Marks.of((width, height), MarksConfig(), "sample")
+        writer = opened.enter_context(
+            open_writer(out, (width, height), _TIME_BASE, Fraction(_RATE), marks=marks)
+        )
         loaded.announce()
         write_frames(tally, session, demo_frames(rate=_RATE), writer, round(DURATION_S * _RATE), progress)
     return tally

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.commands import add_consent
+from engine.commands.marks import add_marks, marks_of
 
 if TYPE_CHECKING:
     from engine.sweep.run import Progress
@@ -63,6 +64,7 @@ def add(commands: Any) -> None:
         "--accept", action="append", default=[], metavar="NAME", help="accept a bundle's terms of this name"
     )
     add_consent(parser)
+    add_marks(parser)
     parser.add_argument("--backend", default="auto", metavar="NAME", help="what runs the networks")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of the models")
 
@@ -100,6 +102,7 @@ def run(options: argparse.Namespace) -> None:
             backend=options.backend,
             cache=options.cache,
             consent=options.consent,
+            marks=marks_of(options),
             progress=progress,
         )
     for file in files:

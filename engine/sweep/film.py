@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.evaluate.changers import Answer
 from engine.evaluate.subjects import Subject, with_au
+from engine.marks import Marks, MarksConfig
 from engine.media import VideoWriter
 from engine.sweep.asked import Ends, short, vector
 from engine.sweep.given import Couple, faded
@@ -90,11 +91,22 @@ def _ramp(rise: int, hold: int, fall: int) -> list[float]:
     return [float(value) for value in np.concatenate([up, np.ones(hold), down])]
 
 
-def write_film(path: Path, shots: Iterator[Shot], title: str, told: Callable[[], None]) -> None:
-    """Write a video, whole or not at all. Raises ConfigError or InputError where it cannot be written."""
+def write_film(
+    path: Path,
+    shots: Iterator[Shot],
+    title: str,
+    told: Callable[[], None],
+    marks: MarksConfig,
+    session: str,
+) -> None:
+    """Write a video, whole or not at all. session: what its watermark says.
+
+    Raises ConfigError or InputError where it cannot be written.
+    """
     size = (2 * SIDE + 3 * MARGIN, SIDE + 2 * MARGIN + 4 * _TEXT)
     base = Fraction(1, RATE)
-    with VideoWriter(path, size, time_base=base, rate=Fraction(RATE)) as writer:
+    marking = Marks.of(size, marks, session)
+    with VideoWriter(path, size, time_base=base, rate=Fraction(RATE), marks=marking) as writer:
         for number, shot in enumerate(shots):
             writer.write(Frame(_drawn(shot, title, size), number, base, number / RATE))
             told()

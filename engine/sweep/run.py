@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from engine import blend
 from engine.bundle import CropRule, Parameters
@@ -18,7 +19,9 @@ from engine.evaluate.request_run import parameters_of
 from engine.evaluate.subjects import Detector, Subject, mode_of, reading_of
 from engine.evaluate.transfers import OpenedTransfer
 from engine.generators import open_generator
-from engine.media import write_picture
+from engine.marks import MarksConfig
+from engine.marks.files import session_of, write_marked
+from engine.marks.lowering import note_lowered
 from engine.plug import Generator, Runner
 from engine.puppet import Opening, find_sources
 from engine.sweep import asked, film, given, strengths
@@ -38,6 +41,13 @@ class Wanted:
     ends: asked.Ends
     sets: Sequence[Mapping[str, float]]
     video: bool = True
+
+
+class _Marking(NamedTuple):
+    """What every file of a sweep carries."""
+
+    config: MarksConfig
+    session: str
 
 
 @dataclass(slots=True)
@@ -67,19 +77,24 @@ def sweep(
     cache: Path | None = None,
     progress: Progress | None = None,
     consent: Consent = None,
+    marks: MarksConfig | None = None,
 ) -> list[Path]:
     """Write the figures of `bundle` on `sources` (pictures or clips) into the folder `out`; returns the files.
 
     A generator that is asked for AUs gets a sheet and a video per source, named after it; edits with strengths of their
     own (directions, parts of a layout) stand on the sheet, and have no video. One that takes donors gets one sheet and
     one video of all: the sources are its targets, and its donors too where none are given. mode: "puppet" or "edit", by
-    default the first that the generator has. consent: as in engine.consent.doors.permit, for all pictures. Older
-    files of these names are replaced by whole ones. Raises MarotteError before anything is written where an input, a
-    name or the bundle cannot be used.
+    default the first that the generator has. consent: as in engine.consent.doors.permit, for all pictures. marks: as in
+    engine.render.render, of every sheet and video; what is measured is measured before. Older files of these names are
+    replaced by whole ones. Raises MarotteError before anything is written where an input, a name or the bundle cannot
+    be used.
     """
     parameters = parameters_of(bundle)
     _check(wanted, sources, donors, out, parameters)
     permit("render", [*sources, *donors], bundle=bundle, consent=consent)
+    marks = marks or MarksConfig()
+    note_lowered(marks, "sweep")
+    marking = _Marking(marks, session_of(f"{bundle} sweep", [*sources, *donors]))
     opening = Opening(backend=backend, cache=cache)
     names = unique_names([*sources, *donors])
     with ExitStack() as stack:
@@ -95,7 +110,9 @@ def sweep(
         if chosen is Mode.EDIT and generator.takes_source(chosen) and not alone:
             crop = CropRule("face", 256) if parameters is None else parameters.crop
             targets, others = people[: len(sources)], people[len(sources) :]
-            return _given(bundle, targets, others or targets, generator, runner, crop, out, wanted, progress)
+            return _given(
+                bundle, targets, others or targets, generator, runner, crop, out, wanted, progress, marking
+            )
         if donors:
             raise ConfigError(f"donor: {bundle} takes none; leave the option out")
         changer = Opened(generator, runner, chosen, keep_ports=parameters is not None)
@@ -106,7 +123,7 @@ def sweep(
                     f"bundle: {bundle} takes no action units and offers no edits; nothing to draw"
                 )
             wanted = replace(wanted, aus=(), sets=(), video=False)
-        return _asked(bundle, people, changer, dials, detector, out, wanted, parameters, progress)
+        return _asked(bundle, people, changer, dials, detector, out, wanted, parameters, progress, marking)
 
 
 def _asked(
@@ -119,6 +136,7 @@ def _asked(
     wanted: Wanted,
     parameters: Parameters | None,
     progress: Progress | None,
+    marking: _Marking,
 ) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     each = asked.pictures(wanted.aus, wanted.sets, masks=parameters is not None) if wanted.aus else 0
@@ -146,11 +164,12 @@ def _asked(
         )
         title = f"{Path(bundle).name} on {subject.name}"
         files.append(out / f"{subject.name}.png")
-        write_picture(files[-1], sheet(title, _NOTE if wanted.aus else "", blocks, asked.CELL))
+        shown = sheet(title, _NOTE if wanted.aus else "", blocks, asked.CELL)
+        write_marked(files[-1], shown, *marking)
         if wanted.video:
             files.append(out / f"{subject.name}.mp4")
             shots = film.asked_shots(subject, answer, wanted.aus, wanted.ends, _shown(wanted))
-            film.write_film(files[-1], shots, title, count.told)
+            film.write_film(files[-1], shots, title, count.told, *marking)
     return files
 
 
@@ -175,6 +194,7 @@ def _given(
     out: Path,
     wanted: Wanted,
     progress: Progress | None,
+    marking: _Marking,
 ) -> list[Path]:
     pairs = list(given.couples(targets, donors))
     if not pairs:
@@ -188,11 +208,11 @@ def _given(
     blocks = given.blocks(targets, donors, transfer, crop, count.told)
     title = f"{Path(bundle).name}: {_many(targets, 'target')}, {_many(donors, 'donor')}"
     files = [out / "transfer.png"]
-    write_picture(files[0], sheet(title, "", blocks, given.CELL))
+    write_marked(files[0], sheet(title, "", blocks, given.CELL), *marking)
     if wanted.video:
         files.append(out / "transfer.mp4")
         shots = film.given_shots([given.bring(transfer, *pair) for pair in pairs])
-        film.write_film(files[-1], shots, Path(bundle).name, count.told)
+        film.write_film(files[-1], shots, Path(bundle).name, count.told, *marking)
     return files
 
 

@@ -22,6 +22,8 @@ from engine.align import squares_of
 from engine.errors import ConfigError
 from engine.evaluate.border import BorderJitter, band_of
 from engine.evaluate.sheets import Columns, sheet
+from engine.marks import MarksConfig
+from engine.marks.files import session_of, write_marked
 from engine.media import read_picture, write_picture
 from engine.types import F64, U8, Crop, Frame
 from export.enrol.paper import Rendering, Scene, Stitch, check_strengths
@@ -180,7 +182,8 @@ def _write_sheet(asked: Ablations, chosen: Sequence[int]) -> None:
     }
     columns = Columns(tuple(chosen), tuple(f"frame {number}" for number in chosen))
     strengths = ", ".join(f"{name} {value:g}" for name, value in asked.strengths.items()) or "no edit"
-    write_picture(asked.out / "sheet.png", sheet(strengths, None, columns, rows))
+    drawn = sheet(strengths, None, columns, rows)
+    write_marked(asked.out / "sheet.png", drawn, MarksConfig(), session_of("stit ablations", [drawn]))
 
 
 def _write_table(asked: Ablations, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from engine.config import known
 from engine.errors import ConfigError
-from engine.media import write_picture
+from engine.marks import MarksConfig
+from engine.marks.files import session_of, write_marked
 from engine.several import ACCEPTANCE, MOST_SOURCES
 from export.checkpoints import Loaded, load
 from export.enrol import kept
@@ -126,7 +127,8 @@ def enrol(
         return Enrolled(interrupted=made.interrupted)
     tell("pack", 0, 1)
     tuned = load(work / "tuning")
-    write_picture(work / "preview.png", preview(recipe, load(work / "start"), tuned))
+    drawn = preview(recipe, load(work / "start"), tuned)
+    write_marked(work / "preview.png", drawn, MarksConfig(), session_of("liquid_warping preview", [drawn]))
     lines = _lines(base, looked, tuned)
     _pack(base, tuned, looked, out, work, label, asked, key)
     if asked.cache is not None and not kept.keep(asked.cache, key, out, work / "preview.png", lines):

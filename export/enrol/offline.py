@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.commands.marks import marks_of
 from engine.errors import ConfigError
 from export.libraries import libraries
 
@@ -119,6 +120,7 @@ def _render(options: argparse.Namespace) -> int:
         strengths_of(options.direction, "direction"),
         stitching=options.stitch,
         options=stitching_of(options),
+        marks=marks_of(options),
     )
     if not (folder / KEPT).is_file():
         raise ConfigError(

@@ -26,9 +26,12 @@ from engine.align import crop_of_quad, cut_quad, paste_quad
 from engine.config import known
 from engine.errors import ConfigError
 from engine.fallback import Fallback, FallbackConfig
+from engine.marks import Marks, MarksConfig
+from engine.marks.files import session_of
+from engine.marks.lowering import note_lowered
 from engine.media import open_media, open_writer
 from engine.media.video_writer import VIDEO_SUFFIXES
-from engine.types import F64, U8, Crop, Frame
+from engine.types import F64, U8, Crop, Frame, Mode
 from export.enrol.progress import Tell
 from export.enrol.tracking import Alignment, Labels, Tracked, drawing, smooth_squares
 from trainers.stit.directions import Direction, Offset, offset_of, synthesised
@@ -50,7 +53,7 @@ Watch = Callable[[int, Frame, U8, Crop, U8 | None], None]
 class Rendering:
     """What is to be rendered. strengths: of directions, by name. without: among PARTS. stitching: `frame` tunes every
     frame, as the paper does; `amortised` takes the generator of the border passes, and tunes none. most: frames from
-    the first one on, 0 = all."""
+    the first one on, 0 = all. marks: put on what is written, not on what is measured."""
 
     out: Path
     strengths: Mapping[str, float] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Rendering:
     stitching: Stitch = "frame"
     options: Stitching = field(default_factory=Stitching)
     most: int = 0
+    marks: MarksConfig = field(default_factory=MarksConfig)
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,11 @@ def render(
     with ExitStack() as opened:
         media = opened.enter_context(open_media(clip))
         masks = opened.enter_context(drawing(tracked, backend, needed=networks.labels is None))
-        writer = opened.enter_context(open_writer(asked.out, media.size, media.time_base, media.rate, clip))
+        marks = Marks.of(media.size, asked.marks, session_of("stit paper", [clip]), Mode.EDIT)
+        note_lowered(asked.marks, "render")
+        writer = opened.enter_context(
+            open_writer(asked.out, media.size, media.time_base, media.rate, clip, marks=marks)
+        )
         total = min(asked.most, tracked.total) if asked.most else tracked.total
         for number, frame in enumerate(work.read(media, asked.most)):
             if number in places:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.media import write_picture
+from engine.marks import MarksConfig
+from engine.marks.files import session_of, write_marked
 from engine.types import U8
 from export.checkpoints import Loaded, load
 from export.enrol.ablations import Ablations, ablate
@@ -136,7 +137,8 @@ def enrol(
         return Enrolled(len(opened), tracked.total, {}, {}, made.interrupted)
     tell("pack", 0, 1)
     found = _measured(opened, tracked.total, generator, made, options, directions)
-    write_picture(work / "preview.png", _sheet(opened, generator, made, options, directions))
+    drawn = _sheet(opened, generator, made, options, directions)
+    write_marked(work / "preview.png", drawn, MarksConfig(), session_of("stit preview", [drawn]))
     person = Person(opened.mean_code(), options.freeze, directions)
     _pack(loaded, made, out, work, label, _facts(options, found), person, options)
     tell("pack", 1, 1)

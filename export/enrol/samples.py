@@ -28,7 +28,9 @@ from engine.features import openness
 from engine.features.shape import fit_shape
 from engine.features.still import static_aus
 from engine.geometry import head_pose
-from engine.media import read_picture, write_picture
+from engine.marks import MarksConfig
+from engine.marks.files import session_of, write_marked
+from engine.media import read_picture
 from engine.types import AU_NAMES, F64, U8, Face
 from export.checkpoints import load
 from trainers.checkpoint import write_text
@@ -171,7 +173,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         table = {"step": loaded.checkpoint.step, **table}
         if options.data is not None:
             table |= _real(options.data, detector, options.count, generator.resolution)
-    write_picture(options.out / "samples.png", _sheet(shown))
+    drawn = _sheet(shown)
+    write_marked(options.out / "samples.png", drawn, MarksConfig(), session_of("stit samples", [drawn]))
     if options.directions is not None:
         options.directions.mkdir(parents=True, exist_ok=True)
         for place, name in enumerate(SIGNALS):

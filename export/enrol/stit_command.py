@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from engine.commands.marks import add_marks, marks_of
 from export.enrol.edits import add_edit_options, files_of, reaches_of
 from export.enrol.offline import add_stitching_options, stitching_of, strengths_of
 from export.enrol.progress import STAGES, Tell
@@ -26,6 +27,7 @@ def add_options(parser: Any) -> None:
     add_edit_options(parser)
     _add_rendering(parser)
     add_stitching_options(parser, "of --render")
+    add_marks(parser)
     _add_figures(parser)
 
 
@@ -147,6 +149,7 @@ def _rendering(options: argparse.Namespace) -> Any:
         frozenset(options.without),
         options.stitch,
         stitching_of(options),
+        marks=marks_of(options),
     )
 
 
