@@ -306,6 +306,7 @@ async def call(
     recorder: Recorder | None = None,
     sources: Callable[[str], SourceInfo | None] | None = None,
     browser: Browser | None = None,
+    killed: Callable[[], bool] = lambda: False,
     **asked: Any,
 ) -> AsyncIterator[Call]:
     """A call that is connected: its first picture came. asked: further fields of the offer."""
@@ -321,6 +322,7 @@ async def call(
             recorder=recorder,
             sources=sources or {still.id: still}.get,
             closed=lambda session, reason: ended.append((session, reason)),
+            killed=killed,
         )
         await browser.accept(peer.answer)
         made = Call(browser, peer, worker, ended)

@@ -25,6 +25,7 @@ from streaming.calls import OpenPeer
 from streaming.config import ServeConfig
 from streaming.consents import Stated
 from streaming.enrolment import Enrolments
+from streaming.kill import KillSwitch
 from streaming.listen import bind, listening
 from streaming.measured import NoRecorder
 from streaming.rtc_ice import Own
@@ -250,6 +251,7 @@ def open_site(
     port: int = 0,
     open_peer: OpenPeer | None = None,
     enrolments: Enrolments | None = None,
+    switch: KillSwitch | None = None,
 ) -> Iterator[Site]:
     """A server in a thread of its own. MAROTTE_STATE has to name a folder of the test's."""
     opened = bind(host, port)
@@ -271,6 +273,7 @@ def open_site(
             render=lambda: b"up 1\n",
             open_peer=open_peer or peers,
             enrolments=enrolments,
+            switch=switch,
         )
         async with listening(app, opened):
             if first is not None:
