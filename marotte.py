@@ -248,7 +248,7 @@ def _tell_log() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from engine.annotate import command as prepare
-    from engine.commands import bench, consent, evaluate, log, sample, turntable
+    from engine.commands import bench, consent, evaluate, log, sample, turntable, verify
     from engine.commands import render as rendering
     from engine.sweep import command as sweep
     from export import commands as exporting
@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     rendering.add(commands, offline)
     for one in (
         sample, turntable, prepare, training, exporting, evaluate, sweep, bench, bench_live, models, doctor, report,
-        token, camera, consent, log,
+        token, camera, consent, log, verify,
     ):  # fmt: skip
         one.add(commands)
     return parser

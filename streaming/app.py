@@ -57,6 +57,7 @@ from streaming.token_doors import routes as token_routes
 from streaming.tokens import Tokens, key_of
 from streaming.trackers import Trackers
 from streaming.uploads import MOST_TOGETHER, read_upload
+from streaming.verify_doors import OPENED, Verifying
 from streaming.whip.endpoints import Whip
 
 CALLS: Final = web.AppKey("calls", Calls)
@@ -97,6 +98,7 @@ def create_app(
         origins=config.origins,
         rates=config.rates,
         proxies=config.proxies,
+        opened=OPENED if config.open_verify else (),
     )
     calls = Calls(config, worker, recorder, sources, open_peer, switch)
     sources.in_use = calls.shown
@@ -104,8 +106,9 @@ def create_app(
         calls.journal = sources.journal = journal
     consents = sources.consents
     statements = Statements(
-        lambda: operator(state_folder()), worker.bundles, consent_of, software=f"Marotte {_version()}".strip()
-    )
+        lambda: operator(state_folder()), worker.bundles, consent_of,
+        marks=config.marks.on, lowered=config.marks.lowered, software=f"Marotte {_version()}".strip(),
+    )  # fmt: skip
     recordings = Recordings(config.recordings, _limits(config), recorder, statements.of)
     calls.stated, calls.recorded = statements.of, recordings.of
     remotes, draining = Remotes(config, calls, sources, recorder), Draining(calls, config.drain_s)
@@ -135,6 +138,7 @@ def create_app(
             *recording_routes(recordings, calls),
             *token_routes(tokens, whip.resources.end_of),
             *draining.routes(),
+            *Verifying().routes(),
             *killing.routes(),
             *Landmarker(config.mediapipe).routes(),
             *remote_routes(remotes, near=config.remote_near),
@@ -261,6 +265,7 @@ class Api:
                 "enrol": None if self._enrolments is None else self._enrolments.about(),
                 "edit": config.worker.edit,
                 "pass_through": config.pass_through,
+                "marks": {"on": list(config.marks.on), "lowered": list(config.marks.lowered)},
                 "sound": config.sound,
                 "rooms": config.rooms > 0,
                 "recordings": config.recordings is not None,
@@ -284,7 +289,9 @@ class Api:
 
     async def sources(self, request: web.Request) -> web.Response:
         """What may be shown, the operator's first."""
-        return web.json_response({"sources": [await self._sources.told(source) for source in self._sources.all()]})
+        return web.json_response(
+            {"sources": [await self._sources.told(source) for source in self._sources.all()]}
+        )
 
     async def add_source(self, request: web.Request) -> web.Response:
         """A picture, a clip, or several photos of one person; one upload at a time, so that memory is bounded."""

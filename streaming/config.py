@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.config import file_path, known
 from engine.errors import ConfigError
+from engine.marks import MarksConfig
 from engine.worker.interface import WorkerConfig
 from streaming.admission import POLICIES
 from streaming.cors import checked_origin
@@ -47,7 +48,8 @@ class ServeConfig:
     request comes from is believed.
     source: portrait or clip; None is the sample. further: more photos of the same person. consent: why `source` may be
     shown, as `--consent` says it; None goes by the record that is there. statement: one line of that record.
-    hosts: further names by which browsers may reach this server. metrics_port: a second door for /metrics alone, on loopback, without a token.
+    hosts: further names by which browsers may reach this server. metrics_port: a second door for /metrics alone, on
+    loopback, without a token.
     in_process: no worker process.
     pass_through: the operator asks by name that the driver's own picture be sent back (to measure the way there and
     back); nothing is generated then. public_ice: also try remote candidates with public addresses.
@@ -67,6 +69,8 @@ class ServeConfig:
     folder as streaming.landmarker.files_in reads it, by which pages follow faces themselves. enrol: checkpoints
     by system, from which pages may enrol a person; none hides it. enrol_options: further words of `marotte enrol` by
     system. enrolments: the folder of what is enrolled; None is below the state's. enrol_command: what enrols.
+    open_verify: the page /verify needs no token.
+    marks: what every picture that is generated carries; no page and no token changes it (docs/marks.md).
     recordings: the folder of what is recorded of sessions; None: nothing can be. recording_minutes, recording_gb: most
     of one. recording_free_gb: what stays free on its disk (docs/recording.md). log_folder: of the session log; None is
     in the state's. log_days: how long its lines are kept (docs/session_log.md)."""
@@ -111,6 +115,8 @@ class ServeConfig:
     enrol_options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enrolments: Path | None = None
     enrol_command: tuple[str, ...] = COMMAND
+    open_verify: bool = False
+    marks: MarksConfig = field(default_factory=MarksConfig)
     recordings: Path | None = None
     recording_minutes: float = 60.0
     recording_gb: float = 4.0

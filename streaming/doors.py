@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -75,7 +75,8 @@ class Doors:
     (on this port, or behind a proxy on the usual ones) or with a port of its own. bound: what the port is bound to.
     once: the code that a browser of this machine's user may come with instead of the token. tokens: those that are
     signed; None: by the token itself. origins: pages of other sites that may ask with a token of their own. proxies:
-    addresses whose X-Forwarded-For and -Proto are believed."""
+    addresses whose X-Forwarded-For and -Proto are believed. opened: methods and paths that need no token, and are
+    counted by address."""
 
     def __init__(
         self,
@@ -90,7 +91,9 @@ class Doors:
         origins: Iterable[str] = (),
         rates: Rates | None = None,
         proxies: Iterable[str] = (),
+        opened: Collection[tuple[str, str]] = (),
     ) -> None:
+        self._opened = frozenset(opened)
         self._port, self._recorder = port, recorder
         self._allowances = Allowances(rates or Rates())
         self._origins = Origins(origins)
@@ -138,6 +141,9 @@ class Doors:
             return answered
         if self._entry is None or request.path in OPEN_PATHS:
             return None
+        if self._is_opened(request, "GET", "POST"):
+            self._count(request, route, self._entry, None)
+            return None
         if (
             route.link
             and request.method == "GET"
@@ -145,12 +151,20 @@ class Doors:
         ):
             return answered
         request[GRANT] = grant = self._entry.grant(request, route)
-        if route.rate:
-            whose = None if grant is OWN else grant.id
-            wait_s = self._allowances.take(route.rate, self._entry.address(request), whose)
-            if wait_s > 0:
-                raise busy("too many of these came; wait a little", wait_s=math.ceil(wait_s))
+        self._count(request, route, self._entry, None if grant is OWN else grant.id)
         return None
+
+    def _is_opened(self, request: web.Request, *methods: str) -> bool:
+        method = "GET" if request.method == "HEAD" else request.method
+        return method in methods and (method, request.path) in self._opened
+
+    def _count(self, request: web.Request, route: Route, entry: Entry, whose: str | None) -> None:
+        """Raises RefusedError for one more than the route's rate allows."""
+        if not route.rate:
+            return
+        wait_s = self._allowances.take(route.rate, entry.address(request), whose)
+        if wait_s > 0:
+            raise busy("too many of these came; wait a little", wait_s=math.ceil(wait_s))
 
     def _check_host(self, request: web.Request) -> None:
         named = [name.lower() for name in request.headers.getall(hdrs.HOST, [])]
@@ -181,7 +195,9 @@ class Doors:
                 return answered
             if route.shared:
                 return None
-        elif not foreign and (not is_crossing(request) or follows_link(request, route)):
+        elif not foreign and (
+            not is_crossing(request) or follows_link(request, route) or self._is_opened(request, "GET")
+        ):
             return None
         raise RefusedError(
             403,

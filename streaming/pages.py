@@ -25,6 +25,7 @@ _TYPES: Final = {
 _TEXTS: Final = (".html", ".css", ".js", ".svg")
 _FIRST = "index.html"
 _ROOM = "room.html"
+_VERIFY = "verify.html"
 
 
 class Pages:
@@ -42,6 +43,7 @@ class Pages:
         return [
             web.get("/", self.first),
             web.get("/room/{room}", self.room),
+            web.get("/verify", self.verify),
             web.get("/static/{name:.+}", self.named),
         ]
 
@@ -52,6 +54,10 @@ class Pages:
     async def room(self, request: web.Request) -> web.Response:
         """GET /room/{room}: the same page for each, which asks whether there is such a room."""
         return await self._give(request, _ROOM)
+
+    async def verify(self, request: web.Request) -> web.Response:
+        """GET /verify."""
+        return await self._give(request, _VERIFY)
 
     async def named(self, request: web.Request) -> web.Response:
         """GET /static/{name}."""

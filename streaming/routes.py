@@ -54,6 +54,8 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/static/{name}"): ANY_TOKEN,
     ("GET", "/mediapipe/{name}"): ANY_TOKEN,
     ("GET", "/room/{room}"): Route(("room:{room}",), link=True),
+    ("GET", "/verify"): Route(link=True),
+    ("POST", "/api/v1/verify"): Route(rate="uploads"),
     ("GET", "/metrics"): Route(("metrics",)),
     ("GET", "/api/v1/info"): Route(("api",), shared=True, kinds=("publish", "room")),
     ("GET", "/api/v1/bundles"): _API,

@@ -66,7 +66,7 @@ def watermark(seen: WatermarkSeen | None) -> str:
 
 def manifest(read: Manifest) -> Iterator[str]:
     """Its words, those of a broken one too."""
-    if read.reasons:
+    if read.state == "broken" and read.reasons:
         yield "; ".join(read.reasons)
     told = [f"signed by {read.signer}" if read.signer else "", f"at {read.signed}" if read.signed else ""]
     told += [f"made by {read.generator}" if read.generator else "", read.source_type or ""]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.commands import add_accept, add_backend, add_consent
+from engine.commands.marks import add_marks, marks_of
 from streaming.commands.logging_options import add_log, log_options
 from streaming.commands.recording import add_recording, recording_options
 from streaming.commands.remotes import add_remotes, remote_options
@@ -25,6 +26,7 @@ def add_serving(parser: Any) -> None:
     kept = parser.add_argument_group("what is kept")
     add_recording(kept)
     add_log(kept)
+    add_marks(parser)
 
 
 def _add_doors(group: Any) -> None:
@@ -63,6 +65,11 @@ def _add_doors(group: Any) -> None:
         help="believe what this proxy, or network of proxies, says about where requests come from",
     )
     group.add_argument("--metrics-port", type=int, metavar="N", help="/metrics without a token, on loopback")
+    group.add_argument(
+        "--open-verify",
+        action="store_true",
+        help="the page /verify, which looks for marks in a file, needs no token",
+    )
 
 
 def _add_drivers(group: Any) -> None:
@@ -248,6 +255,7 @@ def _door_fields(options: argparse.Namespace) -> dict[str, Any]:
         "rates": rates_of(options.rate),
         "proxies": tuple(options.behind_proxy),
         "metrics_port": options.metrics_port,
+        "open_verify": options.open_verify,
     }
 
 
@@ -275,6 +283,7 @@ def _session_fields(options: argparse.Namespace) -> dict[str, Any]:
         "trackers": tuple(place_of(tracker, options.tracker_from) for tracker in options.tracker),
         "mediapipe": options.mediapipe,
         "pass_through": options.pass_through,
+        "marks": marks_of(options),
         "sound": not options.no_sound,
         "codec": options.codec,
         "encoder": options.encoder,
