@@ -53,6 +53,8 @@ RUNGS = tuple(map(str, range(len(SHARES))))
 OPENED = ("first", "size", "bitrate")
 SOUND = ("forwarded", "muted", "late", "repeated", "overflow")
 SKEWED = ("sound later", "sound sooner")
+LOGGED = ("written", "failed")
+MARKS = ("badge", "watermark")
 ENROLMENTS = ("done", "stopped", "cancelled", "failed")
 RECORDED = ("asked", "session", "killed", "minutes", "bytes", "disk", "disk full", "failed")
 REMOTE = ("push", "pull")
@@ -279,6 +281,9 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
         self._killed = self._gauge("killed", "Whether the operator has stopped all output.")
         self._enrolling = self._gauge("enrolling", "Whether an enrolment runs.")
         self._enrolments = self._counter(
+        self._marks = self._gauge(
+            "marks", "1 for a mark that is put on what is generated, 0 for one that is off.", mark=MARKS
+        )
             "enrolments", "Enrolments whose process has ended, by what became of them.", outcome=ENROLMENTS
         )
 
@@ -292,6 +297,17 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
         )  # fmt: skip
     def headroom(self, resource: str, share: float) -> None:
         self._headroom.of(resource).set(share)
+
+    def marks(self, on: Sequence[str]) -> None:
+        """Names of those that are put on."""
+        for mark in MARKS:
+            self._marks.of(mark).set(mark in on)
+
+    def lines_logged(self, written: int, failed: int) -> None:
+        """Of the session log."""
+        self._log_lines.of("written").inc(written)
+        self._log_lines.of("failed").inc(failed)
+
 
     def session_refused(self, reason: str) -> None:
         self._turned_away.of(reason).inc()

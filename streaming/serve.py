@@ -18,6 +18,7 @@ from engine.config import file_path, known
 from engine.consent.words import shown_name
 from engine.errors import ConfigError, WorkerError
 from engine.generators import moves_bodies, person_folder
+from engine.marks.lowering import note_lowered
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
 from engine.session_log import SessionLog
@@ -227,6 +228,8 @@ class _Server:
         journal = await opened.enter_async_context(
             logging_server(config, versions().get("marotte", ""), self._metrics.lines_logged)
         )
+        await asyncio.to_thread(note_lowered, config.marks, "serve")
+        self._metrics.marks(config.marks.on)
         worker = worker_of(config, self._tools)
         opened.push_async_callback(asyncio.to_thread, worker.close)
         consents = Consents(bundles=config.worker.bundles)

@@ -267,7 +267,8 @@ class Session:
     async def _open_worker(self) -> None:
         spec = self._spec
         self._kind = bundle, mode = spec.bundle, spec.mode or Mode.PUPPET
-        opening = partial(Outlet, bundle=bundle, mode=mode, side=self._config.worker.side)
+        side, marks = self._config.worker.side, self._config.marks
+        opening = partial(Outlet, bundle=bundle, mode=mode, side=side, marks=marks)
         self._outlet = outlet = await asyncio.to_thread(
             opening, self.id, self._still, self._pictures, self.tally, self._sources, self._why
         )

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from engine.errors import ConfigError, MarotteError, WorkerError
+from engine.marks.lowering import note_lowered
 from engine.types import Mode
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, State, Worker
 from engine.worker.supervisor import ProcessWorker
@@ -69,6 +70,7 @@ def show_local(local: Local, output: Output, *, tell: Tell) -> None:
     if capture is not None:
         capture.check()
     upload = read_source(local.config)
+    note_lowered(local.config.marks, "camera")
     _run(output, lambda sink: _local(local, capture, upload, output, sink, tell))
 
 

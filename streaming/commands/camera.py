@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.commands import add_accept, add_backend, add_consent, sub_command
+from engine.commands.marks import add_marks, marks_of
 
 if TYPE_CHECKING:
     from streaming.camera.run import Local, Tell
@@ -70,6 +71,7 @@ def _add_local(parser: Any) -> None:
     )
     parser.add_argument("--source", type=Path, metavar="S", help="portrait or clip (default: the sample)")
     add_consent(parser)
+    add_marks(parser)
     parser.add_argument("--statement", metavar="TEXT", help="one line of the record that --consent makes")
     parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (mesh_flow)")
     add_accept(parser)
@@ -105,10 +107,15 @@ def _camera(options: argparse.Namespace) -> None:
 
 
 def _remote(options: argparse.Namespace, output: Output, tell: Tell) -> None:
+    from engine.errors import ConfigError
     from streaming.camera.run import show_remote
     from streaming.commands.secret import read_token
     from streaming.remote.places import Place
 
+    if lowered := marks_of(options).lowered:
+        raise ConfigError(
+            f"--no-{lowered[0]}: what another server sends carries its own marks, and is shown as it is; leave it out"
+        )
     place = Place(options.address, read_token(options.token_file))
     show_remote(place, output, insecure=options.remote_insecure, tell=tell)
 
@@ -144,6 +151,7 @@ def _local(options: argparse.Namespace, output: Output) -> Local:
         source=options.source,
         consent=options.consent,
         statement=options.statement,
+        marks=marks_of(options),
         in_process=options.in_process,
         sound=False,
         trackers=trackers,

@@ -37,6 +37,7 @@
  * @property {import("./enrol_api.js").EnrolInfo | null} [enrol] null where nobody is enrolled
  * @property {boolean} [edit]
  * @property {boolean} [pass_through]
+ * @property {{on: string[], lowered: string[]}} [marks] put on what is generated, and taken off by the operator
  * @property {boolean} [driver_pixels]
  * @property {RTCIceServer[]} [ice_servers]
  * @property {boolean} [rooms] whether there are rooms for calls of two

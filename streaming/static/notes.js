@@ -16,9 +16,20 @@ export function describeServer(info, mode) {
     : info.driver_pixels
       ? "This server copies the inside of your mouth and your shading into the portrait: pixels of your camera are in the picture."
       : "";
-  part("banner").hidden = !text;
-  say(need("banner-text", HTMLElement), text);
+  const told = [unmarked(info), text].filter(Boolean).join(" ");
+  part("banner").hidden = !told;
+  say(need("banner-text", HTMLElement), told);
   say(part("version"), info.version ? `Marotte ${info.version}` : "");
+}
+
+/**
+ * Which marks the operator has taken off what is generated; nothing where none is.
+ *
+ * @param {Info} info
+ */
+export function unmarked(info) {
+  const off = info.pass_through ? [] : (info.marks?.lowered ?? []);
+  return off.length ? `The operator of this server has taken the ${off.join(" and the ")} off what is generated.` : "";
 }
 
 /**

@@ -1,5 +1,6 @@
 import { stillOf } from "./api.js";
 import { make, need, part, select } from "./elements.js";
+import { unmarked } from "./notes.js";
 
 /** @import {BundleInfo, Info, Mode} from "./messages.js" */
 
@@ -37,6 +38,7 @@ export class Look {
     this.#offer();
     const sources = info.sources ?? [info.source];
     need("look-sources", HTMLElement).replaceChildren(...sources.map(({ id, name }) => this.#portrait(id, name)));
+    if (info.marks?.lowered.length) part("look-marks").textContent = unmarked(info);
     part("look-pass").hidden = !info.pass_through;
     part("look").hidden = info.pass_through === true;
   }
