@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from engine import bundles
 from engine.session_log import Event, Journal, Keeping, SessionLog, noting_in, session_hash
+from engine.versions import versions
 from engine.worker.interface import BundleInfo
 from streaming.config import ServeConfig
 
@@ -46,10 +47,10 @@ def lowered_by(config: ServeConfig) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def logging_server(
-    config: ServeConfig, software: str, counted: Callable[[int, int], None]
+    config: ServeConfig, counted: Callable[[int, int], None], where: str = "serve"
 ) -> AsyncIterator[Journal]:
     """The log of a server, from its start to its end, and what this process notes elsewhere goes there too. counted: as
-    Journal has it. Raises StateError where it cannot be written: then there is no server."""
+    Journal has it. where: by which command. Raises StateError where it cannot be written: then there is no server."""
     journal = Journal(SessionLog(config.log_folder), days=config.log_days, counted=counted)
     starting = asyncio.ensure_future(asyncio.to_thread(journal.start))
     try:
@@ -61,7 +62,7 @@ async def logging_server(
     _told_mark("begins", starting.result())
     try:
         with noting_in(journal):
-            await server_started(journal, config, software)
+            await server_started(journal, config, where)
             yield journal
     finally:
         journal.tell(Event.SERVER_STOPPED)
@@ -74,13 +75,13 @@ def _told_mark(what: str, mark: tuple[int, str] | None) -> None:
         _log.info("the session log %s at %d:%s", what, *mark)
 
 
-async def server_started(journal: Keeping, config: ServeConfig, software: str) -> None:
+async def server_started(journal: Keeping, config: ServeConfig, where: str) -> None:
     """Raises StateError where it cannot be kept."""
     running = tuple(_told_name(str(bundle)) for bundle in config.worker.bundles)
-    sessions = config.worker.sessions
-    await _kept(journal, Event.SERVER_STARTED, software=software, bundles=running, sessions=sessions)
+    version, most = versions().get("marotte", ""), config.worker.sessions
+    await _kept(journal, Event.SERVER_STARTED, where=where, version=version, bundles=running, sessions=most)
     if lowered := lowered_by(config):
-        await _kept(journal, Event.PROTECTION_LOWERED, what="serve", lowered=lowered)
+        await _kept(journal, Event.PROTECTION_LOWERED, where=where, lowered=lowered)
 
 
 async def session_started(
@@ -112,12 +113,6 @@ def session_stopped(journal: Keeping, session: str, reason: str, seconds: float)
     journal.tell(
         Event.SESSION_STOPPED, session=session_hash(session), reason=reason, seconds=round(seconds, 1)
     )
-
-
-def protection_lowered(journal: Keeping, what: str, lowered: Iterable[str]) -> None:
-    """Marks, or other settings of this kind, were taken off by the operator. what: where."""
-    if names := tuple(lowered):
-        journal.tell(Event.PROTECTION_LOWERED, what=what, lowered=names)
 
 
 def _made(bundle: BundleInfo | None, mode: str, sources: Collection[str]) -> dict[str, Any]:

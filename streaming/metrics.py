@@ -55,6 +55,7 @@ SOUND = ("forwarded", "muted", "late", "repeated", "overflow")
 SKEWED = ("sound later", "sound sooner")
 LOGGED = ("written", "failed")
 MARKS = ("badge", "watermark")
+LOGGED = ("written", "failed")
 ENROLMENTS = ("done", "stopped", "cancelled", "failed")
 RECORDED = ("asked", "session", "killed", "minutes", "bytes", "disk", "disk full", "failed")
 REMOTE = ("push", "pull")
@@ -272,6 +273,9 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
         self._refused = self._counter(
             "requests_refused", "Requests that were turned away, by cause.", reason=REFUSED
         )
+        self._log_lines = self._counter(
+            "session_log_lines", "Lines of the session log, by what became of them.", outcome=LOGGED
+        )
         self._headroom = self._gauge(
             "headroom_ratio", "What is left of what sessions share, 0 to 1.", resource=RESOURCES
         )
@@ -295,6 +299,11 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
             "recordings_finished", "Recordings that were made whole, and whether they hold a manifest.",
             signed=("yes", "no"),
         )  # fmt: skip
+    def lines_logged(self, written: int, failed: int) -> None:
+        """Of the session log."""
+        self._log_lines.of("written").inc(written)
+        self._log_lines.of("failed").inc(failed)
+
     def headroom(self, resource: str, share: float) -> None:
         self._headroom.of(resource).set(share)
 

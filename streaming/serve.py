@@ -25,7 +25,6 @@ from engine.session_log import SessionLog
 from engine.several import ACCEPTANCE
 from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.state import state_folder
-from engine.versions import versions
 from engine.worker.interface import State, Worker, WorkerConfig, WorkerStatus
 from engine.worker.pictures import Picture
 from engine.worker.tools import Tools
@@ -226,7 +225,7 @@ class _Server:
         if metrics_socket is not None:
             opened.callback(metrics_socket.close)
         journal = await opened.enter_async_context(
-            logging_server(config, versions().get("marotte", ""), self._metrics.lines_logged)
+            logging_server(config, self._metrics.lines_logged)
         )
         await asyncio.to_thread(note_lowered, config.marks, "serve")
         self._metrics.marks(config.marks.on)

@@ -254,10 +254,12 @@ class Session:
         else:
             mode = spec.mode or Mode.PUPPET
             shown = self._needed(spec.bundle, mode, self._still, spec.donors)
-            records = self._consents and await asyncio.to_thread(self._consents.records, shown, self._use)
+            records: tuple[str, ...] = ()
+            if self._consents is not None:
+                records = await asyncio.to_thread(self._consents.records, shown, self._use)
             await logged.session_started(
                 self.journal, self.id, driver=driver, mode=mode.value, bundle=self._info(spec.bundle),
-                sources=shown, consent=records or (),
+                sources=shown, consent=records,
             )  # fmt: skip
         self._logged = True
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from engine.errors import ConfigError, MarotteError, WorkerError
 from engine.marks.lowering import note_lowered
+from engine.session_log import Keeping
 from engine.types import Mode
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, State, Worker
 from engine.worker.supervisor import ProcessWorker
@@ -21,6 +22,7 @@ from streaming.camera.sinks import Output, Sink, open_sink
 from streaming.config import ServeConfig
 from streaming.consent_watch import ConsentWatch
 from streaming.consents import Consents
+from streaming.logged import logging_server
 from streaming.metrics import Metrics
 from streaming.remote.kept import Kept
 from streaming.remote.places import Place
@@ -116,18 +118,20 @@ async def _local(
 ) -> None:
     config, metrics = local.config, Metrics()
     async with AsyncExitStack() as opened:
+        journal = await opened.enter_async_context(logging_server(config, metrics.lines_logged, "camera"))
         worker = worker_of(config, None)
         opened.push_async_callback(asyncio.to_thread, worker.close)
         tell("the engine is starting")
         await _started(worker)
         consents = Consents(bundles=config.worker.bundles)
         sources = Sources(worker, metrics, within_s=config.worker.add_s, consents=consents)
+        sources.journal = journal
         await add_first(sources, config, upload)
         ends = _Ends()
         screen = Screen(sink, output, ends.end)
         spec = SessionSpec(sources.first.id, local.driver, mode=local.mode)
         session = await _shown(
-            opened, spec, config, worker, metrics, sources.first, sources.get, screen, ends, consents
+            opened, spec, config, worker, metrics, sources.first, sources.get, screen, ends, consents, journal
         )
         if capture is not None:
             opened.push_async_callback(asyncio.to_thread, capture.close)
@@ -163,6 +167,7 @@ async def _shown(
     screen: Screen,
     ends: _Ends,
     consents: Consents | None = None,
+    journal: Keeping | None = None,
 ) -> Session:
     """A session whose pictures go to the screen alone."""
 
@@ -180,6 +185,7 @@ async def _shown(
         pictures=screen,
         consents=consents,
     )
+    session.journal = journal or session.journal
     opened.push_async_callback(asyncio.to_thread, screen.join)
     opened.push_async_callback(session.close, "shutdown")
     await session.open()
