@@ -114,10 +114,10 @@ def render(
     others = {f"wear {k}": one for k, one in enumerate((one for each in wear for one in each.pictures), 1)}
     check_apart(_roles(source, mode) | others | {"driver": driver, "out": out, "report": report})
     shown = [*pictures_of(source), *others.values(), *([driver] if mode is Mode.EDIT else [])]
+    allowed = tuple(one.id for one in permit("render", shown, bundle=bundle, consent=consent))
     tally = Tally()
     with ExitStack() as opened:
         media = opened.enter_context(open_media(driver))
-        allowed = tuple(one.id for one in permit("render", shown, bundle=bundle, consent=consent))
         opened.enter_context(concluded(tally, out, report))
         check_out(out, media, tally)
         edits = mode is Mode.EDIT

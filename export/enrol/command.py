@@ -108,7 +108,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _enrol(options: argparse.Namespace, system: Any) -> int:
-    from engine.consent.doors import permit_one
     from engine.errors import ConfigError
     from export.labels import UNSTATED
 
@@ -120,7 +119,6 @@ def _enrol(options: argparse.Namespace, system: Any) -> int:
         system.check(options)
         return 0
     work = _work(options.out, options.work)
-    options.record = permit_one("train", options.files, options.consent)
     stream = Stream(system.stages(options)) if options.progress_json else None
     with _alone(work):
         tell = teller(silent=system.SILENT, photos=len(options.files) > 1) if stream is None else stream.tell

@@ -66,8 +66,9 @@ def enrol(options: argparse.Namespace, work: Path, tell: Tell) -> list[str] | No
     count = len(options.files)
     data = f"the file {options.files[0].name}" if count == 1 else f"{count} photos of one person"
     named = "none" if options.weights is None else options.weights.name
+    asked = _asked(options)
     label = person_label(options, f"tuned from {named}", data)
-    found = run(options.files, options.weights, options.out, work, _asked(options), label, tell)
+    found = run(options.files, options.weights, options.out, work, asked, label, tell)
     return None if found.interrupted else list(found.lines)
 
 
