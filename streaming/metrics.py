@@ -55,7 +55,6 @@ SOUND = ("forwarded", "muted", "late", "repeated", "overflow")
 SKEWED = ("sound later", "sound sooner")
 LOGGED = ("written", "failed")
 MARKS = ("badge", "watermark")
-LOGGED = ("written", "failed")
 ENROLMENTS = ("done", "stopped", "cancelled", "failed")
 RECORDED = ("asked", "session", "killed", "minutes", "bytes", "disk", "disk full", "failed")
 REMOTE = ("push", "pull")
@@ -282,15 +281,14 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
         self._turned_away = self._counter(
             "sessions_refused", "Sessions that were turned away, by what was short.", reason=TURNED_AWAY
         )
-        self._killed = self._gauge("killed", "Whether the operator has stopped all output.")
-        self._enrolling = self._gauge("enrolling", "Whether an enrolment runs.")
-        self._enrolments = self._counter(
         self._marks = self._gauge(
             "marks", "1 for a mark that is put on what is generated, 0 for one that is off.", mark=MARKS
         )
+        self._killed = self._gauge("killed", "Whether the operator has stopped all output.")
+        self._enrolling = self._gauge("enrolling", "Whether an enrolment runs.")
+        self._enrolments = self._counter(
             "enrolments", "Enrolments whose process has ended, by what became of them.", outcome=ENROLMENTS
         )
-
         self._recording = self._gauge("recordings", "Sessions that are being recorded.")
         self._recorded = self._counter("recordings_ended", "Recordings that ended, by cause.", reason=RECORDED)
         self._recorded_seconds = self._counter("recorded_seconds", "How long was recorded.")
@@ -299,13 +297,6 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
             "recordings_finished", "Recordings that were made whole, and whether they hold a manifest.",
             signed=("yes", "no"),
         )  # fmt: skip
-    def lines_logged(self, written: int, failed: int) -> None:
-        """Of the session log."""
-        self._log_lines.of("written").inc(written)
-        self._log_lines.of("failed").inc(failed)
-
-    def headroom(self, resource: str, share: float) -> None:
-        self._headroom.of(resource).set(share)
 
     def marks(self, on: Sequence[str]) -> None:
         """Names of those that are put on."""
@@ -317,6 +308,8 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
         self._log_lines.of("written").inc(written)
         self._log_lines.of("failed").inc(failed)
 
+    def headroom(self, resource: str, share: float) -> None:
+        self._headroom.of(resource).set(share)
 
     def session_refused(self, reason: str) -> None:
         self._turned_away.of(reason).inc()
@@ -379,7 +372,6 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
     def enrolled(self, outcome: str) -> None:
         self._enrolments.of(outcome).inc()
 
-    # --- other servers ---------------------------------------------------------------------------------
     def recording(self, on: bool) -> None:
         self._recording.inc(1 if on else -1)
 
@@ -391,6 +383,7 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
     def recording_finished(self, signed: bool) -> None:
         self._finished.of("yes" if signed else "no").inc()
 
+    # --- other servers ---------------------------------------------------------------------------------
 
     def _make_remotes(self) -> None:
         self._remotes = self._gauge(
