@@ -119,6 +119,7 @@ class Rooms:
             "camera": session is not None and session.shows_camera,
             "muted": sound is None or sound.muted or sound.paused,
             "paused": session is not None and session.paused,
+            "recorded": session is not None and session.recorded() is not None,
         }
 
     # --- what a stream's name stands for (streaming.calls.Names) ---------------------------------------

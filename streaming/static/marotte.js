@@ -1,6 +1,8 @@
 import { Call } from "./call.js";
 import { Watching } from "./watching.js";
 
+export { checkStatement } from "./check.js";
+
 /** @import {CallEvents, CallPhase} from "./call.js" */
 /** @import {Change, Driver, Message, Mode} from "./messages.js" */
 
@@ -57,7 +59,8 @@ const reached = (server = "", token = "") => ({
  * What somebody drives: it stays up until `stop`, over lost connections.
  *
  * Events, all with a `detail`: "phase" {phase, why}, "picture" MediaStream (also after each reconnection), "report" (five
- * a second) and "message", every one of the server's (docs/live.md).
+ * a second), "statement" (what the server states of the session, signed: docs/statement.md) and "message", every one of
+ * the server's (docs/live.md).
  */
 export class Session extends EventTarget {
   /** The picture that is generated, with the sound where that comes back; null before it began. @type {MediaStream | null} */
@@ -247,6 +250,7 @@ export class Session extends EventTarget {
     }
     this.#told.message?.(message);
     if (message.report) this.#tell("report", message.report);
+    if (message.statement) this.#tell("statement", message.statement);
     this.#tell("message", message);
   }
 
@@ -268,7 +272,8 @@ export class Session extends EventTarget {
 export const connect = (options = {}, told) => new Session(options, told);
 
 /**
- * Watches a stream until `stop`. Events: "phase" {phase, why}, "picture" MediaStream with the sound in it.
+ * Watches a stream until `stop`. Events: "phase" {phase, why}, "picture" MediaStream with the sound in it, "statement"
+ * what the server states of the session, at the beginning and whenever it changes: checkStatement says whether it holds.
  *
  * @param {Watched} watched
  * @returns {EventTarget & {stop: () => void, hurry: () => void, stats: () => Promise<RTCStatsReport | null>}}
@@ -280,7 +285,11 @@ export function watch({ server, token, stream = "", endpoint = `/whep/${stream}`
   const tell = (name, detail) => void told.dispatchEvent(new CustomEvent(name, { detail }));
   const watching = new Watching(
     { endpoint: at(endpoint), headers, iceServers },
-    { phase: (phase, why) => tell("phase", { phase, why }), picture: (found) => tell("picture", found) },
+    {
+      phase: (phase, why) => tell("phase", { phase, why }),
+      picture: (found) => tell("picture", found),
+      message: ({ statement }) => void (statement && tell("statement", statement)),
+    },
   );
   window.queueMicrotask(() => watching.start()); // after its caller has listened
   return Object.assign(told, {

@@ -41,6 +41,7 @@
  * @property {boolean} [driver_pixels]
  * @property {RTCIceServer[]} [ice_servers]
  * @property {boolean} [rooms] whether there are rooms for calls of two
+ * @property {boolean} [recordings] whether sessions can be recorded on the server
  * @property {boolean} [sound] whether the driver's microphone is passed on
  * @property {{upload_bytes?: number, pictures?: number, pictures_bytes?: number, statement?: number, sessions?: number, donors?: number}} [limits]
  * @property {string} [worker]
@@ -70,6 +71,9 @@
  * @property {boolean} pass_through
  * @property {boolean} driver_pixels
  * @property {SoundReport | null} [sound] null while none comes
+ * @property {RecordingReport | null} [recording] null while it is not recorded on the server
+ *
+ * @typedef {{id: string, seconds: number, bytes: number}} RecordingReport
  *
  * @typedef {object} SoundReport
  * @property {number | null} delay_ms for how long it is held back
@@ -110,7 +114,7 @@
  * @property {Mode} [mode]
  * @property {string[]} [donors]
  *
- * @typedef {{ack?: number, changes?: number, error?: string, report?: Report, stopped?: string, pong?: number}} Message
+ * @typedef {{ack?: number, changes?: number, error?: string, report?: Report, stopped?: string, pong?: number, statement?: import("./check.js").Statement}} Message
  */
 
 export {};

@@ -19,6 +19,7 @@ import { nameRecalibration, sayRecalibrated } from "./recalibration.js";
 import { Sources } from "./source.js";
 import { showTelling, tell } from "./status.js";
 import { NO_EDIT, Tracker } from "./tracker.js";
+import { Trust } from "./trust.js";
 import { keepFocus, showTrouble } from "./trouble.js";
 import { View } from "./view.js";
 import { Wish } from "./wish.js";
@@ -88,6 +89,7 @@ export class Page {
       redial: (why) => this.#redial(why),
     });
     this.tracker = new Tracker(info, video("camera"), { start: () => void this.#startTracker(), seen: (face) => this.#call?.sendFace(face) });
+    this.trust = new Trust(info, () => this.#call?.session ?? null);
     this.#setUpButtons();
     setUpRemoval(this.desk.controls.remove, (on) => this.desk.remove(on));
     setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));
@@ -265,9 +267,9 @@ export class Page {
     this.#view.showCamera(null);
     this.#camera.stop();
     this.sound.end();
-    this.#picture = null;
-    this.#report = null;
+    this.#picture = this.#report = null;
     this.#coach.camera([]);
+    this.trust.clear();
     this.#pause(false);
   }
 
@@ -286,9 +288,7 @@ export class Page {
     if (phase === "ended") {
       this.#hangUp();
       this.#enter("failed");
-      this.#why = why;
       if (why) notice(why, "bad");
-      this.#tell();
       return;
     }
     if (phase === "reconnecting") void this.measure.stop();
@@ -332,6 +332,7 @@ export class Page {
     }
     if (message.pong !== undefined) this.#latency.showTrip(this.#heardAt - message.pong);
     this.desk.heard(message);
+    this.trust.heard(message);
   }
 
   #showSource() {

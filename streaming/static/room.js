@@ -7,6 +7,7 @@ import { notice } from "./notices.js";
 import { Presence } from "./presence.js";
 import { joinRoom, leaveRoom, readRoom } from "./room_api.js";
 import { Look } from "./room_look.js";
+import { StatementPanel } from "./statement.js";
 
 /** @import {Info} from "./messages.js" */
 /** @import {RoomInfo} from "./presence.js" */
@@ -27,6 +28,7 @@ class RoomPage {
   #presence = null;
   #camera = new Camera(() => void this.#turnCamera(false));
   #microphone = new Microphone();
+  #stated = new StatementPanel(part("stage"));
   #muted = false;
   #away = false;
   /** @type {Record<"own" | "other", string>} */
@@ -197,6 +199,10 @@ class RoomPage {
     const watching = watch({ endpoint: seat.watch, iceServers: this.info.ice_servers ?? [] });
     this.#watching = watching;
     watching.addEventListener("picture", (event) => this.#showOther(/** @type {CustomEvent<MediaStream>} */ (event).detail));
+    watching.addEventListener("statement", (event) => {
+      const { detail } = /** @type {CustomEvent<import("./check.js").Statement>} */ (event);
+      if (this.#watching === watching) void this.#stated.show(detail);
+    });
     watching.addEventListener("phase", (event) => {
       const { phase, why } = /** @type {CustomEvent<{phase: string, why: string}>} */ (event).detail;
       if (this.#watching === watching) this.#phased("other", phase, why);
@@ -208,6 +214,7 @@ class RoomPage {
     const watching = this.#watching;
     this.#watching = null;
     watching?.stop();
+    void this.#stated.show(null);
     document.documentElement.dataset.picture = "false";
     this.#phased("other", "waiting", "");
   }
@@ -239,6 +246,7 @@ class RoomPage {
     part("other-tag").hidden = !other;
     part("other-muted").hidden = !other?.live || !other.muted;
     part("other-camera").hidden = !other?.live || other.camera;
+    part("recorded").hidden = !room.members.some(({ recorded }) => recorded);
     part("empty").hidden = live;
     say(part("empty-text"), !other ? "Nobody else is here yet. Send them the other link." : other.here ? `${name} is joining…` : `${name} is away`);
     this.#tell();

@@ -15,6 +15,7 @@ const OPEN_MS = 5000;
  * @property {(phase: "connecting" | "live" | "waiting" | "reconnecting" | "ended", why: string) => void} phase waiting:
  *   nothing is published there now; "ended" comes last
  * @property {(stream: MediaStream) => void} picture with the sound in it, as soon as something comes
+ * @property {(message: import("./messages.js").Message) => void} message of the server: what it states of the session
  */
 
 /** Somebody's picture and sound, watched until `stop`: what is lost, or not there yet, is asked for again. */
@@ -81,6 +82,9 @@ export class Watching {
       this.#tries = 0;
       this.told.phase("live", "");
     });
+    peer.createDataChannel("marotte").onmessage = ({ data }) => {
+      if (this.#peer === peer && typeof data === "string") this.told.message(JSON.parse(data));
+    };
     for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     try {
       await resource.open(this.plan.endpoint, AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS)]));
