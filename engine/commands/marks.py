@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from engine.marks import MarksConfig
 
 
-def add_marks(parser: Any) -> None:
-    """Add them, in a group of their own; `marks_of` reads them."""
-    group = parser.add_argument_group("marks (docs/marks.md)")
+GROUP: Final = "marks on what is generated (docs/marks.md)"
+
+
+def add_marks(group: Any) -> None:
+    """Add them to a parser, or to a group of one; `marks_of` reads them."""
     group.add_argument(
         "--no-badge",
         action="store_true",
