@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.commands import add_accept, add_backend, add_consent
-from engine.commands.marks import add_marks, marks_of
+from engine.commands.marks import GROUP, add_marks, marks_of
 from streaming.commands.logging_options import add_log, log_options
 from streaming.commands.recording import add_recording, recording_options
 from streaming.commands.remotes import add_remotes, remote_options
@@ -26,7 +26,7 @@ def add_serving(parser: Any) -> None:
     kept = parser.add_argument_group("what is kept")
     add_recording(kept)
     add_log(kept)
-    add_marks(parser)
+    add_marks(parser.add_argument_group(GROUP))
 
 
 def _add_doors(group: Any) -> None:
