@@ -14,6 +14,7 @@ from engine.marks import MarksConfig
 from engine.marks.files import session_of, write_marked
 from engine.marks.lowering import note_lowered
 from engine.media import read_picture
+from engine.provenance.sealing import ingredients_of, made_by, sealer
 from engine.puppet import Opening
 from engine.source import sources_from_picture
 from engine.track.face import FaceTracker
@@ -45,7 +46,9 @@ def swap_pictures(
     paths = [file_path("out", out), file_path("swap_out", other_out)]
     if len({path.absolute() for path in (*paths, Path(one), Path(other))}) < 4:
         raise ConfigError("swap: expected four different files, two to read and two to write")
-    permit("render", [one, other], bundle=bundle, consent=consent)
+    allowed = tuple(record.id for record in permit("render", [one, other], bundle=bundle, consent=consent))
+    marks, session = marks or MarksConfig(), session_of(f"{bundle} swap", [one, other])
+    how = made_by(bundle, edits=True, consent=allowed, session=session, marks=marks.on, lowered=marks.lowered)
     opening = Opening(backends.choose(backend).name, cache=cache)
     with closing(opening.detector()) as detector:
         first, second = _source(one, detector), _source(other, detector)
@@ -58,10 +61,14 @@ def swap_pictures(
             raise ConfigError(f"swap: {generator.name} cannot take an attribute away; name another bundle")
         notes = [note for source in (first, second) for note in generator.prepare(source, Mode.EDIT).notes]
         pictures = swap(generator, runner, first, second)
-    marks, session = marks or MarksConfig(), session_of(f"{bundle} swap", [one, other])
     note_lowered(marks, "swap")
-    for path, picture in zip(paths, pictures):
-        write_marked(path, picture, marks, session)
+    for path, picture, shown in zip(paths, pictures, (one, other)):
+        parts = (
+            ingredients_of(one, other, edits=True)
+            if shown is other
+            else ingredients_of(other, one, edits=True)
+        )
+        write_marked(path, picture, marks, session, sealer(how, parts, notes))
     return tuple(notes)
 
 

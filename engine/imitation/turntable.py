@@ -37,6 +37,7 @@ from engine.media.picture import PICTURE_SUFFIXES
 from engine.media.unfinished import Unfinished
 from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.mesh.face.bust import PIVOT
+from engine.provenance.sealing import ingredients_of, made_by, sealer
 from engine.puppet import Given, Opening, load, pictures_of
 from engine.render import Progress
 from engine.render_files import check_apart
@@ -104,10 +105,12 @@ def turntable(
     _check_files(source, wear, out, sheet)
     check_body(bundle, body)
     given = [*pictures_of(source), *(one for each in wear for one in each.pictures)]
-    permit("render", given, bundle=bundle, consent=consent)
+    allowed = tuple(one.id for one in permit("render", given, bundle=bundle, consent=consent))
     marks, session = marks or MarksConfig(), session_of(f"{bundle} turntable {pose}", given)
     note_lowered(marks, "turntable")
     opening, made = Opening(backend, cache=cache, frames=False), Turned()
+    how = made_by(bundle, consent=allowed, session=session, marks=marks.on, lowered=marks.lowered)
+    seals = sealer(how, ingredients_of(given), made.notes)
     with ExitStack() as opened:
         opens = _body if moves_bodies(bundle) else _head
         subject = opens(source, opening, opened, bundle, body, pose, wear, accept, frames)
@@ -115,7 +118,9 @@ def turntable(
         made.span = subject.span
         base = Fraction(1, fps)
         marking = Marks.of(subject.size, marks, session)
-        writer = opened.enter_context(open_writer(out, subject.size, base, Fraction(fps), marks=marking))
+        writer = opened.enter_context(
+            open_writer(out, subject.size, base, Fraction(fps), seal=seals(out), marks=marking)
+        )
         for number, angle in enumerate(subject.angles):
             writer.write(Frame(subject.show(angle), number, base, 0.0))
             made.frames += 1
@@ -123,7 +128,7 @@ def turntable(
                 progress(made.frames, frames)
         made.notes += writer.notes
         if sheet is not None:
-            write_marked(sheet, _sheet(subject), marks, session)
+            write_marked(sheet, _sheet(subject), marks, session, seals)
     return made
 
 

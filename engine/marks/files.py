@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.consent.hashes import hash_of
 from engine.marks.config import MarksConfig
 from engine.marks.marks import Marks
 from engine.media import write_picture
+from engine.media.unfinished import Seal
 from engine.types import U8
 
 
@@ -22,7 +23,14 @@ def session_of(made: str, sources: Iterable[Path | str | U8]) -> str:
     return digest.hexdigest()[:24]
 
 
-def write_marked(path: Path, rgb: U8, config: MarksConfig, session: str) -> None:
-    """Write a picture of people, or a sheet of such, with its marks on. Raises as engine.media.write_picture."""
+def write_marked(
+    path: Path,
+    rgb: U8,
+    config: MarksConfig,
+    session: str,
+    sealer: Callable[[Path], Seal | None] | None = None,
+) -> None:
+    """Write a picture of people, or a sheet of such, with its marks on. sealer: as in engine.provenance.sealing. Raises
+    as engine.media.write_picture."""
     marks = Marks.of((rgb.shape[1], rgb.shape[0]), config, session)
-    write_picture(path, marks.compose_rgb(rgb))
+    write_picture(path, marks.compose_rgb(rgb), None if sealer is None else sealer(path))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import file_digest
@@ -20,6 +21,11 @@ from engine.versions import versions
 
 INSTALL: Final = "pip install 'marotte[c2pa]'"
 _OWN_LICENCE: Final = "Apache-2.0"
+
+Sealer = Callable[[Path], Seal | None]
+"""What seals a file that is going to be called so."""
+
+_log = logging.getLogger("marotte.provenance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def made_by(bundle: Path | str, **others: Any) -> Made:
 
 def ingredients_of(
     source: Any,
-    driver: Path | str,
+    driver: Path | str | None = None,
     others: Iterable[Any] = (),
     *,
     edits: bool = False,
@@ -74,10 +80,13 @@ def ingredients_of(
     """
     from engine.puppet import pictures_of
 
-    sources = [one for one in (*pictures_of(source), *others) if isinstance(one, (str, Path))]
-    seen = edits or pixels or (not still and has_sound(driver))
     role: Role = "donor" if edits else "source"
-    return [*(Ingredient(Path(one), role) for one in sources), Ingredient(Path(driver), "driver", seen)]
+    given = (*pictures_of(source), *others)
+    found = [Ingredient(Path(one), role) for one in given if isinstance(one, (str, Path))]
+    if driver is not None:
+        seen = edits or pixels or (not still and has_sound(driver))
+        found.append(Ingredient(Path(driver), "driver", seen))
+    return found
 
 
 def sealing(
@@ -108,6 +117,25 @@ def sealing(
         notes.extend(sign(whole, done, ingredients=hashed, signer=signer, title=out.name))
 
     return seal
+
+
+def sealer(
+    made: Made,
+    ingredients: Sequence[Ingredient],
+    notes: list[str] | None = None,
+    signer: SignerConfig | None = None,
+) -> Sealer:
+    """`sealing` for several files that are made of the same. notes: None logs them."""
+
+    def seal_of(out: Path) -> Seal | None:
+        said: list[str] = [] if notes is None else notes
+        found = sealing(out, made, ingredients, said, signer)
+        if notes is None:
+            for one in said:
+                _log.warning("%s", one)
+        return found
+
+    return seal_of
 
 
 def _sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ from engine.evaluate.changers import Answer
 from engine.evaluate.subjects import Subject, with_au
 from engine.marks import Marks, MarksConfig
 from engine.media import VideoWriter
+from engine.provenance.sealing import Sealer
 from engine.sweep.asked import Ends, short, vector
 from engine.sweep.given import Couple, faded
 from engine.sweep.paper import GROUND, INK, MARGIN, QUIET, RULE, write
@@ -98,15 +99,17 @@ def write_film(
     told: Callable[[], None],
     marks: MarksConfig,
     session: str,
+    sealer: Sealer,
 ) -> None:
-    """Write a video, whole or not at all. session: what its watermark says.
+    """Write a video, whole or not at all. session: what its watermark says. sealer: what signs it.
 
     Raises ConfigError or InputError where it cannot be written.
     """
     size = (2 * SIDE + 3 * MARGIN, SIDE + 2 * MARGIN + 4 * _TEXT)
     base = Fraction(1, RATE)
     marking = Marks.of(size, marks, session)
-    with VideoWriter(path, size, time_base=base, rate=Fraction(RATE), marks=marking) as writer:
+    seal = sealer(path)
+    with VideoWriter(path, size, time_base=base, rate=Fraction(RATE), seal=seal, marks=marking) as writer:
         for number, shot in enumerate(shots):
             writer.write(Frame(_drawn(shot, title, size), number, base, number / RATE))
             told()

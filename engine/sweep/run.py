@@ -23,6 +23,7 @@ from engine.marks import MarksConfig
 from engine.marks.files import session_of, write_marked
 from engine.marks.lowering import note_lowered
 from engine.plug import Generator, Runner
+from engine.provenance.sealing import Sealer, ingredients_of, made_by, sealer
 from engine.puppet import Opening, find_sources
 from engine.sweep import asked, film, given, strengths
 from engine.sweep.paper import sheet
@@ -48,6 +49,7 @@ class _Marking(NamedTuple):
 
     config: MarksConfig
     session: str
+    sealer: Sealer
 
 
 @dataclass(slots=True)
@@ -91,10 +93,12 @@ def sweep(
     """
     parameters = parameters_of(bundle)
     _check(wanted, sources, donors, out, parameters)
-    permit("render", [*sources, *donors], bundle=bundle, consent=consent)
+    allowed = tuple(one.id for one in permit("render", [*sources, *donors], bundle=bundle, consent=consent))
     marks = marks or MarksConfig()
     note_lowered(marks, "sweep")
-    marking = _Marking(marks, session_of(f"{bundle} sweep", [*sources, *donors]))
+    session = session_of(f"{bundle} sweep", [*sources, *donors])
+    how = made_by(bundle, consent=allowed, session=session, marks=marks.on, lowered=marks.lowered)
+    marking = _Marking(marks, session, sealer(how, ingredients_of([*sources, *donors])))
     opening = Opening(backend=backend, cache=cache)
     names = unique_names([*sources, *donors])
     with ExitStack() as stack:

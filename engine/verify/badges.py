@@ -43,7 +43,9 @@ class MeanPicture:
         self.frames += 1
 
     def picture(self) -> F32:
-        """float32 (h, w), 0 .. 255. At least one frame was added."""
+        """float32 (h, w), 0 .. 255. Raises ValueError before the first frame."""
+        if self._sum is None:
+            raise ValueError("no frame was added")
         return np.asarray(self._sum / np.float32(self.frames), np.float32)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,8 @@ def _render(options: argparse.Namespace) -> int:
     from engine.bundle import open_bundle
     from engine.bundles import find
     from engine.consent.doors import permit
+    from engine.marks.files import session_of
+    from engine.provenance.sealing import ingredients_of, made_by, sealer
     from export.enrol.command import teller
     from export.enrol.paper import Rendering, check_rendering
     from export.enrol.person import KEPT
@@ -128,7 +131,16 @@ def _render(options: argparse.Namespace) -> int:
             "left beside its bundle, or leave --paper out: any bundle plays as it does live"
         )
     clip, tell = Path(options.driver), teller()
-    permit("render", [clip], bundle=options.bundle, consent=options.consent)
+    allowed = permit("render", [clip], bundle=options.bundle, consent=options.consent)
+    how = made_by(
+        options.bundle,
+        edits=True,
+        consent=tuple(one.id for one in allowed),
+        session=session_of("stit paper", [clip]),
+        marks=asked.marks.on,
+        lowered=asked.marks.lowered,
+    )
+    asked = replace(asked, seal=sealer(how, ingredients_of(None, clip, edits=True))(asked.out))
     scene = kept_scene(
         clip,
         folder,

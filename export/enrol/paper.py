@@ -30,6 +30,7 @@ from engine.marks import Marks, MarksConfig
 from engine.marks.files import session_of
 from engine.marks.lowering import note_lowered
 from engine.media import open_media, open_writer
+from engine.media.unfinished import Seal
 from engine.media.video_writer import VIDEO_SUFFIXES
 from engine.types import F64, U8, Crop, Frame, Mode
 from export.enrol.progress import Tell
@@ -53,7 +54,7 @@ Watch = Callable[[int, Frame, U8, Crop, U8 | None], None]
 class Rendering:
     """What is to be rendered. strengths: of directions, by name. without: among PARTS. stitching: `frame` tunes every
     frame, as the paper does; `amortised` takes the generator of the border passes, and tunes none. most: frames from
-    the first one on, 0 = all. marks: put on what is written, not on what is measured."""
+    the first one on, 0 = all. marks: put on what is written, not on what is measured. seal: what signs it."""
 
     out: Path
     strengths: Mapping[str, float] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Rendering:
     options: Stitching = field(default_factory=Stitching)
     most: int = 0
     marks: MarksConfig = field(default_factory=MarksConfig)
+    seal: Seal | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def render(
         marks = Marks.of(media.size, asked.marks, session_of("stit paper", [clip]), Mode.EDIT)
         note_lowered(asked.marks, "render")
         writer = opened.enter_context(
-            open_writer(asked.out, media.size, media.time_base, media.rate, clip, marks=marks)
+            open_writer(asked.out, media.size, media.time_base, media.rate, clip, asked.seal, marks)
         )
         total = min(asked.most, tracked.total) if asked.most else tracked.total
         for number, frame in enumerate(work.read(media, asked.most)):
