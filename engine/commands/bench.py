@@ -39,6 +39,9 @@ def add(commands: Any) -> None:
         help="the rasteriser by itself, on meshes of a face's and a body's size",
     )
     parser.add_argument(
+        "--watermark", action="store_true", help="the invisible mark by itself: what it costs a picture"
+    )
+    parser.add_argument(
         "--body",
         action="store_true",
         help="a body by itself: skinning at SMPL's size, a fit to points, and on a --driver clip the tracker as well",
@@ -65,6 +68,13 @@ def _bench(options: argparse.Namespace) -> None:
 
         print(run_mesh_bench(options.out, options.frames))
         print(f"{options.out / RESULT} is written")
+        return
+    if options.watermark:
+        from engine.bench.watermark import RESULT as WATERMARK_RESULT
+        from engine.bench.watermark import run_watermark_bench
+
+        print(run_watermark_bench(options.out, options.frames))
+        print(f"{options.out / WATERMARK_RESULT} is written")
         return
     if options.body:
         from engine.bench.body import RESULT as BODY_RESULT

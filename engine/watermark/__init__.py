@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, Protocol
 
 from engine.types import U8
-from engine.watermark.detector import Found, SpreadDetector
+from engine.watermark.found import Found
 from engine.watermark.pattern import PUBLIC_KEY
 from engine.watermark.payload import ENGINE, Payload
-from engine.watermark.spread import SpreadEmbedder
 
 DEFAULT_STRENGTH: Final = 1.0
 
@@ -39,14 +39,30 @@ def open_embedder(
     *,
     strength: float = DEFAULT_STRENGTH,
     key: bytes = PUBLIC_KEY,
+    model: Path | None = None,
+    backend: str = "auto",
 ) -> Embedder:
-    """Of pictures of (width, height), both even. strength: of the allowed change, 0 .. 2. Raises ConfigError."""
-    return SpreadEmbedder(size, payload, strength, key)
+    """Of pictures of (width, height), both even. strength: of the allowed change, 0 .. 2. model: a learned embedder as
+    ONNX (engine/watermark/learned.py) that `backend` runs, in place of the spread spectrum. Raises ConfigError; with a
+    model also PortError, ModelError, BackendError."""
+    if model is None:
+        from engine.watermark.spread import SpreadEmbedder
+
+        return SpreadEmbedder(size, payload, strength, key)
+    from engine.watermark.learned import LearnedEmbedder
+
+    return LearnedEmbedder(model, size, payload, strength, key, backend)
 
 
-def open_detector(key: bytes = PUBLIC_KEY) -> Detector:
-    """For one clip, or one window of it."""
-    return SpreadDetector(key)
+def open_detector(key: bytes = PUBLIC_KEY, *, model: Path | None = None, backend: str = "auto") -> Detector:
+    """For one clip, or one window of it. model: a learned detector as ONNX, as in open_embedder; raises as that."""
+    if model is None:
+        from engine.watermark.detector import SpreadDetector
+
+        return SpreadDetector(key)
+    from engine.watermark.learned import LearnedDetector
+
+    return LearnedDetector(model, key, backend)
 
 
 __all__ = [

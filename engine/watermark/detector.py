@@ -1,53 +1,44 @@
 """The blind detector: whether a mark is in a clip, and what it says.
 
-Frames are whitened (minus their local mean, over their local deviation) and averaged: the mark stays where it is while
-the picture moves. Asked for a result, it samples the average at every scale that a chip may have, folds it to one tile,
-and correlates the tile with the pilot at every place.
+Frames are whitened (`whitened`) and averaged: the mark stays where it is while the picture moves. Asked for a result,
+it samples the average at every scale that a chip may have, folds it to one tile, evens out its spectrum, and correlates
+it with the pilot at every place.
 
-The test. Under the hypothesis of no mark, the picture does not depend on the pilot's signs s, which the key drew evenly.
-With v the values found at the pilot's chips, z = sum(s v) / sqrt(sum(v^2)) is a sum of Rademacher variables, and
-Hoeffding's inequality gives P(z >= t) <= exp(-t^2 / 2) for every picture there is. Over all `tests` scales, places
+The test. Under the hypothesis of no mark, the picture does not depend on the pilot's signs s, which the key drew
+evenly. With v the values found at the pilot's chips, z = sum(s v) / sqrt(sum(v^2)) is a sum of Rademacher variables,
+and Hoeffding's inequality gives P(z >= t) <= exp(-t^2 / 2) for every picture there is. Over all `tests` scales, places
 and mirrorings tried, P <= tests * exp(-t^2 / 2): `probability_of_chance`. `present` is: below LEAST_CHANCE.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InputError
 from engine.types import F32, U8
+from engine.watermark.found import LEAST_CHANCE, Found, check_luma
 from engine.watermark.pattern import CHIPS_ACROSS, TILE, Key, band, drawn
 from engine.watermark.payload import Payload, decode
 
-LEAST_CHANCE: Final = 1e-7
-SMALLEST, LARGEST = 1.25, 16.0
+SMALLEST, LARGEST = 1.0, 16.0
 """Pixels per chip that are searched."""
-STEP: Final = 1.01
+STEP: Final = 1.008
 _SIDE = 2 * TILE  # samples of a folded tile, two per chip
+_WAYS = ((1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1))
+_NOTHING = 1e-12
+_STRAIGHT, _SLANTED, _ABOUT = 0.8, 0.55, 0.9  # chips
+_LEAST_CHANGE = 0.4  # levels
+_LOUDEST = 0.7
+_Part = tuple[slice, slice]
 _CLEAR = 14.0  # a z after which no other scale can be the right one
 _FINER = 64.0  # places and scales tried on the way to the best one, for each of the search's own
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """present: whether a mark is there by the test. probability_of_chance: at most this, that unmarked pictures look so
-    (0 .. 1). payload: what it says, None where its CRC does not fit. bits_sure: the share of coded bits received as
-    they were sent, 0 .. 1. frames: how many were added. scale: pixels per chip. offset: (x, y) of the tile's origin in
-    pixels. mirrored: whether the picture was."""
-
-    present: bool
-    probability_of_chance: float
-    payload: Payload | None
-    bits_sure: float
-    frames: int
-    scale: float
-    offset: tuple[float, float]
-    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +51,17 @@ class _Peak:
 
 
 class SpreadDetector:
-    """Reads one clip. Frames of one size; another size raises InputError."""
+    """Reads one clip. It keeps one picture, whatever the clip's length."""
 
     def __init__(self, key: bytes) -> None:
         self._key = drawn(key)
+        self._pilot = _Pilot(self._key)
         self._sum: F32 | None = None
         self._frames = 0
 
     def add(self, luma: U8) -> None:
         """One decoded frame's Y, uint8 (H, W)."""
-        if luma.ndim != 2 or luma.dtype != np.uint8:
-            raise InputError(f"watermark: got a frame of {luma.dtype} {luma.shape}, expected uint8 (H, W)")
-        if self._sum is not None and self._sum.shape != luma.shape:
-            raise InputError(f"watermark: got a frame of {luma.shape}, the ones before are {self._sum.shape}")
+        check_luma(luma, None if self._sum is None else self._sum.shape)
         white = whitened(luma)
         self._sum = white if self._sum is None else cv2.add(self._sum, white, dst=self._sum)  # type: ignore[assignment]
         self._frames += 1
@@ -83,100 +72,160 @@ class SpreadDetector:
             raise InputError("watermark: no frame was added, expected one at least")
         mean = self._sum / np.float32(self._frames)
         best, tests = self._search(mean)
-        best = self._refined(mean, best)
+        best, tile = self._refined(mean, best)
         chance = min(1.0, tests * _FINER * math.exp(-best.z * best.z / 2))
-        bits, sure = decode(self._soft(mean, best))
+        values = (_chips(tile, best.shift) * self._key.signs).reshape(-1)[self._key.carriers]
+        bits, sure = decode(np.asarray(values.sum(axis=1), np.float32))
         present = chance < LEAST_CHANCE
-        offset = (-best.shift[0] * best.across, -best.shift[1] * best.down)
         payload = Payload.read(bits) if bits is not None and present else None
+        offset = (-best.shift[0] * best.across, -best.shift[1] * best.down)
         return Found(present, chance, payload, sure, self._frames, best.across, offset, best.mirrored)
 
     def _search(self, mean: F32) -> tuple[_Peak, float]:
-        """The best of every scale, place and mirroring, and how many were tried."""
+        """The best of every scale, place and mirroring, and how many there are."""
         first = min(mean.shape) / CHIPS_ACROSS
-        count = int(math.log(LARGEST / SMALLEST) / math.log(STEP))
-        others = [SMALLEST * STEP**index for index in range(count)]
-        scales = sorted(others, key=lambda scale: abs(math.log(scale / first)))
+        count = math.ceil(math.log(LARGEST / SMALLEST) / math.log(STEP))
+        others = (SMALLEST * STEP**index for index in range(count))
+        scales = [first, *sorted(others, key=lambda scale: abs(math.log(scale / first)))]
+        halves = [mean]
         best = _Peak(-1.0, first, first, (0.0, 0.0), False)
-        for scale in [first, *scales]:
+        for scale in scales:
+            tile = folded(_halved(halves, scale), scale, scale, mean.shape)
             for mirrored in (False, True):
-                found = self._best_place(mean[:, ::-1] if mirrored else mean, scale, scale, mirrored)
-                best = max(best, found, key=lambda peak: peak.z)
+                found = self._pilot.best(tile[:, ::-1] if mirrored else tile)
+                if found[0] > best.z:
+                    best = _Peak(found[0], scale, scale, found[1:], mirrored)
             if best.z > _CLEAR and abs(math.log(scale / best.across)) > 3 * math.log(STEP):
                 break
-        return best, 2.0 * (len(scales) + 1) * _SIDE * _SIDE
+        return best, 2.0 * len(scales) * _SIDE * _SIDE
 
-    def _best_place(self, mean: F32, across: float, down: float, mirrored: bool) -> _Peak:
-        z = _scores(folded(mean, across, down), self._key)
-        at = int(z.argmax())
-        y, x = divmod(at, _SIDE)
-        return _Peak(float(z[y, x]), across, down, (x / 2, y / 2), mirrored)
-
-    def _refined(self, mean: F32, best: _Peak) -> _Peak:
-        """Finer scales, each axis by itself, then finer places."""
-        picture = mean[:, ::-1] if best.mirrored else mean
-        for step in (0.005, 0.0025, 0.001, 0.0005):
-            for across, down in ((1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)):
-                tried = self._best_place(
-                    picture, best.across * (1 + step * across), best.down * (1 + step * down), best.mirrored
-                )
-                best = max(best, tried, key=lambda peak: peak.z)
-        tile = folded(picture, best.across, best.down)
-        for step in (0.25, 0.125):
-            for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)):
-                shift = (best.shift[0] + step * x, best.shift[1] + step * y)
-                values = _chips(tile, shift).reshape(-1)[self._key.pilots]
-                z = _z(values, self._key.signs.reshape(-1)[self._key.pilots])
+    def _refined(self, mean: F32, best: _Peak) -> tuple[_Peak, F32]:
+        """Finer scales, of each axis by itself, then finer places; and the tile there."""
+        picture = np.ascontiguousarray(mean[:, ::-1]) if best.mirrored else mean
+        best = _Peak(-1.0, best.across, best.down, best.shift, best.mirrored)
+        tile = np.zeros((_SIDE, _SIDE), np.float32)
+        for step in (0.0, 0.004, 0.002, 0.001, 0.0005):
+            start = best
+            for across, down in _WAYS if step else ((0, 0),):
+                scales = start.across * (1 + step * across), start.down * (1 + step * down)
+                tried = folded(_smoothed(picture, *scales), *scales, picture.shape)
+                z, *shift = self._pilot.best(tried)
                 if z > best.z:
-                    best = _Peak(z, best.across, best.down, shift, best.mirrored)
-        return best
+                    best, tile = _Peak(z, *scales, (shift[0], shift[1]), best.mirrored), tried
+        for finer in (0.25, 0.125):
+            start = best
+            for x, y in _WAYS:
+                place = (start.shift[0] + finer * x, start.shift[1] + finer * y)
+                z = self._pilot.at(_chips(tile, place))
+                if z > best.z:
+                    best = replace(best, z=z, shift=place)
+        return best, tile
 
-    def _soft(self, mean: F32, best: _Peak) -> F32:
-        tile = folded(mean[:, ::-1] if best.mirrored else mean, best.across, best.down)
-        values = _chips(tile, best.shift) * self._key.signs
-        return np.asarray(values.reshape(-1)[self._key.carriers].sum(axis=1), np.float32)
+
+class _Pilot:
+    """The known chips, correlated with tiles."""
+
+    def __init__(self, key: Key) -> None:
+        signs, known = (np.zeros((_SIDE, _SIDE), np.float32) for _ in range(2))
+        chips, mask = (np.zeros(TILE * TILE, np.float32) for _ in range(2))
+        chips[key.pilots], mask[key.pilots] = key.signs.reshape(-1)[key.pilots], 1.0
+        signs[::2, ::2], known[::2, ::2] = chips.reshape(TILE, TILE), mask.reshape(TILE, TILE)
+        self._chips, self._places = chips[key.pilots], key.pilots
+        self._signs, self._known = np.conj(np.fft.rfft2(signs)), np.conj(np.fft.rfft2(known))
+
+    def best(self, tile: F32) -> tuple[float, float, float]:
+        """The largest z of all places half a chip apart; x and y of the tile's origin there, in chips."""
+        hits = np.fft.irfft2(np.fft.rfft2(tile) * self._signs, tile.shape)
+        power = np.fft.irfft2(np.fft.rfft2(tile * tile) * self._known, tile.shape)
+        z = hits / np.sqrt(np.maximum(power, _NOTHING))
+        y, x = divmod(int(z.argmax()), _SIDE)
+        return float(z[y, x]), x / 2, y / 2
+
+    def at(self, chips: F32) -> float:
+        """z of the values found at the tile's chips."""
+        values = chips.reshape(-1)[self._places]
+        return float(values @ self._chips / math.sqrt(max(float(values @ values), _NOTHING)))
 
 
 def whitened(luma: U8) -> F32:
-    """float32 (H, W): minus its mean and over its mean deviation of the neighbourhood, within -2 .. 2."""
-    reach = 2 * max(2, round(min(luma.shape) / CHIPS_ACROSS)) + 1
+    """float32 (H, W): what of a picture its neighbourhood does not tell.
+
+    Differences between pixels most of a chip apart, in four directions, each over its own mean size thereabouts and
+    within -LOUDEST .. LOUDEST, added to the one pixel and taken from the other: an edge silences the differences
+    across it alone, and what stands out counts no more than the rest.
+    """
+    chip = min(luma.shape) / CHIPS_ACROSS
+    straight, slanted = max(1, round(_STRAIGHT * chip)), max(1, round(_SLANTED * chip))
+    about = 2 * max(1, round(_ABOUT * chip)) + 1
     picture = luma.astype(np.float32)
-    flat = picture - cv2.blur(picture, (reach, reach))
-    deviation = cv2.blur(np.abs(flat), (2 * reach + 1, 2 * reach + 1)) + 1.0
-    return np.asarray(np.clip(flat / deviation, -2.0, 2.0), np.float32)
+    white = np.zeros_like(picture)
+    for down, across in ((0, straight), (straight, 0), (slanted, slanted), (slanted, -slanted)):
+        one, other = _apart(picture.shape, down, across)
+        change = picture[one] - picture[other]
+        change /= cv2.blur(np.abs(change), (about, about)) + np.float32(_LEAST_CHANGE)
+        np.clip(change, -_LOUDEST, _LOUDEST, out=change)
+        white[one] += change
+        white[other] -= change
+    return white
 
 
-def folded(picture: F32, across: float, down: float) -> F32:
-    """float32 (2 TILE, 2 TILE): two samples per chip, all tiles summed, through the pattern's band."""
-    height, width = picture.shape
-    size = (max(1, round(width / across * 2)), max(1, round(height / down * 2)))
-    move = np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]], np.float64)
-    exact = (2 / across, 2 / down)
-    if exact[0] < 1.0:
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / exact[0], sigmaY=0.4 / exact[1])
-    move = np.array([[exact[0], 0, exact[0] / 2 - 0.5], [0, exact[1], exact[1] / 2 - 0.5]], np.float64)
-    small = cv2.warpAffine(picture, move, size, flags=cv2.INTER_LINEAR)
-    padded = cv2.copyMakeBorder(
-        small, 0, -size[1] % _SIDE, 0, -size[0] % _SIDE, cv2.BORDER_CONSTANT, value=(0.0,)
+def _apart(shape: tuple[int, ...], down: int, across: int) -> tuple[_Part, _Part]:
+    """Two parts of a picture, the first of which lies so many pixels below and to the right of the second."""
+    height, width = shape
+    left, right = (
+        slice(max(across, 0), width + min(across, 0)),
+        slice(max(-across, 0), width + min(-across, 0)),
     )
-    tile = padded.reshape(padded.shape[0] // _SIDE, _SIDE, padded.shape[1] // _SIDE, _SIDE).sum(axis=(0, 2))
-    return np.fft.irfft2(np.fft.rfft2(tile) * band(2), (_SIDE, _SIDE)).astype(np.float32)
+    return (slice(down, height), left), (slice(0, height - down), right)
 
 
-def _scores(tile: F32, key: Key) -> F32:
-    """z at every place, half a chip apart: float32 (2 TILE, 2 TILE) by rows y and columns x of the tile's origin."""
-    signs, mask = (np.zeros((TILE, TILE), np.float32) for _ in range(2))
-    signs.reshape(-1)[key.pilots] = key.signs.reshape(-1)[key.pilots]
-    mask.reshape(-1)[key.pilots] = 1.0
-    hits, power = (_correlated(values, known) for values, known in ((tile, signs), (tile * tile, mask)))
-    return np.asarray(hits / np.sqrt(np.maximum(power, 1e-12)), np.float32)
+def folded(picture: F32, across: float, down: float, shape: tuple[int, ...]) -> F32:
+    """float32 (2 TILE, 2 TILE): two samples per chip, all tiles summed, through the pattern's band.
+
+    across, down: pixels per chip of a picture of `shape`, of which `picture` is a copy of that or a smaller size.
+    """
+    height, width = shape
+    ratio = picture.shape[1] / width, picture.shape[0] / height
+    fine = 2 / (across * ratio[0]), 2 / (down * ratio[1])
+    move = np.array([[fine[0], 0, fine[0] / 2 - 1], [0, fine[1], fine[1] / 2 - 1]], np.float64)
+    size = math.ceil(width / across * 2 / _SIDE) * _SIDE, math.ceil(height / down * 2 / _SIDE) * _SIDE
+    tiles = cv2.warpAffine(picture, move, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))
+    tile = tiles.reshape(size[1] // _SIDE, _SIDE, size[0] // _SIDE, _SIDE).sum(axis=(0, 2))
+    return _even(tile)
 
 
-def _correlated(values: F32, known: F32) -> F32:
-    wide = np.zeros((_SIDE, _SIDE), np.float32)
-    wide[::2, ::2] = known
-    product = np.fft.rfft2(values) * np.conj(np.fft.rfft2(wide))
-    return np.fft.irfft2(product, (_SIDE, _SIDE)).astype(np.float32)
+def _even(tile: F32) -> F32:
+    """With as much power at every radius of frequency, and only in the pattern's band."""
+    waves = np.fft.rfft2(tile)
+    rings, sizes = _rings()
+    power = np.bincount(rings.reshape(-1), (waves.real**2 + waves.imag**2).reshape(-1), len(sizes)) / sizes
+    shape = band(2) / np.sqrt(power + _NOTHING)[rings]
+    return np.fft.irfft2(waves * shape, tile.shape).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _rings() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each frequency of a folded tile: which ring it is in; and how many there are in each."""
+    radius = np.hypot(np.fft.fftfreq(_SIDE)[:, None], np.fft.rfftfreq(_SIDE)[None, :])
+    rings = (radius * (_SIDE / 2)).astype(np.int64)
+    return rings, np.bincount(rings.reshape(-1))
+
+
+def _halved(halves: list[F32], scale: float) -> F32:
+    """The smallest of the picture's copies, each of half the last one's size, with two samples per chip at least."""
+    level = max(0, math.floor(math.log2(scale / 2)))
+    while len(halves) <= level:
+        height, width = halves[-1].shape
+        size = max(1, width // 2), max(1, height // 2)
+        halves.append(np.asarray(cv2.resize(halves[-1], size, interpolation=cv2.INTER_AREA), np.float32))
+    return halves[level]
+
+
+def _smoothed(picture: F32, across: float, down: float) -> F32:
+    """Without what two samples per chip cannot hold."""
+    if min(across, down) <= 2.0:
+        return picture
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.2 * across, sigmaY=0.2 * down), np.float32)
 
 
 def _chips(tile: F32, shift: tuple[float, float]) -> F32:
@@ -184,7 +233,3 @@ def _chips(tile: F32, shift: tuple[float, float]) -> F32:
     down, across = np.fft.fftfreq(_SIDE)[:, None], np.fft.rfftfreq(_SIDE)[None, :]
     turn = np.exp(2j * np.pi * (across * shift[0] * 2 + down * shift[1] * 2))
     return np.fft.irfft2(np.fft.rfft2(tile) * turn, (_SIDE, _SIDE))[::2, ::2].astype(np.float32)
-
-
-def _z(values: F32, signs: F32) -> float:
-    return float(values @ signs / math.sqrt(max(float(values @ values), 1e-12)))

@@ -26,10 +26,10 @@ PUBLIC_KEY: Final = b"marotte watermark, public key 1"
 """With this key anybody can read the mark, and anybody can write it: it says what a picture is to those who ask, and
 proves nothing against those who lie."""
 TILE: Final = 48
-CHIPS_ACROSS: Final = 120.0
+CHIPS_ACROSS: Final = 176.0
 CHIPS_PER_BIT: Final = 5
 PILOTS: Final = TILE * TILE - CODED * CHIPS_PER_BIT
-LOW, HIGH = 0.12, 0.5
+LOW, HIGH = 0.22, 0.5
 """Cycles per chip between which the pattern has its energy."""
 _FINE = 16  # samples per chip of the tile from which a picture's pattern is sampled
 LEVEL: Final = 32.0
@@ -82,9 +82,10 @@ def pattern(size: tuple[int, int], chips: F32) -> NDArray[np.int8]:
     fine = np.fft.irfft2(np.fft.rfft2(spread) * band(_FINE), (side, side)).astype(np.float32)
     fine *= LEVEL / float(fine.std())
     width, height = size
-    step = CHIPS_ACROSS / min(size) * _FINE
+    step = CHIPS_ACROSS / min(size)
     rows, columns = (
-        np.mod((np.arange(n, dtype=np.float64) + 0.5) * step - 0.5, side) for n in (height, width)
+        np.mod(((np.arange(pixels, dtype=np.float64) + 0.5) * step - 0.5) * _FINE, side)
+        for pixels in (height, width)
     )
     wrapped = np.pad(fine, ((0, 2), (0, 2)), mode="wrap")
     grid = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))

@@ -75,7 +75,7 @@ class Payload:
 
 def encode(bits: U8) -> U8:
     """uint8 (320,) of 0 and 1, of 64 bits."""
-    checked = np.concatenate([bits, _check(bits)])
+    checked = np.concatenate([bits, check(bits)])
     circle = np.concatenate([checked[-8:], checked])  # tail-biting: it begins in the state in which it ends
     coded = np.zeros((len(checked), 4), np.uint8)
     for number, generator in enumerate(_GENERATORS):
@@ -91,10 +91,10 @@ def decode(soft: F32) -> tuple[U8 | None, float]:
     checked = _viterbi(np.asarray(soft, np.float32).reshape(-1, 4))
     bits = checked[:BITS]
     agree = float(np.mean((soft > 0) == (encode(bits) == 1)))
-    return (bits if np.array_equal(_check(bits), checked[BITS:]) else None), agree
+    return (bits if np.array_equal(check(bits), checked[BITS:]) else None), agree
 
 
-def _check(bits: U8) -> U8:
+def check(bits: U8) -> U8:
     """CRC-16/CCITT-FALSE of the bits, from its highest bit on."""
     register = 0xFFFF
     for bit in bits.tolist():

@@ -18,8 +18,8 @@ I8 = NDArray[np.int8]
 CELL: Final = 8
 LEAST, MOST, SLOPE = 1.1, 4.0, 0.35
 """Levels of luma, and how many of them one level of gradient allows."""
-RMS: Final = 1.85
-"""At most so many levels over a whole picture: 42.7 dB."""
+RMS: Final = 1.95
+"""At most so many levels over a whole picture: 42.2 dB with the rounding."""
 
 
 class SpreadEmbedder:

@@ -36,8 +36,10 @@ def test_what_is_written_is_read() -> None:
         detector = open_detector()
         detector.add(picture[: SIZE[1]])
         found.append(detector.result())
-    assert found[0].present and found[0].payload == PAYLOAD
-    assert not found[1].present and found[1].payload is None
+    assert found[0].present
+    assert found[0].payload == PAYLOAD
+    assert not found[1].present
+    assert found[1].payload is None
 
 
 def test_coded_bits_survive_noise() -> None:
@@ -45,7 +47,8 @@ def test_coded_bits_survive_noise() -> None:
     random = np.random.default_rng(3)
     coded = encode(PAYLOAD.bits()).astype(np.float32) * 2 - 1
     bits, _ = decode(coded + random.normal(0.0, 1.0, 320).astype(np.float32))
-    assert bits is not None and Payload.read(bits) == PAYLOAD
+    assert bits is not None
+    assert Payload.read(bits) == PAYLOAD
     assert decode(random.normal(0.0, 1.0, 320).astype(np.float32))[0] is None
 
 
