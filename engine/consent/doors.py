@@ -20,6 +20,7 @@ from engine.consent.store import Store
 from engine.errors import ConsentError
 from engine.generators import find_bundle
 from engine.media.wording import one_line
+from engine.session_log import Event, note
 from engine.types import U8
 
 Consent = str | Path | None
@@ -55,7 +56,10 @@ def permit(
     found = [record for source, name in known_as.items() for record in cover(source, use, store, name=name)]
     if folder is not None:
         found += cover_bundle(folder, use, store)
-    return tuple({record.id: record for record in found}.values())
+    records = tuple({record.id: record for record in found}.values())
+    if records:
+        note(Event.CONSENT_USED, use=use, consent=tuple(record.id for record in records))
+    return records
 
 
 def permit_one(

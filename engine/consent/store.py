@@ -36,6 +36,7 @@ from engine.consent.record import SCOPES, Kind, Record, attest, is_id
 from engine.errors import ConfigError, ConsentError, StateError
 from engine.media.wording import one_line
 from engine.schema import strict_json
+from engine.session_log import Event, note
 from engine.signing import Signer, canonical, operator
 from engine.state import append_line, state_folder, write_whole
 
@@ -174,6 +175,7 @@ class Store:
         revoked = revocation(record, why, self._signer(), now or datetime.now(UTC))
         self._list(revoked)
         _log.warning("consent: record %s is revoked", record)
+        note(Event.CONSENT_REVOKED, consent=record)
         return revoked
 
     def exported(self, record: str) -> Exported:
@@ -197,6 +199,7 @@ class Store:
         try:
             self._make_folder()
             write_whole(self.folder / f"{one.record.id}.json", written(one))
+            note(Event.CONSENT_ADDED, consent=one.record.id, kind=one.record.kind.value)
         except OSError as error:
             raise _not_kept(f"record {one.record.id}", self.folder, error) from error
 
