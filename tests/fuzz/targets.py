@@ -431,6 +431,41 @@ def _log_seeds() -> list[bytes]:
     ]
 
 
+def _consent(data: bytes) -> None:
+    """A record's file, and the list of what was revoked: what is read is sound."""
+    from engine.consent.reading import parse, written
+    from engine.consent.store import _revocations
+
+    for name in _revocations(data)[0]:
+        assert name.encode() in data or b"\\u" in data
+    found = parse(data, "consent")
+    assert found.record.sound
+    assert parse(written(found), "again") == found
+
+
+@cache
+def _consent_seeds() -> list[bytes]:
+    from datetime import UTC, datetime
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from engine.consent import Kind
+    from engine.consent.reading import Exported, countersign, line_of, revocation, written
+    from engine.consent.record import attest
+    from engine.signing import Signer
+
+    signer, now = Signer(Ed25519PrivateKey.from_private_bytes(KEY)), datetime(2026, 11, 22, tzinfo=UTC)
+    record = attest(
+        signer, ["ab" * 32], Kind.WRITTEN, shown="Zoë", attested_by="Ann", statement="Yes.", now=now,
+        self_check={"distance": 0.5},
+    )  # fmt: skip
+    revoked = revocation(record.id, "asked", signer, now)
+    return [
+        written(Exported(record)),
+        line_of(Exported(record, countersign(record, signer, now), revoked)).encode(),
+    ]
+
+
 TARGETS: dict[str, Target] = {
     "offer": Target(_offer, _offers, (b"a=candidate:", b"m=video ", b"\r\n", b" UDP ", b"a=fmtp:", b".local"), 8192),
     "whip": Target(
@@ -467,6 +502,7 @@ TARGETS: dict[str, Target] = {
         (b"https://", b"//", b"@", b'"detail"', b"Sun, 06 Nov 1994 08:49:37 GMT"),
     ),
     "log": Target(_log, _log_seeds, (b"/home/anna", b"token=", b"mrt1.", b".jpg"), 4096),
+    "consent": Target(_consent, _consent_seeds, (b'"scope"', b'"revoked"', b"null", b"1e999", b"+00:00"), 4096),
     "messages": Target(_messages, _message_seeds, (b'"kind"',), 4096),
 }  # fmt: skip
 
