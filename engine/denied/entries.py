@@ -1,6 +1,7 @@
-"""One entry of the deny-list as a file: JSON, at most 256 KiB, no key that is not known, nothing guessed.
+"""One entry of the deny-list as a file: JSON, at most 512 KiB, no key that is not known, nothing guessed.
 
-    {"format": 1, "id": .., "added": .., "why": .., "sha256": [..], "hashes": [base64, ..], "template": null or {..}}
+    {"format": 1, "id": .., "added": .., "why": .., "sha256": [..], "hashes": [base64, ..], "frames": base64,
+     "template": null or {..}}
 
 No file name and nobody's name stands in it but what the operator writes as `why`, and no picture can be made of it.
 """
@@ -13,7 +14,7 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -27,15 +28,17 @@ from engine.media.wording import one_line
 from engine.schema import strict_json
 from engine.types import U8
 
-MOST_BYTES: Final = 256 << 10
+MOST_BYTES: Final = 512 << 10
 MOST_SUMS: Final = 64
-MOST_PICTURES: Final = 12
-"""Of one entry: the photos of one person, or frames of a clip."""
+MOST_PICTURES: Final = 8
+"""Of one entry: the photos of one person."""
+MOST_FRAMES: Final = 512
+"""Of one entry: of a clip."""
 MOST_WHY: Final = 300
 SUFFIX: Final = ".json"
 
 _FORMAT: Final = 1
-_KEYS: Final = frozenset({"format", "id", "added", "why", "sha256", "hashes", "template"})
+_KEYS: Final = frozenset({"format", "id", "added", "why", "sha256", "hashes", "frames", "template"})
 _ID: Final = re.compile(r"[0-9a-f]{12}")
 _SUM: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -43,13 +46,15 @@ _SUM: Final = re.compile(r"[0-9a-f]{64}")
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """What is denied. id: 12 hex digits. why: one line. sha256s: of files and of sources, hex. hashes: of each picture
-    as engine.denied.hashing.hashes_of gives them. template: of its face's shape, where that is kept."""
+    as engine.denied.hashing.hashes_of gives them. frames: the first one of each of a clip's, (N, 32). template: of its
+    face's shape, where that is kept."""
 
     id: str
     added: datetime
     why: str
     sha256s: tuple[str, ...] = ()
     hashes: tuple[U8, ...] = ()
+    frames: U8 = field(default_factory=lambda: np.zeros((0, BYTES), np.uint8))
     template: Template | None = None
 
 
@@ -84,7 +89,8 @@ def written(entry: Entry) -> bytes:
         "added": entry.added.isoformat(timespec="seconds"),
         "why": entry.why,
         "sha256": list(entry.sha256s),
-        "hashes": [base64.b64encode(one.tobytes()).decode() for one in entry.hashes],
+        "hashes": [_text(one) for one in entry.hashes],
+        "frames": _text(entry.frames),
         "template": None if entry.template is None else entry.template.told(),
     }
     return json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
@@ -105,7 +111,8 @@ def parse(data: bytes) -> Entry:
         _time(told["added"]),
         _why(told["why"]),
         tuple(_matching(_SUM, one) for one in _listed(told["sha256"], MOST_SUMS)),
-        tuple(_hashes(one) for one in _listed(told["hashes"], MOST_PICTURES)),
+        tuple(_hashes(one, 1, MOST_HASHES) for one in _listed(told["hashes"], MOST_PICTURES)),
+        _hashes(told["frames"], 0, MOST_FRAMES),
         None if told["template"] is None else Template.of(told["template"]),
     )
 
@@ -157,13 +164,17 @@ def _time(value: object) -> datetime:
     return utc(value)
 
 
-def _hashes(value: object) -> U8:
+def _text(hashes: U8) -> str:
+    return base64.b64encode(hashes.tobytes()).decode()
+
+
+def _hashes(value: object, least: int, most: int) -> U8:
     if not isinstance(value, str):
         raise ValueError("a hash is no text")
     try:
         data = base64.b64decode(value.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise ValueError("a hash is no base64") from error
-    if not data or len(data) % BYTES or len(data) > MOST_HASHES * BYTES:
-        raise ValueError(f"hashes have {len(data)} bytes, expected up to {MOST_HASHES} of {BYTES}")
+    if len(data) % BYTES or not least * BYTES <= len(data) <= most * BYTES:
+        raise ValueError(f"hashes have {len(data)} bytes, expected {least} to {most} of {BYTES}")
     return np.frombuffer(data, np.uint8).reshape(-1, BYTES)

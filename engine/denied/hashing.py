@@ -25,26 +25,28 @@ BYTES: Final = 32
 BITS: Final = 8 * BYTES
 MOST_APART: Final = 38
 """Bits in which two pictures may differ and be one."""
-CUTS: Final = (0.0, 0.04, 0.08, 0.12)
+CUTS: Final = (0.0, 0.03, 0.06, 0.09, 0.12)
 """Shares of a side that may have been cut off, for each of the four edges by itself."""
 MOST_HASHES: Final = len(CUTS) ** 4
 
 _SIDE: Final = 64
-_LARGE: Final = 4 * _SIDE
+_LARGE: Final = 256  # the cuts are made of this
 _FREQUENCIES: Final = 16
 _LEAST_SPREAD: Final = 2.0  # of 256 grey levels
 _LEAST_SIDE: Final = 16
 
 
 def hashes_of(rgb: U8) -> U8:
-    """Of a picture, uint8 (H, W, 3), and of what cuts would leave of it: uint8 (N, 32), the whole picture's first; none
-    of what is all but one colour, which is like every other such picture."""
-    luma = _once_reduced(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8))
-    whole = _hash(luma)
-    if whole is None:
+    """Of a picture, uint8 (H, W, 3), and of what cuts would leave of it: uint8 (MOST_HASHES, 32), the whole picture's
+    first; (0, 32) for what is all but one colour, or tiny, which is like every other such picture."""
+    luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    large = np.asarray(cv2.resize(luma, (_LARGE, _LARGE), interpolation=cv2.INTER_AREA), np.float32)
+    if min(luma.shape) < _LEAST_SIDE or large.std() < _LEAST_SPREAD:
         return np.zeros((0, BYTES), np.uint8)
-    cut = (_hash(_cut(luma, edges)) for edges in itertools.islice(itertools.product(CUTS, repeat=4), 1, None))
-    return np.stack([whole, *(one for one in cut if one is not None)])
+    rows = _rows()
+    found = (rows @ large @ rows.T).reshape(-1, _FREQUENCIES, len(rows) // _FREQUENCIES, _FREQUENCIES)
+    each = found.transpose(0, 2, 1, 3).reshape(-1, BITS)
+    return np.packbits(each > np.median(each, axis=1, keepdims=True), axis=1)
 
 
 def mirrored(hashes: U8) -> U8:
@@ -71,34 +73,20 @@ def distance(one: U8, other: U8) -> int:
 _ONES: Final = np.array([byte.bit_count() for byte in range(256)], np.uint16)
 
 
-def _cut(luma: F32, edges: tuple[float, ...]) -> F32:
-    height, width = luma.shape
-    left, top, right, bottom = edges
-    return luma[
-        round(top * height) : height - round(bottom * height),
-        round(left * width) : width - round(right * width),
-    ]
+@lru_cache(maxsize=1)
+def _rows() -> F32:
+    """For each pair of cuts at both ends of a side, nothing first, from its _LARGE values to its lowest frequencies:
+    (len(CUTS)**2 * 16, _LARGE)."""
+    pairs = itertools.product(CUTS, repeat=2)
+    return np.concatenate([_basis() @ _areas(first, 1.0 - last) for first, last in pairs]).astype(np.float32)
 
 
-def _hash(luma: F32) -> U8 | None:
-    if min(luma.shape) < _LEAST_SIDE:
-        return None
-    small = np.asarray(cv2.resize(luma, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float64)
-    if small.std() < _LEAST_SPREAD:
-        return None
-    basis = _basis()
-    found = basis @ small @ basis.T
-    return np.packbits((found > np.median(found)).ravel())
-
-
-def _once_reduced(luma: U8) -> F32:
-    """To a size whose cuts cost little."""
-    height, width = luma.shape
-    share = _LARGE / min(height, width)
-    if share < 1.0:
-        size = (max(1, round(width * share)), max(1, round(height * share)))
-        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return luma.astype(np.float32)
+def _areas(begin: float, end: float) -> F64:
+    """(64, _LARGE): the means of 64 equal parts of what lies between two shares of a side."""
+    edges = np.linspace(begin * _LARGE, end * _LARGE, _SIDE + 1)
+    pixels = np.arange(_LARGE)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.asarray(np.clip(overlap, 0.0, None) / (edges[1] - edges[0]))
 
 
 @lru_cache(maxsize=1)

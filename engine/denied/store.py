@@ -10,9 +10,9 @@ Whoever asks costs one look at the folder, which is read again when it changed. 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,8 +20,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from engine.denied import hashing, shapes
 from engine.denied.entries import (
+    MOST_FRAMES,
     MOST_PICTURES,
     MOST_SUMS,
     SUFFIX,
@@ -42,11 +45,12 @@ REFUSED: Final = (
     "it is not used on this installation, by a decision of its operator; next step: ask the operator, who can look at "
     "it with marotte deny list"
 )
-MOST_ENTRIES: Final = 10_000
+MOST_ENTRIES: Final = 2000
 MOST_DAYS: Final = 365
 
 _SETTINGS: Final = "shapes.json"
 _SALT: Final = "salt"
+_SETTLED_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class Denied:
     now."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (state_folder() if folder is None else folder) / FOLDER
+        self.state = state_folder() if folder is None else folder
+        self.folder = self.state / FOLDER
         self._lock = threading.Lock()
         self._stamp: tuple[object, ...] | None = None
         self._entries: tuple[Entry, ...] = ()
@@ -88,7 +93,7 @@ class Denied:
         for entry in entries:
             if given.intersection(entry.sha256s):
                 return Match(entry, "file", 0.0)
-        if picture is None or not any(entry.hashes for entry in entries):
+        if picture is None:
             return None
         hashes = hashing.hashes_of(picture)
         return self._nearest(entries, hashes)
@@ -126,19 +131,23 @@ class Denied:
         why: str,
         *,
         pictures: Sequence[U8] = (),
+        frames: U8 | None = None,
         sums: Sequence[str] = (),
         shape: FaceShape | None = None,
         now: datetime | None = None,
     ) -> Entry:
-        """Deny what has these bytes (SHA-256), or shows what one of these pictures shows. shape: of the main face, of
-        which a template is kept only where the operator has turned that on. Blocks until it is on the disk. Raises
-        ConfigError where it says nothing, or what it says cannot be known again; StateError where it cannot be kept."""
+        """Deny what has these bytes (SHA-256), or shows what one of these pictures or frames shows. frames: the first
+        hash of each, (N, 32). shape: of the main face, of which a template is kept only where the operator has
+        turned that on. Blocks until it is on the disk. Raises ConfigError where it says nothing, or what it says cannot
+        be known again; StateError where it cannot be kept."""
         now = now or datetime.now(UTC)
         hashes = tuple(one for one in map(hashing.hashes_of, pictures[:MOST_PICTURES]) if len(one))
         known_by = tuple(dict.fromkeys(map(checked_sum, sums)))[:MOST_SUMS]
-        if not hashes and not known_by:
+        film = np.zeros((0, hashing.BYTES), np.uint8) if frames is None else frames[:MOST_FRAMES]
+        if not hashes and not len(film) and not known_by:
             raise ConfigError("deny: nothing to know it by; give a file, a source or a sha256")
-        entry = Entry(secrets.token_hex(6), now.replace(microsecond=0), checked_why(why), known_by, hashes)
+        day = now.replace(microsecond=0)
+        entry = Entry(secrets.token_hex(6), day, checked_why(why), known_by, hashes, film)
         days = self.keeps_shapes()
         if shape is not None and days:
             until = (now + timedelta(days=days)).replace(microsecond=0)
@@ -198,7 +207,8 @@ class Denied:
     def _nearest(self, entries: Iterable[Entry], hashes: U8) -> Match | None:
         found = None
         for entry in entries:
-            apart = min((hashing.distance(hashes, one) for one in entry.hashes), default=hashing.BITS)
+            known = (*entry.hashes, *entry.frames[:, None])
+            apart = min((hashing.distance(hashes, one) for one in known), default=hashing.BITS)
             if apart <= hashing.MOST_APART and (found is None or apart < found.apart):
                 found = Match(entry, "picture", apart)
         return found
@@ -211,10 +221,7 @@ class Denied:
 
     def _look(self) -> tuple[object, ...]:
         try:
-            with os.scandir(self.folder) as found:
-                entries = sorted(
-                    (one.name, one.stat(follow_symlinks=False)) for one in found if one.name.endswith(SUFFIX)
-                )
+            told = self.folder.stat()
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
@@ -222,7 +229,9 @@ class Denied:
                 f"the deny-list cannot be read, so no source is used: {one_line(self.folder)} "
                 f"({error.strerror or error})"
             ) from error
-        return tuple((name, told.st_ino, told.st_mtime_ns, told.st_size) for name, told in entries)
+        # Two changes within one tick of the file system's clock are one to it.
+        settled = time.time() - told.st_mtime > _SETTLED_S
+        return (told.st_ino, told.st_mtime_ns, None if settled else time.monotonic_ns())
 
     def _read(self) -> tuple[Entry, ...]:
         found = []
