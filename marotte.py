@@ -248,13 +248,13 @@ def _tell_log() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from engine.annotate import command as prepare
-    from engine.commands import bench, consent, evaluate, log, sample, turntable, verify
+    from engine.commands import bench, consent, deny, evaluate, log, sample, turntable, verify
     from engine.commands import render as rendering
     from engine.sweep import command as sweep
     from export import commands as exporting
     from export import models
     from export.enrol import offline
-    from streaming.commands import bench_live, camera, doctor, report, serving, token
+    from streaming.commands import bench_live, camera, doctor, kill, report, serving, token
     from trainers import commands as training
 
     parser = _Parser(prog="marotte", description="Real-time streaming face reenactment.")
@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     rendering.add(commands, offline)
     for one in (
         sample, turntable, prepare, training, exporting, evaluate, sweep, bench, bench_live, models, doctor, report,
-        token, camera, consent, log, verify,
+        token, camera, kill, deny, consent, log, verify,
     ):  # fmt: skip
         one.add(commands)
     return parser

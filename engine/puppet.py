@@ -19,6 +19,7 @@ from engine import backends, blend, several
 from engine.backends import Choice
 from engine.config import file_path, from_mapping, known
 from engine.consent.doors import Consent, permit
+from engine.denied import refuse
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
@@ -175,6 +176,8 @@ def _one_person(given: Sequence[Picture], opening: Opening, accept: frozenset[st
 def _own_person(bundle: str, opening: Opening, accept: frozenset[str]) -> Source:
     """One source of the pictures that a bundle holds."""
     own = own_person(bundle, backend=opening.backend, accept=accept)
+    for rgb, name in zip(own.pictures, own.names):
+        refuse(rgb, name)
     alone = dataclasses.replace(opening, faces=1)
     with closing(alone.detector()) as detector, closing(alone.segmenter()) as segmenter:
         found = [
@@ -196,6 +199,7 @@ def pictures_of(given: Given) -> tuple[Picture, ...]:
 def _faces(picture: Callable[[FaceTracker], U8], name: str, opening: Opening) -> tuple[Source, ...]:
     with closing(opening.detector()) as detector, closing(opening.segmenter()) as segmenter:
         rgb = resize_within(picture(detector), MAX_SIDE)
+        refuse(rgb, name)
         return sources_from_picture(rgb, detector, segmenter, name=name, faces=opening.faces)
 
 

@@ -17,6 +17,8 @@ from engine.consent.given import given
 from engine.consent.hashes import hash_of
 from engine.consent.record import Record
 from engine.consent.store import Store
+from engine.denied import Denied
+from engine.denied.reading import refuse_files
 from engine.errors import ConsentError
 from engine.generators import find_bundle
 from engine.media.wording import one_line
@@ -40,9 +42,11 @@ def permit(
     """The records by which all of these may be used, and the person whom the bundle was tuned to. Blocks.
 
     sources: files, or decoded pixels (H, W, 3). use: one of SCOPES. consent: is recorded for those that have no record
-    that holds, and they go on. Raises ConsentError for the first one without; StateError where it cannot be kept.
+    that holds, and they go on. Raises DeniedError for one on the deny-list, ConsentError for the first one without a
+    record; StateError where it cannot be kept.
     """
-    store = store or Store()
+    store, sources = store or Store(), tuple(sources)
+    refuse_files(sources, Denied(store.state))
     known_as = {hash_of(one): _name(one) for one in sources}
     folder = None if bundle is None else find_bundle(bundle)
     if consent is not None:

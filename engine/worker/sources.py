@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from engine.coach.reading import measure
+from engine.denied import refuse
 from engine.errors import DecodeError, InputError, WorkerError
 from engine.media import Limits, VideoReader, decode_picture, resize_within
 from engine.media.header import kind_of
@@ -83,6 +84,7 @@ class Finder:
         data, given = _parted(data)
         labels = None if given is None else decode_labels(given, f"labels of {name}")
         stored = self._picture(data, name, go_on)
+        refuse(stored, name, sums=(id_of(whole), id_of(data)))
         rgb = fitted(stored, self._side)
         if labels is not None:
             labels = fitted_labels(labels, stored.shape[1], stored.shape[0], name)
@@ -113,6 +115,7 @@ class Finder:
                 f"{name}: expected a photo; several files are photos of one person, and a clip is taken alone"
             )
         large = resize_within(decode_picture(picture.data, name, PICTURES), MAX_SIDE)
+        refuse(large, name, sums=(id_of(picture.data),))
         rgb = fitted(large, self._side)
 
         def found() -> tuple[Source, FaceShape]:
