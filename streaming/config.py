@@ -47,7 +47,8 @@ class ServeConfig:
     such a token. rates: how often one may ask. proxies: addresses or networks in figures, whose word about where a
     request comes from is believed.
     source: portrait or clip; None is the sample. further: more photos of the same person. consent: why `source` may be
-    shown, as `--consent` says it; None goes by the record that is there. statement: one line of that record.
+    shown, as `--consent` says it; None goes by the record that is there. statement: one line of that record; alone it
+    says that written consent is held.
     hosts: further names by which browsers may reach this server. metrics_port: a second door for /metrics alone, on
     loopback, without a token.
     in_process: no worker process.

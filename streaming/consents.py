@@ -102,6 +102,10 @@ def _expires(told: str | None) -> datetime | None:
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+BY_STATEMENT: Final = "written:as stated"
+"""The consent of an operator who gives a statement alone."""
+
+
 def use_of(stream: str) -> str:
     """What a session of this stream uses its sources for: one of SCOPES."""
     return "call" if ROOM_STREAM in stream else "live"

@@ -31,7 +31,7 @@ from engine.worker.tools import Tools
 from streaming.app import CALLS, create_app, create_metrics_app
 from streaming.calls import Calls
 from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
-from streaming.consents import Consents, Stated
+from streaming.consents import BY_STATEMENT, Consents, Stated
 from streaming.doors import EVERY_ADDRESS, RefusedError, in_url
 from streaming.enrolment import Enrolments
 from streaming.hardware import chosen
@@ -224,9 +224,7 @@ class _Server:
         metrics_socket = None if config.metrics_port is None else bind(_LOOPBACK, config.metrics_port)
         if metrics_socket is not None:
             opened.callback(metrics_socket.close)
-        journal = await opened.enter_async_context(
-            logging_server(config, self._metrics.lines_logged)
-        )
+        journal = await opened.enter_async_context(logging_server(config, self._metrics.lines_logged))
         await asyncio.to_thread(note_lowered, config.marks, "serve")
         self._metrics.marks(config.marks.on)
         worker = worker_of(config, self._tools)
@@ -321,10 +319,11 @@ def worker_of(config: ServeConfig, tools: Tools | None) -> Worker:
 
 async def add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:
     """Have the operator's source prepared. Raises MarotteError."""
+    says = None
+    if config.consent is not None or config.statement is not None:
+        says = Stated(config.consent or BY_STATEMENT, config.statement)
     try:
-        await sources.add(
-            source, None if config.consent is None else Stated(config.consent, config.statement)
-        )
+        await sources.add(source, says)
     except RefusedError as error:
         raise WorkerError(str(error)) from error
 

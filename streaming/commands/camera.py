@@ -72,7 +72,11 @@ def _add_local(parser: Any) -> None:
     parser.add_argument("--source", type=Path, metavar="S", help="portrait or clip (default: the sample)")
     add_consent(parser)
     add_marks(parser)
-    parser.add_argument("--statement", metavar="TEXT", help="one line of the record that --consent makes")
+    parser.add_argument(
+        "--statement",
+        metavar="TEXT",
+        help="one line of the record; alone: written consent is held",
+    )
     parser.add_argument("--bundle", default="mesh_flow", metavar="B", help="generator (mesh_flow)")
     add_accept(parser)
     parser.add_argument("--edit", action="store_true", help="edit the driver's own picture")

@@ -31,7 +31,11 @@ def add_serving(parser: Any) -> None:
 
 def _add_doors(group: Any) -> None:
     add_consent(group)
-    group.add_argument("--statement", metavar="TEXT", help="one line of the record that --consent makes")
+    group.add_argument(
+        "--statement",
+        metavar="TEXT",
+        help="one line of the record; alone: written consent is held",
+    )
     group.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve on (127.0.0.1)")
     group.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token (or MAROTTE_TOKEN)")
     group.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from streaming import consents
 from streaming.config import ServeConfig
 from streaming.consent_watch import ConsentWatch
 from streaming.consents import Consents, Given, read_given
+from streaming.serve import add_first
+from streaming.uploads import Upload
 from tests.streaming.doorstep import FakeWorker, Site, open_site
 from tests.streaming.test_enrolment_doors import FORM, form
 
@@ -240,3 +243,30 @@ def test_a_server_that_shows_only_nobody_asks_for_nothing(real_consent: Path) ->
     with open_site(ServeConfig(), first=sample_portrait().read_bytes(), worker=FakeWorker()) as site:  # type: ignore[arg-type]
         assert site.ask("GET", "/api/v1/info").json["source"]["consent"]["kind"] == "sample"
         assert site.offer().status == 201
+
+
+@pytest.mark.parametrize(
+    ("consent", "statement", "said"),
+    [
+        (None, None, None),
+        (None, "She signed it.", (Kind.WRITTEN, "as stated", "She signed it.")),
+        ("myself:Ann", "It is me.", (Kind.MYSELF, "Ann", "It is me.")),
+    ],
+)
+def test_the_operators_options_are_a_record(
+    consent: str | None, statement: str | None, said: Any, real_consent: Path
+) -> None:
+    """A statement alone says that written consent is held; with nothing said, only a record that is there counts."""
+    given: list[Any] = []
+
+    class Kept:
+        async def add(self, upload: object, says: object) -> None:
+            given.append(says)
+
+    config = ServeConfig(consent=consent, statement=statement)
+    asyncio.run(add_first(Kept(), config, Upload(b"", "a.jpg")))  # type: ignore[arg-type]
+    if said is None:
+        assert given == [None]
+    else:
+        record = given[0].put(Store(real_consent), [SOURCE])
+        assert (record.kind, record.shown, record.statement) == said
