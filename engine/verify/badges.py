@@ -1,8 +1,9 @@
 """Finding the visible badge: the drawn one, laid over every place of a picture at every size it may have.
 
-A clip's frames are averaged first: what moves is blurred, the badge stands. At each place the badge and the picture
-under it are correlated inside the badge's plate, so that its brightness and contrast do not matter. A picture may hold
-such letters by chance, or in somebody's own hand: the badge is for people, and what is found proves nothing.
+A clip's frames are averaged first: what moves is blurred, the badge stands. At each place the letters on their plate
+and the picture under them are correlated, so that brightness and contrast do not matter; the rim, which changes with
+the ground, and the round corners are left out. A picture may hold such letters by chance, or in somebody's own hand:
+the badge is for people, and what is found proves nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from engine.verify.verdict import BadgeSeen
 THRESHOLD: Final = 0.8
 """Likeness from which a badge is said to be there: docs/verify.md has what it was measured on."""
 
-_COARSE, _FINE = 200, 480
+_COARSE, _FINE = 180, 400
 """Shorter side, in pixels, of the picture in which it is looked for first, and in which it is placed."""
-_SMALLEST, _LARGEST, _STEP = 0.045, 0.3, 1.12
+_SMALLEST, _LARGEST, _STEP = 0.05, 0.3, 1.13
 """Heights of the badge as parts of the picture's shorter side: of 0.06 .. 0.3, some of it cropped away or added."""
-_RIM: Final = 0.5
+_INSET: Final = 0.085
+"""Of the badge's height: what rim and round corners take from each side."""
+_LEAST_SPREAD: Final = 4.0
 _CANDIDATES: Final = 4
+_DRAWN: Final = 192  # pixels of height
 
 
 class MeanPicture:
@@ -81,29 +85,36 @@ def _shares() -> list[float]:
 
 def _sides(picture: F32, text: str, share: float) -> tuple[int, int]:
     tall = max(7, round(share * min(picture.shape)))
-    return max(9, round(aspect(text) * tall)), tall
+    large = _large(text).shape
+    return max(9, round(large[1] / large[0] * tall)), tall
 
 
 def _best(picture: F32, text: str, share: float) -> tuple[float, tuple[int, int]]:
-    """Likeness and top left corner of the best place."""
+    """Likeness and top left corner of the best place of the whole badge."""
     wide, tall = _sides(picture, text, share)
     if tall >= picture.shape[0] or wide >= picture.shape[1]:
         return -1.0, (0, 0)
-    drawn, mask = _template(text, wide, tall)
-    likeness = cv2.matchTemplate(picture, drawn, cv2.TM_CCOEFF_NORMED, mask=mask)
-    likeness = np.where(np.isfinite(likeness) & (_spread(picture, wide, tall) > 4.0), likeness, -1.0)
+    inset = max(1, round(_INSET * tall))
+    letters = _letters(text, wide, tall)[inset : tall - inset, inset : wide - inset]
+    likeness = cv2.matchTemplate(picture, np.ascontiguousarray(letters), cv2.TM_CCOEFF_NORMED)
+    likeness[_spread(picture, letters.shape) < _LEAST_SPREAD] = -1.0
     y, x = divmod(int(likeness.argmax()), likeness.shape[1])
-    return float(min(1.0, likeness[y, x])), (x, y)
+    return float(likeness[y, x]), (x - inset, y - inset)
 
 
-def _template(text: str, wide: int, tall: int) -> tuple[F32, F32]:
-    ink, rim, plate = covers(text, wide, tall)
-    drawn = np.maximum(ink, np.float32(_RIM) * rim)
-    return np.ascontiguousarray(drawn), np.ascontiguousarray((plate > 0.5).astype(np.float32))
+def _letters(text: str, wide: int, tall: int) -> F32:
+    return np.asarray(cv2.resize(_large(text), (wide, tall), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _spread(picture: F32, wide: int, tall: int) -> F32:
-    """Standard deviation under the badge at every place: a flat ground correlates with anything."""
+@lru_cache(maxsize=32)
+def _large(text: str) -> F32:
+    """Drawn once for all sizes."""
+    return covers(text, round(aspect(text) * _DRAWN), _DRAWN)[0]
+
+
+def _spread(picture: F32, shape: tuple[int, ...]) -> F32:
+    """Standard deviation under the letters at every place: a flat ground correlates with anything."""
+    tall, wide = shape
     mean = cv2.boxFilter(picture, -1, (wide, tall), anchor=(0, 0))
     square = cv2.boxFilter(picture * picture, -1, (wide, tall), anchor=(0, 0))
     rows, columns = picture.shape[0] - tall + 1, picture.shape[1] - wide + 1
