@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from engine.consent.doors import permit
 from engine.errors import ConfigError, MarotteError, WorkerError
 from engine.marks.lowering import note_lowered
 from engine.session_log import Keeping
 from engine.types import Mode
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, State, Worker
 from engine.worker.supervisor import ProcessWorker
-from streaming.camera.capture import Capture, Source
+from streaming.camera.capture import Capture, Clip, Source
 from streaming.camera.screen import Screen
 from streaming.camera.sinks import Output, Sink, open_sink
 from streaming.config import ServeConfig
@@ -71,6 +72,8 @@ def show_local(local: Local, output: Output, *, tell: Tell) -> None:
     capture = None if local.source is None else Capture(local.source)
     if capture is not None:
         capture.check()
+    if isinstance(local.source, Clip) and local.mode is Mode.EDIT:  # who is in it is shown
+        permit("live", [local.source.path], consent=local.config.consent)
     upload = read_source(local.config)
     note_lowered(local.config.marks, "camera")
     _run(output, lambda sink: _local(local, capture, upload, output, sink, tell))

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import marotte
-from engine.errors import ConfigError, MarotteError, WorkerError
+from engine.errors import ConfigError, ConsentError, MarotteError, WorkerError
 from engine.media.video_writer import VideoWriter
-from engine.types import U8, Frame
+from engine.types import U8, Frame, Mode
 from engine.worker.interface import DriverKind, State
 from streaming.camera import run as running
 from streaming.camera.capture import Clip
@@ -137,6 +137,16 @@ def test_the_demo_needs_no_device(worker, sink):
     show_local(Local(ServeConfig()), OUTPUT, tell=lambda line: None)
     (spec,) = worker.specs.values()
     assert spec.driver is DriverKind.DEMO
+
+
+@pytest.mark.usefixtures("real_consent")
+def test_who_is_in_an_edited_clip_has_to_allow_it(worker, sink, clip):
+    """An edit shows its driver: a file of somebody needs a record, as a source does; a puppet's driver needs none."""
+    shown, config = sink(magenta), ServeConfig(in_process=True, sound=False)
+    with pytest.raises(ConsentError, match="nobody's consent is recorded"):
+        show_local(Local(config, Clip(clip, once=True), Mode.EDIT), OUTPUT, tell=print)
+    assert not shown.got
+    assert not worker.posted
 
 
 def test_a_stream_of_another_server_is_shown(sink, monkeypatch):
