@@ -54,14 +54,14 @@ def _port(netloc: str, url: str) -> int | None:
 
 
 def _read(status: int, told: str) -> Any:
+    content: Any = None
     try:
         content = json.loads(told) if told else None
-        if status >= 400:
-            message = str(content["error"]["message"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, RecursionError):
         if status < 400:
             raise WorkerError("server: it answers, and not as Marotte does") from None
-        message = " ".join(told.split())[:200] or f"status {status}"
     if status >= 400:
-        raise ConfigError(f"server: {' '.join(message.split())}")
+        error = content.get("error") if isinstance(content, dict) else None
+        message = error.get("message") if isinstance(error, dict) else told[:200] or f"status {status}"
+        raise ConfigError(f"server: {' '.join(str(message).split())}")
     return content

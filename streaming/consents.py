@@ -19,9 +19,11 @@ from engine.consent import SCOPES, ConsentError, Kind, Record, Store, cover, fau
 from engine.consent.bundled import cover_bundle
 from engine.consent.given import STATEMENTS, given
 from engine.consent.words import MOST_STATEMENT, checked_line
+from engine.denied import Denied
 from engine.errors import BundleError, ConfigError, StateError
 from engine.generators import find_bundle
 from engine.worker.interface import held_by
+from streaming.denials import Denials
 from streaming.tokens import ROOM_STREAM
 
 FIELDS: Final = ("kind", "shown", "attested_by", "statement", "scope", "expires")
@@ -136,6 +138,8 @@ class Consents:
 
     def __init__(self, store: Store | None = None, bundles: Sequence[str | Path] = ()) -> None:
         self.store = store or Store()
+        self.denials = Denials(Denied(self.store.state))
+        """What is not shown whatever was consented to."""
         self._lock = threading.Lock()
         self._pictures: dict[str, tuple[str, ...]] = {}
         self._folders: dict[str, Path] = {}
@@ -166,6 +170,11 @@ class Consents:
             if bundle is not None:
                 self._taken[source] = bundle
 
+    def pictures_of(self, source: str) -> tuple[str, ...]:
+        """SHA-256 of each photo of a source of several, as it was told."""
+        with self._lock:
+            return self._pictures.get(source, ())
+
     def attest(self, source: str, pictures: Sequence[str], says: Says) -> Record:
         """Record what was said of a source, of several pictures perhaps. Blocks. Raises as Says.put does."""
         self.know(source, pictures)
@@ -185,9 +194,9 @@ class Consents:
         return () if folder is None else cover_bundle(folder, use, self.store)
 
     def faults(self, sources: Collection[str], use: str) -> dict[str, str]:
-        """Which of these may not be shown now, each with the reason; a bundle is asked for as `held_by` names it.
-        Blocks as `check` does; what was found is kept until a record, or its time, changes. Never raises: in doubt
-        nothing may be shown."""
+        """Which of these may not be shown now, each with the reason, that of the deny-list before that of consent; a
+        bundle is asked for as `held_by` names it. Blocks as `check` does; what was found is kept until a record, or its
+        time, changes. Never raises: in doubt nothing may be shown."""
         try:
             stamp = self.store.stamp()
         except StateError as error:
@@ -205,7 +214,7 @@ class Consents:
                     self._found[source, use] = known_as
             if isinstance(known_as, str):
                 told[source] = known_as
-        return told
+        return told | self.denials.faults(sources)
 
     def records(self, sources: Collection[str], use: str) -> tuple[str, ...]:
         """Ids of the records by which these are shown, asked for as `faults` is; none of who is at fault."""

@@ -43,6 +43,12 @@ def add(commands: Any) -> None:
     removing.add_argument("entry", metavar="ID", help="as marotte deny list has it")
     asking = _action(below, "check", _check, "say which entry a file is like, and how much")
     asking.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _action(
+        below,
+        "reports",
+        _reports,
+        "sources whose face is like a denied one's by shape, which is often chance",
+    )
     _action(below, "prune", _prune, "delete templates of face shapes whose time is over")
     shapes = _action(
         below, "shapes", _shapes, "whether templates of face shapes are made: biometric data, off by default"
@@ -128,6 +134,13 @@ def _check(options: argparse.Namespace) -> int:
             apart = f", {match.apart:g} of 256 bits apart" if match.how == "picture" else ""
             print(f"{path}: entry {match.entry.id}, by its {match.how}{apart}")
     return 1 if found else 0
+
+
+def _reports(options: argparse.Namespace) -> None:
+    from engine.denied import Denied
+
+    for one in Denied().reports():
+        print(f"{one.time:%Y-%m-%d %H:%M:%S}  entry {one.entry}  {10 * one.apart:.2f} mm apart  {one.source}")
 
 
 def _prune(options: argparse.Namespace) -> None:

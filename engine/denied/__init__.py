@@ -2,6 +2,7 @@
 
     Denied().why(picture, sums=...)     None, or why not, for whoever asks
     refuse(picture, name, sums=...)     raises DeniedError; the door of everything that reads a source
+    report(face, source)                puts down a face whose shape is like a denied one's, where shapes are kept
 
 docs/stop.md says what it finds and what it does not.
 """
@@ -13,10 +14,11 @@ from collections.abc import Iterable
 
 from engine.denied.entries import Entry
 from engine.denied.store import REFUSED, Denied, Match
-from engine.errors import DeniedError
-from engine.types import U8
+from engine.errors import DeniedError, StateError
+from engine.features.shape import fit_shape
+from engine.types import U8, Face
 
-__all__ = ["REFUSED", "Denied", "DeniedError", "Entry", "Match", "refuse"]
+__all__ = ["REFUSED", "Denied", "DeniedError", "Entry", "Match", "refuse", "report"]
 
 _log = logging.getLogger("marotte.denied")
 
@@ -29,3 +31,23 @@ def refuse(picture: U8 | None, name: str, *, sums: Iterable[str] = (), denied: D
     if match is not None:
         _log.warning("a source was refused by entry %s of the deny-list (%s)", match.entry.id, match.how)
         raise DeniedError(f"{name}: {REFUSED}")
+
+
+def report(face: Face, source: str, denied: Denied | None = None) -> None:
+    """Have the operator told where a face's shape is like a denied one's; nothing is measured where shapes are not
+    kept. source: what it is called, for the report. Never raises for a list that cannot be written."""
+    denied = denied or Denied()
+    if not denied.keeps_shapes():
+        return
+    try:
+        match = denied.report(source, fit_shape(face.points))
+    except StateError as error:
+        _log.warning("a face that is like a denied one could not be put down: %s", error)
+        return
+    if match is not None:
+        _log.warning(
+            "source %s: its face is like that of entry %s by shape alone, which is often chance: look at it "
+            "(marotte deny reports)",
+            source[:12],
+            match.entry.id,
+        )

@@ -2,6 +2,7 @@
 
     state/denied/<id>.json        an entry, written whole
     state/denied/shapes.json      whether shapes are kept and for how long; absent: they are not
+    state/denied/reports.jsonl    sources whose face is like a denied one's, for the operator to look at
     state/denied/salt             what templates are made with; deleting it makes an end of all of them
 
 Whoever asks costs one look at the folder, which is read again when it changed. What cannot be read denies everything.
@@ -37,7 +38,8 @@ from engine.denied.entries import (
 )
 from engine.errors import ConfigError, StateError
 from engine.media.wording import one_line
-from engine.state import state_folder, sync_folder, write_whole
+from engine.schema import strict_json
+from engine.state import append_line, state_folder, sync_folder, write_whole
 from engine.types import U8, FaceShape
 
 FOLDER: Final = "denied"
@@ -47,9 +49,11 @@ REFUSED: Final = (
 )
 MOST_ENTRIES: Final = 2000
 MOST_DAYS: Final = 365
+MOST_REPORTS: Final = 1000
 
 _SETTINGS: Final = "shapes.json"
 _SALT: Final = "salt"
+_REPORTS: Final = "reports.jsonl"
 _SETTLED_S: Final = 1.0
 
 
@@ -61,6 +65,36 @@ class Match:
     entry: Entry
     how: str
     apart: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A source whose face is like a denied one's, by its shape. apart: centimetres."""
+
+    time: datetime
+    source: str
+    entry: str
+    apart: float
+
+    def line(self) -> bytes:
+        """As it stands in the list."""
+        told = {
+            "time": self.time.isoformat(),
+            "source": self.source,
+            "entry": self.entry,
+            "apart": self.apart,
+        }
+        return json.dumps(told).encode()
+
+    @classmethod
+    def of(cls, line: bytes) -> Report | None:
+        """Read back; None for what is none."""
+        try:
+            told: Any = strict_json(line.decode())
+            apart = float(told["apart"])
+            return cls(shapes.utc(told["time"]), str(told["source"])[:64], str(told["entry"])[:12], apart)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
 
 
 class Denied:
@@ -89,14 +123,15 @@ class Denied:
         entries = self.all()
         if not entries:
             return None
-        given = frozenset(sums)
-        for entry in entries:
-            if given.intersection(entry.sha256s):
-                return Match(entry, "file", 0.0)
-        if picture is None:
-            return None
-        hashes = hashing.hashes_of(picture)
-        return self._nearest(entries, hashes)
+        found = _by_file(entries, sums)
+        if found is not None or picture is None:
+            return found
+        return _nearest(entries, hashing.hashes_of(picture))
+
+    def known(self, hashes: U8, *, sums: Iterable[str] = ()) -> Match | None:
+        """The same of a picture whose hashes are known."""
+        entries = self.all()
+        return _by_file(entries, sums) or _nearest(entries, hashes)
 
     def like(self, shape: FaceShape, now: datetime | None = None) -> Match | None:
         """The entry whose face has a shape most like this one, where shapes are kept and one is near enough. It is a
@@ -176,7 +211,33 @@ class Denied:
         """Delete the templates whose time is over; what they belong to stays denied by its bytes and pictures. How many
         there were."""
         now = now or datetime.now(UTC)
+        kept = [one for one in self.reports() if one.time + timedelta(days=self.keeps_shapes()) > now]
+        if len(kept) < len(self.reports()):
+            self._keep(_REPORTS, b"".join(one.line() + b"\n" for one in kept))
         return self._drop(lambda template: template.until <= now)
+
+    # --- faces that are like a denied one ----------------------------------------------------------------
+
+    def report(self, source: str, shape: FaceShape, now: datetime | None = None) -> Match | None:
+        """Look whether a source's face has the shape of a denied one, where shapes are kept, and put it down for the
+        operator to look at: it is used all the same. source: what it is called. Blocks. Raises StateError."""
+        now = now or datetime.now(UTC)
+        match = self.like(shape, now)
+        if match is not None and len(self.reports()) < MOST_REPORTS:
+            report = Report(now.replace(microsecond=0), source, match.entry.id, round(match.apart, 4))
+            try:
+                append_line(self.folder / _REPORTS, report.line())
+            except OSError as error:
+                raise self._unkept(error) from error
+        return match
+
+    def reports(self) -> tuple[Report, ...]:
+        """What was put down, the oldest first; lines that cannot be read are passed over."""
+        try:
+            lines = (self.folder / _REPORTS).read_bytes().splitlines()
+        except OSError:
+            return ()
+        return tuple(one for line in lines[: 2 * MOST_REPORTS] if (one := Report.of(line)) is not None)
 
     def keeps_shapes(self) -> int:
         """For how many days templates are kept; 0: none is made."""
@@ -195,7 +256,7 @@ class Denied:
         if days:
             self._keep(_SETTINGS, json.dumps({"days": days}).encode())
             return 0
-        for name in (_SETTINGS, _SALT):
+        for name in (_SETTINGS, _SALT, _REPORTS):
             try:
                 (self.folder / name).unlink(missing_ok=True)
             except OSError as error:
@@ -203,15 +264,6 @@ class Denied:
         return self._drop(lambda template: True)
 
     # --- on the disk -----------------------------------------------------------------------------------
-
-    def _nearest(self, entries: Iterable[Entry], hashes: U8) -> Match | None:
-        found = None
-        for entry in entries:
-            known = (*entry.hashes, *entry.frames[:, None])
-            apart = min((hashing.distance(hashes, one) for one in known), default=hashing.BITS)
-            if apart <= hashing.MOST_APART and (found is None or apart < found.apart):
-                found = Match(entry, "picture", apart)
-        return found
 
     def _drop(self, wanted: Any) -> int:
         dropped = [entry for entry in self.all() if entry.template is not None and wanted(entry.template)]
@@ -275,3 +327,18 @@ class Denied:
             f"the deny-list could not be changed: {one_line(self.folder)} ({error.strerror or error}); name a folder "
             "that can be written to in MAROTTE_STATE, or free some space"
         )
+
+
+def _by_file(entries: Iterable[Entry], sums: Iterable[str]) -> Match | None:
+    given = frozenset(sums)
+    return next((Match(one, "file", 0.0) for one in entries if given.intersection(one.sha256s)), None)
+
+
+def _nearest(entries: Iterable[Entry], hashes: U8) -> Match | None:
+    found = None
+    for entry in entries:
+        known = (*entry.hashes, *entry.frames[:, None])
+        apart = min((hashing.distance(hashes, one) for one in known), default=hashing.BITS)
+        if apart <= hashing.MOST_APART and (found is None or apart < found.apart):
+            found = Match(entry, "picture", apart)
+    return found
