@@ -19,7 +19,7 @@ from engine import backends, blend, several
 from engine.backends import Choice
 from engine.config import file_path, from_mapping, known
 from engine.consent.doors import Consent, permit
-from engine.denied import refuse
+from engine.denied import refuse, report
 from engine.errors import ConfigError, InputError
 from engine.features.blendshapes import MODEL as EXPRESSIONS
 from engine.features.blendshapes import Blendshapes
@@ -200,7 +200,9 @@ def _faces(picture: Callable[[FaceTracker], U8], name: str, opening: Opening) ->
     with closing(opening.detector()) as detector, closing(opening.segmenter()) as segmenter:
         rgb = resize_within(picture(detector), MAX_SIDE)
         refuse(rgb, name)
-        return sources_from_picture(rgb, detector, segmenter, name=name, faces=opening.faces)
+        found = sources_from_picture(rgb, detector, segmenter, name=name, faces=opening.faces)
+        report(found[0].face, name)
+        return found
 
 
 def mode_of(mode: Mode | str) -> Mode:

@@ -27,6 +27,7 @@ from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.consent_doors import routes as consent_routes
 from streaming.consent_watch import ConsentWatch
 from streaming.consents import KINDS, read_given
+from streaming.denied_doors import DeniedDoors
 from streaming.doors import COMPILES, Doors, RefusedError, add_headers
 from streaming.drain_doors import Draining
 from streaming.enrolment import Enrolments
@@ -140,6 +141,7 @@ def create_app(
             *draining.routes(),
             *Verifying().routes(),
             *killing.routes(),
+            *DeniedDoors(sources, worker).routes(),
             *Landmarker(config.mediapipe).routes(),
             *remote_routes(remotes, near=config.remote_near),
             *room_routes(rooms),

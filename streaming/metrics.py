@@ -43,7 +43,7 @@ RESTARTED = ("crashed", "hung", "overdue")
 REFUSED = ("token", "scope", "host", "origin", "size", "busy", "headroom", "draining", "killed", "request")
 ADDED = (
     "accepted", "InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError",
-    "DifferentPeopleError", "ConfigError", "ConsentError", "ModelError", "BackendError", "WorkerError",
+    "DifferentPeopleError", "ConfigError", "ConsentError", "DeniedError", "ModelError", "BackendError", "WorkerError",
     "BusyError",
 )  # fmt: skip
 DRIVERS = ("camera", "demo", "tracker")

@@ -55,6 +55,7 @@ class Sources:
         self._within_s, self._most = within_s, most
         self.in_use = in_use
         self.consents = consents or Consents()
+        self.consents.denials.find = self.get
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, SourceInfo] = OrderedDict()
         self._first: SourceInfo | None = None
@@ -114,6 +115,7 @@ class Sources:
                 await asyncio.to_thread(self._check, known.source, name)
             source = await self._prepared(upload.data, name)
             try:
+                await asyncio.to_thread(self.consents.denials.check, source, known.pictures)
                 # Fail closed: what could not be recorded is not shown.
                 if says is not None:
                     says = says.accepting(upload.accepted) if isinstance(says, Given) else says

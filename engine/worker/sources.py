@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from engine.coach.reading import measure
-from engine.denied import refuse
+from engine.denied import refuse, report
 from engine.errors import DecodeError, InputError, WorkerError
 from engine.media import Limits, VideoReader, decode_picture, resize_within
 from engine.media.header import kind_of
@@ -95,12 +95,14 @@ class Finder:
         sources = sources_from_picture(
             rgb, detector, self._segmenter, name=name, faces=self._faces, labels=labels
         )
+        report(sources[0].face, id_of(whole))
         return _ready(id_of(whole), name, sources, detector.sure)
 
     def _person(self, given: Pictures, known_as: str, name: str, go_on: Callable[[], None]) -> Ready:
         """One source of several pictures."""
         named = tuple(Picture(shown_name(one.name), one.data) for one in given.pictures)
         person = one_person(Pictures(named, given.accept), self._look, go_on)
+        report(person.source.face, known_as)
         go_on()
         ready = _ready(known_as, name, (person.source,))
         info = dataclasses.replace(ready.info, notes=person.notes, pictures=person.pictures)
