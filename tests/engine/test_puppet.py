@@ -15,11 +15,16 @@ import pytest
 import marotte
 from engine.errors import ConfigError, DecodeError, InputError, NoFaceError
 from engine.generators.mesh_flow import MeshFlow
+from engine.marks import MarksConfig
 from engine.media import read_picture
 from engine.puppet import Opening, Puppet, find_sources, load, open_session
 from engine.types import Drive, Features, Frame, Outcome, Signal
 
 pytestmark = pytest.mark.usefixtures("opened_once")
+
+
+PLAIN = MarksConfig(badge=False, watermark=False)
+"""Where what is generated is measured; the marks stand in tests/engine/marks."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,7 @@ def driver(faces_root: Path) -> list[Frame]:
 
 @pytest.fixture
 def puppet(portrait: Path) -> Iterator[Puppet]:
-    with marotte.puppet(portrait) as puppet:
+    with marotte.puppet(portrait, marks=PLAIN) as puppet:
         yield puppet
 
 

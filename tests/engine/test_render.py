@@ -13,11 +13,16 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError, InputError, MarotteError, NoFaceError
+from engine.marks import MarksConfig
 from engine.media import open_media, read_picture
 from engine.render import Tally, render
 from engine.types import FrameReport, Outcome
 
 pytestmark = pytest.mark.usefixtures("opened_once")
+
+
+PLAIN = MarksConfig(badge=False, watermark=False)
+"""Where what is generated is measured; the marks stand in tests/engine/marks."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ def test_sound_and_rate_are_kept(portrait: Path, faces_root: Path, out: Path) ->
 def test_a_picture_moves_a_picture(faces_root: Path, portrait: Path, tmp_path: Path) -> None:
     """A smile from one photograph on another: a picture when named so, else a clip of one frame."""
     driver = faces_root / "portraits" / "man_wide_smile_stubble.jpg"
-    tally = render(portrait, driver, tmp_path / "moved.png")
+    tally = render(portrait, driver, tmp_path / "moved.png", marks=PLAIN)
     assert tally.outcomes == {"generated": 1}
     moved, still = read_picture(tmp_path / "moved.png"), read_picture(portrait)
     assert moved.shape == still.shape
@@ -255,7 +260,7 @@ def test_driver_pixels_are_taken_only_by_name(portrait: Path, clip: Path, tmp_pa
     """Off by default; named, it stands in the report and shows in the picture."""
     pictures = []
     for asked in (False, True):
-        tally = render(portrait, clip, tmp_path / "o.mp4", driver_pixels=asked)
+        tally = render(portrait, clip, tmp_path / "o.mp4", driver_pixels=asked, marks=PLAIN)
         assert tally.about["driver_pixels"] is asked
         with open_media(tmp_path / "o.mp4") as made:
             pictures.append(list(made)[-1].rgb.astype(int))

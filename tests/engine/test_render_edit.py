@@ -13,10 +13,15 @@ import marotte
 from engine import puppet
 from engine.errors import ConfigError, InputError, NoFaceError
 from engine.generators import TAKE_DONORS, open_generator
+from engine.marks import MarksConfig
 from engine.media import open_media, read_picture
 from engine.render import render
 from engine.types import Mode, Outcome
 from tests.engine.bundle_files import write_ganimation, write_geogan, write_maskgan
+
+PLAIN = MarksConfig(badge=False, watermark=False)
+"""Where what is generated is measured; the marks stand in tests/engine/marks."""
+UNMARKED = ("--no-badge", "--no-watermark")
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -53,7 +58,8 @@ def test_a_picture_gives_an_edited_picture(bundles: dict[str, str], face: Path, 
     out, report = tmp_path / "o.png", tmp_path / "r.json"
     asked = {"AU12": 0.2}
     tally = render(
-        None, face, out, mode="edit", bundle=bundles["ganimation"], au_offsets=asked, expression="fear", report=report
+        None, face, out, mode="edit", bundle=bundles["ganimation"], au_offsets=asked, expression="fear",
+        report=report, marks=PLAIN,
     )  # fmt: skip
     assert tally.outcomes == {"generated": 1}
     changed = apart(out, face)
@@ -67,7 +73,8 @@ def test_a_layout_is_edited_with_and_without_donors(
     bundles: dict[str, str], face: Path, donor: Path, tmp_path: Path
 ) -> None:
     """The driver's own layout with other hair, a donor's layout, or a donor's look: three pictures."""
-    line = ["render", "--mode", "edit", "--bundle", bundles["maskgan"], "--driver", str(face), "--out"]
+    line = ["render", *UNMARKED, "--mode", "edit", "--bundle", bundles["maskgan"], "--driver", str(face)]
+    line.append("--out")
     given = ["--donor", str(donor)]
     lines = {
         "plain": [],
@@ -90,13 +97,15 @@ def test_statues_and_paintings_are_edited_and_an_animal_is_refused(
     options = {"mode": "edit", "bundle": bundles["ganimation"], "au_offsets": {"AU12": 0.8}}
     out = tmp_path / "o.png"
     for name in ("statue.jpg", "painting_half_length.jpg"):
-        assert render(None, faces_root / "hard" / name, out, **options).outcomes == {"generated": 1}
+        assert render(None, faces_root / "hard" / name, out, **options, marks=PLAIN).outcomes == {
+            "generated": 1
+        }
         assert apart(out, faces_root / "hard" / name).max() > 50
-    tally = render(None, faces_root / "hard" / "painting_over_shoulder.jpg", out, **options)
+    tally = render(None, faces_root / "hard" / "painting_over_shoulder.jpg", out, **options, marks=PLAIN)
     assert any("turned 35 degrees" in note for note in tally.notes)
     out.unlink()
     with pytest.raises(NoFaceError, match="no face found"):
-        render(None, faces_root / "hard" / "png_named_jpg_cat.jpg", out, **options)
+        render(None, faces_root / "hard" / "png_named_jpg_cat.jpg", out, **options, marks=PLAIN)
     assert not list(tmp_path.iterdir())
 
 
@@ -104,7 +113,7 @@ def test_two_faces_of_a_picture_are_edited(bundles: dict[str, str], faces_root: 
     """faces=2: both; faces=1: the main one, and the other stays as it is."""
     driver, out = faces_root / "hard" / "two_faces_side_by_side.jpg", tmp_path / "o.png"
     for faces in (1, 2):
-        render(None, driver, out, mode="edit", bundle=bundles["covering"], faces=faces)
+        render(None, driver, out, mode="edit", bundle=bundles["covering"], faces=faces, marks=PLAIN)
         changed = apart(out, driver)
         halves = [changed[200:300, x : x + 60].min() > 0 for x in (225, 735)]
         assert sum(halves) == faces
@@ -115,7 +124,7 @@ def test_a_clip_keeps_its_size_times_and_sound(
 ) -> None:
     """An odd-sized clip with a donor from a picture: the driver's size and times, every frame edited."""
     driver, out = faces_root / "hard" / "odd_size_444.mp4", tmp_path / "o.mp4"
-    tally = render([donor], driver, out, mode="edit", bundle=bundles["geogan"])
+    tally = render([donor], driver, out, mode="edit", bundle=bundles["geogan"], marks=PLAIN)
     assert tally.outcomes == {"generated": 60}
     with open_media(driver) as given, open_media(out) as made:
         assert made.size == given.size == (333, 251)
@@ -130,7 +139,12 @@ def test_where_no_face_is_found_nothing_of_the_driver_is_in_the_file(
     """Frames before the first face are plain grey, and a note says how many failed and why."""
     out = tmp_path / "o.mp4"
     tally = render(
-        None, faces_root / "hard" / "black_then_face.mp4", out, mode="edit", bundle=bundles["covering"]
+        None,
+        faces_root / "hard" / "black_then_face.mp4",
+        out,
+        mode="edit",
+        bundle=bundles["covering"],
+        marks=PLAIN,
     )
     assert tally.outcomes == {"waiting": 25, "generated": 50}
     with open_media(out) as made:
@@ -138,7 +152,12 @@ def test_where_no_face_is_found_nothing_of_the_driver_is_in_the_file(
     assert np.ptp(first.reshape(-1, 3), axis=0).max() <= 2
     assert 80 < first.mean() < 110
     empty = render(
-        None, faces_root / "hard" / "no_face.mp4", tmp_path / "n.mp4", mode="edit", bundle=bundles["covering"]
+        None,
+        faces_root / "hard" / "no_face.mp4",
+        tmp_path / "n.mp4",
+        mode="edit",
+        bundle=bundles["covering"],
+        marks=PLAIN,
     )
     assert any("no face in any of" in note and "card" in note for note in empty.notes)
 
@@ -149,7 +168,7 @@ def test_an_attribute_is_swapped_between_two_pictures(
     """Both ways at full size by one command; a bundle that cannot remove, or names that collide, are refused before."""
     other = faces_root / "portraits" / "man_east_asian.jpg"
     one_out, other_out = tmp_path / "a.png", tmp_path / "b.png"
-    line = ["render", "--mode", "edit", "--driver", str(donor), "--donor", str(other)]
+    line = ["render", *UNMARKED, "--mode", "edit", "--driver", str(donor), "--donor", str(other)]
     written = ["--out", str(one_out), "--swap-out", str(other_out)]
     assert marotte.main([*line, *written, "--bundle", bundles["geogan"]]) == 0
     assert (read_picture(one_out).shape, read_picture(other_out).shape) == ((256, 256, 3), (1024, 1024, 3))
@@ -163,7 +182,7 @@ def test_an_attribute_is_swapped_between_two_pictures(
 
 def test_the_command_edits(bundles: dict[str, str], face: Path, donor: Path, tmp_path: Path) -> None:
     """Sliders, expressions, donors and removal by their options."""
-    line = ["render", "--mode", "edit", "--driver", str(face), "--out", str(tmp_path / "o.png")]
+    line = ["render", *UNMARKED, "--mode", "edit", "--driver", str(face), "--out", str(tmp_path / "o.png")]
     for options in (
         ["--bundle", bundles["ganimation"], "--set-au", "AU12=0.5", "--set-au", "au26=.2"],
         ["--bundle", bundles["ganimation"], "--expression", "surprise"],
@@ -212,11 +231,13 @@ def test_a_control_that_would_be_ignored_is_refused(
     """GeoGAN has no action units, GANimation removes nothing, and neither shows the driver's pixels."""
     out = tmp_path / "o.png"
     with pytest.raises(ConfigError, match=r"it has no au_offsets, expected controls among: remove"):
-        render([donor], face, out, mode="edit", bundle=bundles["geogan"], au_offsets={"AU12": 1.0})
+        render(
+            [donor], face, out, mode="edit", bundle=bundles["geogan"], au_offsets={"AU12": 1.0}, marks=PLAIN
+        )
     with pytest.raises(ConfigError, match="it has no remove"):
-        render(None, face, out, mode="edit", bundle=bundles["ganimation"], remove=True)
+        render(None, face, out, mode="edit", bundle=bundles["ganimation"], remove=True, marks=PLAIN)
     with pytest.raises(ConfigError, match="it has no driver_pixels"):
-        render(donor, face, out, bundle=bundles["ganimation"], driver_pixels=True)
+        render(donor, face, out, bundle=bundles["ganimation"], driver_pixels=True, marks=PLAIN)
     assert not list(tmp_path.iterdir())
 
 

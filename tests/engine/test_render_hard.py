@@ -20,11 +20,15 @@ import pytest
 from engine.errors import DecodeError, InputError, NoFaceError, TooLargeError, TooSmallError
 from engine.features.shape import fit_shape
 from engine.geometry import eye_distance, head_pose
+from engine.marks import MarksConfig
 from engine.media import open_media, read_picture, resize_within
 from engine.puppet import Opening
 from engine.render import Tally, render
 from engine.source import MAX_SIDE, find_faces
 from engine.types import Face, Frame, HeadPose
+
+PLAIN = MarksConfig(badge=False, watermark=False)
+"""Where what is generated is measured; the marks stand in tests/engine/marks."""
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -64,7 +68,7 @@ class Hard:
 
     def _outcome(self, source: Path, driver: Path, out: Path) -> Tally | InputError:
         try:
-            tally = render(source, driver, out)
+            tally = render(source, driver, out, marks=PLAIN)
         except InputError as error:
             return self._checked(error, out)
         assert not [reason for reason in tally.reasons if reason != "no face"]
@@ -230,7 +234,7 @@ def the_most_prominent_is_picked(hard: Hard) -> None:
     moves(hard)
     faces = hard.found()
     assert len(faces) >= 2
-    both = render(hard.path, hard.partner, hard.folder / "both.png", faces=2)
+    both = render(hard.path, hard.partner, hard.folder / "both.png", faces=2, marks=PLAIN)
     assert both.outcomes["generated"] == 1
     height, width = resize_within(hard.decoded[0].rgb, MAX_SIDE).shape[:2]
     one, two = (changed(hard.still_out, hard.path, face, (width, height)) for face in faces[:2])

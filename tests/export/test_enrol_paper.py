@@ -12,6 +12,7 @@ import torch
 
 import marotte
 from engine.errors import ConfigError
+from engine.marks import MarksConfig
 from engine.media import open_media
 from export.enrol.paper import Networks, Rendered, Rendering, masks_of, render
 from export.enrol.tracking import Alignment, track
@@ -22,6 +23,9 @@ from trainers.stit.stitching import Stitching
 from trainers.stit.tuning import Outcome
 
 Shown = tuple[Rendered, list[np.ndarray]]
+PLAIN = MarksConfig(badge=False, watermark=False)
+"""Where what is generated is measured; the marks stand in tests/engine/marks."""
+
 DIRECTIONS = {"smile": np.linspace(-1.0, 1.0, 8)}
 
 
@@ -46,7 +50,7 @@ def networks() -> Networks:
 def rendered(film: Path, points: Path, networks: Networks, out: Path, **asked: Any) -> Shown:
     """What was told, and the frames that were written."""
     tracked = track(film, out.parent / "work", silent, points)
-    wanted = Rendering(out, options=Stitching(steps=12, learning_rate=0.02), **asked)
+    wanted = Rendering(out, options=Stitching(steps=12, learning_rate=0.02), **asked, marks=PLAIN)
     told = render(film, tracked, Alignment(SIDE), networks, DIRECTIONS, wanted, silent)
     with open_media(out) as media:
         assert (media.size, media.rate) == ((96, 96), 25)

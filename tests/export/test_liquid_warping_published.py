@@ -139,13 +139,15 @@ def _apart(made: list[np.ndarray], expected: tuple[Tensor, ...]) -> tuple[float,
 _LIVE = """
 import resource, sys
 from engine.media import open_media
+from engine.marks import MarksConfig
 from engine.puppet import open_puppet
 
 bundle, backend, clip = sys.argv[1:]
 with open_media(clip) as media:
     pictures = [frame.rgb.copy() for place, frame in enumerate(media) if place % 20 == 0][:8]
 assert len(pictures) == 8
-with open_puppet(pictures, bundle=bundle, backend=backend) as puppet:
+plain = MarksConfig(badge=False, watermark=False)
+with open_puppet(pictures, bundle=bundle, backend=backend, marks=plain) as puppet:
     puppet(pictures[0], 0.0)
     assert puppet.report.outcome.value == "generated", puppet.report
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
