@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine.bundle import open_bundle
+from engine.bundle import open_bundle, read_record
 from engine.errors import BundleError, ManifestError
 from export import pack as packing
+from export.enrol.kept import Kept, copy
 from export.pack import Label, Packed, pack
 from export.parity import Report
 from export.place import check_place, placed
@@ -182,3 +184,21 @@ def test_a_manifest_is_text_that_a_person_can_read(first: Packed) -> None:
     text = (first.bundle.folder / "manifest.json").read_text("utf-8")
     assert text.startswith('{\n "format": 1,\n "system": "ganimation"')
     assert json.loads(text)["parity"]["torch"]
+
+
+def test_a_record_of_consent_goes_along(quick: None, tmp_path: Path) -> None:
+    """As consent.json, whose hash the manifest states; a bundle with one is replaced as any other, and a copy under
+    another label has the new one or none."""
+    out, record = tmp_path / "bundle", b"whatever the record says"
+    with_record = dataclasses.replace(LABEL, record=record)
+    pack(plan(), with_record, out)
+    assert names(out) == ["consent.json", "manifest.json", "tiny.onnx"]
+    assert read_record(out) == record
+    pack(plan(), dataclasses.replace(LABEL, record=b"another"), out)
+    assert read_record(out) == b"another"
+    found = Kept(tmp_path, ())
+    copy(found, tmp_path / "copy", with_record)
+    assert read_record(tmp_path / "copy") == record
+    copy(found, tmp_path / "copy", LABEL)
+    assert names(tmp_path / "copy") == ["manifest.json", "tiny.onnx"]
+    assert open_bundle(tmp_path / "copy").manifest.record is None
