@@ -111,6 +111,7 @@ def create_app(
         marks=config.marks.on, lowered=config.marks.lowered, software=f"Marotte {_version()}".strip(),
     )  # fmt: skip
     recordings = Recordings(config.recordings, _limits(config), recorder, statements.of)
+    recordings.journal = calls.journal
     calls.stated, calls.recorded = statements.of, recordings.of
     remotes, draining = Remotes(config, calls, sources, recorder), Draining(calls, config.drain_s)
     killing = Killing(calls.switch, calls, recorder)

@@ -231,6 +231,11 @@ class Session:
 
     @property
     def unfailing(self) -> bool:
+    @property
+    def killed(self) -> bool:
+        """Whether the operator's switch holds."""
+        return self._killed()
+
         """Whether pictures leave as long as it is open, whatever comes in; an echo has none without frames."""
         return self._outlet is not None
 

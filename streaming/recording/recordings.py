@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from engine.errors import StateError
+from engine.session_log import Event, Keeping, NoJournal, session_hash
 from streaming.enrolment_child import without_secrets
 from streaming.measured import RecordingRecorder
 from streaming.recording.finish import TAGS
@@ -25,6 +26,7 @@ from streaming.session import Session
 
 MOST_STATEMENTS: Final = 32
 """That are kept with one recording; a session that changes oftener keeps its first ones."""
+_LOOK_S: Final = 1.0
 _CLOSE_S: Final = 5.0
 _FINISH_S: Final = 1800.0
 _log = logging.getLogger("marotte.recordings")
@@ -32,13 +34,13 @@ _log = logging.getLogger("marotte.recordings")
 
 State = Callable[[Session], Awaitable[Mapping[str, Any] | None]]
 """The session's statement, signed (streaming.statement); None where none can be made."""
-Log = Callable[..., None]
-"""Takes an event's name and its fields."""
 
 
 class Recordings:
-    """On one event loop. folder: None where this server keeps none. state: what is said of a session. log: told when
-    one begins, ends or is removed."""
+    """On one event loop. folder: None where this server keeps none. state: what is said of a session. `journal` is
+    told when one begins, ends or is removed."""
+
+    journal: Keeping = NoJournal()
 
     def __init__(
         self,
@@ -46,13 +48,11 @@ class Recordings:
         limits: Limits,
         recorder: RecordingRecorder,
         state: State,
-        log: Log = lambda event, **fields: None,
     ) -> None:
         self._folder = None if folder is None else Folder(folder)
-        self._limits, self._recorder, self._state, self._log = limits, recorder, state, log
+        self._limits, self._recorder, self._state = limits, recorder, state
         self._kept: dict[str, Kept] = {}
         self._running: dict[str, _Running] = {}
-        self._finishing: asyncio.Task[None] | None = None
         self._due: asyncio.Queue[str] = asyncio.Queue()
         self._closing = False
 
@@ -92,8 +92,8 @@ class Recordings:
             raise
         self._kept[kept.id] = kept
         self._recorder.recording(True)
-        self._log("recording-started", session=session.id, recording=kept.id)
-        await self._note(running)
+        self._note(Event.RECORDING_STARTED, kept)
+        await self._keep_statement(running)
         return self.told(kept.id)
 
     async def stop(self, session: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Recordings:
         await asyncio.to_thread(self._needed().remove, id)
         kept = self._kept.pop(id, None)
         if kept is not None:
-            self._log("recording-deleted", session=kept.session, recording=id)
+            self._note(Event.RECORDING_DELETED, kept)
 
     async def keep(self, app: web.Application) -> AsyncIterator[None]:
         """For an application's cleanup_ctx: what an earlier run left is made whole; at the end, within bounded time,
@@ -162,24 +162,30 @@ class Recordings:
             self._kept[kept.id] = kept
             if kept.state == FINISHING:
                 self._due.put_nowait(kept.id)
-        self._finishing = asyncio.get_running_loop().create_task(self._finish_on(), name="recordings")
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(work(), name="recordings") for work in (self._finish_on, self._look_on)]
         yield
         self._closing = True
         await self.stop_all(Why.SESSION)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._due.join()
-        self._finishing.cancel()
-        await asyncio.gather(self._finishing, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._folder.close)
 
-    async def changed(self, session: Session) -> None:
-        """What is stated of a session is another now."""
-        running = self._running.get(session.id)
-        if running is not None:
-            await self._note(running)
+    async def _look_on(self) -> None:
+        """What is stated of a session that is recorded may be another by now."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            for running in list(self._running.values()):
+                try:
+                    await self._keep_statement(running)
+                except StateError as error:
+                    _log.error("recording %s: nothing is stated of it: %s", running.kept.id, error)
 
-    async def _note(self, running: _Running) -> None:
+    async def _keep_statement(self, running: _Running) -> None:
         """Keep what is said of the session beside what is seen of it."""
         said = await self._state(running.session)
         kept = self._kept.get(running.kept.id)
@@ -191,6 +197,9 @@ class Recordings:
             with suppress(StateError):
                 await asyncio.to_thread(self._needed().write, kept)
 
+    def _note(self, event: Event, kept: Kept, **fields: Any) -> None:
+        self.journal.tell(event, session=session_hash(kept.session), recording=kept.id, **fields)
+
     def over(self, running: _Running, why: Why, told: str) -> None:
         """For one of them, on the loop: its file is closed."""
         folder = self._needed()
@@ -201,7 +210,7 @@ class Recordings:
         self._kept[kept.id] = kept
         self._recorder.recording(False)
         self._recorder.recorded(why.value, kept.seconds, kept.bytes)
-        self._log("recording-ended", session=kept.session, recording=kept.id, why=why.value)
+        self._note(Event.RECORDING_ENDED, kept, reason=why.value, seconds=kept.seconds)
         if why not in (Why.ASKED, Why.SESSION):
             _log.warning("recording %s has ended: %s%s", kept.id, why.value, f" ({told})" if told else "")
         if not folder.part(kept.id).is_file():  # no picture ever came
@@ -267,7 +276,10 @@ class _Running:
         """Take pictures from now on."""
         newest, sound = self.session.broadcast.newest, self.session.sound
         tags = TAGS
-        self.taker = Taker(self.kept.id, newest, sound, folder.part(self.kept.id), limits, tags, self._ended)
+        path = folder.part(self.kept.id)
+        self.taker = Taker(
+            self.kept.id, newest, sound, path, limits, tags, self._ended, silent=self.session.silent
+        )
         self._begun = True
 
     async def end(self, why: Why) -> None:
@@ -296,6 +308,8 @@ class _Running:
             self._loop.call_soon_threadsafe(self._told, why, told)
 
     def _told(self, why: Why, told: str) -> None:
+        if why is Why.SESSION and self.session.killed:
+            why = Why.KILLED
         self.taker.end(why)
         self._of.over(self, why, told)
         self._over.set()

@@ -66,8 +66,8 @@ class Limits:
 class Taker:
     """Writes what is put into `newest` to `path`, from its making until `end`, or until it ends by itself.
 
-    sound: whose is written too. Made and ended on the event loop; ended: called once, from its thread, when the file
-    is closed.
+    sound: whose is written too. silent: whether nothing may be written any more. Made and ended on the event loop;
+    ended: called once, from its thread, when the file is closed.
     """
 
     def __init__(
@@ -80,9 +80,10 @@ class Taker:
         tags: dict[str, str],
         ended: Callable[[Why, str], None],
         clock: Callable[[], float] = time.perf_counter,
+        silent: Callable[[], bool] = lambda: False,
     ) -> None:
         self._newest, self._sound, self._path, self._limits = newest, sound, path, limits
-        self._tags, self._ended, self._clock = tags, ended, clock
+        self._tags, self._ended, self._clock, self._silent = tags, ended, clock, silent
         self._over = False
         self._why = Why.SESSION
         self._packets: deque[tuple[bytes, float]] = deque(maxlen=_MOST_PACKETS)
@@ -137,16 +138,23 @@ class Taker:
             full = isinstance(error, OSError) and is_full(error)
             why, told = (Why.FULL if full else Why.FAILED), f"{type(error).__name__}: {error}"
             _log.error("%s: %s", self._path.name, told)
-            if self._writer is not None:
-                self._writer.abandon(full=full)
+            self._abandon(full)
         self._ended(why, told)
+
+    def _abandon(self, full: bool) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.abandon(full=full)
+        except Exception as error:  # it is over in any case
+            _log.error("%s: %r", self._path.name, error)
 
     def _take_all(self) -> tuple[Why, str]:
         reformatter, due = VideoReformatter(), -float("inf")
         why: Why | None = None
         while why is None:
             picture = self._newest.after(due, lambda: True, lambda: self._over)
-            if picture is None:
+            if picture is None or self._silent():
                 break
             due = picture.pts + 1
             self._zero_s = min(self._zero_s, self._clock() - picture.pts / TICKS)

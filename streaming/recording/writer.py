@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 import numpy as np
@@ -20,7 +21,7 @@ from streaming.recording.sound import CHANNELS, RATE, Samples
 
 FRAGMENT_S = 2.0
 """A killed server loses no more than this, and the picture of the moment."""
-PRESET, CRF = "superfast", "21"
+PRESET, CRF = "veryfast", "21"
 SOUND_BITS = 96_000
 
 _MATRIX_BT601, _RANGE_LIMITED, _PRIMARIES_BT709, _TRANSFER_BT709 = 6, 1, 1, 1
@@ -39,7 +40,7 @@ class Writer:
 
     def __init__(self, path: Path, size: tuple[int, int], *, sound: bool, tags: dict[str, str]) -> None:
         self.size = size
-        self._file = _Counted(path.open("xb"))
+        self._file = _Counted(path.open("xb", buffering=0))
         try:
             self._output: Any = av.open(
                 self._file,
@@ -161,7 +162,7 @@ def _rows(plane: Any) -> U8:
 class _Counted:
     """What PyAV writes to: a file that knows how much was written, and can be made to take no more."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: FileIO) -> None:
         self._file = file
         self.written = 0
         self._failed = False
@@ -169,10 +170,11 @@ class _Counted:
     def write(self, data: bytes) -> int:
         if self._failed:
             raise OSError("the recording was given up")
-        taken = self._file.write(data)
-        self._file.flush()
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         self.written = max(self.written, self._file.tell())
-        return taken
+        return len(data)
 
     def seek(self, at: int, whence: int = 0) -> int:
         return self._file.seek(at, whence)
