@@ -65,8 +65,10 @@ def _here(why: str) -> int:
     except StateError as error:
         failed = error
     until = time.monotonic() + WITHIN_S
-    while any(not one.killed for one in (seen := watching(folder))) and time.monotonic() < until:
+    seen = watching(folder)
+    while not all(one.killed for one in seen) and time.monotonic() < until:
         time.sleep(0.02)
+        seen = watching(folder)
     if failed is not None:
         raise failed
     if not seen:
