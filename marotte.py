@@ -2,11 +2,11 @@
 
     import marotte
 
-    with marotte.puppet("portrait.jpg") as puppet:
+    with marotte.puppet("portrait.jpg", consent="myself") as puppet:     # who allows it: docs/consent.md
         for frame in marotte.frames("driver.mp4"):
             picture = puppet(frame.rgb, frame.time_s)    # uint8 (H, W, 3), RGB
             print(puppet.report.outcome, picture.shape)
-        puppet.swap("another.jpg")                       # a bad one is refused, and the old one goes on
+        puppet.swap("another.jpg", "written:Ann Smith")  # a bad one is refused, and the old one goes on
         puppet.set(mouth=1.2, au_offsets={"AU12": 0.3})
         puppet.recalibrate()
 
@@ -14,7 +14,7 @@
         edit.set(au_offsets={"AU12": 0.6})
         picture = edit(frame.rgb, frame.time_s)          # the frame's size, grey until a face was edited
 
-    marotte.render("portrait.jpg", "driver.mp4", "moved.mp4")
+    marotte.render("portrait.jpg", "driver.mp4", "moved.mp4")    # its record is there from then on
     marotte.serve("portrait.jpg")                        # the live page, until it is interrupted
 
 Each sub-command stands in a light module of its package, and imports what it needs only when it is called, as each
