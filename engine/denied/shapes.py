@@ -26,8 +26,9 @@ from engine.features.likeness import telling
 from engine.types import F32, F64, FaceShape
 
 DIRECTIONS: Final = 64
-MOST_APART_CM: Final = 0.075
-"""Distance below which a face is reported as like a denied one; docs/stop.md has what that is worth."""
+MOST_APART_CM: Final = 0.06
+"""Distance up to which a face is reported as like a denied one: of 45875 pairs of different people 9 in a thousand are
+nearer, of 485 pairs of one person 40 in a hundred are farther apart. It is no ground to refuse anybody."""
 SALT_BYTES: Final = 32
 
 _KEYS: Final = frozenset({"salt", "until", "values"})
