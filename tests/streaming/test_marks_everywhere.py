@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import marotte
-from engine.errors import ConfigError, StateError
-from engine.marks import MarksConfig, lowering
+from engine.errors import ConfigError
+from engine.marks import MarksConfig
 from engine.media import read_picture
 from engine.media.video_writer import VideoWriter
 from engine.session_log import Event, log_folder, verify
@@ -258,20 +258,6 @@ def test_a_render_without_them_leaves_a_line(models: Any, faces_root: Path, tmp_
     assert marotte.main([*line, "--no-watermark"]) == 0
     (told,) = lowered()
     assert (told["lowered"], told["where"]) == (["watermark"], "render")
-
-
-def test_what_is_lowered_is_written_before_anything_leaves(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Where the line cannot be kept nothing is rendered at all."""
-
-    def full(*given: Any, **fields: Any) -> None:
-        raise StateError("the disk is full")
-
-    monkeypatch.setattr(lowering, "note_first", full)
-    with pytest.raises(StateError):
-        lowering.note_lowered(OFF, "render")
-    lowering.note_lowered(MarksConfig(), "render")
 
 
 def test_a_server_tells_which_are_on() -> None:
