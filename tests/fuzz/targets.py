@@ -466,7 +466,77 @@ def _consent_seeds() -> list[bytes]:
     ]
 
 
+@cache
+def _signed() -> tuple[Path, bytes]:
+    """A folder, and a small picture with a manifest."""
+    import cv2
+
+    from engine.provenance import Made, sign
+
+    folder = Path(tempfile.mkdtemp(prefix="marotte-fuzz-"))
+    path = folder / "signed.png"
+    path.write_bytes(cv2.imencode(".png", np.full((1, 1), 9, np.uint8))[1].tobytes())
+    sign(path, Made("render", "Mesh flow", "Apache-2.0", consent=("0f" * 16,)))
+    return folder, path.read_bytes()
+
+
+def _c2pa(data: bytes) -> None:
+    """A file with a manifest, or the rest of one, through the library's reader."""
+    from engine.provenance import read
+
+    path = _signed()[0] / "asked.png"
+    path.write_bytes(data)
+    found = read(path)
+    assert found is None or found.state in ("valid", "broken"), "trusted by nobody's list"
+    if found is not None and found.state == "valid":
+        assert found.consent == ("0f" * 16,), "what was signed stands there"
+
+
+def _c2pa_told(data: bytes) -> None:
+    """The JSON that the library gives for a file, whose words are anybody's."""
+    from engine.provenance.reading import parsed
+    from engine.verify.verdict import Status, Verdict
+    from engine.verify.wording import lines
+
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(told, dict):
+        return
+    manifest = parsed(told)
+    verdict = Verdict("a", Status.NONE, c2pa=manifest.state, manifest=manifest).judged()
+    json.dumps(verdict.as_dict())
+    assert all(line.isprintable() for line in lines(verdict))
+
+
+_TOLD = {
+    "active_manifest": "a",
+    "validation_state": "Valid",
+    "manifests": {
+        "a": {
+            "title": "t",
+            "claim_generator_info": [{"name": "n", "version": "1"}],
+            "signature_info": {"issuer": "i", "time": "2026-01-01"},
+            "ingredients": [{"title": "d", "relationship": "componentOf", "active_manifest": "a"}],
+            "assertions": [
+                {"label": "c2pa.actions.v2", "data": {"actions": [{"action": "c2pa.created"}]}},
+                {
+                    "label": "marotte.made",
+                    "data": {"consent": ["0f"], "bundle": {"title": "b", "licence": "l"}},
+                },
+            ],
+        }
+    },
+    "validation_results": {"activeManifest": {"failure": [{"code": "c", "explanation": "e", "url": "u"}]}},
+}
+
+
 TARGETS: dict[str, Target] = {
+    "c2pa": Target(_c2pa, lambda: [_signed()[1]], (b"jumb", b"jumd", b"cbor", b"c2pa", b"caBX"), 1 << 15),
+    "c2pa_told": Target(
+        _c2pa_told, lambda: [json.dumps(_TOLD).encode()], (b'"manifests"', b'"made"', b"null", b"[]", b"1e999"), 1 << 14
+    ),
     "offer": Target(_offer, _offers, (b"a=candidate:", b"m=video ", b"\r\n", b" UDP ", b"a=fmtp:", b".local"), 8192),
     "whip": Target(
         _whip,
