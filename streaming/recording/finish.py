@@ -42,6 +42,7 @@ def finish(part: Path, whole: Path, made: Mapping[str, Any]) -> dict[str, Any]:
     try:
         _join(part, beside)
         signed, unsigned = _sign(beside, made)
+        beside.chmod(0o600)
         os.replace(beside, whole)
         part.unlink()
     except (OSError, av.FFmpegError) as error:

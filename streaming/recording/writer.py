@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
@@ -40,7 +41,7 @@ class Writer:
 
     def __init__(self, path: Path, size: tuple[int, int], *, sound: bool, tags: dict[str, str]) -> None:
         self.size = size
-        self._file = _Counted(path.open("xb", buffering=0))
+        self._file = _Counted(_opened(path))
         try:
             self._output: Any = av.open(
                 self._file,
@@ -152,6 +153,11 @@ class Writer:
             given = _rows(small.planes[number])[:, : wide // part]
             rows[top // part : top // part + tall // part, left // part : left // part + wide // part] = given
         return canvas
+
+
+def _opened(path: Path) -> FileIO:
+    """For this user alone, and new."""
+    return FileIO(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _rows(plane: Any) -> U8:

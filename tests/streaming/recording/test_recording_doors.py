@@ -114,6 +114,7 @@ def _check_file(site: Site, tmp_path: Path, told: dict[str, Any], said: list[dic
     assert len(got.body) == told["bytes"]
     part = site.ask("GET", f"/api/v1/recordings/{told['id']}/video.mp4", headers={"Range": "bytes=100-199"})
     assert (part.status, part.body) == (206, got.body[100:200])
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "kept").iterdir()} == {0}
     path = tmp_path / "got.mp4"
     path.write_bytes(got.body)
     with av.open(str(path)) as file:
