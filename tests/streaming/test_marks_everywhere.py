@@ -112,7 +112,7 @@ def test_what_is_pushed_to_another_server() -> None:
 
     async def run(far: Site, near: Site) -> list[U8]:
         async with client(near, Camera(driven)) as driver:
-            assert (await driver.post("/whip/stage")).status == 201
+            assert (await driver.post("/whip/live")).status == 201
             await until(lambda: len(far.worker.frames) > FRAMES + 8)
             return [grey(rgb) for rgb in far.worker.frames if rgb.shape == far.worker.frames[-1].shape]
 
