@@ -22,6 +22,7 @@ from engine.consent.words import MOST_STATEMENT, checked_line
 from engine.denied import Denied
 from engine.errors import BundleError, ConfigError, StateError
 from engine.generators import find_bundle
+from engine.self_check import Result
 from engine.worker.interface import held_by
 from streaming.denials import Denials
 from streaming.tokens import ROOM_STREAM
@@ -222,6 +223,31 @@ class Consents:
         with self._lock:
             found = [self._found.get((source, use), ()) for source in sorted(sources)]
         return tuple(dict.fromkeys(one.id for each in found if not isinstance(each, str) for one in each))
+
+    def own_word(self, source: str) -> Record | None:
+        """The record by which whoever is shown says that it is them, where it is by such a one that a source is."""
+        found = (one for use in _ALL if not self.faults([source], use) for one in self.check(source, use))
+        return next((one for one in found if one.kind is Kind.MYSELF), None)
+
+    def checked(self, source: str, result: Result) -> Record:
+        """A new record in place of that: the same, with what a self check came to. Blocks. Raises ConsentError where
+        there is none any more, and StateError."""
+        former = self.own_word(source)
+        if former is None:
+            raise ConsentError("self check: the consent to this portrait has ended meanwhile")
+        told = result.told(datetime.now(UTC))
+        made = self.store.attest(
+            former.sources,
+            former.kind,
+            shown=former.shown,
+            attested_by=former.attested_by,
+            statement=former.statement,
+            scope=former.scope,
+            expires=former.expires,
+            self_check=told,
+        )
+        self.store.revoke(former.id, f"replaced by record {made.id}, after a self check")
+        return made
 
     def visible(self, source: str) -> bool:
         """Whether a source may be shown at all, for whichever use."""

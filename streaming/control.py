@@ -16,7 +16,19 @@ MOST_BYTES = 4096
 MOST_PER_S = 60
 """Messages; of what comes faster only a stop is heard."""
 
-_MESSAGES = ("seq", "change", "measure", "pause", "mute", "camera", "mirror", "face", "stop", "ping")
+_MESSAGES = (
+    "seq",
+    "change",
+    "measure",
+    "pause",
+    "mute",
+    "camera",
+    "mirror",
+    "face",
+    "stop",
+    "ping",
+    "self_check",
+)
 _MOST_SEQ = 2**53
 _log = logging.getLogger(__name__)
 
@@ -39,6 +51,10 @@ class Call(Protocol):
         ...
 
     def mirror(self, on: bool) -> None: ...
+
+    def self_check(self, on: bool) -> None:
+        """Raises a MarotteError where there is nothing to check."""
+        ...
 
     def face(self, told: object) -> None:
         """Raises a MarotteError for a wrong one, whatever JSON it is."""
@@ -93,6 +109,8 @@ class Control:
             self._call.camera(_switch("camera", said))
         if "mirror" in said:
             self._call.mirror(_switch("mirror", said))
+        if "self_check" in said:
+            self._call.self_check(_switch("self_check", said))
         if "face" in said:
             self._call.face(said["face"])
         if "change" in said:

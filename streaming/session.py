@@ -15,8 +15,8 @@ import av
 
 from engine.acting import packed
 from engine.drivers import mediapipe
-from engine.errors import ConfigError, ConsentError, WorkerError
-from engine.session_log import Event, Keeping, NoJournal, session_hash
+from engine.errors import ConfigError, WorkerError
+from engine.session_log import Keeping, NoJournal
 from engine.types import U8, Mode
 from engine.worker import heap
 from engine.worker.acted import NOBODY
@@ -35,8 +35,10 @@ from streaming.outlet import Outlet
 from streaming.pacing import EnginePace
 from streaming.reports import Tally
 from streaming.rest import Again, Rest
+from streaming.self_check import Checked
 from streaming.sound import SoundLine
 from streaming.tracks import Pictures
+from streaming.withholding import Needs, Withholding
 
 _GREY_S = 0.5  # for whoever begins to watch meanwhile
 _NO_DONOR = "donors: not all of them are there any more; send the pictures again"
@@ -104,14 +106,14 @@ class Session:
         consents: Consents | None = None,
     ) -> None:
         self._config, self._worker, self._still = config, worker, still
-        self._consents = None if config.pass_through else consents
-        self._use, self._faults = use_of(stream), dict[str, str]()
-        self._former, self._former_until = frozenset[str](), 0
         if not config.pass_through:
             spec = settled(checked(spec), worker.bundles(), edit=config.worker.edit)
-            self._check_consent(self._needed(spec.bundle, spec.mode or Mode.PUPPET, still, spec.donors))
             if not donors(spec.donors):
                 raise ConfigError(_NO_DONOR)
+        self._outlet: Outlet | None = None
+        needs = Needs(spec.bundle, spec.mode or Mode.PUPPET, still.id, spec.donors)
+        asked = None if config.pass_through else consents
+        self._withholding = Withholding(asked, use_of(stream), needs, worker.bundles, lambda: self._outlet)
         self.id = secrets.token_hex(12)
         self.stream = stream or self.id
         self.recorder = recorder
@@ -145,10 +147,14 @@ class Session:
         self._given = spec.donors
         self._links: dict[Link, Callable[[], dict[str, Any]] | None] = {}
         self._ending: asyncio.Task[None] | None = None
-        self._outlet: Outlet | None = None
         self._intake: Intake | None = None
         self._echo: Echo | None = None
         self._coach = CameraCoach()
+        self._check = Checked(
+            asked,
+            lambda on: worker.change(self.id, {"self_check": on}),
+            lambda: self._intake is not None and self._intake.mirror,
+        )
         self._shut, self._resumed = False, spec.driver
         self._rest: Again | None = None
 
@@ -175,55 +181,29 @@ class Session:
     def in_use(self) -> frozenset[str]:
         """What needs consent of what it shows, or may still show: ids of sources, and its bundle as `held_by` names
         it."""
-        if self._consents is None:
-            return frozenset()
-        late = self._outlet is not None and self._outlet.changes < self._former_until
-        return self._needed(*self._kind, self._still, self._given) | (self._former if late else frozenset())
-
-    def _needed(self, bundle: str, mode: Mode, still: SourceInfo, donors: Collection[str]) -> frozenset[str]:
-        if self._consents is None:
-            return frozenset()
-        info = self._info(bundle)
-        sources = frozenset(donors) or {still.id} if mode is Mode.EDIT else {still.id}
-        if info is not None and (info.own is not None or mode not in info.takes_source):
-            sources = frozenset()
-        return frozenset(sources) | {held_by(bundle)}
-
-    def _check_consent(self, needed: frozenset[str]) -> None:
-        faults = {} if self._consents is None else self._consents.faults(needed, self._use)
-        if faults:
-            raise ConsentError(next(iter(faults.values())))
+        return self._withholding.in_use
 
     @property
     def withheld(self) -> str:
         """Why plain grey stands in place of its picture; empty where it does not."""
-        return next((self._faults[one] for one in sorted(self.in_use) if one in self._faults), "")
+        return self._withholding.why
 
     def withhold(self, asked: Collection[str], faults: Mapping[str, str]) -> None:
-        """What was found when the consent to these was asked for: whoever is at fault is not shown from now on, and
-        whoever is not may be again."""
+        """See Withholding.hear."""
         before = self.withheld
-        self._faults = {one: why for one, why in self._faults.items() if one not in asked} | dict(faults)
-        self._bar()
+        self._withholding.hear(asked, faults)
         if self.withheld and not before:
             _log.warning("session %s: its picture is withheld: %s", self.id, self.withheld)
-            self.journal.tell(Event.WITHHELD, session=session_hash(self.id))
-
-    def _bar(self) -> None:
-        if self._outlet is None:
-            return
-        shown, (bundle, mode) = self.in_use, self._kind
-        barred = set(self._faults)
-        if held_by(bundle) in barred:
-            barred |= {*shown, self._still.id}
-        elif mode is Mode.EDIT:
-            barred &= shown
-        self._outlet.withhold(barred)
 
     @property
     def over(self) -> bool:
         """Whether its end has begun: nothing leaves any more."""
         return self._ending is not None
+
+    @property
+    def killed(self) -> bool:
+        """Whether the operator's switch holds."""
+        return self._killed()
 
     def silent(self) -> bool:
         """Whether not one packet of it may leave now; from any thread."""
@@ -231,11 +211,6 @@ class Session:
 
     @property
     def unfailing(self) -> bool:
-    @property
-    def killed(self) -> bool:
-        """Whether the operator's switch holds."""
-        return self._killed()
-
         """Whether pictures leave as long as it is open, whatever comes in; an echo has none without frames."""
         return self._outlet is not None
 
@@ -258,10 +233,8 @@ class Session:
             await logged.session_started(self.journal, self.id, driver=driver, mode=logged.PASS_THROUGH)
         else:
             mode = spec.mode or Mode.PUPPET
-            shown = self._needed(spec.bundle, mode, self._still, spec.donors)
-            records: tuple[str, ...] = ()
-            if self._consents is not None:
-                records = await asyncio.to_thread(self._consents.records, shown, self._use)
+            shown = self._withholding.needed
+            records = await asyncio.to_thread(self._withholding.records)
             await logged.session_started(
                 self.journal, self.id, driver=driver, mode=mode.value, bundle=self._info(spec.bundle),
                 sources=shown, consent=records,
@@ -283,7 +256,7 @@ class Session:
             self.id, self._worker, outlet, self.tally, driver=spec.driver, thinning=self._pace.thinning
         )
         self.arrived = self._intake.arrived
-        self._worker.open(self.id, spec, self._coach.hearing(outlet.deliver))
+        self._worker.open(self.id, spec, self._check.hearing(self._coach.hearing(outlet.deliver)))
         outlet.start()
         self._pace.begin()
         self.tally.showing(self.id, *self._told_kind)
@@ -334,6 +307,8 @@ class Session:
         five below are."""
         if not isinstance(change, dict):
             raise ConfigError("change: expected an object")
+        if "self_check" in change:
+            raise ConfigError("change: a self check is a message of its own")
         if self._intake is None:
             raise ConfigError("change: nothing is generated in pass-through")
         driver = change.get("driver")
@@ -345,26 +320,26 @@ class Session:
         donors = parse({"donors": change["donors"]}).donors if "donors" in change else None
         if donors is not None and not self._donors(donors):
             raise ConfigError(_NO_DONOR)
-        shown = self.in_use
-        if change.keys() & _ASKS_CONSENT:
-            bundle, mode = self._kind_by(change)
-            self._check_consent(self._needed(bundle, mode, still, self._given if donors is None else donors))
+        turned = bool(change.keys() & _ASKS_CONSENT)
+        needs = Needs(*self._kind_by(change), still.id, self._given if donors is None else donors)
+        if turned:
+            self._withholding.check(needs)
         number = self._worker.change(self.id, change)
         self._given = self._given if donors is None else donors
         if driver is not None:
             self._intake.driver = DriverKind(driver)
         self._still = still
+        if turned:
+            self._withholding.turn(needs, number)
+            self._check.end()
         self._turn(change, number)
         self._pace.changed(change)
-        if change.keys() & _ASKS_CONSENT:
-            self._former, self._former_until = shown, number
-            self._bar()
+        if turned:
             self._log_change()
         return number
 
     def _log_change(self) -> None:
-        bundle, mode = self._kind
-        shown = self._needed(bundle, mode, self._still, self._given)
+        (bundle, mode), shown = self._kind, self._withholding.needed
         logged.session_shows(self.journal, self.id, mode=mode.value, bundle=self._info(bundle), sources=shown)
 
     def _named(self, source: object) -> SourceInfo:
@@ -478,6 +453,15 @@ class Session:
             self._worker.change(self.id, {"driver": self._resumed.value})
         intake.driver = self._resumed
 
+    def self_check(self, on: bool) -> None:
+        """Begin a live check that the driver is who the portrait shows, or stop it. Raises ConfigError where there is
+        nothing to check."""
+        if on and self.driver is not DriverKind.CAMERA:
+            raise ConfigError("self check: it looks at the camera's picture; start the camera")
+        if on and self.shown.source != self._still.id:
+            raise ConfigError("self check: it is of a portrait; turn to a puppet of one")
+        self._check.turn(on, self._still.id)
+
     def mirror(self, on: bool) -> None:
         if self._intake is not None:
             self._intake.mirror = on
@@ -510,6 +494,7 @@ class Session:
             "viewers": self._viewer_reports(),
             "sound": None if self.sound is None else self.sound.report(),
             "coach": self._coach.report(),
+            "self_check": self._check.report(),
             "ends_in_s": self.ends_in_s(),
             "withheld": f"{self.withheld}{NEXT}" if self.withheld else None,
             "recording": self.recorded(),

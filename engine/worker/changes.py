@@ -24,6 +24,7 @@ MOST_DIRECTIONS = 64
 MOST_OUTPUT = 4096
 _KEYS = (
     "controls", "smoothing", "source", "recalibrate", "driver", "expression", "bundle", "mode", "donors",
+    "self_check",
 )  # fmt: skip
 _AMOUNTS = {"au_offsets": AU_NAMES, "layout": LAYOUT_PARTS}
 _CONTROLS = tuple(field.name for field in dataclasses.fields(Controls))
@@ -44,6 +45,7 @@ class Change:
     bundle: str | None = None
     mode: Mode | None = None
     donors: tuple[str, ...] | None = None
+    self_check: bool | None = None
 
 
 def parse(change: object, *, driver_pixels: bool = False) -> Change:
@@ -54,9 +56,7 @@ def parse(change: object, *, driver_pixels: bool = False) -> Change:
     parts = _mapping("change", change)
     for key in parts:
         _named(key, _KEYS, "change")
-    recalibrate = parts.get("recalibrate", False)
-    if not isinstance(recalibrate, bool):
-        raise ConfigError(f"recalibrate: got {_brief(recalibrate)}, expected true")
+    recalibrate = _switch("recalibrate", parts.get("recalibrate", False))
     return Change(
         controls=_controls(parts["controls"], driver_pixels) if "controls" in parts else {},
         smoothing=_number("smoothing", parts["smoothing"], 0.0, MOST_SMOOTHING)
@@ -69,6 +69,7 @@ def parse(change: object, *, driver_pixels: bool = False) -> Change:
         bundle=_text("bundle", parts["bundle"]) if "bundle" in parts else None,
         mode=_mode(parts["mode"]) if "mode" in parts else None,
         donors=_donors(parts["donors"]) if "donors" in parts else None,
+        self_check=_switch("self_check", parts["self_check"]) if "self_check" in parts else None,
     )
 
 
@@ -119,6 +120,7 @@ def merged(spec: SessionSpec, change: Change) -> SessionSpec:
         bundle=change.bundle or spec.bundle,
         mode=change.mode or spec.mode,
         donors=spec.donors if change.donors is None else change.donors,
+        self_check=spec.self_check if change.self_check is None else change.self_check,
     )
 
 
@@ -231,6 +233,12 @@ def _donors(value: object) -> tuple[str, ...]:
 def _mapping(what: str, value: object) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{what}: got {_brief(value)}, expected names with values")
+    return value
+
+
+def _switch(what: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{what}: got {_brief(value)}, expected true or false")
     return value
 
 

@@ -304,8 +304,8 @@ class Child:
         report = dataclasses.replace(report, seconds=seconds, age_s=now_s - stamp.arrived_s)
         changes = door.changes + message.get("changes", int)
         source, (bundle, mode) = message.get("source", str), messages.read_kind(message)
-        camera = messages.read_measures(message, "camera")
-        delivery = Delivery(session, planes, stamp, report, changes, source, bundle, mode, camera)
+        camera, signs = messages.read_measures(message, "camera"), messages.read_signs(message, "signs")
+        delivery = Delivery(session, planes, stamp, report, changes, source, bundle, mode, camera, signs)
         if door.closed:
             return
         try:

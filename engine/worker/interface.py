@@ -26,6 +26,7 @@ from engine.types import U8, FrameReport, Mode
 
 if TYPE_CHECKING:
     from engine.coach.measures import Measures
+    from engine.self_check.signs import Signs
 
 TICKS = 90_000
 """Presentation times count in 1/90000 s, the clock of RTP video."""
@@ -54,7 +55,8 @@ class Delivery:
     planes: uint8 (H * 3 / 2, W), I420 as in engine.media.planes, sides even; the receiver's own. A puppet has its
     source's size, an edited picture the driver's, fitted to WorkerConfig.side. changes: number of the last change (see
     Worker.change) that was in force. source: id of the source that it shows. bundle, mode: what made it. camera: what
-    was measured of the driver's face, beside few of the pictures a second.
+    was measured of the driver's face, beside few of the pictures a second. signs: what a self check reads of this very
+    frame, while one runs and a face is there.
     """
 
     session: str
@@ -66,6 +68,7 @@ class Delivery:
     bundle: str = ""
     mode: Mode = Mode.PUPPET
     camera: Measures | None = None
+    signs: Signs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ class SessionSpec:
     mode: Mode | None = None
     donors: tuple[str, ...] = ()
     expression: tuple[str, float] | None = None
+    self_check: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -308,8 +312,9 @@ class Worker(Protocol):
         engine.types.Controls), smoothing (0 = none, 1 = as tuned, up to 4 = calmer), source (id), recalibrate (True),
         driver ("camera", "demo", "tracker"), expression ({"name": one of engine.expressions, "intensity": 0 .. 1}; its
         action units are added to au_offsets), bundle (name) and mode ("puppet", "edit"), donors (ids of the sources
-        that an edit takes from, one after the other; none: the source itself). Raises ConfigError for a wrong one, and
-        changes nothing. From a change of bundle or mode on no picture of the former leaves."""
+        that an edit takes from, one after the other; none: the source itself), self_check (whether
+        Delivery.signs are read). Raises ConfigError for a wrong one, and changes nothing. From a change of bundle or
+        mode on no picture of the former leaves."""
         ...
 
     def look(self, session: str, *, rest: bool = False) -> Future[Look]:

@@ -21,6 +21,7 @@ from engine.worker import heap
 from engine.worker.acted import Acted
 from engine.worker.beginning import begun
 from engine.worker.changes import Change, controls_of
+from engine.worker.checking import Checking
 from engine.worker.demo import BLANK, Performer, Ticker
 from engine.worker.interface import TICKS, TIME_BASE, Delivery, DriverKind, SessionSpec, SourceInfo, Stamp
 from engine.worker.latest import Latest
@@ -99,7 +100,7 @@ class Live:
         self._once = Once(f"session {name}: a frame failed")
         self.generating = Generating(name, self._once)
         self._timeline = Timeline()
-        self._watching = Watching(name)
+        self._watching, self._checking = Watching(name), Checking()
         self._closed = threading.Event()
         self._recipient: Recipient | None = None
         self._ticker: Ticker | None = None
@@ -287,9 +288,10 @@ class Live:
             rgb = fitted(rgb, self._stock.side)
         frame = Frame(rgb, self._timeline.pts(stamp), TIME_BASE, stamp.arrived_s)
         work = session.measure(frame, {"wait": time.perf_counter() - posted.posted_s})
-        camera = self._watching.take()
+        camera, signs = self._watching.take(), self._checking.read(self._now, self._cast.source, work)
+        now = time.perf_counter()
         self.generating.put(
-            Observed(recipient, work, stamp, self._changes, self._shown.id, time.perf_counter(), camera)
+            Observed(recipient, work, stamp, self._changes, self._shown.id, now, camera, signs)
         )
         if posted.driver is DriverKind.CAMERA and isinstance(work, Work) and work.drives:
             drive = work.drives[0][1]

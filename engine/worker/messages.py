@@ -19,6 +19,8 @@ from engine import errors
 from engine.coach.measures import Measures, numbers, of_numbers
 from engine.errors import InputError, MarotteError, WorkerError
 from engine.fallback import FallbackConfig
+from engine.self_check import signs
+from engine.self_check.signs import Signs
 from engine.types import U8, FrameReport, Mode, Outcome
 from engine.worker.changes import Change
 from engine.worker.interface import BundleInfo, DriverKind, PictureInfo, SessionSpec, SourceInfo, Stamp
@@ -98,6 +100,7 @@ def spec_fields(spec: SessionSpec) -> dict[str, Any]:
         "mode": None if spec.mode is None else spec.mode.value,
         "donors": spec.donors,
         "expression": spec.expression,
+        "self_check": spec.self_check,
     }
 
 
@@ -115,6 +118,7 @@ def read_spec(message: Message) -> SessionSpec:
         None if mode is None else Mode(mode),
         tuple(message.get("donors", list)),
         None if expression is None else (expression[0], expression[1]),
+        message.get("self_check", bool),
     )
 
 
@@ -198,6 +202,8 @@ def change_fields(change: Change) -> dict[str, Any]:
         fields["mode"] = change.mode.value
     if change.donors is not None:
         fields["donors"] = change.donors
+    if change.self_check is not None:
+        fields["self_check"] = change.self_check
     return fields
 
 
@@ -282,6 +288,15 @@ def read_measures(message: Message, name: str) -> Measures | None:
     told = message.fields.get(name)
     try:
         return None if told is None else of_numbers(told)
+    except InputError as error:
+        raise WorkerError(f"message {message.kind}: {error}") from error
+
+
+def read_signs(message: Message, name: str) -> Signs | None:
+    """None where no self check runs. Raises WorkerError."""
+    told = message.fields.get(name)
+    try:
+        return None if told is None else signs.of_numbers(told)
     except InputError as error:
         raise WorkerError(f"message {message.kind}: {error}") from error
 

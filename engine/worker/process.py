@@ -24,6 +24,7 @@ import cv2
 from engine.coach.measures import numbers
 from engine.errors import MarotteError, WorkerError
 from engine.plans import policy
+from engine.self_check import signs
 from engine.worker import messages
 from engine.worker.interface import (
     BundleInfo,
@@ -249,6 +250,7 @@ class _Process:
             bundle=delivery.bundle,
             mode=delivery.mode.value,
             camera=None if delivery.camera is None else numbers(delivery.camera),
+            signs=None if delivery.signs is None else signs.numbers(delivery.signs),
             **report,
         )
 

@@ -19,6 +19,7 @@ from engine.batching import Ran, SessionRunner
 from engine.coach.measures import Measures
 from engine.media.planes import i420_of
 from engine.pipeline import run_batch
+from engine.self_check.signs import Signs
 from engine.staged import Staged, Underway
 from engine.types import U8, FrameReport, Mode
 from engine.worker import heap
@@ -104,7 +105,8 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """One observed frame. changes, source: as they were in force when it was. camera: what was measured meanwhile."""
+    """One observed frame. changes, source: as they were in force when it was. camera: what was measured meanwhile.
+    signs: of this frame, while a self check runs."""
 
     recipient: Recipient
     work: Underway
@@ -113,6 +115,7 @@ class Observed:
     source: str
     observed_s: float
     camera: Measures | None = None
+    signs: Signs | None = None
 
 
 class Pace:
@@ -213,4 +216,5 @@ def _delivery(observed: Observed, work: Underway, picture: U8, report: FrameRepo
         recipient.bundle,
         recipient.mode,
         observed.camera,
+        observed.signs,
     )

@@ -15,6 +15,7 @@ import pytest
 
 from engine.consent import Kind, Store
 from engine.errors import ConfigError, ConsentError
+from engine.types import Mode
 from engine.worker.interface import WorkerConfig, held_by
 from streaming import consents
 from streaming.config import ServeConfig
@@ -22,6 +23,7 @@ from streaming.consent_watch import ConsentWatch
 from streaming.consents import Consents, Given, read_given
 from streaming.serve import add_first
 from streaming.uploads import Upload
+from streaming.withholding import Needs
 from tests.streaming.doorstep import FakeWorker, Site, open_site
 from tests.streaming.test_enrolment_doors import FORM, form
 
@@ -107,7 +109,7 @@ def test_a_revoked_source_is_refused_at_every_door(site: Site) -> None:
     assert (refused.status, refused.error[0]) == (403, "ConsentError")
     assert "was revoked" in refused.error[1]
     with pytest.raises(ConsentError, match="was revoked"):
-        site.peers.sessions[session]._check_consent(frozenset({SOURCE}))
+        site.peers.sessions[session]._withholding.check(Needs("mesh_flow", Mode.PUPPET, SOURCE))
     again = site.ask("DELETE", f"/api/v1/consents/{revoked.json['id']}?why=another")
     assert again.json["revoked"]["why"] == "Bob asked for it"  # the first word stays
     assert site.offer({"source": SOURCE, "kind": "myself", "attested_by": "Bob"}).status == 201
