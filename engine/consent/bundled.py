@@ -12,7 +12,7 @@ from typing import Final
 
 from engine import bundles
 from engine.bundle import MANIFEST, PERSON, Manifest, read_manifest, read_record
-from engine.consent.checking import cover, fault
+from engine.consent.checking import cover, fault, recorded
 from engine.consent.hashes import hash_of
 from engine.consent.reading import Exported, parse
 from engine.consent.record import Record
@@ -66,6 +66,13 @@ def cover_bundle(folder: Path, use: str, store: Store, now: datetime | None = No
         raise ConsentError(
             f"{name}: the consent of who is in it does not hold: record {own.record.id[:8]} {why}"
         ) from error
+
+
+def lacks_record(folder: Path, store: Store) -> bool:
+    """Whether a bundle is of somebody of whom nothing was ever said. Raises as `cover_bundle`."""
+    if not of_a_person(read_manifest(folder)) or bundle_record(folder) is not None:
+        return False
+    return not recorded(bundle_hash(folder), store)
 
 
 def _fault(own: Exported, use: str, store: Store, now: datetime | None) -> str | None:

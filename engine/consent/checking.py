@@ -68,6 +68,11 @@ def fault(record: Record, use: str, store: Store, now: datetime | None = None) -
     return None
 
 
+def recorded(source: str, store: Store) -> bool:
+    """Whether there is any record of a source, whether it holds or not."""
+    return source in shipped() or bool(store.of(source))
+
+
 def _holding(source: str, use: str, store: Store, now: datetime | None) -> tuple[Record | None, str | None]:
     """A record that holds; or why the newest one does not, None where there is none."""
     first: str | None = None
@@ -82,10 +87,12 @@ def _holding(source: str, use: str, store: Store, now: datetime | None) -> tuple
 
 def _refused(source: str, name: str, use: str, why: str | None) -> ConsentError:
     short = f"(sha256 {source[:8]}...)"
-    said = f"nobody's consent is recorded for it {short}"
+    step = "next step: marotte consent add FILE --kind KIND"
     if why is not None:
-        said = f"the consent to it {short} does not hold: {why}"
+        return ConsentError(
+            f"{name}: the consent to it {short} does not hold: {why}; {step}, if it was given anew"
+        )
     return ConsentError(
-        f"{name}: {said}; next step: marotte consent add FILE --kind KIND, or --consent KIND:WHO or --consent FILE "
-        "where it is used"
+        f"{name}: nobody's consent is recorded for it {short}; {step}, or --consent KIND:WHO or --consent FILE where "
+        "it is used"
     )

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine.consent.bundled import bundle_hash, cover_bundle
-from engine.consent.checking import cover, fault
+from engine.consent.bundled import bundle_hash, cover_bundle, lacks_record
+from engine.consent.checking import cover, fault, recorded
 from engine.consent.given import given
 from engine.consent.hashes import hash_of
 from engine.consent.record import Record
@@ -41,17 +41,17 @@ def permit(
 ) -> tuple[Record, ...]:
     """The records by which all of these may be used, and the person whom the bundle was tuned to. Blocks.
 
-    sources: files, or decoded pixels (H, W, 3). use: one of SCOPES. consent: is recorded for those that have no record
-    that holds, and they go on. Raises DeniedError for one on the deny-list, ConsentError for the first one without a
-    record; StateError where it cannot be kept.
+    sources: files, or decoded pixels (H, W, 3). use: one of SCOPES. consent: is recorded for those that have none yet,
+    and they go on; what was revoked, has expired or is for other uses no option overrules. Raises DeniedError for one on
+    the deny-list, ConsentError for the first one without a record that holds; StateError where it cannot be kept.
     """
     store, sources = store or Store(), tuple(sources)
     refuse_files(sources, Denied(store.state))
     known_as = {hash_of(one): _name(one) for one in sources}
     folder = None if bundle is None else find_bundle(bundle)
     if consent is not None:
-        without = [source for source in known_as if not _holds(source, use, store)]
-        if folder is not None and not _bundle_holds(folder, use, store):
+        without = [source for source in known_as if not recorded(source, store)]
+        if folder is not None and lacks_record(folder, store):
             without.append(bundle_hash(folder))
         option = given(consent)
         if without or option.file is not None:
@@ -85,22 +85,6 @@ def permit_one(
         f"the consent to {len(sources)} files stands in {1 + len(others)} records, and one goes along with what is "
         "made of them; next step: marotte consent add with all of the files"
     )
-
-
-def _holds(source: str, use: str, store: Store) -> bool:
-    try:
-        cover(source, use, store)
-    except ConsentError:
-        return False
-    return True
-
-
-def _bundle_holds(folder: Path, use: str, store: Store) -> bool:
-    try:
-        cover_bundle(folder, use, store)
-    except ConsentError:
-        return False
-    return True
 
 
 def _name(source: Path | str | U8) -> str:

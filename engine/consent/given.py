@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.config import file_path, known
+from engine.consent.checking import fault
 from engine.consent.record import Kind, Record
 from engine.consent.store import Store
 from engine.errors import ConfigError, ConsentError
@@ -44,9 +45,17 @@ class Given:
     shown: str = ""
 
     def put(self, store: Store, sources: Sequence[str], statement: str | None = None) -> Record:
-        """Record it for these hashes, or import the file. Blocks. Raises ConfigError, ConsentError, StateError."""
+        """Record it for these hashes, or import the file. Blocks. Raises ConfigError, StateError, and ConsentError also
+        for a source whose consent has ended: a command line that is run again does not give it anew."""
         if self.file is not None:
             return store.take(self.file)
+        for source in sources:
+            ended = [why for one in store.of(source) if (why := fault(one, one.scope[0], store)) is not None]
+            if ended and len(ended) == len(store.of(source)):
+                raise ConsentError(
+                    f"consent: what was given for it (sha256 {source[:8]}...) {ended[0]}, and no option gives it anew; "
+                    "next step: marotte consent add FILE --kind KIND, if somebody did"
+                )
         assert self.kind is not None  # one of both, see `given`
         return store.attest(
             sources,

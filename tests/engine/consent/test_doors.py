@@ -114,6 +114,26 @@ def test_an_option_is_enough(somebody: Path, capfd: pytest.CaptureFixture[str]) 
     assert len(Store().all()) == 1
 
 
+def test_no_option_gives_anew_what_has_ended(somebody: Path) -> None:
+    """A script that is run again after a revocation does not undo it; `marotte consent add` does, by somebody's hand.
+    Nor does it widen what is allowed."""
+    from engine.consent.given import given
+
+    store = Store()
+    (record,) = permit("render", [somebody], consent="myself:Ann")
+    store.revoke(record.id, "asked")
+    with pytest.raises(ConsentError, match=r"revoked; next step: .* if it was given anew"):
+        permit("render", [somebody], consent="myself:Ann")
+    with pytest.raises(ConsentError, match="no option gives it anew"):
+        given("myself:Ann").put(store, record.sources)
+    assert store.all() == (record,)
+    told = {"shown": "Ann", "attested_by": "Ann", "statement": "Once more."}
+    anew = store.attest(record.sources, Kind.MYSELF, scope=["live"], **told)  # type: ignore[arg-type]
+    assert permit("live", [somebody], consent="myself:Ann") == (anew,)
+    with pytest.raises(ConsentError, match="allows live and not render"):
+        permit("render", [somebody], consent="myself:Ann")
+
+
 def test_a_picture_in_memory_is_bound_by_its_pixels() -> None:
     """Another pixel is another picture."""
     rgb = np.zeros((8, 8, 3), np.uint8)
