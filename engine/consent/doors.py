@@ -42,8 +42,8 @@ def permit(
     """The records by which all of these may be used, and the person whom the bundle was tuned to. Blocks.
 
     sources: files, or decoded pixels (H, W, 3). use: one of SCOPES. consent: is recorded for those that have none yet,
-    and they go on; what was revoked, has expired or is for other uses no option overrules. Raises DeniedError for one on
-    the deny-list, ConsentError for the first one without a record that holds; StateError where it cannot be kept.
+    and they go on; what was revoked, has expired or is for other uses no option overrules. Raises DeniedError for one
+    on the deny-list, ConsentError for the first one without a record that holds; StateError where it cannot be kept.
     """
     store, sources = store or Store(), tuple(sources)
     refuse_files(sources, Denied(store.state))
