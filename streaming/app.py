@@ -133,7 +133,7 @@ def create_app(
         [
             *Pages().routes(),
             *Api(config, worker, sources, calls, enrolments).routes(),
-            *Layouts(worker, calls).routes(),
+            *Layouts(worker, calls, config.marks).routes(),
             *session_routes(calls),
             *consent_routes(consents),
             *statement_routes(calls),

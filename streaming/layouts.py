@@ -15,6 +15,8 @@ from aiohttp import web
 
 from engine.consent.words import shown_name
 from engine.errors import ConfigError, ConsentError, InputError
+from engine.marks import MarksConfig
+from engine.marks.files import marked_jpeg
 from engine.parsing import files
 from engine.parsing.runs import decode
 from engine.types import U8
@@ -31,10 +33,10 @@ _LOOK_S: Final = 5.0
 
 
 class Layouts:
-    """The three doors; see docs/live.md."""
+    """The three doors; see docs/live.md. marks: of the picture that was generated."""
 
-    def __init__(self, worker: Worker, calls: Calls) -> None:
-        self._worker, self._calls = worker, calls
+    def __init__(self, worker: Worker, calls: Calls, marks: MarksConfig | None = None) -> None:
+        self._worker, self._calls, self._marks = worker, calls, marks or MarksConfig()
         self._paintings = Allowance(20, 0.1)
         self._readings = Allowance(10, 0.5)
 
@@ -60,7 +62,8 @@ class Layouts:
             raise RefusedError(409, type(error).__name__, str(error)) from error
         except TimeoutError as error:
             raise RefusedError(504, "WorkerError", f"no layout came within {_LOOK_S:g} s") from error
-        picture = base64.b64encode(look.picture).decode("ascii")
+        marked = await asyncio.to_thread(marked_jpeg, look.picture, self._marks, request.match_info["id"])
+        picture = base64.b64encode(marked).decode("ascii")
         return web.json_response({"picture": picture, "labels": look.labels})
 
     async def paint(self, request: web.Request) -> web.Response:
