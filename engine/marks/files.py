@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
+
+import cv2
 
 from engine.consent.hashes import hash_of
 from engine.marks.config import MarksConfig
 from engine.marks.marks import Marks
-from engine.media import write_picture
+from engine.media import decode_picture, write_picture
 from engine.media.unfinished import Seal
 from engine.types import U8
+
+_QUALITY: Final = 90
 
 
 def session_of(made: str, sources: Iterable[Path | str | U8]) -> str:
@@ -34,3 +39,13 @@ def write_marked(
     as engine.media.write_picture."""
     marks = Marks.of((rgb.shape[1], rgb.shape[0]), config, session)
     write_picture(path, marks.compose_rgb(rgb), None if sealer is None else sealer(path))
+
+
+def marked_jpeg(data: bytes, config: MarksConfig, session: str) -> bytes:
+    """A JPEG of what was generated, written anew with its marks on. Raises DecodeError."""
+    if not config.on:
+        return data
+    rgb = decode_picture(data, "picture")
+    marked = Marks.of((rgb.shape[1], rgb.shape[0]), config, session).compose_rgb(rgb)
+    bgr = cv2.cvtColor(marked, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

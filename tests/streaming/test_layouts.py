@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError, InputError, WorkerError
+from engine.marks.badge import Badge
+from engine.media import decode_picture
 from engine.parsing.classes import CELEBAMASK
 from engine.parsing.runs import MOST_RUNS, decode
 from engine.worker.changes import parse
@@ -23,6 +25,9 @@ from streaming import layouts
 from tests.streaming.doorstep import FakePeers, FakeWorker, Site, open_site
 
 ADD = "/api/v1/sources?name=me.png&kind=myself&attested_by=Ann&statement=It+is+me"
+
+
+PICTURE = cv2.imencode(".jpg", np.full((256, 256, 3), 180, np.uint8))[1].tobytes()
 
 
 class Painter(FakeWorker):
@@ -40,7 +45,7 @@ class Painter(FakeWorker):
         if self.fails is not None:
             found.set_exception(self.fails)
         else:
-            found.set_result(Look(b"a picture", ((13, 256),)))
+            found.set_result(Look(PICTURE, ((13, 256),)))
         return found
 
     def add_source(self, data: bytes, name: str) -> Any:
@@ -84,10 +89,16 @@ def session(site: Site) -> str:
 
 
 def test_a_layout_is_given_with_its_picture(site: Site) -> None:
-    """As it is now, or as the portrait lies there; what has drawn nothing yet says so, and so does a worker away."""
+    """As it is now, or as the portrait lies there, with the marks on what was generated; what has drawn nothing yet says
+    so, and so does a worker away."""
     name = session(site)
     told = site.ask("GET", f"/api/v1/sessions/{name}/layout").json
-    assert (base64.b64decode(told["picture"]), told["labels"]) == (b"a picture", [[13, 256]])
+    assert told["labels"] == [[13, 256]]
+    given, shown = (decode_picture(one, "layout") for one in (PICTURE, base64.b64decode(told["picture"])))
+    x0, y0, x1, y1 = Badge((256, 256)).box
+    changed = np.abs(shown.astype(int) - given)
+    assert changed[y0:y1, x0:x1].mean() > 40
+    assert 0 < changed[100:].mean() < 6
     site.ask("GET", "/api/v1/sessions/any/layout?rest=1")
     assert site.worker.asked == [(name, False), ("any", True)]
     site.worker.fails = InputError("layout: nothing was drawn yet")
