@@ -16,12 +16,12 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from engine.errors import ConfigError, StateError
 from engine.media.wording import one_line
@@ -40,6 +40,9 @@ MOST_WHY: Final = 300
 REFUSED: Final = (
     "the operator has stopped all output here; nothing is shown until the operator releases it by name"
 )
+
+BY: Final = "the API"
+UNSAID: Final = "no reason was given"
 
 _MOST_BYTES: Final = 4096
 _log = logging.getLogger("marotte.kill")
@@ -262,6 +265,22 @@ class KillSwitch:
         if self._folder is None:
             return self._killed
         return read(self._folder)
+
+
+def told(switch: KillSwitch) -> dict[str, Any]:
+    """As the API tells it."""
+    killed = switch.told
+    if killed is None:
+        return {"killed": False}
+    return {"killed": True, "why": killed.why, "by": killed.by, "since": killed.at or None}
+
+
+def why_of(query: Mapping[str, str], unsaid: str | None) -> str:
+    """The reason that a request gives. unsaid: of one that gives none. Raises RefusedError."""
+    try:
+        return checked_why(query.get("why", unsaid))
+    except ConfigError as error:
+        raise RefusedError(422, "ConfigError", str(error)) from error
 
 
 def write(folder: Path, killed: Killed) -> None:

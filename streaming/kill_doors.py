@@ -9,18 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
-from engine.errors import ConfigError
 from streaming.calls import Calls
-from streaming.doors import RefusedError
-from streaming.kill import KillSwitch, checked_why
+from streaming.kill import BY, UNSAID, KillSwitch, told, why_of
 from streaming.measured import ServerRecorder
-
-_BY: Final = "the API"
-_UNSAID: Final = "no reason was given"
 
 
 class Killing:
@@ -42,14 +37,14 @@ class Killing:
     async def kill(self, request: web.Request) -> web.Response:
         """200 when nothing leaves any more; the sessions are freed after it. Asked again it changes nothing."""
         self._switch.hold()  # before anything that could wait
-        why = _why(request, _UNSAID)
+        why = why_of(request.query, UNSAID)
         sessions = self._calls.count
-        await asyncio.to_thread(self._switch.kill, why, _BY)
+        await asyncio.to_thread(self._switch.kill, why, BY)
         return web.json_response(told(self._switch) | {"sessions": sessions})
 
     async def release(self, request: web.Request) -> web.Response:
         """Sessions may be opened again. It has to be said why: nobody does this by the way."""
-        _why(request, None)
+        why_of(request.query, None)
         await asyncio.to_thread(self._switch.release)
         return web.json_response(told(self._switch))
 
@@ -73,19 +68,3 @@ class Killing:
             task = asyncio.get_running_loop().create_task(self._calls.end_all("killed"))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-
-def told(switch: KillSwitch) -> dict[str, Any]:
-    """As the API tells it."""
-    killed = switch.told
-    if killed is None:
-        return {"killed": False}
-    return {"killed": True, "why": killed.why, "by": killed.by, "since": killed.at or None}
-
-
-def _why(request: web.Request, unsaid: str | None) -> str:
-    asked = request.query.get("why", unsaid)
-    try:
-        return checked_why(asked)
-    except ConfigError as error:
-        raise RefusedError(422, "ConfigError", str(error)) from error

@@ -13,7 +13,6 @@ from streaming.commands.secret import read_token
 
 WITHIN_S: Final = 2.0
 """In which every process that looks has to have seen it."""
-_UNSAID: Final = "no reason was given"
 
 
 def add(commands: Any) -> None:
@@ -40,13 +39,13 @@ def add(commands: Any) -> None:
 
 def _kill(options: argparse.Namespace) -> int:
     from engine.errors import ConfigError
-    from streaming.kill import checked_why
+    from streaming.kill import UNSAID, checked_why
 
     if options.release and options.why is None:
         raise ConfigError(
             "why: got none, expected one line that says why output may begin again (--why TEXT)"
         )
-    why = checked_why(_UNSAID if options.why is None else options.why)
+    why = checked_why(UNSAID if options.why is None else options.why)
     if options.server is not None:
         return _remote(options, why)
     return _status() if options.status else _release(why) if options.release else _here(why)

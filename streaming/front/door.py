@@ -3,6 +3,7 @@
     a new session          the server with the most headroom, then the next one where that refuses
     a stream, a session    the server that has it
     sources, tokens, drain every server
+    kill                   every server, by the file that all of them look at
     /metrics               all of them, each series with the server's number
     everything else        any that runs
 
@@ -25,6 +26,7 @@ from streaming.doors import COMPILES, Doors, RefusedError, add_headers, read_bod
 from streaming.front.choosing import Told, ranked, together, told_by
 from streaming.front.fleet import Fleet, Server
 from streaming.health import SIGN
+from streaming.kill import BY, UNSAID, KillSwitch, told, why_of
 from streaming.measured import NoRecorder
 from streaming.metrics import CONTENT_TYPE
 from streaming.routes import ROUTES
@@ -38,6 +40,7 @@ _ASK_S: Final = 30.0
 _BODY_S: Final = 60.0
 _MOST_OFFER: Final = 1 << 20
 _MOST_PLACES: Final = 4096
+_KILL: Final = "/api/v1/kill"
 EVERYWHERE: Final = frozenset(
     {("POST", "/api/v1/sources"), ("DELETE", "/api/v1/tokens/{id}"), ("POST", "/api/v1/drain")}
 )
@@ -53,10 +56,14 @@ _GIVEN_BACK: Final = frozenset(
 
 
 class Front:
-    """config: that of the whole, as a server's. token: of all of them."""
+    """config: that of the whole, as a server's. token: of all of them. switch: the caller's, of the folder that the
+    servers look at too."""
 
-    def __init__(self, fleet: Fleet, config: ServeConfig, token: str) -> None:
+    def __init__(
+        self, fleet: Fleet, config: ServeConfig, token: str, switch: KillSwitch | None = None
+    ) -> None:
         self._fleet, self._token = fleet, token
+        self._switch = switch or KillSwitch()
         self._cookies = f"marotte-{config.port}", f"marotte-{config.port}-guest"
         self._told: dict[int, Told] = {}
         self._places: OrderedDict[str, int] = OrderedDict()
@@ -94,6 +101,8 @@ class Front:
         """200 while any of them takes sessions."""
         if self.draining:
             return web.Response(status=503, text="draining\n")
+        if self._switch.killed:
+            return web.Response(status=503, text="killed: the operator has stopped all output\n")
         answers = await asyncio.gather(*(self._line(server) for server in self._fleet.servers))
         status = 200 if any(status == 200 for status, _ in answers) else 503
         lines = [f"worker {number}: {text}" for number, (_, text) in enumerate(answers)]
@@ -108,6 +117,8 @@ class Front:
         """To whom it belongs."""
         resource = request.match_info.route.resource
         kind = request.method, resource.canonical if resource is not None else ""
+        if kind[1] == _KILL and request.method in ("POST", "DELETE"):
+            return await self._turn(request)
         most = MOST_TOGETHER + (1 << 20) if kind == ("POST", "/api/v1/sources") else _MOST_OFFER
         if kind in EVERYWHERE:
             body = await read_body(request, most, _BODY_S, "body")
@@ -123,10 +134,27 @@ class Front:
         body = await read_body(request, most, _BODY_S, "body") if request.body_exists else b""
         return await self._asked(server, request, body)
 
+    async def _turn(self, request: web.Request) -> web.Response:
+        """By this process's own switch first, whose file every server looks at, however busy it is; then each is asked,
+        so that the answer comes when they have seen it."""
+        if request.method == "POST":
+            self._switch.hold()
+            await asyncio.to_thread(self._switch.kill, why_of(request.query, UNSAID), BY)
+        else:
+            why_of(request.query, None)
+            await asyncio.to_thread(self._switch.release)
+        running = [server for server in self._fleet.servers if server.origin]
+        answers = await asyncio.gather(
+            *(self._asked(server, request, b"") for server in running), return_exceptions=True
+        )
+        silent = [one for one in answers if not isinstance(one, web.Response) or one.status != 200]
+        return web.json_response(told(self._switch) | {"servers": len(running), "not_answered": len(silent)})
+
     async def _open(self, request: web.Request, body: bytes) -> web.Response:
         """By the one with the most headroom; one that refuses is no reason to refuse."""
         if self.draining:
             raise RefusedError(503, "BusyError", "this server is being stopped", "draining", wait_s=10)
+        self._switch.check()
         stream = request.match_info.get("stream", "")
         owner = self._place(stream)
         numbers = (

@@ -15,12 +15,16 @@ from typing import Final
 from urllib.parse import quote
 
 from engine.errors import ConfigError
+from engine.session_log import SessionLog
+from engine.state import state_folder
 from streaming.config import ServeConfig
 from streaming.doors import EVERY_ADDRESS, in_url
 from streaming.front.choosing import servers_of
 from streaming.front.door import Front
 from streaming.front.fleet import Fleet, own_command
+from streaming.kill import KillSwitch
 from streaming.listen import bind, listening
+from streaming.signals import killed_by_signal
 
 _log = logging.getLogger("marotte.front")
 MOST_WORKERS: Final = 16
@@ -55,11 +59,20 @@ def serve_many(
     environments = [{"MAROTTE_TOKEN": token} | own for own in servers_of(gpus, workers)]
     with closing(bind(config.host, config.port)) as opened:
         config = replace(config, port=opened.getsockname()[1], token=token)
-        asyncio.run(_serve(config, opened, Fleet(own_command(arguments), environments), ready))
+        fleet = Fleet(own_command(arguments), environments)
+        with (
+            KillSwitch(state_folder(), what="front", log=SessionLog()) as switch,
+            killed_by_signal(switch),
+        ):
+            asyncio.run(_serve(config, opened, fleet, switch, ready))
 
 
 async def _serve(
-    config: ServeConfig, opened: object, fleet: Fleet, ready: Callable[[str], None] | None
+    config: ServeConfig,
+    opened: object,
+    fleet: Fleet,
+    switch: KillSwitch,
+    ready: Callable[[str], None] | None,
 ) -> None:
     loop, ending, over = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
@@ -72,7 +85,7 @@ async def _serve(
         if (number := getattr(signal, name, None)) is not None:
             with suppress(NotImplementedError):  # on Windows Ctrl-C interrupts the loop
                 loop.add_signal_handler(number, end, name == "SIGTERM")
-    front = Front(fleet, config, config.token)
+    front = Front(fleet, config, config.token, switch)
     try:
         starting = asyncio.create_task(fleet.start())
         stopping = asyncio.create_task(ending.wait())
