@@ -13,7 +13,8 @@ from typing import Any, Final
 from engine.consent.doors import permit
 from engine.errors import ConfigError, MarotteError, WorkerError
 from engine.marks.lowering import note_lowered
-from engine.session_log import Keeping
+from engine.session_log import Keeping, SessionLog
+from engine.state import state_folder
 from engine.types import Mode
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, State, Worker
 from engine.worker.supervisor import ProcessWorker
@@ -23,6 +24,7 @@ from streaming.camera.sinks import Output, Sink, open_sink
 from streaming.config import ServeConfig
 from streaming.consent_watch import ConsentWatch
 from streaming.consents import Consents
+from streaming.kill import KillSwitch
 from streaming.logged import logging_server
 from streaming.metrics import Metrics
 from streaming.remote.kept import Kept
@@ -31,6 +33,7 @@ from streaming.remote.whip import WhepPull
 from streaming.rtc import check_aiortc
 from streaming.serve import add_first, read_source, worker_of
 from streaming.session import Session
+from streaming.signals import killed_by_signal
 from streaming.sources import Sources
 from streaming.trackers import Trackers
 from streaming.uploads import Upload
@@ -40,6 +43,10 @@ LINGER_S: Final = 0.5
 
 _LOOK_S: Final = 0.1
 _TELL_S: Final = 1.0
+
+KILLED: Final = (
+    "the operator has stopped all output; next step: marotte kill --release --why TEXT, then start it again"
+)
 
 Tell = Callable[[str], None]
 
@@ -64,7 +71,7 @@ def show_remote(place: Place, output: Output, *, insecure: bool, tell: Tell) -> 
     """Show what a WHEP server sends until it is interrupted. tell: is given a line of how it goes once a second.
     Raises MarotteError where that server or the sink takes no more of it."""
     config = ServeConfig(pass_through=True, sound=False, remote_insecure=insecure)
-    _run(output, lambda sink: _remote(place, config, output, sink, tell))
+    _run(output, lambda sink, switch: _remote(place, config, output, sink, switch, tell))
 
 
 def show_local(local: Local, output: Output, *, tell: Tell) -> None:
@@ -76,17 +83,20 @@ def show_local(local: Local, output: Output, *, tell: Tell) -> None:
         permit("live", [local.source.path], consent=local.config.consent)
     upload = read_source(local.config)
     note_lowered(local.config.marks, "camera")
-    _run(output, lambda sink: _local(local, capture, upload, output, sink, tell))
+    _run(output, lambda sink, switch: _local(local, capture, upload, output, sink, switch, tell))
 
 
-def _run(output: Output, work: Callable[[Sink], Awaitable[None]]) -> None:
+def _run(output: Output, work: Callable[[Sink, KillSwitch], Awaitable[None]]) -> None:
     check_aiortc()
 
-    async def run(sink: Sink) -> None:
-        await work(sink)
+    async def run(sink: Sink, switch: KillSwitch) -> None:
+        await work(sink, switch)
 
-    with closing(open_sink(output)) as sink, asyncio.Runner() as runner:
-        runner.run(run(sink))
+    with KillSwitch(state_folder(), what="camera", log=SessionLog()) as switch, killed_by_signal(switch):
+        if switch.killed:  # before anything is opened
+            raise WorkerError(KILLED)
+        with closing(open_sink(output)) as sink, asyncio.Runner() as runner:
+            runner.run(run(sink, switch))
 
 
 class _Ends:
@@ -117,7 +127,13 @@ class _Ends:
 
 
 async def _local(
-    local: Local, capture: Capture | None, upload: Upload, output: Output, sink: Sink, tell: Tell
+    local: Local,
+    capture: Capture | None,
+    upload: Upload,
+    output: Output,
+    sink: Sink,
+    switch: KillSwitch,
+    tell: Tell,
 ) -> None:
     config, metrics = local.config, Metrics()
     async with AsyncExitStack() as opened:
@@ -131,10 +147,21 @@ async def _local(
         sources.journal = journal
         await add_first(sources, config, upload)
         ends = _Ends()
-        screen = Screen(sink, output, ends.end)
+        screen = Screen(sink, output, ends.end, lambda: switch.killed)
         spec = SessionSpec(sources.first.id, local.driver, mode=local.mode)
         session = await _shown(
-            opened, spec, config, worker, metrics, sources.first, sources.get, screen, ends, consents, journal
+            opened,
+            spec,
+            config,
+            worker,
+            metrics,
+            sources.first,
+            sources.get,
+            screen,
+            ends,
+            switch,
+            consents,
+            journal,
         )
         if capture is not None:
             opened.push_async_callback(asyncio.to_thread, capture.close)
@@ -144,15 +171,19 @@ async def _local(
         await _watch(session, screen, ends, tell, partial(_trouble, worker, capture), capture)
 
 
-async def _remote(place: Place, config: ServeConfig, output: Output, sink: Sink, tell: Tell) -> None:
+async def _remote(
+    place: Place, config: ServeConfig, output: Output, sink: Sink, switch: KillSwitch, tell: Tell
+) -> None:
     metrics = Metrics()
     async with AsyncExitStack() as opened:
         worker = ProcessWorker(config.worker)  # never started: nothing is generated here
         still = _nobody()
         ends = _Ends()
-        screen = Screen(sink, output, ends.end)
+        screen = Screen(sink, output, ends.end, lambda: switch.killed)
         spec = SessionSpec(still.id)
-        session = await _shown(opened, spec, config, worker, metrics, still, lambda id: None, screen, ends)
+        session = await _shown(
+            opened, spec, config, worker, metrics, still, lambda id: None, screen, ends, switch
+        )
         kept = Kept("pull", place, lambda: WhepPull(place, config), _Seat(session), metrics)
         opened.push_async_callback(kept.close)
         kept.start()
@@ -169,6 +200,7 @@ async def _shown(
     sources: Callable[[str], SourceInfo | None],
     screen: Screen,
     ends: _Ends,
+    switch: KillSwitch,
     consents: Consents | None = None,
     journal: Keeping | None = None,
 ) -> Session:
@@ -186,8 +218,10 @@ async def _shown(
         sources=sources,
         closed=closed,
         pictures=screen,
+        killed=lambda: switch.killed,
         consents=consents,
     )
+    opened.callback(switch.watch(lambda killed: ends.end(WorkerError(KILLED)) if killed else None))
     session.journal = journal or session.journal
     opened.push_async_callback(asyncio.to_thread, screen.join)
     opened.push_async_callback(session.close, "shutdown")
