@@ -395,7 +395,6 @@ def test_the_command_hands_on_what_it_was_given(
     line += f"--push b=https://b.example/whip?k --push https://c.example/ --push-token-file {tmp_path}/key "
     line += f"--pull http://localhost/w --remote-near --remote-insecure --turn-secret-file {tmp_path}/token "
     line += f"--udp-ports 5000-5001 --log-folder {tmp_path}/log --log-days 9 --no-badge "
-    line += f"--recordings {tmp_path}/kept --recording-minutes 3 --recording-gb 2 --recording-free-gb 5 "
     line += (
         "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5 --body synthetic"
     )
@@ -422,7 +421,7 @@ def test_the_command_hands_on_what_it_was_given(
         "admission": "measured", "drain_s": 10.0, "mediapipe": None,
         "recordings": Path("kept"), "recording_minutes": 3.0, "recording_gb": 4.0, "recording_free_gb": 1.0,
         "log_folder": tmp_path / "log", "log_days": 9, "marks": MarksConfig(badge=False),
-        "recordings": tmp_path / "kept", "recording_minutes": 3.0, "recording_gb": 2.0, "recording_free_gb": 5.0,
+        "open_verify": False,
     }  # fmt: skip
     served_as(source, options)
 
