@@ -24,6 +24,7 @@ from streaming.bench.server import ServerProcess
 from tests.streaming.calls import has_hue
 from tests.streaming.conftest import UNHURRIED, server_command
 from tests.streaming.faults import at_work, warm
+from tests.streaming.recording.stage import pictures as recorded
 from tests.streaming.whip_client import Camera, Client, client_session, clip
 
 pytestmark = [
@@ -110,12 +111,16 @@ async def stalled(chaos: Chaos, http: Any) -> float:
 
 
 async def full(chaos: Chaos, http: Any) -> float:
-    """Nothing can be written any more: who has to be recorded is not let in, and the call goes on."""
+    """Nothing can be written any more: who has to be recorded is not let in, a recording ends and plays to where it
+    came, and the call goes on."""
+    recording = await _record(chaos, http)
     await asyncio.to_thread(chaos.server.ask, "full")
     client = Client(http, chaos.server.origin)
     with pytest.raises(Exception, match=r"5\d\d: ") as refused:
         await client.call(None, statement="It is me")
     assert "Traceback" not in str(refused.value)
+    assert (await _ended(chaos, http, recording))["why"] == "disk full"
+    assert len(list(recorded(chaos.folder / "kept" / f"{recording}.mp4"))) > 5
     assert chaos.outcome == "generated"
     await asyncio.to_thread(chaos.server.ask, "free")
     since = time.monotonic()
@@ -124,11 +129,38 @@ async def full(chaos: Chaos, http: Any) -> float:
     return since
 
 
+async def _record(chaos: Chaos, http: Any) -> str:
+    """Record the call until some of it is on the disk; returns the recording's id."""
+    origin = chaos.server.origin
+    session = chaos.client.place.rpartition("/")[2]
+    async with http.post(f"{origin}/api/v1/sessions/{session}/recording") as begun:
+        assert begun.status == 201, await begun.text()
+        id = str((await begun.json())["id"])
+    until = time.monotonic() + PATIENCE_S
+    while not (chaos.folder / "kept" / f"{id}.part.mp4").stat().st_size:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.1)
+    return id
+
+
+async def _ended(chaos: Chaos, http: Any, id: str) -> dict[str, Any]:
+    """A recording that is whole."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        async with http.get(f"{chaos.server.origin}/api/v1/recordings/{id}") as answer:
+            told: dict[str, Any] = await answer.json()
+        if told["state"] == "ready":
+            return told
+        assert time.monotonic() < until, told
+        await asyncio.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def serving(models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, Path]]:
     folder = tmp_path_factory.mktemp("faults")
     tools = {"tools": "tests.streaming.faults:FaultyTools", "tools_with": {"folder": str(folder)}}
-    with ServerProcess({"rates": UNHURRIED} | tools, server_command()) as server:
+    kept = {"recordings": str(folder / "kept"), "recording_free_gb": 0}
+    with ServerProcess({"rates": UNHURRIED} | tools | kept, server_command()) as server:
         wait_until_ready(server)
         yield server, folder
 

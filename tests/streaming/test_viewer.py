@@ -35,7 +35,7 @@ class Hall:
     def __init__(self, worker: FakeWorker, config: ServeConfig) -> None:
         self.worker = worker
         self.metrics = Metrics()
-        sources: Any = SimpleNamespace(get={STILL.id: STILL}.get)
+        sources: Any = SimpleNamespace(get={STILL.id: STILL}.get, consents=None)
         self.calls = Calls(config, worker, self.metrics, sources)
         self.browsers: list[Browser] = []
 
