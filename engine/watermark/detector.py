@@ -55,7 +55,7 @@ class SpreadDetector:
 
     def __init__(self, key: bytes) -> None:
         self._key = drawn(key)
-        self._pilot = _Pilot(self._key)
+        self._pilot = Pilot(self._key)
         self._sum: F32 | None = None
         self._frames = 0
 
@@ -122,7 +122,7 @@ class SpreadDetector:
         return best, tile
 
 
-class _Pilot:
+class Pilot:
     """The known chips, correlated with tiles."""
 
     def __init__(self, key: Key) -> None:
@@ -135,11 +135,15 @@ class _Pilot:
 
     def best(self, tile: F32) -> tuple[float, float, float]:
         """The largest z of all places half a chip apart; x and y of the tile's origin there, in chips."""
-        hits = np.fft.irfft2(np.fft.rfft2(tile) * self._signs, tile.shape)
-        power = np.fft.irfft2(np.fft.rfft2(tile * tile) * self._known, tile.shape)
-        z = hits / np.sqrt(np.maximum(power, _NOTHING))
+        z = self.scores(tile)
         y, x = divmod(int(z.argmax()), _SIDE)
         return float(z[y, x]), x / 2, y / 2
+
+    def scores(self, tile: F32) -> F32:
+        """z at every place half a chip apart: (2 TILE, 2 TILE) by rows y and columns x of the tile's origin."""
+        hits = np.fft.irfft2(np.fft.rfft2(tile) * self._signs, tile.shape)
+        power = np.fft.irfft2(np.fft.rfft2(tile * tile) * self._known, tile.shape)
+        return np.asarray(hits / np.sqrt(np.maximum(power, _NOTHING)), np.float32)
 
     def at(self, chips: F32) -> float:
         """z of the values found at the tile's chips."""

@@ -16,16 +16,19 @@ from engine.watermark.payload import Payload, encode
 
 I8 = NDArray[np.int8]
 CELL: Final = 8
-LEAST, MOST, SLOPE = 1.1, 4.0, 0.35
+LEAST, MOST, SLOPE = 0.75, 4.0, 0.35
 """Levels of luma, and how many of them one level of gradient allows."""
-RMS: Final = 1.95
-"""At most so many levels over a whole picture: 42.2 dB with the rounding."""
+DARK, BRIGHTER = 0.4, 0.005
+"""The part of that which black takes, and how much more each level of luma does: in the dark less is seen sooner."""
+RMS: Final = 1.6
+"""At most so many levels over a whole picture: 43.9 dB with the rounding."""
 
 
 class SpreadEmbedder:
     """Adds `strength` * gain * pattern to the Y plane. size: (width, height), even. Gains are of cells of 8 x 8 pixels:
     LEAST + SLOPE * the least mean gradient in the 3 x 3 cells about it, so that what stands beside an edge is not
-    taken for texture; at most MOST, and scaled down together where their root mean square is more than RMS.
+    taken for texture; at most MOST; times DARK + BRIGHTER * the cell's mean, at most 1. They are scaled down together
+    where their root mean square is more than RMS.
 
     Raises ConfigError for a size or strength that cannot be. One thread at a time.
     """
@@ -42,18 +45,18 @@ class SpreadEmbedder:
         self.pattern = pattern(size, drawn(key).chips(encode(payload.bits())))
         """int8 (H, W), 32 for one standard deviation."""
         cells = (-(-height // CELL), -(-width // CELL))
-        self._gradients = np.zeros(cells, np.float32)
+        self._gradients, self._means = np.zeros(cells, np.float32), np.zeros(cells, np.float32)
         self._gains = np.zeros(cells, np.float32)
         self._row = np.zeros(cells[1] * CELL, np.float32)
-        self._sums = np.zeros(cells[1] * CELL, np.int32)
+        self._sums = np.zeros((2, cells[1] * CELL), np.int32)
 
     def embed(self, planes: U8) -> None:
         """Mark I420 planes in place: uint8 (H * 3 / 2, W), C-contiguous. Raises ValueError for another size."""
         if planes.shape != self._shape or planes.dtype != np.uint8 or not planes.flags.c_contiguous:
             raise ValueError(f"watermark: got planes {planes.dtype} {planes.shape}, expected {self._shape}")
         luma = planes[: self._height]
-        measure(luma, self._gradients, self._sums)
-        allow(self._gradients, self._gains, np.float32(self._strength))
+        measure(luma, self._gradients, self._means, self._sums)
+        allow(self._gradients, self._means, self._gains, np.float32(self._strength))
         _add(luma, self.pattern, self._gains, self._row)
 
 
@@ -61,9 +64,10 @@ _LUMA = types.uint8[:, ::1]
 _CELLS = types.float32[:, ::1]
 
 
-@compiled_for(types.void(_LUMA, _CELLS, types.int32[::1]))
-def measure(luma: U8, gradients: F32, sums: NDArray[np.int32]) -> None:
-    """Each cell's mean of |next to the right - pixel| + |next below - pixel|; 0 beyond the edges."""
+@compiled_for(types.void(_LUMA, _CELLS, _CELLS, types.int32[:, ::1]))
+def measure(luma: U8, gradients: F32, means: F32, sums: NDArray[np.int32]) -> None:
+    """Each cell's mean of |next to the right - pixel| + |next below - pixel|, 0 beyond the edges, and its mean. A cell
+    that the edges cut counts as whole, and black beyond them."""
     height, width = luma.shape
     for row in range(gradients.shape[0]):
         sums[:] = 0
@@ -71,17 +75,22 @@ def measure(luma: U8, gradients: F32, sums: NDArray[np.int32]) -> None:
             below = min(y + 1, height - 1)
             for x in range(width - 1):
                 here = np.int32(luma[y, x])
-                sums[x] += abs(np.int32(luma[y, x + 1]) - here) + abs(np.int32(luma[below, x]) - here)
-            sums[width - 1] += abs(np.int32(luma[below, width - 1]) - np.int32(luma[y, width - 1]))
+                sums[0, x] += abs(np.int32(luma[y, x + 1]) - here) + abs(np.int32(luma[below, x]) - here)
+                sums[1, x] += here
+            last = np.int32(luma[y, width - 1])
+            sums[0, width - 1] += abs(np.int32(luma[below, width - 1]) - last)
+            sums[1, width - 1] += last
         for column in range(gradients.shape[1]):
-            total = np.int32(0)
+            change, level = np.int32(0), np.int32(0)
             for x in range(column * 8, column * 8 + 8):
-                total += sums[x]
-            gradients[row, column] = np.float32(total) * np.float32(1 / 64)
+                change += sums[0, x]
+                level += sums[1, x]
+            gradients[row, column] = np.float32(change) * np.float32(1 / 64)
+            means[row, column] = np.float32(level) * np.float32(1 / 64)
 
 
-@compiled_for(types.void(_CELLS, _CELLS, types.float32))
-def allow(gradients: F32, gains: F32, strength: np.float32) -> None:
+@compiled_for(types.void(_CELLS, _CELLS, _CELLS, types.float32))
+def allow(gradients: F32, means: F32, gains: F32, strength: np.float32) -> None:
     """Levels of luma per standard deviation of the pattern, for each cell."""
     rows, columns = gradients.shape
     energy = np.float64(0.0)
@@ -91,7 +100,8 @@ def allow(gradients: F32, gains: F32, strength: np.float32) -> None:
             for y in range(max(row - 1, 0), min(row + 2, rows)):
                 for x in range(max(column - 1, 0), min(column + 2, columns)):
                     least = min(least, gradients[y, x])
-            gain = min(np.float32(LEAST) + np.float32(SLOPE) * least, np.float32(MOST)) * strength
+            light = min(np.float32(DARK) + np.float32(BRIGHTER) * means[row, column], np.float32(1.0))
+            gain = min(np.float32(LEAST) + np.float32(SLOPE) * least, np.float32(MOST)) * light * strength
             gains[row, column] = gain
             energy += gain * gain
     level = np.sqrt(energy / (rows * columns))

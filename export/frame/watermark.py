@@ -11,7 +11,7 @@ import numpy as np
 from engine.bundle import PortInfo
 from engine.errors import ConfigError
 from engine.watermark.pattern import LEVEL
-from engine.watermark.spread import CELL, LEAST, MOST, RMS, SLOPE
+from engine.watermark.spread import BRIGHTER, CELL, DARK, LEAST, MOST, RMS, SLOPE
 from export.frame.graph import Written, finished
 from export.frame.nodes import Nodes, Value
 
@@ -38,7 +38,7 @@ def change(graph: Nodes, luma: Value, pattern: Value, size: tuple[int, int], str
     """What is added to luma, levels, (B, 1, H, W). luma: levels, the same shape. In RGB it is 255 / 219 of that, in all
     three channels alike."""
     width, height = size
-    gains = _allowed(graph, _gradients(graph, luma, size), strength)
+    gains = _allowed(graph, *_measured(graph, luma, size), strength)
     rows, columns = -(-height // CELL), -(-width // CELL)
     wide = graph.op(
         "Tile", gains.shaped(-1, 1, rows, 1, columns, 1), np.array([1, 1, 1, CELL, 1, CELL], np.int64)
@@ -47,8 +47,8 @@ def change(graph: Nodes, luma: Value, pattern: Value, size: tuple[int, int], str
     return _part(graph, whole, (0, 0), (height, width)) * float(np.float32(1 / LEVEL)) * pattern
 
 
-def _gradients(graph: Nodes, luma: Value, size: tuple[int, int]) -> Value:
-    """engine.watermark.spread.measure: (B, 1, cells down, cells across)."""
+def _measured(graph: Nodes, luma: Value, size: tuple[int, int]) -> tuple[Value, Value]:
+    """engine.watermark.spread.measure: gradients and means, (B, 1, cells down, cells across)."""
     width, height = size
     across = _part(graph, luma, (0, 1), (height, width)) - _part(graph, luma, (0, 0), (height, width - 1))
     down = _part(graph, luma, (1, 0), (height, width)) - _part(graph, luma, (0, 0), (height - 1, width))
@@ -56,13 +56,18 @@ def _gradients(graph: Nodes, luma: Value, size: tuple[int, int]) -> Value:
     total = _padded(graph, graph.op("Abs", across), (more[0], more[1] + 1)) + _padded(
         graph, graph.op("Abs", down), (more[0] + 1, more[1])
     )
-    return graph.op("AveragePool", total, kernel_shape=[CELL, CELL], strides=[CELL, CELL])
+    return _cells(graph, total), _cells(graph, _padded(graph, luma, more))
 
 
-def _allowed(graph: Nodes, gradients: Value, strength: float) -> Value:
+def _cells(graph: Nodes, value: Value) -> Value:
+    return graph.op("AveragePool", value, kernel_shape=[CELL, CELL], strides=[CELL, CELL])
+
+
+def _allowed(graph: Nodes, gradients: Value, means: Value, strength: float) -> Value:
     """engine.watermark.spread.allow."""
     least = graph.op("MaxPool", gradients * -1.0, kernel_shape=[3, 3], pads=[1, 1, 1, 1]) * -1.0
-    gains = graph.op("Min", least * SLOPE + LEAST, graph.constant(MOST)) * strength
+    light = graph.op("Min", means * BRIGHTER + DARK, graph.constant(1.0))
+    gains = graph.op("Min", least * SLOPE + LEAST, graph.constant(MOST)) * light * strength
     mean = graph.op("ReduceMean", gains * gains, np.array([2, 3], np.int64), keepdims=1)
     factor = graph.op("Min", RMS / graph.op("Sqrt", mean), graph.constant(1.0))
     return gains * factor

@@ -24,7 +24,7 @@ PAYLOAD = Payload.of("a session")
 
 def marked(size: tuple[int, int], backend: str, strength: float) -> tuple[U8, U8]:
     """Luma marked on the CPU and by the graph."""
-    width, height = size
+    height = size[1]
     picture = planes(size)
     embedder = SpreadEmbedder(size, PAYLOAD, strength, PUBLIC_KEY)
     graph = open_graph(Path("watermark"), backend, data=watermark(size, strength).data)
