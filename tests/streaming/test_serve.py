@@ -395,6 +395,7 @@ def test_the_command_hands_on_what_it_was_given(
     line += f"--push b=https://b.example/whip?k --push https://c.example/ --push-token-file {tmp_path}/key "
     line += f"--pull http://localhost/w --remote-near --remote-insecure --turn-secret-file {tmp_path}/token "
     line += f"--udp-ports 5000-5001 --log-folder {tmp_path}/log --log-days 9 --no-badge "
+    line += "--recordings kept --recording-minutes 3 "
     line += (
         "--bundle mesh_flow --bundle ./mine --accept terms --edit --batch 4 --batch-wait 2.5 --body synthetic"
     )
@@ -419,7 +420,6 @@ def test_the_command_hands_on_what_it_was_given(
         "pulls": (Place("http://localhost/w"),), "remote_near": True, "remote_insecure": True,
         "turn_secret": "a token of sixteen", "udp_ports": Ports(5000, 5001),
         "admission": "measured", "drain_s": 10.0, "mediapipe": None,
-        "recordings": Path("kept"), "recording_minutes": 3.0, "recording_gb": 4.0, "recording_free_gb": 1.0,
         "log_folder": tmp_path / "log", "log_days": 9, "marks": MarksConfig(badge=False),
         "open_verify": False,
     }  # fmt: skip
