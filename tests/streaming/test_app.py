@@ -85,11 +85,12 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert info["edit"] is False
     assert info["enrol"] is None
     assert (info["codec"], info["pass_through"], info["driver_pixels"]) == ("auto", False, False)
+    assert info["marks"] == {"on": ["badge", "watermark"], "lowered": []}
     assert (info["ice_servers"], info["worker"]) == ([], "ready")
     assert set(info) == {
         "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "sound", "driver_pixels",
         "ice_servers", "limits", "worker", "bundles", "parts", "expressions", "edit", "enrol", "mediapipe",
-        "rooms", "trackers", "consent_kinds", "recordings",
+        "rooms", "trackers", "consent_kinds", "recordings", "marks",
     }  # fmt: skip
 
 
