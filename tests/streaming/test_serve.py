@@ -420,6 +420,7 @@ def test_the_command_hands_on_what_it_was_given(
         "pulls": (Place("http://localhost/w"),), "remote_near": True, "remote_insecure": True,
         "turn_secret": "a token of sixteen", "udp_ports": Ports(5000, 5001),
         "admission": "measured", "drain_s": 10.0, "mediapipe": None,
+        "recordings": Path("kept"), "recording_minutes": 3.0, "recording_gb": 4.0, "recording_free_gb": 1.0,
         "log_folder": tmp_path / "log", "log_days": 9, "marks": MarksConfig(badge=False),
         "open_verify": False,
     }  # fmt: skip
