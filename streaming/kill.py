@@ -217,7 +217,7 @@ class KillSwitch:
             callbacks = tuple(self._callbacks) if changed else ()
         if changed:
             self._tell(now)
-        if self._thread is not None or changed:
+        if self._thread is not None:  # who only turns it does not look
             self._beat.beat(now, anew=changed)
         for callback in callbacks:
             _call(callback, now)
