@@ -99,7 +99,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("DELETE", "/api/v1/denied/{id}"): Route(("admin",)),
     ("GET", "/api/v1/kill"): Route(("admin",)),
     ("POST", "/api/v1/kill"): Route(("admin",)),
-    ("DELETE", "/api/v1/kill"): Route(("admin",), "posts"),
+    ("DELETE", "/api/v1/kill"): Route(("admin",)),
     ("POST", "/api/v1/tokens"): Route(("admin",), "posts"),
     ("DELETE", "/api/v1/tokens/{id}"): Route(("admin",)),
     ("GET", "/api/v1/remotes"): Route(("admin",)),
