@@ -80,7 +80,7 @@ def _pictured(verdict: Verdict, media: MediaReader, asked: Asked, progress: Prog
             detector = None
         if detector is None:
             detector, ends = open_detector(), (last_s // _WINDOW_S + 1) * _WINDOW_S
-        luma = _luma(frame.rgb)
+        luma = luma_of(frame.rgb)
         detector.add(luma)
         mean.add(luma)
         frames += 1
@@ -103,7 +103,8 @@ def _total(media: MediaReader, asked: Asked) -> int | None:
     return min(known) if known else None
 
 
-def _luma(rgb: U8) -> U8:
+def luma_of(rgb: U8) -> U8:
+    """Y of a picture, uint8 (H, W): of even sides, and no larger than is looked at."""
     height, width = rgb.shape[:2]
     rgb = rgb[: height & ~1, : width & ~1]
     if min(rgb.shape[:2]) > _MOST_SIDE:
@@ -157,11 +158,12 @@ def _consented(verdict: Verdict, asked: Asked) -> Verdict:
     if verdict.manifest is None or not asked.records:
         return verdict
     from engine.consent import Store, fault
-    from engine.consent.record import is_id
+    from engine.consent.shipped import shipped
 
     store, found = Store(asked.state), []
+    own = {record.id: record for record in shipped().values()}
     for one in verdict.manifest.consent:
-        record = store.get(one) if is_id(one) else None
+        record = own.get(one) or store.get(one)
         if record is None:
             said = "no record of it lies here"
         else:
