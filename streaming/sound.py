@@ -108,9 +108,9 @@ class SoundLine:
         self._killed = killed
         self._loop = asyncio.get_running_loop()
         self._tracks: list[SoundTrack] = []
+        self._hearing: list[Callable[[bytes, float], None]] = []
         self._waiting: list[_Held] = []
         self._stream: int | None = None
-        self._hearing: list[Callable[[bytes, float], None]] = []
         self._offset: float | None = None  # of the last packet that left: from its media time to its leaving
         self._next: tuple[_Held, float] | None = None  # the one that leaves next, and its offset
         self._left_x = 0.0
@@ -132,8 +132,6 @@ class SoundLine:
             track.end()
         return track
 
-    def took(self, sound: Sound) -> None:
-        """Take one packet of the driver's."""
     def hear(self, heard: Callable[[bytes, float], None]) -> None:
         """Have `heard` called with each packet from now on, and with when the picture of its beginning leaves, by the
         clock; on the event loop, until `hear_no_more`."""
@@ -144,6 +142,8 @@ class SoundLine:
         if heard in self._hearing:
             self._hearing.remove(heard)
 
+    def took(self, sound: Sound) -> None:
+        """Take one packet of the driver's."""
         if self._ended:
             return
         if sound.stream != self._stream:
@@ -285,10 +285,10 @@ class SoundLine:
         self._tracks = [track for track in self._tracks if track.readyState == "live"]
         for track in self._tracks:
             track.give(held.sound.payload, pts)
-
-    def _drop(self, reason: str) -> None:
         for heard in self._hearing:
             heard(held.sound.payload, held.x + offset + self.ahead_s)
+
+    def _drop(self, reason: str) -> None:
         self._dropped[reason] += 1
         self._recorder.sound_packet(reason)
 

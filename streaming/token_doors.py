@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -17,17 +18,17 @@ _BYTES: Final = 4096
 _WITHIN_S: Final = 5.0
 
 
-def routes(tokens: Tokens) -> list[web.RouteDef]:
-    """Over those that the doors of the same application read."""
-    doors = TokenDoors(tokens)
+def routes(tokens: Tokens, end: Callable[[str], Awaitable[None]]) -> list[web.RouteDef]:
+    """Over those that the doors of the same application read. end: ends what was made with the token of an id."""
+    doors = TokenDoors(tokens, end)
     return [web.post("/api/v1/tokens", doors.issue), web.delete("/api/v1/tokens/{id}", doors.revoke)]
 
 
 class TokenDoors:
     """For who has the scope admin."""
 
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: Tokens, end: Callable[[str], Awaitable[None]]) -> None:
+        self._tokens, self._end = tokens, end
 
     async def issue(self, request: web.Request) -> web.Response:
         """From {scopes: [...], for_s: seconds}. One that was issued by another does not outlive that."""
@@ -42,8 +43,10 @@ class TokenDoors:
         return web.json_response(_told(token) | {"token": text}, status=201)
 
     async def revoke(self, request: web.Request) -> web.Response:
-        """From now on it lets nobody in; that it was never issued is no fault."""
-        self._tokens.revoke(request.match_info["id"])
+        """From now on it lets nobody in, and what was opened with it is over; that it was never issued is no fault."""
+        token = request.match_info["id"]
+        self._tokens.revoke(token)
+        await self._end(token)
         return web.Response(status=204)
 
 

@@ -34,7 +34,8 @@ class Link(Protocol):
 
 class Resource:
     """offer: as it was cleaned. public: whether candidates with public addresses are let in. over: whether the end of
-    its connection has begun. close: ends it; returns when nothing leaves any more."""
+    its connection has begun. close: ends it; returns when nothing leaves any more. state: what is stated of its
+    session. token: id of the token that it was made with."""
 
     def __init__(
         self,
@@ -44,8 +45,11 @@ class Resource:
         public: bool,
         over: Callable[[], bool],
         close: Callable[[], Awaitable[None]],
+        state: Callable[[], Awaitable[dict[str, Any] | None]],
+        token: str = "",
     ) -> None:
-        self.over, self.close = over, close
+        self.token = token
+        self.over, self.close, self.state = over, close, state
         self._link = link
         self.etag = _new_etag()
         self._public = public
@@ -121,6 +125,11 @@ class Resources:
         if found is None or found.over():
             raise gone()
         return found
+
+    async def end_of(self, token: str) -> None:
+        """All that were made with the token of this id; returns when nothing of them leaves any more."""
+        made = [path for path, one in self._by_path.items() if one.token == token and not one.over()]
+        await asyncio.gather(*(self.end(path) for path in made))
 
     async def end(self, path: str) -> None:
         """Once for each that was there, also when it has ended by itself meanwhile. Raises RefusedError (404)."""
