@@ -98,6 +98,7 @@ def check(options: argparse.Namespace) -> None:
 
 def enrol(options: argparse.Namespace, work: Path, tell: Tell) -> list[str] | None:
     """Lines for people; None where it was interrupted."""
+    from engine.consent.doors import permit
     from engine.errors import ConfigError
     from export.enrol.labels import person_label
     from export.enrol.run import Enrolment
@@ -120,6 +121,8 @@ def enrol(options: argparse.Namespace, work: Path, tell: Tell) -> list[str] | No
         comparison=_comparison(options),
     )
     label = person_label(options, f"tuned from {weights.name}", f"the clip {clip.name}")
+    if any(one is not None for one in (asked.render, asked.ablations, asked.comparison)):
+        permit("render", [clip], consent=options.consent)
     found = run(clip, weights, options.out, work, asked, label, tell)
     return None if found.interrupted else found.lines()
 
