@@ -63,7 +63,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/api/v1/sources"): _as(_API, "uploads"),
     ("GET", "/api/v1/consents"): _API,
     ("GET", "/api/v1/consents/{id}"): _API,
-    ("DELETE", "/api/v1/consents/{id}"): _as(_API, "posts"),
+    ("DELETE", "/api/v1/consents/{id}"): _API,
     ("GET", "/api/v1/sources/{id}/still.jpg"): _GUESTS,
     ("GET", "/api/v1/sources/{id}/pictures/{number}.jpg"): _API,
     ("GET", "/api/v1/sessions"): _API,
