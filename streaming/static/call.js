@@ -21,8 +21,12 @@ import { Link } from "./link.js";
 const WAITS_MS = [300, 700, 1500, 3000, 6000, 10_000];
 const STEADY_MS = 5000;
 
-/** Reasons with which a server ends a session for good, because this page asked for it. */
-const WANTED_ENDS = new Set(["page", "stopped"]);
+/** Reasons with which a server ends a session for good, and what is said of them. @type {Record<string, string>} */
+const LAST_ENDS = {
+  page: "The server ended the output.",
+  stopped: "The server ended the output.",
+  killed: "The operator has stopped all output of this server.",
+};
 
 /** A call that stays up: when its link is lost it makes another one, with growing pauses, until `stop`. */
 export class Call {
@@ -176,8 +180,9 @@ export class Call {
       this.told.message(message);
       return;
     }
-    if (WANTED_ENDS.has(message.stopped)) {
-      this.#end("The server ended the output.");
+    const last = LAST_ENDS[message.stopped];
+    if (last !== undefined) {
+      this.#end(last);
       return;
     }
     this.#link?.close();

@@ -2,6 +2,7 @@ import { Refusal, readInfo } from "./api.js";
 import { part, say } from "./elements.js";
 import { setUpEnrolment } from "./enrol.js";
 import { setUpInvites } from "./invite.js";
+import { setUpKill } from "./kill.js";
 import { lock } from "./locked.js";
 import { Page } from "./page.js";
 import { setUpReach } from "./reach.js";
@@ -15,6 +16,7 @@ async function main() {
   for (;;) {
     try {
       const info = await readInfo();
+      void setUpKill();
       setUpInvites(info);
       setUpEnrolment(info, new Page(info).turning);
       return;
