@@ -166,9 +166,9 @@ class _Check:
             raise _FaultError(
                 one.at, "the log was found cut off, or changed at its end, when this line was written"
             )
-        if line.event == Event.REPAIRED and line.fields.get("ahead"):
+        if line.event == Event.REPAIRED and line.fields.get("ahead") not in (None, 0):
             self.remarks.append(
-                f"{one.at}: {line.fields['ahead']} lines before it were not signed for when it was written: the "
+                f"{one.at}: {line.fields['ahead']!a} lines before it were not signed for when it was written: the "
                 "process had ended in the midst of them, or another hand added them"
             )
         self.recent.append(one)

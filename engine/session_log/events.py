@@ -38,8 +38,6 @@ class Event(StrEnum):
     CONSENT_ADDED = "consent-added"
     CONSENT_USED = "consent-used"
     CONSENT_REVOKED = "consent-revoked"
-    SELF_CHECKED = "self-checked"
-    ENROLLED = "enrolled"
     # stopping
     KILLED = "killed"
     RELEASED = "released"
@@ -51,7 +49,6 @@ class Event(StrEnum):
     RECORDING_STARTED = "recording-started"
     RECORDING_ENDED = "recording-ended"
     RECORDING_DELETED = "recording-deleted"
-    RENDERED = "rendered"
 
 
 OWN: Final = frozenset({"n", "at", "before", "event", "key", "signature"})

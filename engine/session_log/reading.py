@@ -33,7 +33,7 @@ class Entry:
             return f"?  {self.text[:_MOST_SHOWN]}"
         said = {name: value for name, value in self.line.fields.items() if name not in ("key", "signature")}
         words = " ".join(f"{name}={_word(value)}" for name, value in said.items())
-        return f"{self.line.n:>6}  {self.line.at}  {self.line.event}  {words}".rstrip()
+        return one_line(f"{self.line.n:>6}  {self.line.at}  {self.line.event}  {words}".rstrip())
 
 
 def entries(folder: Path) -> Iterator[Entry]:
