@@ -127,7 +127,7 @@ class KillSwitch {
   }
 }
 
-/** Shows the switch to whoever may turn it, and nothing to anybody else. */
+/** Shows the switch, to a page that may turn it. */
 export async function setUpKill() {
   try {
     new KillSwitch().begin(JSON.parse(await ask(PATH)));

@@ -16,7 +16,7 @@ async function main() {
   for (;;) {
     try {
       const info = await readInfo();
-      void setUpKill();
+      if (info.admin) void setUpKill();
       setUpInvites(info);
       setUpEnrolment(info, new Page(info).turning);
       return;
