@@ -32,6 +32,7 @@ from streaming.doors import COMPILES, Doors, RefusedError, add_headers
 from streaming.drain_doors import Draining
 from streaming.enrolment import Enrolments
 from streaming.enrolment_doors import routes as enrolment_routes
+from streaming.entry import GRANT
 from streaming.health import SIGN, Health, healthz, readyz
 from streaming.kill import KillSwitch
 from streaming.kill_doors import Killing
@@ -55,7 +56,7 @@ from streaming.sources import Sources
 from streaming.statement import Statements, consent_of
 from streaming.statement_doors import routes as statement_routes
 from streaming.token_doors import routes as token_routes
-from streaming.tokens import Tokens, key_of
+from streaming.tokens import Scope, Tokens, key_of
 from streaming.trackers import Trackers
 from streaming.uploads import MOST_TOGETHER, read_upload
 from streaming.verify_doors import OPENED, Verifying
@@ -271,6 +272,7 @@ class Api:
                 "marks": {"on": list(config.marks.on), "lowered": list(config.marks.lowered)},
                 "sound": config.sound,
                 "rooms": config.rooms > 0,
+                "admin": GRANT in request and request[GRANT].allows(Scope("admin")),
                 "recordings": config.recordings is not None,
                 "driver_pixels": config.worker.driver_pixels,
                 "ice_servers": [_ice(server) for server in ice_servers(config)],

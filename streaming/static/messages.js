@@ -40,6 +40,7 @@
  * @property {{on: string[], lowered: string[]}} [marks] put on what is generated, and taken off by the operator
  * @property {boolean} [driver_pixels]
  * @property {RTCIceServer[]} [ice_servers]
+ * @property {boolean} [admin] whether this page may do what the operator may
  * @property {boolean} [rooms] whether there are rooms for calls of two
  * @property {boolean} [recordings] whether sessions can be recorded on the server
  * @property {boolean} [sound] whether the driver's microphone is passed on
