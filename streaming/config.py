@@ -170,9 +170,9 @@ class ServeConfig:
             object.__setattr__(self, "log_folder", file_path("log_folder", self.log_folder))
         if not 1 <= self.log_days <= MOST_LOG_DAYS:
             raise ConfigError(f"log_days: got {self.log_days}, expected 1 .. {MOST_LOG_DAYS}")
-        for name, least, most in _RECORDING:
-            if not least <= (value := getattr(self, name)) <= most:
-                raise ConfigError(f"{name}: got {value:g}, expected {least:g} .. {most:g}")
+        for name, least, largest in _RECORDING:
+            if not least <= (value := getattr(self, name)) <= largest:
+                raise ConfigError(f"{name}: got {value:g}, expected {least:g} .. {largest:g}")
         if self.turn_secret:
             checked_secret(self.turn_secret)
         if self.ice_servers:
