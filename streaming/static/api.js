@@ -162,16 +162,16 @@ export const pictureOf = (source, number) => `/api/v1/sources/${encodeURICompone
  * Sends a picture, or several of one person. XMLHttpRequest, because fetch does not tell how far an upload is.
  *
  * @param {File[]} files
- * @param {string} statement one line: who allows the use of them
+ * @param {Record<string, string>} said who allows the use of them (docs/api.md); nothing where that is on record
  * @param {(share: number) => void} sent 0 .. 1
  * @param {AbortSignal} signal
  * @param {{labels: Blob | null, accept: string[]}} more labels: a picture's layout, as a label picture. accept: names of acceptances
  * @returns {Promise<SourceInfo>}
  */
-export function uploadSource(files, statement, sent, signal, { labels, accept }) {
+export function uploadSource(files, said, sent, signal, { labels, accept }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    const asked = new URLSearchParams({ statement, ...(labels && { labels: String(labels.size) }) });
+    const asked = new URLSearchParams({ ...said, ...(labels && { labels: String(labels.size) }) });
     for (const name of accept) asked.append("accept", name);
     if (files.length === 1) asked.set("name", files[0].name);
     request.open("POST", `/api/v1/sources?${asked}`);

@@ -1,12 +1,12 @@
 import { Refusal, uploadSource } from "./api.js";
-import { button, input, make, need, part, say } from "./elements.js";
+import { ConsentFields } from "./consent.js";
+import { button, input, need, part, say } from "./elements.js";
 import { notice } from "./notices.js";
 import { Photos } from "./photos.js";
 import { preview } from "./preview.js";
 
 /** @import {Info, SourceInfo} from "./messages.js" */
 
-const SUGGESTIONS = ["It is me", "The person shown agreed", "A drawing, nobody real"];
 const DIFFERENT_PEOPLE = "different-people";
 
 /** The question who allows the use of what was chosen, and its way to the server. */
@@ -17,7 +17,7 @@ export class Attest {
   #upload = null;
   #asDonor = false;
   #dialog = need("attest", HTMLDialogElement);
-  #statement = input("statement");
+  #said;
   #accept = input("attest-accept");
   #error = part("attest-error");
   #progress = need("attest-progress", HTMLProgressElement);
@@ -33,7 +33,7 @@ export class Attest {
     this.told = told;
     this.#most = info.limits?.upload_bytes ?? Infinity;
     this.#together = info.limits?.pictures_bytes ?? Infinity;
-    this.#statement.maxLength = info.limits?.statement ?? 300;
+    this.#said = new ConsentFields(part("attest-allows"), "attest", { statement: "statement", most: info.limits?.statement ?? 300 });
     need("attest-form", HTMLFormElement).onsubmit = (event) => {
       event.preventDefault();
       void this.#send();
@@ -44,14 +44,26 @@ export class Attest {
       this.#files = [];
       this.#photos.show([]);
     };
-    for (const text of SUGGESTIONS) {
-      const offer = make("button", "small", text);
-      offer.type = "button";
-      offer.onclick = () => {
-        this.#statement.value = text;
-        this.#statement.focus();
-      };
-      part("suggestions").append(offer);
+  }
+
+  /**
+   * Takes files that somebody has allowed before: without a question, but for those that the server has in return.
+   *
+   * @param {File[]} files
+   * @param {boolean} donor
+   */
+  async take(files, donor) {
+    const upload = new AbortController();
+    this.#upload = upload;
+    notice(files.length > 1 ? `${files.length} photos: allowed before.` : `“${files[0].name}”: allowed before.`);
+    try {
+      const source = await uploadSource(files, {}, () => {}, upload.signal, { labels: null, accept: [] });
+      this.told.accepted(source, files, donor);
+    } catch (error) {
+      if (error instanceof Refusal) return await this.ask(files, { donor, labels: false }).then(() => this.#complain(error.message));
+      if (!upload.signal.aborted) throw error;
+    } finally {
+      if (this.#upload === upload) this.#upload = null;
     }
   }
 
@@ -68,10 +80,10 @@ export class Attest {
     this.#asDonor = donor;
     part("attest-labels-field").hidden = !labels || files.length > 1;
     input("attest-labels").value = "";
-    this.#statement.value = "";
+    this.#said.clear();
     this.#busy(false);
     if (!this.#dialog.open) this.#dialog.showModal();
-    this.#statement.focus();
+    this.#said.focus();
     await this.#choose(files);
   }
 
@@ -114,10 +126,9 @@ export class Attest {
   async #send() {
     const files = this.#files;
     if (!files.length || this.#upload) return;
-    const statement = this.#statement.value.trim();
-    if (!statement) {
-      this.#complain(`One line is needed: who allows the use of ${files.length > 1 ? "these pictures" : "this picture"}?`);
-      this.#statement.focus();
+    if (this.#said.missing) {
+      this.#complain(this.#said.missing);
+      this.#said.focus();
       return;
     }
     this.#complain("");
@@ -131,7 +142,7 @@ export class Attest {
     const accept = this.#accept.checked ? [DIFFERENT_PEOPLE] : [];
     try {
       const labels = files.length > 1 ? null : (input("attest-labels").files?.[0] ?? null);
-      const source = await uploadSource(files, statement, sent, upload.signal, { labels, accept });
+      const source = await uploadSource(files, this.#said.said, sent, upload.signal, { labels, accept });
       this.told.accepted(source, files, this.#asDonor);
       for (const note of source.notes ?? []) notice(note);
       this.#upload = null;
@@ -161,7 +172,8 @@ export class Attest {
   #busy(on) {
     button("attest-send").disabled = on;
     say(button("attest-send"), on ? "Uploading…" : this.#action);
-    this.#statement.disabled = this.#accept.disabled = on;
+    this.#said.hold(on);
+    this.#accept.disabled = on;
     this.#photos.hold(on);
     this.#progress.hidden = !on;
     this.#progress.value = 0;

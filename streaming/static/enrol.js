@@ -1,4 +1,5 @@
 import { Refusal, readInfo } from "./api.js";
+import { ConsentFields } from "./consent.js";
 import { button, input, make, need, part, say, select } from "./elements.js";
 import { beginEnrolment, endEnrolment, readEnrolments, readPerson, resumeEnrolment } from "./enrol_api.js";
 import { Recording, megabytes, smallButton } from "./enrol_recording.js";
@@ -8,7 +9,6 @@ import { notice } from "./notices.js";
 /** @import {Enrolled, EnrolInfo, EnrolProgress} from "./enrol_api.js" */
 
 const POLL_MS = 1000;
-const SUGGESTIONS = ["It is me", "The person shown agreed"];
 
 /** Stages as people say them. @type {Record<string, string>} */
 const STAGES = {
@@ -50,6 +50,7 @@ class Enrolment {
   #timer = 0;
   #dialog = need("enrol-dialog", HTMLDialogElement);
   #recording;
+  #said;
 
   /**
    * @param {EnrolInfo} offered
@@ -59,7 +60,7 @@ class Enrolment {
   constructor(offered, page, mostStatement) {
     this.offered = offered;
     this.page = page;
-    input("enrol-statement").maxLength = mostStatement;
+    this.#said = new ConsentFields(part("enrol-allows"), "enrol", { statement: "enrol-statement", most: mostStatement, changed: () => this.#refresh(true) });
     this.#recording = new Recording({
       live: page.live,
       changed: () => this.#refresh(),
@@ -84,15 +85,7 @@ class Enrolment {
       this.#upload?.abort();
       this.#recording.clear();
     };
-    for (const id of ["enrol-consent", "enrol-statement"]) input(id).oninput = () => this.#refresh(true);
-    for (const text of SUGGESTIONS) {
-      part("enrol-suggestions").append(
-        smallButton(text, () => {
-          input("enrol-statement").value = text;
-          this.#refresh(true);
-        }),
-      );
-    }
+    input("enrol-consent").oninput = () => this.#refresh(true);
     need("enrol-form", HTMLFormElement).onsubmit = (event) => {
       event.preventDefault();
       void this.#send();
@@ -102,7 +95,8 @@ class Enrolment {
   #open() {
     for (const id of ["enrol-consent", "enrol-keep", "enrol-accept"]) input(id).checked = false;
     input("enrol-turn").checked = true;
-    for (const id of ["enrol-statement", "enrol-name"]) input(id).value = "";
+    input("enrol-name").value = "";
+    this.#said.clear();
     this.#complain("");
     this.#busy(false);
     this.#recording.offer(this.#system);
@@ -112,7 +106,7 @@ class Enrolment {
 
   /** @param {boolean} [asked] what was said about consent is another */
   #refresh(asked = false) {
-    const agreed = input("enrol-consent").checked && input("enrol-statement").value.trim() !== "";
+    const agreed = input("enrol-consent").checked && !this.#said.missing;
     if (asked) this.#recording.allow(agreed);
     part("enrol-accept-field").hidden = this.#recording.files.length < 2;
     button("enrol-send").disabled = !agreed || !this.#recording.files.length || this.#recording.running || this.#upload !== null;
@@ -135,9 +129,8 @@ class Enrolment {
     };
     try {
       const name = input("enrol-name").value.trim() || "A person";
-      const statement = input("enrol-statement").value.trim();
       const accept = files.length > 1 && input("enrol-accept").checked ? ["different-people"] : [];
-      const asked = { system: this.#system.system, name, statement, keep: input("enrol-keep").checked, files, accept };
+      const asked = { system: this.#system.system, name, said: this.#said.said, keep: input("enrol-keep").checked, files, accept };
       const begun = await beginEnrolment(asked, sent, upload.signal);
       if (input("enrol-turn").checked) this.#turnTo.add(begun.id);
       this.#upload = null;

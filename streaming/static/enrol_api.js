@@ -67,15 +67,15 @@ export async function endEnrolment(id) {
 }
 
 /**
- * @param {{system: string, name: string, statement: string, keep: boolean, files: File[], accept: string[]}} asked
+ * @param {{system: string, name: string, said: Record<string, string>, keep: boolean, files: File[], accept: string[]}} asked
  * @param {(share: number) => void} sent 0 .. 1
  * @param {AbortSignal} signal
  * @returns {Promise<Enrolled>}
  */
-export function beginEnrolment({ system, name, statement, keep, files, accept }, sent, signal) {
+export function beginEnrolment({ system, name, said, keep, files, accept }, sent, signal) {
   const form = new FormData();
   for (const file of files) form.append("file", file, file.name);
-  const query = new URLSearchParams({ system, name, statement, keep: keep ? "1" : "0" });
+  const query = new URLSearchParams({ system, name, ...said, keep: keep ? "1" : "0" });
   for (const one of accept) query.append("accept", one);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch does not tell how far an upload is

@@ -5,7 +5,7 @@
  *
  * @typedef {{measure: string, value: number, bound: number, unit: string, text: string}} Remark text: with the fix
  *
- * @typedef {{id: string, name: string, size: [number, number], faces: number, notes?: string[], remarks?: Remark[], pictures?: PictureInfo[]}} SourceInfo
+ * @typedef {{id: string, name: string, size: [number, number], faces: number, notes?: string[], remarks?: Remark[], pictures?: PictureInfo[], consent?: import("./consent.js").Consent | null}} SourceInfo
  *
  * @typedef {"puppet" | "edit"} Mode
  *
@@ -72,6 +72,8 @@
  * @property {boolean} pass_through
  * @property {boolean} driver_pixels
  * @property {SoundReport | null} [sound] null while none comes
+ * @property {string | null} [withheld] why plain grey stands in place of the picture
+ * @property {import("./self_check.js").SelfCheckReport | null} [self_check] null where none was begun
  * @property {RecordingReport | null} [recording] null while it is not recorded on the server
  *
  * @typedef {{id: string, seconds: number, bytes: number}} RecordingReport

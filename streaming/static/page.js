@@ -89,7 +89,7 @@ export class Page {
       redial: (why) => this.#redial(why),
     });
     this.tracker = new Tracker(info, video("camera"), { start: () => void this.#startTracker(), seen: (face) => this.#call?.sendFace(face) });
-    this.trust = new Trust(info, () => this.#call?.session ?? null);
+    this.trust = new Trust(info, () => this.#call?.session ?? null, (message) => this.#call?.send(message) ?? false, () => this.#driver === "camera" && this.sources.own);
     this.#setUpButtons();
     setUpRemoval(this.desk.controls.remove, (on) => this.desk.remove(on));
     setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));

@@ -1,5 +1,6 @@
 import { Refusal, hasSource, readInfo, stillOf } from "./api.js";
 import { Attest } from "./attest.js";
+import { ConsentLine, isAllowed } from "./consent.js";
 import { input, make, part } from "./elements.js";
 import { locked } from "./locked.js";
 import { recall, remember } from "./memory.js";
@@ -18,6 +19,7 @@ export class Sources {
   /** Ids by the files that were sent together. @type {Map<string, string>} */
   #sets = new Map();
   #attest;
+  #consent;
   #most;
   #mostPictures;
 
@@ -40,6 +42,13 @@ export class Sources {
       accepted: (source, files, donor) => void this.#accepted(source, files, donor),
       refused: (error) => this.told.refused(error),
     });
+    this.#consent = new ConsentLine(part("gallery"), {
+      withdrawn: () => {
+        notice("Withdrawn: whoever shows this portrait turns to grey.");
+        void this.refresh();
+      },
+      refused: (error) => this.told.refused(error),
+    });
     this.#listen();
     this.#list();
   }
@@ -47,6 +56,11 @@ export class Sources {
   /** What the server keeps, its first portrait first. */
   get all() {
     return [...this.#known.values()];
+  }
+
+  /** Whether the portrait was added as oneself. */
+  get own() {
+    return (this.#known.get(this.current.id) ?? this.current).consent?.kind === "myself";
   }
 
   /** Takes up the portrait that this tab showed before a reload, if the server still has it. */
@@ -160,7 +174,8 @@ export class Sources {
     }
     const known = this.#known.get(await this.#idOf(taken));
     const labels = taken.length === 1 && this.told.takesLabels();
-    if (known && !labels) this.#use(known, donor);
+    if (known && !labels && known.consent?.state !== "revoked" && known.consent?.state !== "expired") this.#use(known, donor);
+    else if (!labels && (await isAllowed(await Promise.all(taken.filter(({ size }) => size <= this.#most).map(sumOf))))) await this.#attest.take(taken, donor);
     else await this.#attest.ask(taken, { donor, labels });
   }
 
@@ -246,6 +261,8 @@ export class Sources {
         return tile;
       }),
     );
+    const shown = this.#known.get(this.current.id) ?? this.current;
+    this.#consent.show(shown.id, shown.consent);
     this.told.listed(this);
   }
 }

@@ -1,5 +1,7 @@
 import { part } from "./elements.js";
+import { notice } from "./notices.js";
 import { RecordingPanel, RecordingSign } from "./recording.js";
+import { SelfCheckPanel } from "./self_check.js";
 import { StatementPanel } from "./statement.js";
 
 /** @import {Info, Message} from "./messages.js" */
@@ -9,13 +11,20 @@ export class Trust {
   #statement = new StatementPanel(part("coach"));
   #sign = new RecordingSign(part("stage"));
   #recording;
+  #check;
+  #own;
+  #withheld = "";
 
   /**
    * @param {Info} info
    * @param {() => string | null} session that runs now
+   * @param {(message: object) => boolean} send to it
+   * @param {() => boolean} own whether its portrait was added as oneself, and a camera moves it
    */
-  constructor(info, session) {
+  constructor(info, session, send, own) {
     this.#recording = new RecordingPanel(info, session);
+    this.#check = new SelfCheckPanel(part("coach"), send);
+    this.#own = own;
   }
 
   /** @param {Message} message */
@@ -24,6 +33,11 @@ export class Trust {
     if (!report) return;
     this.#recording.show(report.recording ?? null);
     this.#sign.show(Boolean(report.recording));
+    this.#check.show(this.#own(), report.self_check);
+    const withheld = report.withheld ?? "";
+    if (withheld && withheld !== this.#withheld) notice(withheld, "bad");
+    this.#withheld = withheld;
+    document.documentElement.dataset.withheld = String(withheld !== "");
   }
 
   /** The session is over. */
@@ -31,5 +45,7 @@ export class Trust {
     void this.#statement.show(null);
     this.#recording.show(null);
     this.#sign.show(false);
+    this.#check.show(false, null);
+    this.#withheld = "";
   }
 }

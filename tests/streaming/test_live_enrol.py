@@ -55,6 +55,7 @@ def fill(page: Any, name: str) -> None:
     page.click("#enrol-open")
     assert page.locator("#enrol-record").is_disabled()
     page.fill("#enrol-name", name)
+    page.fill("#enrol-by", "A test")
     page.fill("#enrol-statement", "A clip of the tests")
     assert page.locator("#enrol-record").is_disabled(), "a recording began without consent"
     page.check("#enrol-consent")

@@ -76,6 +76,7 @@ class Call(Watched):
         """Files on the page, and the line about them."""
         self.page.locator("#file").set_input_files([self.portraits / name for name in names])
         self.page.wait_for_selector("#attest[open]")
+        self.page.fill("#attest-by", "A test")
         self.page.fill("#statement", "Photos of the tests")
         self.page.click("#attest-send")
 

@@ -32,6 +32,7 @@ def _offer(page: Any, path: Path) -> str:
     """Give the page a file as a visitor does; returns what it says about it, nothing when it was taken."""
     page.locator("#file").set_input_files(path)
     page.wait_for_selector("#attest[open]")
+    page.locator("#attest-by").fill("A test")
     page.locator("#statement").fill("A file of the tests")
     page.locator("#attest-send").click()
     page.wait_for_function(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         uploads: list[Any] = []
         kept = {source["id"]: source for source in (info or INFO).get("sources", INFO["sources"])}
-        doors = {"open": True}
+        doors, allowed, withdrawn = {"open": True}, set[str](), list[str]()
 
         def answer(route: Any) -> None:
             address = urlsplit(route.request.url)
@@ -76,6 +76,15 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
             elif address.path == "/api/v1/info":
                 now = INFO | (info or {}) | {"sources": list(kept.values())}
                 route.fulfill(json=now, headers=HEADERS)
+            elif address.path == "/api/v1/kill":
+                route.fulfill(json={"killed": False}, headers=HEADERS)
+            elif address.path == "/api/v1/consents":
+                asked = parse_qs(address.query)["source"]
+                records = [{"id": f"of {source[:4]}", "state": "valid"} for source in asked]
+                route.fulfill(json={"consents": records, "holds": set(asked) <= allowed}, headers=HEADERS)
+            elif address.path.startswith("/api/v1/consents/"):
+                withdrawn.append(f"{route.request.method} {unquote(address.path).rpartition('/')[2]}")
+                route.fulfill(json={}, headers=HEADERS)
             elif address.path == "/api/v1/sources":
                 uploads.append(
                     parse_qs(address.query) | {"bytes": len(route.request.post_data_buffer or b"")}
@@ -113,6 +122,7 @@ def served(browser: Any) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.set_default_timeout(15_000)
         page.uploads, page.kept, page.doors = uploads, kept, doors
+        page.allowed, page.withdrawn = allowed, withdrawn
         page.goto(ORIGIN)
         page.wait_for_selector("html[data-phase=idle] #welcome:not([hidden])")
         yield page
@@ -278,6 +288,7 @@ def test_a_server_with_another_token_leaves_one_card(served) -> None:
     with served() as page:
         page.doors["open"] = False
         drop_file(page, "other.png", b"bytes of a portrait")
+        page.fill("#attest-by", "Ann")
         page.fill("#statement", "It is me")
         page.click("#attest-send")
         page.wait_for_selector("html[data-phase=locked] #locked[open]")
@@ -527,14 +538,16 @@ def test_a_refused_portrait_says_why_and_the_running_one_goes_on(served) -> None
         live(page)
         drop_file(page, "wall.png", b"nothing that a browser shows")
         page.click("#attest-send")
-        assert "One line is needed" in page.inner_text("#attest-error")
+        assert "Your name is needed" in page.inner_text("#attest-error")
         assert not page.uploads
+        page.fill("#attest-by", "Ann")
         page.fill("#statement", "It is my wall")
         page.click("#attest-send")
         page.wait_for_function(
             "() => document.querySelector('#attest-error').textContent.includes('no face was found')"
         )
-        assert page.uploads == [{"name": ["wall.png"], "statement": ["It is my wall"], "bytes": 28}]
+        said = {"kind": ["myself"], "attested_by": ["Ann"], "statement": ["It is my wall"]}
+        assert page.uploads == [{"name": ["wall.png"], "bytes": 28} | said]
         page.click("#attest-cancel")
         assert page.locator("#attest").is_hidden()
         assert not heard(page, "change")
@@ -552,7 +565,7 @@ def test_an_accepted_portrait_is_shown_and_asked_for_once(served) -> None:
     with served(upload=(201, accepted)) as page:
         live(page)
         drop_file(page, "other.png", data)
-        page.get_by_role("button", name="It is me").click()
+        page.fill("#attest-by", "Ann")
         page.click("#attest-send")
         page.wait_for_function("id => stub.of('change').at(-1)?.change.source === id", arg=accepted["id"])
         assert page.locator("#attest").is_hidden()

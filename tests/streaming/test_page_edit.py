@@ -212,6 +212,7 @@ def test_a_dropped_picture_becomes_a_donor_where_donors_are_asked_for(served) ->
             page.click("[data-choose=donor]")
         chooser.value.set_files({"name": "smile.png", "mimeType": "image/png", "buffer": b"a donor"})
         assert page.inner_text("#attest-title") == "Use this donor"
+        page.fill("#attest-by", "Ann")
         page.fill("#statement", "It is me")
         page.click("#attest-send")
         page.wait_for_function("id => stub.of('change').at(-1)?.change.donors?.join() === id", arg=new["id"])

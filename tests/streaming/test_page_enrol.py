@@ -127,10 +127,10 @@ def test_a_person_is_recorded_enrolled_and_turned_to(page: Any, weights: Path, t
     page.fill("#enrol-name", "Ann")
     for ready in (False, False, True):
         assert page.is_enabled("#enrol-record") == page.is_enabled("#enrol-choose") == ready
-        if page.input_value("#enrol-statement"):
+        if page.input_value("#enrol-by"):
             page.check("#enrol-consent")
         else:
-            page.click("#enrol-suggestions button >> nth=0")
+            page.fill("#enrol-by", "Ann")
     page.click("#enrol-record")
     page.wait_for_function("() => document.querySelector('#enrol-preview').srcObject?.active")
     page.wait_for_selector("#enrol-record:not([disabled])")  # after the shortest that makes sense
@@ -166,6 +166,7 @@ def test_it_is_turned_to_by_itself_unless_that_was_not_wished(page: Any, weights
     for name, wished in (("Ann", False), ("Bob", True)):
         page.click("#enrol-open")
         page.fill("#enrol-name", name)
+        page.fill("#enrol-by", "Ann")
         page.fill("#enrol-statement", "A drawing")
         page.check("#enrol-consent")
         page.set_checked("#enrol-turn", wished)
@@ -195,6 +196,7 @@ def test_photos_are_enrolled_and_who_they_show_is_turned_to(
     ):
         page.click("#enrol-open")
         page.fill("#enrol-name", "Ann")
+        page.fill("#enrol-by", "Ann")
         page.fill("#enrol-statement", "A drawing")
         page.check("#enrol-consent")
         page.set_input_files("#enrol-file", paths[:1])

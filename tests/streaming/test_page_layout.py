@@ -247,6 +247,7 @@ def test_a_picture_may_come_with_its_layout(served) -> None:  # noqa: F811
         with page.expect_file_chooser() as chooser:
             page.click("[data-choose=donor]")
         chooser.value.set_files({"name": "donor.png", "mimeType": "image/png", "buffer": b"a donor"})
+        page.fill("#attest-by", "Ann")
         page.fill("#statement", "It is me")
         page.set_input_files(
             "#attest-labels", {"name": "l.png", "mimeType": "image/png", "buffer": b"its labels"}

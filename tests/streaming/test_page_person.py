@@ -59,11 +59,14 @@ def test_several_photos_are_sent_as_one_person(served) -> None:
         live(page)
         drop(page, "left.png", "front.png", "wall.png")
         assert chosen(page) == ["left.png", "front.png", "wall.png"]
-        page.get_by_role("button", name="It is me").click()
+        page.fill("#attest-by", "Ann")
+        page.fill("#statement", "It is me")
         page.click("#attest-send")
         page.wait_for_function("id => stub.of('change').at(-1)?.change.source === id", arg=PERSON["id"])
         (upload,) = page.uploads
-        assert upload == {"statement": ["It is me"], "bytes": upload["bytes"]}
+        assert upload == {"kind": ["myself"], "attested_by": ["Ann"], "statement": ["It is me"]} | {
+            "bytes": upload["bytes"]
+        }
         page.locator("#gallery button").first.click()
         page.wait_for_function("id => stub.of('change').at(-1).change.source === id", arg=SAMPLE["id"])
         assert page.locator("#person").is_hidden()
@@ -93,6 +96,7 @@ def test_different_people_are_refused_with_the_measure_and_taken_by_name(served)
     with served(LIMITS, upload=(422, {"error": DIFFERENT})) as page:
         give(page, "left.png", "front.png", "wall.png")
         assert page.locator("#attest-accept-field").is_hidden()
+        page.fill("#attest-by", "Ann")
         page.fill("#statement", "It is me")
         page.click("#attest-send")
         page.wait_for_selector("#attest-accept-field:not([hidden])")
@@ -122,10 +126,19 @@ def test_photos_can_be_left_out_until_one_is_a_portrait(served) -> None:
         page.get_by_label("Leave out left.png").click()
         assert page.inner_text("#attest-name") == "front.png"
         assert page.locator("#attest-photos").is_hidden()
+        page.fill("#attest-by", "Ann")
         page.fill("#statement", "It is me")
         page.click("#attest-send")
         page.wait_for_selector("#attest", state="hidden")
-        assert page.uploads == [{"name": ["front.png"], "statement": ["It is me"], "bytes": 10}]
+        assert page.uploads == [
+            {
+                "name": ["front.png"],
+                "kind": ["myself"],
+                "attested_by": ["Ann"],
+                "statement": ["It is me"],
+                "bytes": 10,
+            }
+        ]
 
 
 @pytest.mark.full
