@@ -172,7 +172,9 @@ def test_the_door_lets_in_as_a_server_does(front: Any, sites: list[Site]) -> Non
     assert door.ask("GET", "/api/v1/info", token=None).status == 401
     assert door.ask("GET", "/api/v1/info").status == 200
     added = door.ask(
-        "POST", "/api/v1/sources?kind=myself&attested_by=Ann", b"picture",
+        "POST",
+        "/api/v1/sources?kind=myself&attested_by=Ann",
+        b"picture",
         headers={"Content-Type": "image/png"},
     )
     assert added.status == 201, added.body
