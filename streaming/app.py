@@ -53,7 +53,7 @@ from streaming.rooms.doors import routes as room_routes
 from streaming.rooms.rooms import Rooms
 from streaming.session_doors import routes as session_routes
 from streaming.sources import Sources
-from streaming.statement import Statements, consent_of
+from streaming.statement import Statements
 from streaming.statement_doors import routes as statement_routes
 from streaming.token_doors import routes as token_routes
 from streaming.tokens import Scope, Tokens, key_of
@@ -108,7 +108,7 @@ def create_app(
         calls.journal = sources.journal = journal
     consents = sources.consents
     statements = Statements(
-        lambda: operator(state_folder()), worker.bundles, consent_of,
+        lambda: operator(state_folder()), worker.bundles,
         marks=config.marks.on, lowered=config.marks.lowered, software=f"Marotte {_version()}".strip(),
     )  # fmt: skip
     recordings = Recordings(config.recordings, _limits(config), recorder, statements.of)

@@ -217,12 +217,12 @@ class Consents:
                 told[source] = known_as
         return told | self.denials.faults(sources)
 
-    def records(self, sources: Collection[str], use: str) -> tuple[str, ...]:
-        """Ids of the records by which these are shown, asked for as `faults` is; none of who is at fault."""
+    def records(self, sources: Collection[str], use: str) -> tuple[Record, ...]:
+        """The records by which these are shown, asked for as `faults` is; none of who is at fault."""
         self.faults(sources, use)
         with self._lock:
             found = [self._found.get((source, use), ()) for source in sorted(sources)]
-        return tuple(dict.fromkeys(one.id for each in found if not isinstance(each, str) for one in each))
+        return tuple(dict.fromkeys(one for each in found if not isinstance(each, str) for one in each))
 
     def own_word(self, source: str) -> Record | None:
         """The record by which whoever is shown says that it is them, where it is by such a one that a source is."""

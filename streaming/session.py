@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import av
 
 from engine.acting import packed
+from engine.consent import Record
 from engine.drivers import mediapipe
 from engine.errors import ConfigError, WorkerError
 from engine.session_log import Keeping, NoJournal
@@ -188,6 +189,10 @@ class Session:
         """Why plain grey stands in place of its picture; empty where it does not."""
         return self._withholding.why
 
+    def consent(self) -> tuple[Record, ...]:
+        """The records by which whoever it shows is shown. Blocks."""
+        return self._withholding.records()
+
     def withhold(self, asked: Collection[str], faults: Mapping[str, str]) -> None:
         """See Withholding.hear."""
         before = self.withheld
@@ -237,7 +242,7 @@ class Session:
             records = await asyncio.to_thread(self._withholding.records)
             await logged.session_started(
                 self.journal, self.id, driver=driver, mode=mode.value, bundle=self._info(spec.bundle),
-                sources=shown, consent=records,
+                sources=shown, consent=[one.id for one in records],
             )  # fmt: skip
         self._logged = True
 

@@ -27,9 +27,6 @@ MOST_AGE_S: Final = 24 * 3600.0
 PASS_THROUGH: Final = "pass-through"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
-Consent = Callable[[str], Sequence[Mapping[str, str]]]
-"""The records by which a source (SHA-256, hex) is shown: id and kind of each. Blocks."""
-
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -68,28 +65,26 @@ class Statements:
         self,
         signer: Callable[[], Signer],
         bundles: Callable[[], tuple[BundleInfo, ...]],
-        consent: Consent = lambda source: (),
         *,
         marks: Sequence[str] = (),
         lowered: Sequence[str] = (),
         software: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._signer, self._bundles, self._consent, self._clock = signer, bundles, consent, clock
+        self._signer, self._bundles, self._clock = signer, bundles, clock
         self._marks, self._lowered, self._software = list(marks), list(lowered), software
         self._made: WeakKeyDictionary[Session, _Made] = WeakKeyDictionary()
 
     async def of(self, session: Session) -> dict[str, Any]:
         """The newest one; another than before where something has changed. Raises StateError where there is no key."""
         made = self._made.get(session)
-        facts = self._facts(session)
+        facts, needed = self._facts(session), session.in_use
         now = self._clock()
-        if made is None or made.facts != facts or now - made.at_s > MOST_AGE_S:
+        known = made is not None and (made.facts, made.needed) == (facts, needed)
+        if made is None or not known or now - made.at_s > MOST_AGE_S:
             number = 1 if made is None else made.number + 1
-            made = _Made(
-                facts, number, now, asyncio.ensure_future(asyncio.to_thread(self._sign, facts, number))
-            )
-            self._made[session] = made
+            signing = asyncio.to_thread(self._sign, session, facts, number)
+            made = self._made[session] = _Made(facts, needed, number, now, asyncio.ensure_future(signing))
         try:
             return await asyncio.shield(made.signed)
         except StateError:
@@ -121,21 +116,19 @@ class Statements:
             "marks": [] if passed else self._marks,
             "lowered": [] if passed else self._lowered,
             "watermark": session_hash(session.id) if "watermark" in self._marks and not passed else None,
+            "withheld": bool(session.withheld),
             "recording": session.recorded() is not None,
         }
 
-    def _sign(self, facts: Mapping[str, Any], number: int) -> dict[str, Any]:
+    def _sign(self, session: Session, facts: Mapping[str, Any], number: int) -> dict[str, Any]:
         signer = self._signer()
-        source = facts["source"] or {}
-        shown = [one for one in (source.get("sha256"), *facts["donors"]) if one]
-        records = {one["id"]: dict(one) for each in shown for one in self._consent(each)}
         statement = {
             "statement": VERSION,
             "number": number,
             "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "software": self._software,
             "key": signer.public,
-            "consent": list(records.values()),
+            "consent": [{"id": one.id, "kind": one.kind.value} for one in session.consent()],
             **facts,
         }
         return statement | {"signature": signer.sign(statement)}
@@ -144,6 +137,7 @@ class Statements:
 @dataclass(slots=True)
 class _Made:
     facts: Mapping[str, Any]
+    needed: frozenset[str]
     number: int
     at_s: float
     signed: asyncio.Future[dict[str, Any]]
@@ -159,12 +153,3 @@ def _source(shown: str | None) -> dict[str, str] | None:
     if shown is None:
         return None
     return {"sha256": shown} if _DIGEST.fullmatch(shown) else {"held": shown}
-
-
-def consent_of(source: str) -> list[dict[str, str]]:
-    """The record by which this installation shows a source: its id and kind. Blocks. Raises StateError."""
-    from engine.consent import Store
-    from engine.consent.shipped import shipped
-
-    record = shipped().get(source) or Store().find(source)
-    return [] if record is None else [{"id": record.id, "kind": record.kind.value}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from engine.consent import Record
 from engine.errors import ConsentError
 from engine.types import Mode
 from engine.worker.interface import BundleInfo, held_by
@@ -68,8 +69,8 @@ class Withholding:
         """What of what it shows needs consent, whether or not anybody asks for it."""
         return self._needs.of(self._bundles())
 
-    def records(self) -> tuple[str, ...]:
-        """Ids of the records by which it is shown; none where nobody asks for them. Blocks."""
+    def records(self) -> tuple[Record, ...]:
+        """Those by which it is shown; none where nobody asks for them. Blocks."""
         return () if self.consents is None else self.consents.records(self.needed, self._use)
 
     @property

@@ -16,6 +16,7 @@
  * @property {string[]} marks that are on
  * @property {string[]} lowered that the operator turned off
  * @property {string | null} watermark the session's hash in it
+ * @property {boolean} withheld grey stands in place of whoever it would show
  * @property {boolean} recording
  * @property {string} key public, hex
  * @property {string} signature hex

@@ -71,18 +71,19 @@ const sentence = ({ sound, key, why }) => {
  * @returns {[string, string][]}
  */
 export function rows(statement) {
-  const { mode, source, donors, consent, bundle, marks, lowered, recording, session, time } = statement;
+  const { mode, source, donors, consent, bundle, marks, lowered, withheld, recording, session, time } = statement;
   const shown = {
     "pass-through": "The driver's own camera picture, unchanged.",
     edit: "The driver's own picture, with their face edited.",
     puppet: source?.held ? "The person whom the system below holds." : "A portrait, moved by somebody's face.",
   }[mode];
+  const grey = withheld ? " Grey stands in its place: the consent to it has ended." : "";
   const given = donors.length ? ` Taken from ${donors.length} other ${donors.length > 1 ? "pictures" : "picture"}.` : "";
   const allowed = [...new Set(consent.map(({ kind }) => KINDS[kind] ?? kind))].join("; ");
   const on = MARKS.filter(([name]) => marks.includes(name)).map(([, text]) => text);
   const off = MARKS.filter(([name]) => lowered.includes(name)).map(([, text]) => text);
   const told = /** @type {[string, string][]} */ ([
-    ["Shown", `${shown}${given}`],
+    ["Shown", `${shown}${given}${grey}`],
     ["Allowed by", allowed || (mode === "puppet" ? "No record of consent is stated." : "The driver shows themselves.")],
     ["Made by", bundle ? `${bundle.title} (${bundle.licence})` : "Nothing: no picture is generated."],
     ["Marks", `${on.join(" and ") || "none"}${off.length ? `; the operator turned off ${off.join(" and ")}` : ""}`],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from engine.consent import Kind
 from engine.errors import StateError
 from engine.signing import Signer, canonical
 from engine.types import Mode
@@ -40,6 +41,16 @@ class FakeSession:
         self.id, self.stream = "session-1", "show"
         self.shown = Shown("stit", Mode.PUPPET, SHA, ())
         self.recorded: Any = lambda: None
+        self.withheld = ""
+
+    @property
+    def in_use(self) -> frozenset[str]:
+        return frozenset(one for one in (self.shown.source, *self.shown.donors) if one)
+
+    def consent(self) -> list[Any]:
+        """Of the withheld nobody's."""
+        shown = [] if self.withheld else sorted(self.in_use)
+        return [SimpleNamespace(id=one[:32], kind=Kind.WRITTEN) for one in shown]
 
 
 def signer() -> Signer:
@@ -47,10 +58,7 @@ def signer() -> Signer:
 
 
 def statements(own: Signer, **others: Any) -> Statements:
-    def consent(source: str) -> list[dict[str, str]]:
-        return [{"id": source[:32], "kind": "written consent"}]
-
-    return Statements(lambda: own, lambda: (BUNDLE,), consent, marks=("badge", "watermark"), **others)
+    return Statements(lambda: own, lambda: (BUNDLE,), marks=("badge", "watermark"), **others)
 
 
 def stated(of: Statements, session: Any) -> dict[str, Any]:
@@ -98,6 +106,10 @@ def test_another_one_is_made_when_something_changes_and_only_then() -> None:
         third = await of.of(session)  # type: ignore[arg-type]
         assert (third["source"], third["donors"]) == (None, [OTHER])
         assert third["consent"] == [{"id": "b" * 32, "kind": "written consent"}]
+        session.withheld = "revoked"
+        withheld = await of.of(session)  # type: ignore[arg-type]
+        assert (withheld["withheld"], withheld["consent"], check(withheld).sound) == (True, [], True)
+        session.withheld = ""
         session.shown = Shown("stit", Mode.PUPPET, "held by stit", ())
         assert (await of.of(session))["source"] == {"held": "held by stit"}  # type: ignore[arg-type]
         session.shown = Shown("", None, None, ())
