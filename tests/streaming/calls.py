@@ -36,6 +36,7 @@ from engine.worker.interface import (
     WorkerStatus,
 )
 from streaming.config import ServeConfig
+from streaming.consents import Consents
 from streaming.measured import NoRecorder, Recorder
 from streaming.offer import sections_of_driver, spec_of
 from streaming.peer import Offer, Peer
@@ -307,6 +308,7 @@ async def call(
     sources: Callable[[str], SourceInfo | None] | None = None,
     browser: Browser | None = None,
     killed: Callable[[], bool] = lambda: False,
+    consents: Consents | None = None,
     **asked: Any,
 ) -> AsyncIterator[Call]:
     """A call that is connected: its first picture came. asked: further fields of the offer."""
@@ -323,6 +325,7 @@ async def call(
             sources=sources or {still.id: still}.get,
             closed=lambda session, reason: ended.append((session, reason)),
             killed=killed,
+            consents=consents,
         )
         await browser.accept(peer.answer)
         made = Call(browser, peer, worker, ended)
