@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from importlib import resources
 import cv2
 import numpy as np
 
-from engine.marks import MarksConfig
 from engine.marks.badge import Badge
 from engine.marks.drawing import covers
 from engine.media import decode_picture
@@ -78,9 +78,12 @@ def open_studio(config: ServeConfig | None = None) -> Iterator[Site]:
 
 
 class Looked:
-    """The last FRAMES of some pictures' luma, each uint8 (H, W) of one size, whole or as a call app shows them."""
+    """The last FRAMES of some pictures' luma, each uint8 (H, W) of one size, whole or as a call app shows them. made:
+    (width, height) that they were generated at, where that is another."""
 
-    def __init__(self, lumas: Sequence[U8], *, cropped: bool = False) -> None:
+    def __init__(
+        self, lumas: Sequence[U8], *, cropped: bool = False, made: tuple[int, int] | None = None
+    ) -> None:
         assert len(lumas) >= FRAMES, f"only {len(lumas)} pictures came"
         height, width = lumas[-1].shape
         side = min(height, width)
@@ -88,7 +91,7 @@ class Looked:
         self._left = (width - side) // 2 + inset if cropped else 0
         self._top = (height - side) // 2 + inset if cropped else 0
         wide, tall = width - 2 * self._left, height - 2 * self._top
-        self._size = (width, height)
+        self._size, self._made = (width, height), made or (width, height)
         self.lumas = [
             np.ascontiguousarray(luma[self._top : self._top + tall, self._left : self._left + wide])
             for luma in lumas[-FRAMES:]
@@ -104,9 +107,11 @@ class Looked:
             detector.add(luma)
         return detector.result()
 
-    def badge(self, config: MarksConfig | None = None) -> float:
+    def badge(self) -> float:
         """How alike the badge's place is to the badge, -1 .. 1."""
-        x0, y0, x1, y1 = Badge((self._size[0] & ~1, self._size[1] & ~1), config).box
+        share = self._size[0] / self._made[0]
+        box = Badge((self._made[0] & ~1, self._made[1] & ~1)).box
+        x0, y0, x1, y1 = (round(share * side) for side in box)
         ink, rim, plate = covers("AI", x1 - x0, y1 - y0)
         drawn, mask = np.maximum(ink, 0.5 * rim), (plate > 0.5).astype(np.float32)
         x, y = x0 - self._left, y0 - self._top
@@ -118,16 +123,26 @@ class Looked:
 
 
 def lumas(planes: Sequence[U8]) -> list[U8]:
-    """Of I420 planes of one size."""
-    last = planes[-1].shape
-    return [one[: last[0] * 2 // 3] for one in planes if one.shape == last]
+    """Of the I420 planes of that size of which most came: a narrow way is given smaller pictures meanwhile."""
+    if not planes:
+        return []
+    ((shape, _),) = Counter(one.shape for one in planes).most_common(1)
+    return [one[: shape[0] * 2 // 3] for one in planes if one.shape == shape]
 
 
-def check(pictures: Sequence[U8], session: str | None = None, config: MarksConfig | None = None) -> None:
-    """That both marks are in these lumas, also as a call app shows them. session: whose id the watermark says."""
+def enough(planes: Sequence[U8]) -> bool:
+    """Whether so many came that they can be looked at, the first ones left out."""
+    return len(lumas(planes)) >= FRAMES + 8
+
+
+def check(
+    pictures: Sequence[U8], session: str | None = None, *, made: tuple[int, int] | None = (SIDE, SIDE)
+) -> None:
+    """That both marks are in these lumas, also as a call app shows them. session: whose id the watermark says.
+    made: as of Looked."""
     for cropped in (False, True):
-        looked = Looked(pictures, cropped=cropped)
-        assert looked.badge(config) > 0.8, f"no badge{' after the crop' * cropped}"
+        looked = Looked(pictures, cropped=cropped, made=made)
+        assert looked.badge() > 0.8, f"no badge{' after the crop' * cropped}"
         found = looked.watermark()
         assert found.present, f"no watermark{' after the crop' * cropped}"
         if session is not None:
