@@ -6,8 +6,10 @@ it with the pilot at every place.
 
 The test. Under the hypothesis of no mark, the picture does not depend on the pilot's signs s, which the key drew
 evenly. With v the values found at the pilot's chips, z = sum(s v) / sqrt(sum(v^2)) is a sum of Rademacher variables,
-and Hoeffding's inequality gives P(z >= t) <= exp(-t^2 / 2) for every picture there is. Over all `tests` scales, places
-and mirrorings tried, P <= tests * exp(-t^2 / 2): `probability_of_chance`. `present` is: below LEAST_CHANCE.
+and Hoeffding's inequality gives P(z >= t) <= exp(-t^2 / 2) for every picture there is. Four families of hypotheses are
+tried, and each is given a quarter of the chance: the whole picture at whatever size; any place and mirroring at its
+scale; at any scale; and whatever the refinement can come to from there. With N hypotheses in a family,
+P <= 4 N exp(-t^2 / 2), and the least of the four is `probability_of_chance`. `present` is: below LEAST_CHANCE.
 """
 
 from __future__ import annotations
@@ -32,22 +34,29 @@ SMALLEST, LARGEST = 1.0, 16.0
 STEP: Final = 1.008
 _SIDE = 2 * TILE  # samples of a folded tile, two per chip
 _WAYS = ((1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1))
+_SCALES_APART, _SHIFTS_APART = (0.004, 0.002, 0.001, 0.0005), (0.25, 0.125)
 _NOTHING = 1e-12
 _STRAIGHT, _SLANTED, _ABOUT = 0.8, 0.55, 0.9  # chips
 _LEAST_CHANGE = 0.4  # levels
 _LOUDEST = 0.7
 _Part = tuple[slice, slice]
 _CLEAR = 14.0  # a z after which no other scale can be the right one
-_FINER = 64.0  # places and scales tried on the way to the best one, for each of the search's own
+_FAMILIES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Peak:
     z: float
+    tests: float  # hypotheses of its family
     across: float  # pixels per chip
     down: float
     shift: tuple[float, float]  # x, y in chips
     mirrored: bool
+    tile: F32
+
+    @property
+    def chance(self) -> float:
+        return min(1.0, _FAMILIES * self.tests * math.exp(-(max(self.z, 0.0) ** 2) / 2))
 
 
 class SpreadDetector:
@@ -71,55 +80,67 @@ class SpreadDetector:
         if self._sum is None:
             raise InputError("watermark: no frame was added, expected one at least")
         mean = self._sum / np.float32(self._frames)
-        best, tests = self._search(mean)
-        best, tile = self._refined(mean, best)
-        chance = min(1.0, tests * _FINER * math.exp(-best.z * best.z / 2))
-        values = (_chips(tile, best.shift) * self._key.signs).reshape(-1)[self._key.carriers]
-        bits, sure = decode(np.asarray(values.sum(axis=1), np.float32))
-        present = chance < LEAST_CHANCE
+        peaks = [self._whole(mean), *self._search(mean)]
+        peaks.append(self._refined(mean, peaks[-1]))
+        best = min(peaks, key=lambda peak: peak.chance)
+        soft = (_chips(best.tile, best.shift) * self._key.signs).reshape(-1)[self._key.carriers].sum(axis=1)
+        bits, sure = decode(np.asarray(soft, np.float32))
+        present = best.chance < LEAST_CHANCE
         payload = Payload.read(bits) if bits is not None and present else None
         offset = (-best.shift[0] * best.across, -best.shift[1] * best.down)
-        return Found(present, chance, payload, sure, self._frames, best.across, offset, best.mirrored)
+        return Found(present, best.chance, payload, sure, self._frames, best.across, offset, best.mirrored)
 
-    def _search(self, mean: F32) -> tuple[_Peak, float]:
-        """The best of every scale, place and mirroring, and how many there are."""
+    def _whole(self, mean: F32) -> _Peak:
+        """At the scale and place of a picture that was not cut."""
+        first = min(mean.shape) / CHIPS_ACROSS
+        tile = folded(_smoothed(mean, first, first), first, first, mean.shape)
+        return _Peak(float(self._pilot.scores(tile)[0, 0]), 1, first, first, (0.0, 0.0), False, tile)
+
+    def _search(self, mean: F32) -> tuple[_Peak, _Peak]:
+        """The best place at that scale, and the best of all scales."""
         first = min(mean.shape) / CHIPS_ACROSS
         count = math.ceil(math.log(LARGEST / SMALLEST) / math.log(STEP))
         others = (SMALLEST * STEP**index for index in range(count))
         scales = [first, *sorted(others, key=lambda scale: abs(math.log(scale / first)))]
         halves = [mean]
-        best = _Peak(-1.0, first, first, (0.0, 0.0), False)
+        tests = 2 * _SIDE * _SIDE
+        near = best = _Peak(
+            -1.0, tests, first, first, (0.0, 0.0), False, np.zeros((_SIDE, _SIDE), np.float32)
+        )
         for scale in scales:
             tile = folded(_halved(halves, scale), scale, scale, mean.shape)
             for mirrored in (False, True):
-                found = self._pilot.best(tile[:, ::-1] if mirrored else tile)
-                if found[0] > best.z:
-                    best = _Peak(found[0], scale, scale, found[1:], mirrored)
+                turned = tile[:, ::-1] if mirrored else tile
+                z, *shift = self._pilot.best(turned)
+                if z > best.z:
+                    best = _Peak(z, tests, scale, scale, (shift[0], shift[1]), mirrored, turned)
+            if scale is first:
+                near = best
             if best.z > _CLEAR and abs(math.log(scale / best.across)) > 3 * math.log(STEP):
                 break
-        return best, 2.0 * len(scales) * _SIDE * _SIDE
+        return near, replace(best, tests=tests * len(scales))
 
-    def _refined(self, mean: F32, best: _Peak) -> tuple[_Peak, F32]:
-        """Finer scales, of each axis by itself, then finer places; and the tile there."""
-        picture = np.ascontiguousarray(mean[:, ::-1]) if best.mirrored else mean
-        best = _Peak(-1.0, best.across, best.down, best.shift, best.mirrored)
-        tile = np.zeros((_SIDE, _SIDE), np.float32)
-        for step in (0.0, 0.004, 0.002, 0.001, 0.0005):
-            start = best
+    def _refined(self, mean: F32, start: _Peak) -> _Peak:
+        """Finer scales, of each axis by itself, then finer places."""
+        picture = np.ascontiguousarray(mean[:, ::-1]) if start.mirrored else mean
+        tests = start.tests * (1 + len(_WAYS)) ** (len(_SCALES_APART) + len(_SHIFTS_APART))
+        best = replace(start, z=-1.0, tests=tests)
+        for step in (0.0, *_SCALES_APART):
+            begun = best
             for across, down in _WAYS if step else ((0, 0),):
-                scales = start.across * (1 + step * across), start.down * (1 + step * down)
-                tried = folded(_smoothed(picture, *scales), *scales, picture.shape)
-                z, *shift = self._pilot.best(tried)
+                scales = begun.across * (1 + step * across), begun.down * (1 + step * down)
+                tile = folded(_smoothed(picture, *scales), *scales, picture.shape)
+                z, *shift = self._pilot.best(tile)
                 if z > best.z:
-                    best, tile = _Peak(z, *scales, (shift[0], shift[1]), best.mirrored), tried
-        for finer in (0.25, 0.125):
-            start = best
+                    best = _Peak(z, tests, *scales, (shift[0], shift[1]), best.mirrored, tile)
+        for step in _SHIFTS_APART:
+            begun = best
             for x, y in _WAYS:
-                place = (start.shift[0] + finer * x, start.shift[1] + finer * y)
-                z = self._pilot.at(_chips(tile, place))
+                place = (begun.shift[0] + step * x, begun.shift[1] + step * y)
+                z = self._pilot.at(_chips(best.tile, place))
                 if z > best.z:
                     best = replace(best, z=z, shift=place)
-        return best, tile
+        return best
 
 
 class Pilot:

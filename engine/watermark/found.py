@@ -9,8 +9,8 @@ from engine.errors import InputError
 from engine.types import U8
 from engine.watermark.payload import Payload
 
-LEAST_CHANCE: Final = 1e-7
-"""A mark is said to be there where chance would make one no more often."""
+LEAST_CHANCE: Final = 1e-6
+"""A mark is said to be there where chance alone would make one less often than that."""
 
 
 @dataclass(frozen=True, slots=True)

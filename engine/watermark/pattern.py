@@ -80,7 +80,6 @@ def pattern(size: tuple[int, int], chips: F32) -> NDArray[np.int8]:
     spread = np.zeros((side, side), np.float32)
     spread[::_FINE, ::_FINE] = chips
     fine = np.fft.irfft2(np.fft.rfft2(spread) * band(_FINE), (side, side)).astype(np.float32)
-    fine *= LEVEL / float(fine.std())
     width, height = size
     step = CHIPS_ACROSS / min(size)
     rows, columns = (
@@ -90,4 +89,5 @@ def pattern(size: tuple[int, int], chips: F32) -> NDArray[np.int8]:
     wrapped = np.pad(fine, ((0, 2), (0, 2)), mode="wrap")
     grid = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
     sampled = cv2.remap(wrapped, grid[0], grid[1], cv2.INTER_LINEAR)
+    sampled *= LEVEL / float(np.sqrt(np.mean(np.square(sampled))))
     return np.clip(np.rint(sampled), -127, 127).astype(np.int8)

@@ -16,19 +16,21 @@ from engine.watermark.payload import Payload, encode
 
 I8 = NDArray[np.int8]
 CELL: Final = 8
-LEAST, MOST, SLOPE = 0.75, 4.0, 0.35
+LEAST, MOST, SLOPE = 1.0, 4.0, 0.35
 """Levels of luma, and how many of them one level of gradient allows."""
 DARK, BRIGHTER = 0.4, 0.005
 """The part of that which black takes, and how much more each level of luma does: in the dark less is seen sooner."""
-RMS: Final = 1.6
-"""At most so many levels over a whole picture: 43.9 dB with the rounding."""
+RMS: Final = 1.85
+"""At most so many levels over a whole picture: 42.7 dB with the rounding."""
+HALVINGS: Final = 12
+"""Of the range in which the cap is looked for that keeps to that."""
 
 
 class SpreadEmbedder:
     """Adds `strength` * gain * pattern to the Y plane. size: (width, height), even. Gains are of cells of 8 x 8 pixels:
     LEAST + SLOPE * the least mean gradient in the 3 x 3 cells about it, so that what stands beside an edge is not
-    taken for texture; at most MOST; times DARK + BRIGHTER * the cell's mean, at most 1. They are scaled down together
-    where their root mean square is more than RMS.
+    taken for texture; at most MOST; times DARK + BRIGHTER * the cell's mean, at most 1. Where their root mean square
+    is more than RMS, the largest ones are cut to one cap: a busy cloth takes nothing from the face beside it.
 
     Raises ConfigError for a size or strength that cannot be. One thread at a time.
     """
@@ -93,7 +95,6 @@ def measure(luma: U8, gradients: F32, means: F32, sums: NDArray[np.int32]) -> No
 def allow(gradients: F32, means: F32, gains: F32, strength: np.float32) -> None:
     """Levels of luma per standard deviation of the pattern, for each cell."""
     rows, columns = gradients.shape
-    energy = np.float64(0.0)
     for row in range(rows):
         for column in range(columns):
             least = gradients[row, column]
@@ -101,15 +102,23 @@ def allow(gradients: F32, means: F32, gains: F32, strength: np.float32) -> None:
                 for x in range(max(column - 1, 0), min(column + 2, columns)):
                     least = min(least, gradients[y, x])
             light = min(np.float32(DARK) + np.float32(BRIGHTER) * means[row, column], np.float32(1.0))
-            gain = min(np.float32(LEAST) + np.float32(SLOPE) * least, np.float32(MOST)) * light * strength
-            gains[row, column] = gain
-            energy += gain * gain
-    level = np.sqrt(energy / (rows * columns))
-    if level > RMS:
-        factor = np.float32(RMS / level)
+            gain = min(np.float32(LEAST) + np.float32(SLOPE) * least, np.float32(MOST))
+            gains[row, column] = gain * light * strength
+    low, high = np.float32(0.0), np.float32(MOST) * strength
+    for _ in range(HALVINGS):
+        middle = (low + high) * np.float32(0.5)
+        energy = np.float64(0.0)
         for row in range(rows):
             for column in range(columns):
-                gains[row, column] *= factor
+                gain = min(gains[row, column], middle)
+                energy += gain * gain
+        if energy > RMS * RMS * rows * columns:
+            high = middle
+        else:
+            low = middle
+    for row in range(rows):
+        for column in range(columns):
+            gains[row, column] = min(gains[row, column], low)
 
 
 @compiled_for(types.void(_LUMA, types.Array(types.int8, 2, "C", readonly=True), _CELLS, types.float32[::1]))

@@ -11,7 +11,7 @@ import numpy as np
 from engine.bundle import PortInfo
 from engine.errors import ConfigError
 from engine.watermark.pattern import LEVEL
-from engine.watermark.spread import BRIGHTER, CELL, DARK, LEAST, MOST, RMS, SLOPE
+from engine.watermark.spread import BRIGHTER, CELL, DARK, HALVINGS, LEAST, MOST, RMS, SLOPE
 from export.frame.graph import Written, finished
 from export.frame.nodes import Nodes, Value
 
@@ -68,9 +68,17 @@ def _allowed(graph: Nodes, gradients: Value, means: Value, strength: float) -> V
     least = graph.op("MaxPool", gradients * -1.0, kernel_shape=[3, 3], pads=[1, 1, 1, 1]) * -1.0
     light = graph.op("Min", means * BRIGHTER + DARK, graph.constant(1.0))
     gains = graph.op("Min", least * SLOPE + LEAST, graph.constant(MOST)) * light * strength
-    mean = graph.op("ReduceMean", gains * gains, np.array([2, 3], np.int64), keepdims=1)
-    factor = graph.op("Min", RMS / graph.op("Sqrt", mean), graph.constant(1.0))
-    return gains * factor
+    low, high = graph.constant([[[[0.0]]]]), graph.constant([[[[MOST * strength]]]])
+    for _ in range(HALVINGS):
+        middle = (low + high) * 0.5
+        held = graph.op("Min", gains, middle)
+        over = graph.op("Greater", _mean(graph, held * held), graph.constant(RMS * RMS))
+        low, high = graph.where(over, low, middle), graph.where(over, middle, high)
+    return graph.op("Min", gains, low)
+
+
+def _mean(graph: Nodes, value: Value) -> Value:
+    return graph.op("ReduceMean", value, np.array([2, 3], np.int64), keepdims=1)
 
 
 def _part(graph: Nodes, value: Value, first: tuple[int, int], end: tuple[int, int]) -> Value:

@@ -26,12 +26,12 @@ def change(picture: U8, size: tuple[int, int], strength: float = 1.0) -> np.ndar
     return marked[: size[1]].astype(int) - picture[: size[1]]
 
 
-@pytest.mark.parametrize("size", [(640, 480), (1280, 720), (480, 640), (854, 480), (66, 50)])
+@pytest.mark.parametrize("size", [(640, 480), (1280, 720), (480, 640), (854, 480), (160, 120)])
 def test_a_mark_stays_below_42_db_of_error(size: tuple[int, int]) -> None:
     """Whatever the picture: also where all of it is noise that would hide more."""
     noise = np.random.default_rng(1).integers(16, 235, (size[1] * 3 // 2, size[0])).astype(np.uint8)
     for picture in (planes(size), noise):
-        assert 10 * np.log10(255**2 / np.mean(change(picture, size) ** 2.0)) >= 42.5
+        assert 10 * np.log10(255**2 / np.mean(change(picture, size) ** 2.0)) >= 42.0
 
 
 def test_texture_takes_more_than_skin_and_light_more_than_dark() -> None:
