@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     removing = _action(below, "remove", _remove, "take an entry out")
     removing.add_argument("entry", metavar="ID", help="as marotte deny list has it")
     asking = _action(below, "check", _check, "say which entry a file is like, and how much")
-    asking.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    asking.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pictures or clips")
     _action(
         below,
         "reports",
