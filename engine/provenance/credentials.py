@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import datetime as dt
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 from engine.config import from_mapping, known
@@ -38,15 +41,7 @@ from engine.state import state_folder
 FILE: Final = "signer.toml"
 _MOST_BYTES: Final = 65_536
 _CURVES: Final = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
-    "es256": hashes.SHA256(),
-    "es384": hashes.SHA384(),
-    "es512": hashes.SHA512(),
-    "ps256": hashes.SHA256(),
-    "ps384": hashes.SHA384(),
-    "ps512": hashes.SHA512(),
-}
-ALGORITHMS: Final = (*_HASHES, "ed25519")
+ALGORITHMS: Final = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +84,11 @@ def configured(folder: Path | None = None) -> SignerConfig | None:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What signs. chain: PEM of the certificates. sign: a signature as COSE has it, over these bytes. own: made here,
-    and on no trust list."""
+    """What signs. chain, key: PEM of the certificates and of the key. own: made here, and on no trust list."""
 
     chain: str
+    key: str = field(repr=False)
     algorithm: str
-    sign: Callable[[bytes], bytes]
     time_authority: str
     own: bool
     named: str
@@ -134,7 +128,9 @@ def _credentials(chain: bytes, key: bytes, config: SignerConfig, path: str, *, o
     _check(certificates, named)
     algorithm = _algorithm(private, config.algorithm)
     text = b"".join(one.public_bytes(Encoding.PEM) for one in certificates).decode()
-    return Credentials(text, algorithm, _signing(private, algorithm), config.time_authority, own, named)
+    # As the library reads it, whatever form of PEM it came in.
+    plain = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return Credentials(text, plain, algorithm, config.time_authority, own, named)
 
 
 def _check(chain: list[x509.Certificate], named: str) -> None:
@@ -191,24 +187,6 @@ def _algorithm(private: Any, wanted: str) -> str:
     if wanted and wanted not in fitting:
         raise ProvenanceError(f"algorithm {wanted}: the key is for {' or '.join(fitting)}")
     return wanted or fitting[0]
-
-
-def _signing(private: Any, algorithm: str) -> Callable[[bytes], bytes]:
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        length = (private.key_size + 7) // 8
-        hashed = _HASHES[algorithm]
-
-        def sign(data: bytes) -> bytes:
-            # COSE has r and s side by side where X.509 has them in DER.
-            r, s = decode_dss_signature(private.sign(data, ec.ECDSA(hashed)))
-            return bytes(r.to_bytes(length, "big") + s.to_bytes(length, "big"))
-
-        return sign
-    if isinstance(private, rsa.RSAPrivateKey):
-        hashed = _HASHES[algorithm]
-        scheme = padding.PSS(padding.MGF1(hashed), hashed.digest_size)
-        return lambda data: private.sign(data, scheme, hashed)
-    return lambda data: bytes(private.sign(data))
 
 
 def _private(pem: bytes, path: str) -> Any:

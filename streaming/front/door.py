@@ -5,6 +5,7 @@
     sources, tokens, drain every server
     kill                   every server, by the file that all of them look at
     /metrics               all of them, each series with the server's number
+    a file to be verified  this process, which has a process of its own for it
     everything else        any that runs
 
 Media does not pass here: a server's answer names its own addresses.
@@ -32,6 +33,7 @@ from streaming.metrics import CONTENT_TYPE
 from streaming.routes import ROUTES
 from streaming.tokens import Tokens, key_of
 from streaming.uploads import MOST_TOGETHER
+from streaming.verify_doors import OPENED, Verifying
 
 _log = logging.getLogger("marotte.front")
 
@@ -41,6 +43,7 @@ _BODY_S: Final = 60.0
 _MOST_OFFER: Final = 1 << 20
 _MOST_PLACES: Final = 4096
 _KILL: Final = "/api/v1/kill"
+_VERIFY: Final = ("POST", "/api/v1/verify")
 EVERYWHERE: Final = frozenset(
     {("POST", "/api/v1/sources"), ("DELETE", "/api/v1/tokens/{id}"), ("POST", "/api/v1/drain")}
 )
@@ -80,7 +83,9 @@ class Front:
             origins=config.origins,
             rates=config.rates,
             proxies=config.proxies,
+            opened=OPENED if config.open_verify else (),
         )
+        self._verifying = Verifying()
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._doors.middleware])
@@ -88,8 +93,9 @@ class Front:
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.append(self._asking)
         app.add_routes([web.get("/healthz", self.alive), web.get("/readyz", self.ready)])
+        own = {("GET", "/metrics"): self.metrics, _VERIFY: self._verifying.verify}
         for method, path in ROUTES:
-            handler = self.metrics if (method, path) == ("GET", "/metrics") else self.hand_on
+            handler = own.get((method, path), self.hand_on)
             pattern = path.replace("{name}", "{name:.+}").replace("{number}", r"{number:\d}")
             app.router.add_route(method, pattern, handler)
         return app

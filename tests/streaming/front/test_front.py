@@ -166,6 +166,21 @@ def test_one_that_refuses_is_not_the_last_word(front: Any, sites: list[Site]) ->
     assert 1 <= int(refused.headers["Retry-After"]) <= 30
 
 
+def test_a_file_to_be_verified_stays_at_the_door(
+    front: Any, sites: list[Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at by a process of the door's, whatever its size; the page is any server's."""
+
+    async def looked_at(path: Path, name: str) -> dict[str, Any]:
+        return {"file": name, "bytes": path.stat().st_size}
+
+    monkeypatch.setattr("streaming.verify_doors._looked_at", looked_at)
+    _, door = front
+    answer = door.ask("POST", "/api/v1/verify?name=a.mp4", bytes(3 << 20))
+    assert (answer.status, answer.json) == (200, {"file": "a.mp4", "bytes": 3 << 20})
+    assert door.ask("GET", "/verify").status == 200
+
+
 def test_the_door_lets_in_as_a_server_does(front: Any, sites: list[Site]) -> None:
     """Without a token nothing is handed on; a source is added to every server; ready means any of them is."""
     _, door = front
