@@ -79,5 +79,5 @@ def _watermarked(rgb: U8, embedder: Embedder) -> U8:
     luma = planes[:height, :width].copy()
     embedder.embed(planes)
     change = cv2.subtract(planes[:height, :width], luma, dtype=cv2.CV_16S)
-    change = cv2.multiply(change, _FULL_RANGE, dtype=cv2.CV_16S)
+    change = cv2.addWeighted(change, _FULL_RANGE, change, 0.0, 0.0)
     return np.asarray(cv2.add(rgb, cv2.merge([change] * 3), dtype=cv2.CV_8U), np.uint8)
