@@ -63,7 +63,7 @@ class Recordings:
 
     async def start(self, session: Session) -> dict[str, Any]:
         """Record a session from now on. Raises RefusedError (404 this server keeps none, 409 it is recorded already,
-        503 the disk is full) or StateError."""
+        503 the disk is full), or StateError, also where the session log cannot say that it begins."""
         folder = self._needed()
         if session.id in self._running:
             raise RefusedError(409, "RequestError", "that session is being recorded already; stop it first")
@@ -83,6 +83,8 @@ class Recordings:
         running = self._running[session.id] = _Running(self, session, kept)
         try:
             kept = await asyncio.to_thread(folder.write, kept)
+            said = {"session": session_hash(session.id), "recording": kept.id}
+            await asyncio.wrap_future(self.journal.keep(Event.RECORDING_STARTED, **said))
             session.link(running)
             running.begin(folder, self._limits)
         except BaseException:
@@ -92,7 +94,6 @@ class Recordings:
             raise
         self._kept[kept.id] = kept
         self._recorder.recording(True)
-        self._note(Event.RECORDING_STARTED, kept)
         await self._keep_statement(running)
         return self.told(kept.id)
 
