@@ -172,6 +172,12 @@ def test_what_the_operator_allowed_is_shown(served, allowed: str, word: str) -> 
         assert word in page.inner_text("#banner")
 
 
+def test_a_mark_that_is_off_is_shown(served) -> None:
+    """Whoever is shown sees what the operator has taken off the picture."""
+    with served({"marks": {"on": ["watermark"], "lowered": ["badge"]}}) as page:
+        assert "has taken the badge off" in page.inner_text("#banner")
+
+
 def test_every_cause_of_a_missing_camera_is_told_and_the_demo_is_the_way_out(served) -> None:
     """Each refusal has its own words, and nobody is left before a dead page."""
     causes = {
