@@ -88,6 +88,6 @@ def pattern(size: tuple[int, int], chips: F32) -> NDArray[np.int8]:
     )
     wrapped = np.pad(fine, ((0, 2), (0, 2)), mode="wrap")
     grid = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
-    sampled = cv2.remap(wrapped, grid[0], grid[1], cv2.INTER_LINEAR)
-    sampled *= LEVEL / float(np.sqrt(np.mean(np.square(sampled))))
+    sampled = np.asarray(cv2.remap(wrapped, grid[0], grid[1], cv2.INTER_LINEAR), np.float32)
+    sampled *= np.float32(LEVEL / np.sqrt(np.mean(np.square(sampled))))
     return np.clip(np.rint(sampled), -127, 127).astype(np.int8)
