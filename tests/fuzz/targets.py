@@ -532,7 +532,46 @@ _TOLD = {
 }
 
 
+def _denied(data: bytes) -> None:
+    """An entry of the deny-list, a report of a face that is like one, and the file of the kill switch."""
+    from engine.denied.entries import parse, written
+    from engine.denied.store import Report
+    from streaming.kill import FILE, KillSwitch, read
+
+    report = Report.of(data)
+    assert report is None or Report.of(report.line()) == report
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE).write_bytes(data)
+        assert read(Path(folder)).why.isprintable()
+        (Path(folder) / "stop").mkdir()
+        (Path(folder) / "stop" / FILE).write_bytes(data)
+        assert KillSwitch(Path(folder)).killed
+    try:
+        entry = parse(data)
+    except ValueError:
+        return
+    assert written(parse(written(entry))) == written(entry)
+
+
+def _denied_seeds() -> list[bytes]:
+    from datetime import UTC, datetime
+
+    from engine.denied.entries import Entry, written
+    from engine.denied.shapes import DIRECTIONS, Template
+
+    day, random = datetime(2026, 5, 4, tzinfo=UTC), np.random.default_rng(3)
+    template = Template("0f" * 8, day, random.normal(size=DIRECTIONS).astype(np.float32))
+    hashes = random.integers(0, 255, (3, 32), np.uint8)
+    full = Entry("0123456789ab", day, "on a report", ("ab" * 32,), (hashes,), hashes[:2], template)
+    return [
+        written(full),
+        b'{"time": "2026-05-04T00:00:00+00:00", "source": "a", "entry": "0123456789ab", "apart": 0.05}',
+        b'{"time": "2026-05-04T00:00:00+00:00", "why": "a report", "by": "the API"}',
+    ]
+
+
 TARGETS: dict[str, Target] = {
+    "denied": Target(_denied, _denied_seeds, (b'"hashes"', b'"template"', b"null", b"1e999", b"\\u0007", b"[["), 4096),
     "c2pa": Target(_c2pa, lambda: [_signed()[1]], (b"jumb", b"jumd", b"cbor", b"c2pa", b"caBX"), 1 << 15),
     "c2pa_told": Target(
         _c2pa_told, lambda: [json.dumps(_TOLD).encode()], (b'"manifests"', b'"made"', b"null", b"[]", b"1e999"), 1 << 14
