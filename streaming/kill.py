@@ -301,7 +301,7 @@ def read(folder: Path) -> Killed:
             raise ValueError
     except (OSError, ValueError, RecursionError):
         return Killed("its file cannot be read", "unknown")
-    why, by, at = (str(told.get(name, ""))[:MOST_WHY] for name in ("why", "by", "time"))
+    why, by, at = (one_line(str(told.get(name, ""))[:MOST_WHY])[:MOST_WHY] for name in ("why", "by", "time"))
     return Killed(why, by, at)
 
 

@@ -91,9 +91,13 @@ class Report:
         """Read back; None for what is none."""
         try:
             told: Any = strict_json(line.decode())
-            apart = float(told["apart"])
-            return cls(shapes.utc(told["time"]), str(told["source"])[:64], str(told["entry"])[:12], apart)
-        except (ValueError, TypeError, KeyError, RecursionError):
+            apart = told["apart"]
+            if type(apart) is not float and type(apart) is not int:
+                return None
+            return cls(
+                shapes.utc(told["time"]), _word(told["source"], 64), _word(told["entry"], 12), float(apart)
+            )
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
 
 
@@ -327,6 +331,10 @@ class Denied:
             f"the deny-list could not be changed: {one_line(self.folder)} ({error.strerror or error}); name a folder "
             "that can be written to in MAROTTE_STATE, or free some space"
         )
+
+
+def _word(told: object, most: int) -> str:
+    return one_line(str(told)[:most])[:most]
 
 
 def _by_file(entries: Iterable[Entry], sums: Iterable[str]) -> Match | None:
