@@ -67,6 +67,10 @@ class Recordings:
         folder = self._needed()
         if session.id in self._running:
             raise RefusedError(409, "RequestError", "that session is being recorded already; stop it first")
+        if session.shown.mode is None:
+            raise RefusedError(
+                409, "RequestError", "pass-through sends the driver's own picture back, which is not recorded"
+            )
         if session.over or self._closing:
             raise RefusedError(404, "RequestError", "that session is not open any more")
         free = await asyncio.to_thread(folder.free_bytes)
@@ -100,7 +104,7 @@ class Recordings:
     async def stop(self, session: str) -> dict[str, Any]:
         """End a session's recording; returns when its file is closed. Raises RefusedError (404)."""
         running = self._running.get(session)
-        if running is None:
+        if running is None or not running.begun:
             self._needed()
             raise RefusedError(404, "RequestError", "that session is not being recorded")
         await running.end(Why.ASKED)
@@ -113,7 +117,7 @@ class Recordings:
     def of(self, session: Session) -> dict[str, Any] | None:
         """What a session's report says of its recording."""
         running = self._running.get(session.id)
-        if running is None:
+        if running is None or not running.begun:
             return None
         return {
             "id": running.kept.id,
@@ -130,7 +134,7 @@ class Recordings:
         """One of them, as it stands. Raises RefusedError (404)."""
         kept = self._found(id)
         running = self._running.get(kept.session)
-        if running is not None and running.kept.id == id:
+        if running is not None and running.begun and running.kept.id == id:
             kept = dataclasses.replace(kept, **running.seen())
         told = dataclasses.asdict(kept)
         return told | {"size": None if kept.size is None else list(kept.size)}
@@ -180,7 +184,7 @@ class Recordings:
         """What is stated of a session that is recorded may be another by now."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            for running in list(self._running.values()):
+            for running in [one for one in self._running.values() if one.begun]:
                 try:
                     await self._keep_statement(running)
                 except StateError as error:
@@ -270,7 +274,7 @@ class _Running:
         self.session, self.kept = session, kept
         self._of = of
         self._loop = asyncio.get_running_loop()
-        self._begun = False
+        self.begun = False
         self._over = asyncio.Event()
 
     def begin(self, folder: Folder, limits: Limits) -> None:
@@ -281,11 +285,11 @@ class _Running:
         self.taker = Taker(
             self.kept.id, newest, sound, path, limits, tags, self._ended, silent=self.session.silent
         )
-        self._begun = True
+        self.begun = True
 
     async def end(self, why: Why) -> None:
         """Returns when the file is closed."""
-        if self._begun:
+        if self.begun:
             self.taker.end(why)
             await self._over.wait()
 

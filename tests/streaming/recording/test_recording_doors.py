@@ -255,6 +255,21 @@ def test_the_operators_switch_ends_it(state: Path, tmp_path: Path) -> None:
         run(lambda: test(site))
 
 
+def test_the_drivers_own_picture_is_never_recorded(state: Path, tmp_path: Path) -> None:
+    """In pass-through nothing else leaves: it is refused, and no file is begun."""
+
+    async def test(site: Site) -> None:
+        async with client(site, Camera(tinted)) as driver:
+            assert (await driver.post("/whip/show")).status == 201
+            session = driver.place.rpartition("/")[2]
+            answer = await driver.ask("POST", f"/api/v1/sessions/{session}/recording")
+            assert (answer.status, "pass-through" in answer.error[1]) == (409, True)
+            assert list((tmp_path / "kept").iterdir()) == []
+
+    with house(tmp_path, pass_through=True) as site:
+        run(lambda: test(site))
+
+
 def test_no_room_is_told_before_it_begins(state: Path, tmp_path: Path) -> None:
     """A disk that has less free than is kept free: 503, and nothing is left of it. A folder is one server's."""
     config = ServeConfig(recordings=tmp_path / "kept", recording_free_gb=1e6)
