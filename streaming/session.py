@@ -234,9 +234,11 @@ class Session:
     async def _log_start(self) -> None:
         """What cannot be logged is not begun."""
         spec, driver = self._spec, self._spec.driver.value
-        if self._config.pass_through:
-            await logged.session_started(self.journal, self.id, driver=driver, mode=logged.PASS_THROUGH)
-        else:
+        self._logged = True  # whoever gives up waiting leaves a line behind, which wants its end
+        try:
+            if self._config.pass_through:
+                await logged.session_started(self.journal, self.id, driver=driver, mode=logged.PASS_THROUGH)
+                return
             mode = spec.mode or Mode.PUPPET
             shown = self._withholding.needed
             records = await asyncio.to_thread(self._withholding.records)
@@ -244,7 +246,9 @@ class Session:
                 self.journal, self.id, driver=driver, mode=mode.value, bundle=self._info(spec.bundle),
                 sources=shown, consent=[one.id for one in records],
             )  # fmt: skip
-        self._logged = True
+        except StateError:
+            self._logged = False
+            raise
 
     def _info(self, bundle: str) -> BundleInfo | None:
         return next((one for one in self._worker.bundles() if one.name == bundle), None)
