@@ -16,7 +16,7 @@ import av
 from engine.acting import packed
 from engine.consent import Record
 from engine.drivers import mediapipe
-from engine.errors import ConfigError, WorkerError
+from engine.errors import ConfigError, StateError, WorkerError
 from engine.session_log import Keeping, NoJournal
 from engine.types import U8, Mode
 from engine.worker import heap
