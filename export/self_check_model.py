@@ -37,7 +37,7 @@ SIZE: Final = 12
 """Directions. More fit the noise of sixteen people; see docs/self_check.md."""
 NEAR_CM: Final = 35.0
 FAR_CM: Final = 200.0
-_PERSPECTIVE: Final = 1.0
+PERSPECTIVE: Final = 1.0
 """How much of it is put beside what was measured, in its own variance."""
 _EVERY = 2
 _LEAST = 1e-3
@@ -133,8 +133,9 @@ def _from(shape: FaceShape, distance_cm: float) -> np.ndarray[tuple[int, ...], n
     return np.asarray(shape.local / (1.0 + nearer), np.float32)
 
 
-def fit(people: Sequence[Person], training: F64, size: int = SIZE) -> Model:
-    """The model of these people's differences. training: (N, 956)."""
+def fit(people: Sequence[Person], training: F64, size: int = SIZE, perspective: float = PERSPECTIVE) -> Model:
+    """The model of these people's differences. training: (N, 956). perspective: how much of what another distance does
+    counts as a difference within a person."""
     mean = training.mean(0)
     basis = np.linalg.svd(training - mean, full_matrices=False)[2][:size]
     spread = (training - mean) @ basis.T
@@ -143,7 +144,7 @@ def fit(people: Sequence[Person], training: F64, size: int = SIZE) -> Model:
         rows = np.vstack([person.frames, person.portrait])
         rows = (rows - rows.mean(0)) @ basis.T
         near = person.near @ basis.T
-        within += (rows.T @ rows / len(rows) + _PERSPECTIVE * np.outer(near, near) / 12.0) / len(people)
+        within += (rows.T @ rows / len(rows) + perspective * np.outer(near, near) / 12.0) / len(people)
     within += _LEAST * np.trace(within) / size * np.eye(size)
     values, vectors = np.linalg.eigh(spread.T @ spread / len(spread) - within)
     between = (vectors * np.maximum(values, _LEAST * values.max())) @ vectors.T
