@@ -63,6 +63,7 @@ class Layouts:
         except TimeoutError as error:
             raise RefusedError(504, "WorkerError", f"no layout came within {_LOOK_S:g} s") from error
         marked = await asyncio.to_thread(marked_jpeg, look.picture, self._marks, request.match_info["id"])
+        self._calls.switch.check()  # a picture that was generated leaves here too
         picture = base64.b64encode(marked).decode("ascii")
         return web.json_response({"picture": picture, "labels": look.labels})
 

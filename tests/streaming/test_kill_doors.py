@@ -17,6 +17,7 @@ from streaming.rtc_ice import carries_media
 from streaming.tokens import Tokens, key_of, scope_of
 from tests.streaming.calls import Call, Camera, FakeWorker, call, plain, source_info
 from tests.streaming.doorstep import SDP, TOKEN, Site, open_site
+from tests.streaming.test_layouts import Painter
 
 KILL = "/api/v1/kill"
 
@@ -83,6 +84,15 @@ def test_a_server_that_starts_killed_stays_so(tmp_path: Path, monkeypatch: pytes
     with KillSwitch(tmp_path) as switch, open_site(switch=switch) as site:
         assert site.offer().status == 503
         assert site.ask("GET", KILL).json["why"] == "before the restart"
+
+
+def test_no_picture_beside_a_layout_leaves_either(switch: KillSwitch) -> None:
+    """It was generated, and would leave over HTTP."""
+    with open_site(worker=Painter(), switch=switch) as site:
+        assert site.ask("GET", "/api/v1/sessions/any/layout").status == 200
+        switch.kill("a report")
+        refused = site.ask("GET", "/api/v1/sessions/any/layout")
+        assert (refused.status, refused.error[0]) == (503, "KilledError")
 
 
 def test_who_may_kill(site: Site) -> None:
