@@ -108,6 +108,11 @@ def session_shows(
     journal.tell(Event.SHOWING, session=session_hash(session), **_made(bundle, mode, sources))
 
 
+def session_withheld(journal: Keeping, session: str) -> None:
+    """Consent to what it shows has ended, and plain grey stands for it."""
+    journal.tell(Event.WITHHELD, session=session_hash(session))
+
+
 def session_stopped(journal: Keeping, session: str, reason: str, seconds: float) -> None:
     """reason: as measured.Recorder.session_closed has it. seconds: how long it was open."""
     journal.tell(

@@ -199,6 +199,7 @@ class Session:
         self._withholding.hear(asked, faults)
         if self.withheld and not before:
             _log.warning("session %s: its picture is withheld: %s", self.id, self.withheld)
+            logged.session_withheld(self.journal, self.id)
 
     @property
     def over(self) -> bool:

@@ -76,6 +76,7 @@ def test_a_session_from_its_start_to_its_end(folder: Path) -> None:
             calls, sources = await _calls(journal, config)
             session = await calls.start(SessionSpec(sources.first.id), sources.first, "annas-stream")
             session.change({"mode": "puppet"})
+            session.withhold([sources.first.id], {sources.first.id: "revoked"})
             await calls.close(session.id, "page")
             return session.id
 
@@ -84,9 +85,9 @@ def test_a_session_from_its_start_to_its_end(folder: Path) -> None:
     events = [line["event"] for line in lines]
     assert events == [
         "checkpoint", "checkpoint", "server-started", "consent-added", "source-added", "session-started", "showing",
-        "session-stopped", "server-stopped", "checkpoint",
+        "withheld", "session-stopped", "server-stopped", "checkpoint",
     ]  # fmt: skip
-    started, stopped = lines[5], lines[7]
+    started, stopped = lines[5], lines[8]
     assert started["session"] == stopped["session"] == session_hash(session)
     assert started["sources"] == [lines[4]["source"]]
     assert started["consent"] == [lines[3]["consent"]] == [lines[4]["consent"]]
