@@ -19,12 +19,12 @@ from engine.marks.wording import LANGUAGES
 from engine.types import F32, U8, Mode
 from engine.verify.verdict import BadgeSeen
 
-THRESHOLD: Final = 0.8
+THRESHOLD: Final = 0.75
 """Likeness from which a badge is said to be there: docs/verify.md has what it was measured on."""
 
 _COARSE, _FINE = 180, 400
 """Shorter side, in pixels, of the picture in which it is looked for first, and in which it is placed."""
-_SMALLEST, _LARGEST, _STEP = 0.05, 0.3, 1.13
+_SMALLEST, _LARGEST, _STEP = 0.05, 0.3, 0.13
 """Heights of the badge as parts of the picture's shorter side: of 0.06 .. 0.3, some of it cropped away or added."""
 _INSET: Final = 0.085
 """Of the badge's height: what rim and round corners take from each side."""
@@ -56,11 +56,12 @@ class MeanPicture:
 def find_badge(mean: F32) -> BadgeSeen:
     """The best place of any badge in a picture, float32 (h, w)."""
     coarse = _to_side(mean, _COARSE)
-    found = [(*_best(coarse, text, share), text, share) for text in texts() for share in _shares()]
+    found = [(*_best(coarse, text, share), text, share) for text in texts() for share in _shares(_step(text))]
     found.sort(key=lambda one: -one[0])
     best = (-1.0, (0, 0), (1, 1), "")
     for _, _, text, share in found[:_CANDIDATES]:
-        for finer in (share / 1.06, share / 1.03, share, share * 1.03, share * 1.06):
+        step = _step(text) ** 0.25
+        for finer in (share / step**2, share / step, share, share * step, share * step**2):
             likeness, at = _best(mean, text, finer)
             if likeness > best[0]:
                 best = (likeness, at, _sides(mean, text, finer), text)
@@ -78,9 +79,15 @@ def texts() -> tuple[str, ...]:
     return (*dict.fromkeys(one.label for one in LANGUAGES.values()), *longer)
 
 
-def _shares() -> list[float]:
-    count = int(np.ceil(np.log(_LARGEST / _SMALLEST) / np.log(_STEP))) + 1
-    return [_SMALLEST * _STEP**number for number in range(count)]
+def _step(text: str) -> float:
+    """From one size to the next: the longer a text, the sooner its end is off its place."""
+    tall, wide = _large(text).shape
+    return 1.0 + _STEP * min(1.0, 2.0 * tall / wide)
+
+
+def _shares(step: float) -> list[float]:
+    count = int(np.ceil(np.log(_LARGEST / _SMALLEST) / np.log(step))) + 1
+    return [_SMALLEST * step**number for number in range(count)]
 
 
 def _sides(picture: F32, text: str, share: float) -> tuple[int, int]:

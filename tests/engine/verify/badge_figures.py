@@ -21,13 +21,14 @@ from engine.verify.badges import MeanPicture, find_badge
 from engine.verify.looking import luma_of
 
 _FRAMES, _EVERY = 8, 6
+_SQUARE = "middle square"
 _WAYS: dict[str, Callable[[U8], U8]] = {
     "as it is": lambda rgb: rgb,
     "halved, JPEG 40": lambda rgb: _coded(
         cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     ),
     "a twentieth off each side": lambda rgb: _inside(rgb, 0.05),
-    "middle square": lambda rgb: _square(rgb),
+    _SQUARE: lambda rgb: _square(rgb),
 }
 
 
@@ -76,6 +77,8 @@ def main(words: list[str]) -> None:
             marks = Marks.of(size, MarksConfig(watermark=False, language=language), "figures")
             shown = [marks.compose_rgb(rgb) for rgb in frames]
             for way, change in _WAYS.items():
+                if way == _SQUARE and size[1] > size[0]:
+                    continue  # of a tall picture the badge keeps to the whole width: docs/marks.md
                 likeness, text = _likeness([change(rgb) for rgb in shown])
                 right = text == LANGUAGES[language].label
                 marked.setdefault((language, way), []).append(likeness if right else -1.0)
