@@ -82,7 +82,7 @@ def texts() -> tuple[str, ...]:
 def _step(text: str) -> float:
     """From one size to the next: the longer a text, the sooner its end is off its place."""
     tall, wide = _large(text).shape
-    return 1.0 + _STEP * min(1.0, 2.0 * tall / wide)
+    return float(1.0 + _STEP * min(1.0, 2.0 * tall / wide))
 
 
 def _shares(step: float) -> list[float]:
