@@ -50,8 +50,10 @@ class ConsentWatch:
 
     async def look(self) -> None:
         """Once, at all sessions."""
-        for session in list(self._sessions()):
-            shown = session.in_use
-            if shown and not session.over:
-                faults = await asyncio.to_thread(self._consents.faults, shown, use_of(session.stream))
-                session.withhold(shown, faults)
+        sessions = [session for session in self._sessions() if not session.over]
+        asked = [(session.in_use, use_of(session.stream)) for session in sessions]
+        if not any(shown for shown, _ in asked):
+            return
+        found = await asyncio.to_thread(self._consents.all_faults, asked)
+        for session, (shown, _), faults in zip(sessions, asked, found):
+            session.withhold(shown, faults)

@@ -198,13 +198,29 @@ class Consents:
         """Which of these may not be shown now, each with the reason, that of the deny-list before that of consent; a
         bundle is asked for as `held_by` names it. Blocks as `check` does; what was found is kept until a record, or its
         time, changes. Never raises: in doubt nothing may be shown."""
+        return self.all_faults([(sources, use)])[0]
+
+    def all_faults(self, asked: Sequence[tuple[Collection[str], str]]) -> list[dict[str, str]]:
+        """The same of several, each with its use, by one look at the folder."""
+        why = self._renew()
+        return [
+            dict.fromkeys(sources, why) if why else self._faults(sources, use) | self.denials.faults(sources)
+            for sources, use in asked
+        ]
+
+    def _renew(self) -> str:
+        """Forget what was found once the folder is another; why it cannot be looked at, or nothing."""
         try:
             stamp = self.store.stamp()
         except StateError as error:
-            return {source: str(error) for source in sources}
+            return str(error)
         with self._lock:
             if stamp != self._stamp:
                 self._stamp, self._found = stamp, {}
+        return ""
+
+    def _faults(self, sources: Collection[str], use: str) -> dict[str, str]:
+        with self._lock:
             found = dict(self._found)
         told: dict[str, str] = {}
         for source in sources:
@@ -215,7 +231,7 @@ class Consents:
                     self._found[source, use] = known_as
             if isinstance(known_as, str):
                 told[source] = known_as
-        return told | self.denials.faults(sources)
+        return told
 
     def records(self, sources: Collection[str], use: str) -> tuple[Record, ...]:
         """The records by which these are shown, asked for as `faults` is; none of who is at fault."""

@@ -155,6 +155,17 @@ export class Session extends EventTarget {
   }
 
   /**
+   * Begins a live check that the driver is who the portrait shows, or stops it; reports say in `self_check` what to do and
+   * what came of it (docs/self_check.md). The portrait has to be one that was added as `myself`.
+   *
+   * @param {boolean} on
+   * @returns {boolean} whether it was asked for
+   */
+  selfCheck(on) {
+    return this.send({ self_check: on });
+  }
+
+  /**
    * Another camera, or none: a portrait idles then, and in place of an edited picture grey leaves.
    *
    * @param {MediaStreamTrack | null} track
