@@ -237,6 +237,30 @@ def _left_behind(folder: Path) -> str:
     return one.id
 
 
+def test_a_room_is_told_who_is_recorded(state: Path, tmp_path: Path) -> None:
+    """Both who are in it, of either of them; and that it is over."""
+
+    async def test(site: Site) -> None:
+        room = site.post("/api/v1/rooms", {}).json["name"]
+        one = site.post(f"/api/v1/rooms/{room}/members", {"person": "a"}).json
+        site.post(f"/api/v1/rooms/{room}/members", {"person": "b"})
+
+        def recorded() -> list[bool]:
+            return [each["recorded"] for each in site.ask("GET", f"/api/v1/rooms/{room}").json["members"]]
+
+        async with client(site, Camera(tinted)) as driver:
+            assert (await driver.post(one["publish"])).status == 201
+            session = driver.place.rpartition("/")[2]
+            assert await asyncio.to_thread(recorded) == [False, False]
+            await driver.ask("POST", f"/api/v1/sessions/{session}/recording")
+            assert await asyncio.to_thread(recorded) == [True, False]
+            await driver.ask("DELETE", f"/api/v1/sessions/{session}/recording")
+            assert await asyncio.to_thread(recorded) == [False, False]
+
+    with house(tmp_path, rooms=2) as site:
+        run(lambda: test(site))
+
+
 def test_the_operators_switch_ends_it(state: Path, tmp_path: Path) -> None:
     """What was recorded before it is kept, and the list says why it ended."""
 
