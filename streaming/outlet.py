@@ -97,6 +97,8 @@ class Outlet:
         self._side = side
         self._edit_size = (min(EDIT_SIZE[0], side) & ~1, min(EDIT_SIZE[1], side) & ~1)
         self._size = info.size
+        for size, other in ((info.size, Mode.PUPPET), (self._edit_size, Mode.EDIT)):
+            self._marking.of(size, other)  # here, and not on the event loop when it turns to the other mode
         self._show_kind(bundle, mode, self._moved_by(bundle, info), 0)
         self._ticker = threading.Thread(target=self._tick_on, name=f"outlet-{session}", daemon=True)
 

@@ -21,15 +21,16 @@ class SessionMarks:
 
     def __init__(self, session: str, config: MarksConfig) -> None:
         self._session, self._config = session, config
-        self._made: OrderedDict[tuple[tuple[int, int], Mode], Marks] = OrderedDict()
+        self._made: OrderedDict[tuple[tuple[int, int], Mode | None], Marks] = OrderedDict()
 
     def of(self, size: tuple[int, int], mode: Mode) -> Marks:
         """For pictures that are no continuation of those before. size: (width, height)."""
-        marks = self._made.pop((size, mode), None)
+        said = (size, mode if self._config.words else None)
+        marks = self._made.pop(said, None)
         if marks is None:
             marks = Marks.of(size, self._config, self._session, mode)
             while len(self._made) >= _MOST_MADE:
                 self._made.popitem(last=False)
-        self._made[size, mode] = marks
+        self._made[said] = marks
         marks.cut()
         return marks

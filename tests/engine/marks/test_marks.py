@@ -119,6 +119,8 @@ def test_a_session_keeps_its_marks_by_size_and_mode() -> None:
     assert made.of((320, 240), Mode.PUPPET) is first
     assert made.of((320, 240), Mode.EDIT) is not first
     assert made.of((160, 120), Mode.PUPPET) is not first
+    wordless = SessionMarks("mine", MarksConfig())
+    assert wordless.of((320, 240), Mode.PUPPET) is wordless.of((320, 240), Mode.EDIT)
     planes = np.full((360, 320), 20, np.uint8)
     first.compose(planes)
     bright, fresh = (np.full((360, 320), 200, np.uint8) for _ in range(2))
