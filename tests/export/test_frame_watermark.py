@@ -76,6 +76,7 @@ def test_too_small_a_picture_is_refused() -> None:
         watermark((6, 64))
 
 
+@pytest.mark.full
 def test_tensorrt_compiles_it() -> None:
     """Parsed and compiled by TensorRT's own code, for one picture and for several."""
     needs_compiler()

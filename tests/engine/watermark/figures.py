@@ -229,16 +229,11 @@ def main() -> None:
 
 
 def chosen(faces: Path, count: int, turn: int) -> list[tuple[Path, Path]]:
-    """Pairs of portraits spread over all of them, and drivers by turns."""
+    """Portraits spread over all of them, each with a driver of its own."""
     portraits = list(media_files(faces / "portraits").values())
     drivers = list(media_files(faces / "drivers").values())
-    return [
-        (
-            portraits[(index * len(portraits) // count + turn) % len(portraits)],
-            drivers[(index + turn) % len(drivers)],
-        )
-        for index in range(count)
-    ]
+    places = [(index * len(portraits) // count + turn) % len(portraits) for index in range(count)]
+    return [(portraits[place], drivers[(5 * place + turn) % len(drivers)]) for place in places]
 
 
 def plain_figures(faces: Path, out: Path) -> str:
