@@ -1,5 +1,108 @@
 // Written by `python -m tests.streaming.declarations`: change the JSDoc of marotte.js instead.
 /**
+ * Whether a statement is as it was signed. It never throws.
+ *
+ * @param {unknown} statement
+ * @param {string[]} [keys] public keys (hex) that are believed; without any, the one that the statement names proves only
+ *   that nobody changed it since
+ * @returns {Promise<Checked>}
+ */
+export function checkStatement(statement: unknown, keys?: string[]): Promise<Checked>;
+/**
+ * What a server states of a session (docs/statement.md).
+ */
+export type Statement = {
+	/**
+	 * version
+	 */
+	statement: number;
+	/**
+	 * rising
+	 */
+	number: number;
+	time: string;
+	software: string;
+	session: string;
+	stream: string;
+	mode: "puppet" | "edit" | "pass-through";
+	/**
+	 * of a puppet
+	 */
+	source: {
+		sha256?: string;
+		held?: string;
+	} | null;
+	donors: string[];
+	consent: {
+		id: string;
+		kind: string;
+	}[];
+	bundle: {
+		name: string;
+		title: string;
+		licence: string;
+		sha256: string | null;
+	} | null;
+	/**
+	 * that are on
+	 */
+	marks: string[];
+	/**
+	 * that the operator turned off
+	 */
+	lowered: string[];
+	/**
+	 * the session's hash in it
+	 */
+	watermark: string | null;
+	/**
+	 * grey stands in place of whoever it would show
+	 */
+	withheld: boolean;
+	recording: boolean;
+	/**
+	 * public, hex
+	 */
+	key: string;
+	/**
+	 * hex
+	 */
+	signature: string;
+};
+/**
+ * What a server states of a session (docs/statement.md).
+ */
+export type Checked = {
+	/**
+	 * whether the holder of the key signed it as it stands; null: this browser cannot tell
+	 */
+	sound: boolean | null;
+	key: string;
+	/**
+	 * where it is not, for people
+	 */
+	why: string;
+};
+/**
+ * How a live check stands (docs/live.md).
+ */
+export type SelfCheckReport = {
+	phase: "rest" | "move" | "passed" | "failed";
+	asked: "left" | "right" | "up" | "mouth" | null;
+	done: number;
+	of: number;
+	/**
+	 * null while it runs
+	 */
+	passed: boolean | null;
+	why: string;
+	/**
+	 * in which it stands
+	 */
+	record?: string | undefined;
+	error?: string | undefined;
+};
+/**
  * text: with the fix
  */
 export type Remark = {
@@ -59,6 +162,26 @@ type Report$1 = {
 	 * null while none comes
 	 */
 	sound?: SoundReport | null | undefined;
+	/**
+	 * why plain grey stands in place of the picture
+	 */
+	withheld?: string | null | undefined;
+	/**
+	 * null where none was begun
+	 */
+	self_check?: SelfCheckReport | null | undefined;
+	/**
+	 * null while it is not recorded on the server
+	 */
+	recording?: RecordingReport | null | undefined;
+};
+/**
+ * The shapes of what passes between this page and its server (docs/live.md), as types alone.
+ */
+export type RecordingReport = {
+	id: string;
+	seconds: number;
+	bytes: number;
 };
 /**
  * The shapes of what passes between this page and its server (docs/live.md), as types alone.
@@ -135,6 +258,7 @@ export type Message = {
 	report?: Report$1;
 	stopped?: string;
 	pong?: number;
+	statement?: Statement;
 };
 /**
  * what a call is made with
@@ -211,7 +335,8 @@ export type CallEvents = {
 	lockedOut: () => void;
 };
 /**
- * Watches a stream until `stop`. Events: "phase" {phase, why}, "picture" MediaStream with the sound in it.
+ * Watches a stream until `stop`. Events: "phase" {phase, why}, "picture" MediaStream with the sound in it, "statement"
+ * what the server states of the session, at the beginning and whenever it changes: checkStatement says whether it holds.
  *
  * @param {Watched} watched
  * @returns {EventTarget & {stop: () => void, hurry: () => void, stats: () => Promise<RTCStatsReport | null>}}
@@ -225,7 +350,8 @@ export function watch({ server, token, stream, endpoint, iceServers }: Watched):
  * What somebody drives: it stays up until `stop`, over lost connections.
  *
  * Events, all with a `detail`: "phase" {phase, why}, "picture" MediaStream (also after each reconnection), "report" (five
- * a second) and "message", every one of the server's (docs/live.md).
+ * a second), "statement" (what the server states of the session, signed: docs/statement.md) and "message", every one of
+ * the server's (docs/live.md).
  */
 export class Session extends EventTarget {
 	/**
@@ -252,6 +378,14 @@ export class Session extends EventTarget {
 	mute(on: boolean): void;
 	/** @param {boolean} on the last picture is held, and nobody hears it */
 	pause(on: boolean): void;
+	/**
+	 * Begins a live check that the driver is who the portrait shows, or stops it; reports say in `self_check` what to do and
+	 * what came of it (docs/self_check.md). The portrait has to be one that was added as `myself`.
+	 *
+	 * @param {boolean} on
+	 * @returns {boolean} whether it was asked for
+	 */
+	selfCheck(on: boolean): boolean;
 	/**
 	 * Another camera, or none: a portrait idles then, and in place of an edited picture grey leaves.
 	 *
