@@ -29,8 +29,9 @@ from streaming.config import MOST_UPLOAD_BYTES, ServeConfig
 from streaming.pages import Pages
 from streaming.peer import Peer
 from streaming.sources import MOST_SOURCES
+from streaming.tokens import Tokens, key_of, scope_of
 from streaming.uploads import MOST_TOGETHER
-from tests.streaming.doorstep import SDP, Site, open_site
+from tests.streaming.doorstep import SDP, TOKEN, Site, open_site
 
 ADD = "/api/v1/sources?name=me.jpg&kind=myself&attested_by=Ann&statement=It+is+me"
 
@@ -90,8 +91,11 @@ def test_info_tells_what_a_page_needs(site: Site) -> None:
     assert set(info) == {
         "version", "source", "sources", "codecs", "codec", "drivers", "pass_through", "sound", "driver_pixels",
         "ice_servers", "limits", "worker", "bundles", "parts", "expressions", "edit", "enrol", "mediapipe",
-        "rooms", "trackers", "consent_kinds", "recordings", "marks",
+        "rooms", "trackers", "consent_kinds", "recordings", "marks", "admin",
     }  # fmt: skip
+    assert info["admin"] is True
+    guest = Tokens(key_of(TOKEN)).issue([scope_of("api")], 60.0)[0]
+    assert site.ask("GET", "/api/v1/info", token=guest).json["admin"] is False
 
 
 def test_a_source_is_accepted_recorded_and_shown(site: Site, state: Path) -> None:
