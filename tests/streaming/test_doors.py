@@ -55,7 +55,7 @@ EVERYTHING = [
     ("GET", "/"),
     ("GET", "/static/main.js"),
     ("GET", "/api/v1/info"),
-    ("POST", "/api/v1/sources?name=a&statement=mine"),
+    ("POST", "/api/v1/sources?name=a&kind=myself&attested_by=Ann"),
     ("GET", "/api/v1/sources/0/still.jpg"),
     ("POST", "/whip"),
     ("DELETE", "/api/v1/sessions/0"),
@@ -263,7 +263,7 @@ def test_what_is_no_request_is_told_nothing(site: Site, said: bytes) -> None:
 def test_a_body_that_is_too_large_is_not_read(site: Site) -> None:
     """Refused by what it states, before its bytes; the API answers as it always does."""
     large = {"Content-Length": str(1 << 40)}
-    for path in ("/whip", "/api/v1/sources?name=a&statement=mine"):
+    for path in ("/whip", "/api/v1/sources?name=a&kind=myself&attested_by=Ann"):
         refused = site.ask("POST", path, headers=large | AS_SDP)
         _got_nothing(refused, 413)
         assert refused.error[0] == "TooLargeError"
