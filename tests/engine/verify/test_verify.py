@@ -96,6 +96,7 @@ def test_a_plain_clip_has_no_mark(plain: Path) -> None:
     assert any("does not prove" in line for line in lines(verdict))
 
 
+@pytest.mark.full
 def test_a_badge_is_found_on_a_picture_in_another_language(tmp_path: Path) -> None:
     """One frame is enough for it, and it may stand at any corner."""
     config = MarksConfig(watermark=False, language="de", place="bottom-left")
