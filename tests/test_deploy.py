@@ -73,7 +73,7 @@ def test_a_dockerfile_asks_for_what_is_there(name: str) -> None:
     [
         ("COPY engine engine/", "COPY motor motor/", "motor is not there"),
         ("COPY engine engine/", "COPY tests tests/", "tests is left out by .dockerignore"),
-        (".[tensorrt]", ".[tensorrt,cuda]", "there is no extra cuda"),
+        (".[tensorrt,c2pa]", ".[tensorrt,cuda]", "there is no extra cuda"),
         ("--from=models", "--from=weights", "weights is no stage before"),
         ("models pull", "models push", "invalid choice: 'push'"),
         ('"--host"', '"--hots"', "--hots is not an option; did you mean --host"),
