@@ -83,10 +83,10 @@ def _harmless(address: str) -> bool:
 
 
 def test_files_stay_small(tmp_path: Path) -> None:
-    """No module past 400 lines."""
+    """No file that people write past 400 lines."""
     long = {
         path.name: lines
         for path in STATIC.iterdir()
-        if (lines := path.read_text(encoding="utf-8").count("\n")) > 400
+        if not path.name.endswith(".d.ts") and (lines := path.read_text(encoding="utf-8").count("\n")) > 400
     }
     assert not long
