@@ -583,7 +583,7 @@ TARGETS: dict[str, Target] = {
             b'PATCH /whip/a/b\nContent-Type: application/trickle-ice-sdpfrag\nIf-Match: "x", W/"y"\n\n'
             b"a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdefghijklmn\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
             b"a=candidate:1 1 UDP 1 127.0.0.1 5000 typ host\r\na=end-of-candidates\r\n",
-            b"POST /whip/a?source=b&mode=edit&donors=c,d&statement=mine\nContent-Type: application/sdp\n"
+            b"POST /whip/a?source=b&mode=edit&donors=c,d&kind=myself&attested_by=a\nContent-Type: application/sdp\n"
             b"Accept: application/sdp;q=0.5, */*;q=0\n\na=end-of-candidates",
         ],
         (b"a=candidate:", b"a=mid:", b"If-Match: *", b"Accept: ", b"q=0"),

@@ -211,6 +211,7 @@ def test_a_dropped_picture_becomes_a_donor_where_donors_are_asked_for(served) ->
         with page.expect_file_chooser() as chooser:
             page.click("[data-choose=donor]")
         chooser.value.set_files({"name": "smile.png", "mimeType": "image/png", "buffer": b"a donor"})
+        page.wait_for_selector("#attest[open]")
         assert page.inner_text("#attest-title") == "Use this donor"
         page.fill("#attest-by", "Ann")
         page.fill("#statement", "It is me")
