@@ -126,8 +126,8 @@ def _lines(record: Record, store: Store) -> list[str]:
         f"attested by  {record.attested_by}",
         f"statement    {record.statement}",
         f"scope        {', '.join(record.scope)}",
-        f"made         {record.made.isoformat()}",
-        f"expires      {'never' if record.expires is None else record.expires.isoformat()}",
+        f"made         {record.made.isoformat(timespec='seconds')}",
+        f"expires      {'never' if record.expires is None else record.expires.isoformat(timespec='seconds')}",
         f"signed by    {record.key}",
     ]
     if record.self_check is not None:

@@ -104,7 +104,7 @@ def attest(
     now: datetime | None = None,
 ) -> Record:
     """A new record, signed. Raises ConfigError for a field that it cannot hold."""
-    now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+    now = (now or datetime.now(UTC)).astimezone(UTC)  # to the microsecond: the newest of two is asked for
     allowed = set(scope)
     for name in allowed:
         known(name, SCOPES, "scope")
@@ -116,7 +116,7 @@ def attest(
         statement=checked_line(statement, "statement", "one line that says who allows it", MOST_STATEMENT),
         made=now,
         scope=tuple(name for name in SCOPES if name in allowed),
-        expires=None if expires is None else expires.astimezone(UTC).replace(microsecond=0),
+        expires=None if expires is None else expires.astimezone(UTC),
         self_check=self_check,
         key=signer.public,
     )
