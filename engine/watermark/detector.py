@@ -39,6 +39,8 @@ _NOTHING = 1e-12
 _STRAIGHT, _SLANTED, _ABOUT = 0.8, 0.55, 0.9  # chips
 _LEAST_CHANGE = 0.4  # levels
 _LOUDEST = 0.7
+_REGION = 48  # samples: a quarter of a tile
+_LEAST_POWER = 1e-3
 _Part = tuple[slice, slice]
 _CLEAR = 14.0  # a z after which no other scale can be the right one
 _FAMILIES = 4
@@ -83,12 +85,29 @@ class SpreadDetector:
         peaks = [self._whole(mean), *self._search(mean)]
         peaks.append(self._refined(mean, peaks[-1]))
         best = min(peaks, key=lambda peak: peak.chance)
-        soft = (_chips(best.tile, best.shift) * self._key.signs).reshape(-1)[self._key.carriers].sum(axis=1)
-        bits, sure = decode(np.asarray(soft, np.float32))
+        bits, sure = self._decoded(best.tile, best)
+        if bits is None:
+            bits, sure = self._decoded(self._weighted(mean, best), best)
         present = best.chance < LEAST_CHANCE
         payload = Payload.read(bits) if bits is not None and present else None
         offset = (-best.shift[0] * best.across, -best.shift[1] * best.down)
         return Found(present, best.chance, payload, sure, self._frames, best.across, offset, best.mirrored)
+
+    def _decoded(self, tile: F32, best: _Peak) -> tuple[U8 | None, float]:
+        soft = (_chips(tile, best.shift) * self._key.signs).reshape(-1)[self._key.carriers].sum(axis=1)
+        return decode(np.asarray(soft, np.float32))
+
+    def _weighted(self, mean: F32, best: _Peak) -> F32:
+        """The tile once more, each place of the picture by how much of the pilot is found about it, over its power:
+        where an encoder had no bits for the mark there is only noise. The bits' own chips have no say in that."""
+        picture = np.ascontiguousarray(mean[:, ::-1]) if best.mirrored else mean
+        scales = best.across, best.down
+        spread = sampled(_smoothed(picture, *scales), *scales, picture.shape)
+        pilot = np.tile(self._pilot.seen(best.shift), [side // _SIDE for side in spread.shape])
+        found = cv2.blur(spread * pilot, (_REGION, _REGION))
+        power = cv2.blur(spread * spread, (_REGION, _REGION))
+        weight = np.maximum(found, 0.0) / (power + np.float32(_LEAST_POWER))
+        return _even(_summed(np.asarray(spread * weight, np.float32)))
 
     def _whole(self, mean: F32) -> _Peak:
         """At the scale and place of a picture that was not cut."""
@@ -166,6 +185,11 @@ class Pilot:
         power = np.fft.irfft2(np.fft.rfft2(tile * tile) * self._known, tile.shape)
         return np.asarray(hits / np.sqrt(np.maximum(power, _NOTHING)), np.float32)
 
+    def seen(self, shift: tuple[float, float]) -> F32:
+        """float32 (2 TILE, 2 TILE): how the pilot looks in a picture whose tile begins at (x, y) chips."""
+        waves = np.conj(self._signs) * band(2) * _turn((-shift[0], -shift[1]))
+        return np.fft.irfft2(waves, (_SIDE, _SIDE)).astype(np.float32)
+
     def at(self, chips: F32) -> float:
         """z of the values found at the tile's chips."""
         values = chips.reshape(-1)[self._places]
@@ -209,14 +233,23 @@ def folded(picture: F32, across: float, down: float, shape: tuple[int, ...]) -> 
 
     across, down: pixels per chip of a picture of `shape`, of which `picture` is a copy of that or a smaller size.
     """
+    return _even(_summed(sampled(picture, across, down, shape)))
+
+
+def sampled(picture: F32, across: float, down: float, shape: tuple[int, ...]) -> F32:
+    """Two samples per chip, in whole tiles, 0 beyond the picture; arguments as of `folded`."""
     height, width = shape
     ratio = picture.shape[1] / width, picture.shape[0] / height
     fine = 2 / (across * ratio[0]), 2 / (down * ratio[1])
     move = np.array([[fine[0], 0, fine[0] / 2 - 1], [0, fine[1], fine[1] / 2 - 1]], np.float64)
     size = math.ceil(width / across * 2 / _SIDE) * _SIDE, math.ceil(height / down * 2 / _SIDE) * _SIDE
     tiles = cv2.warpAffine(picture, move, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))
-    tile = tiles.reshape(size[1] // _SIDE, _SIDE, size[0] // _SIDE, _SIDE).sum(axis=(0, 2))
-    return _even(tile)
+    return np.asarray(tiles, np.float32)
+
+
+def _summed(tiles: F32) -> F32:
+    down, across = (side // _SIDE for side in tiles.shape)
+    return np.asarray(tiles.reshape(down, _SIDE, across, _SIDE).sum(axis=(0, 2)), np.float32)
 
 
 def _even(tile: F32) -> F32:
@@ -255,6 +288,10 @@ def _smoothed(picture: F32, across: float, down: float) -> F32:
 
 def _chips(tile: F32, shift: tuple[float, float]) -> F32:
     """float32 (TILE, TILE): the folded tile's values at the chips, its origin at (x, y) chips."""
+    return np.fft.irfft2(np.fft.rfft2(tile) * _turn(shift), (_SIDE, _SIDE))[::2, ::2].astype(np.float32)
+
+
+def _turn(shift: tuple[float, float]) -> NDArray[np.complex128]:
+    """What a spectrum is multiplied by to bring what stands at (x, y) chips to the origin."""
     down, across = np.fft.fftfreq(_SIDE)[:, None], np.fft.rfftfreq(_SIDE)[None, :]
-    turn = np.exp(2j * np.pi * (across * shift[0] * 2 + down * shift[1] * 2))
-    return np.fft.irfft2(np.fft.rfft2(tile) * turn, (_SIDE, _SIDE))[::2, ::2].astype(np.float32)
+    return np.asarray(np.exp(2j * np.pi * (across * shift[0] * 2 + down * shift[1] * 2)), np.complex128)

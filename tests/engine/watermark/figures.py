@@ -50,7 +50,7 @@ CODECS = {"VP8": ("vp8", 600_000), "H.264": ("h264", 800_000)}
 RUNGS = ((0.75, 480_000), (0.5, 260_000), (0.375, 180_000))
 """Sides of a viewer's smaller pictures, and bits per second with which they are sent at 640x480."""
 SIZES = ((640, 480), (1280, 720), (480, 640))
-OTHER_SIZES = 4
+OTHER_SIZES = 2
 """Pairs that are also measured at the sizes after the first."""
 WRONG_KEYS = 50
 
