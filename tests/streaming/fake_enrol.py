@@ -115,7 +115,7 @@ def write(options: argparse.Namespace) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(options.weights / "bundle", partial)
     manifest = partial / "manifest.json"
-    stated = {"title": options.title, "consent": options.consent}
+    stated = {"title": options.title, "consent": options.consent or "a record of the server"}
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | stated))
     partial.rename(options.out)
 
