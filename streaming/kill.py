@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 from engine.errors import ConfigError, StateError
 from engine.media.wording import one_line
 from engine.session_log import Event, SessionLog
-from engine.state import sync_folder, write_whole
+from engine.state import sync_folder
 from streaming.refusals import RefusedError
 
 FOLDER: Final = "stop"
@@ -44,6 +44,7 @@ REFUSED: Final = (
 BY: Final = "the API"
 UNSAID: Final = "no reason was given"
 
+_UNKNOWN: Final = "unknown"
 _MOST_BYTES: Final = 4096
 _log = logging.getLogger("marotte.kill")
 
@@ -207,7 +208,8 @@ class KillSwitch:
                 self._killed = self._wanted = Killed("by a signal (SIGUSR2)", "operator", at)
             self._keep()
             seen = self._there()
-            if seen and not self._on_disk and self._wanted is None and not self._by_hand:
+            unread = not self._on_disk or self._killed.by == _UNKNOWN
+            if seen and unread and self._wanted is None and not self._by_hand:
                 self._killed = self._read()
             self._on_disk = seen
             if seen and self._wanted is None:
@@ -284,12 +286,22 @@ def why_of(query: Mapping[str, str], unsaid: str | None) -> str:
 
 
 def write(folder: Path, killed: Killed) -> None:
-    """Keep it in the folder of the switch, whole or not at all; one that is there already stays as it is. Raises
-    OSError."""
+    """Put it into the folder of the switch; one that is there already stays as it is. Its name is there at once, which
+    is what counts, and what it says a moment later: a busy disk keeps nobody sending. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not os.path.lexists(folder / FILE):
-        line = json.dumps({"time": killed.at, "why": killed.why, "by": killed.by}, ensure_ascii=False)
-        write_whole(folder / FILE, line.encode() + b"\n")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.open(folder / FILE, flags, 0o600)
+    except FileExistsError:
+        return
+    line = json.dumps({"time": killed.at, "why": killed.why, "by": killed.by}, ensure_ascii=False)
+    try:
+        with suppress(OSError):  # an empty one kills as well
+            os.write(file, line.encode() + b"\n")
+            os.fsync(file)
+    finally:
+        os.close(file)
+    sync_folder(folder)
 
 
 def read(folder: Path) -> Killed:
@@ -300,7 +312,7 @@ def read(folder: Path) -> Killed:
         if not isinstance(told, dict):
             raise ValueError
     except (OSError, ValueError, RecursionError):
-        return Killed("its file cannot be read", "unknown")
+        return Killed("its file cannot be read", _UNKNOWN)
     why, by, at = (one_line(str(told.get(name, ""))[:MOST_WHY])[:MOST_WHY] for name in ("why", "by", "time"))
     return Killed(why, by, at)
 

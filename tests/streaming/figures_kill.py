@@ -43,6 +43,8 @@ MOST_S = INTERVAL_S + 0.05
 FLOW_S = 1.0
 LISTEN_S = 1.5
 STALL_S = 1.0
+FADING_S = 0.8
+"""After its worker has stopped a session's picture fades, and leaves often."""
 PATIENCE_S = 60.0
 
 
@@ -122,7 +124,7 @@ async def _give(
     """When the word was given, and when it was acknowledged."""
     if way == "hung":
         _signal_worker(server.pid, signal.SIGSTOP)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(FADING_S)
     if way == "busy":
         await asyncio.to_thread(server.ask, f"stall {STALL_S}")
         await asyncio.sleep(0.1)
