@@ -35,7 +35,16 @@ STAGES = (
 )  # fmt: skip
 """The stages of a frame, in their order."""
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
-NOT_GENERATED = ("no face", "no body", "error", "no frames", "no picture", "worker away", "paused", "withheld")
+NOT_GENERATED = (
+    "no face",
+    "no body",
+    "error",
+    "no frames",
+    "no picture",
+    "worker away",
+    "paused",
+    "withheld",
+)
 DROPPED = ("replaced", "worker away", "paused", "stopped", "late", "unsent", "refused", "paced", "withheld")
 CLOSED = ("page", "stopped", "connection", "replaced", "shutdown", "killed")
 TURNED_AWAY = (*RESOURCES, "limit", "draining", "killed")
@@ -290,7 +299,9 @@ class Metrics(Recorder, EnrolmentRecorder, AdmissionRecorder, RecordingRecorder)
             "enrolments", "Enrolments whose process has ended, by what became of them.", outcome=ENROLMENTS
         )
         self._recording = self._gauge("recordings", "Sessions that are being recorded.")
-        self._recorded = self._counter("recordings_ended", "Recordings that ended, by cause.", reason=RECORDED)
+        self._recorded = self._counter(
+            "recordings_ended", "Recordings that ended, by cause.", reason=RECORDED
+        )
         self._recorded_seconds = self._counter("recorded_seconds", "How long was recorded.")
         self._recorded_bytes = self._counter("recorded_bytes", "Written to recordings.")
         self._finished = self._counter(

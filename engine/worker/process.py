@@ -78,7 +78,9 @@ def main(
     """The whole life of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears the interruption and ends us
     if hasattr(signal, "SIGUSR2"):
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a kill of the whole group is the other process's to hear
+        signal.signal(
+            signal.SIGUSR2, signal.SIG_IGN
+        )  # a kill of the whole group is the other process's to hear
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _end_with(parent)

@@ -89,8 +89,8 @@ def session(site: Site) -> str:
 
 
 def test_a_layout_is_given_with_its_picture(site: Site) -> None:
-    """As it is now, or as the portrait lies there, with the marks on what was generated; what has drawn nothing yet says
-    so, and so does a worker away."""
+    """As it is now, or as the portrait lies there, with the marks on what was generated; what has drawn nothing yet
+    says so, and so does a worker away."""
     name = session(site)
     told = site.ask("GET", f"/api/v1/sessions/{name}/layout").json
     assert told["labels"] == [[13, 256]]

@@ -128,7 +128,9 @@ def test_answers_are_as_described(described: dict[str, Any], site: Site) -> None
     info = ask("GET", "/api/v1/info").json
     assert ask("GET", "/api/v1/bundles").json["bundles"] == info["bundles"]
     assert ask("GET", "/api/v1/sources").json["sources"] == info["sources"]
-    added = ask("POST", "/api/v1/sources", b"one", at="/api/v1/sources?kind=myself&attested_by=Ann&name=a.png")
+    added = ask(
+        "POST", "/api/v1/sources", b"one", at="/api/v1/sources?kind=myself&attested_by=Ann&name=a.png"
+    )
     assert added.status == 201
     made = site.ask("POST", "/whip/shown", SDP.encode(), headers={"Content-Type": "application/sdp"})
     _fits(described, "POST", "/whip/{stream}", made)

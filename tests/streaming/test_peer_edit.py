@@ -192,6 +192,8 @@ def test_donors_of_a_call_are_not_forgotten(site: Site) -> None:
 
 
 def _added(site: Site, content: str) -> str:
-    answer = site.ask("POST", "/api/v1/sources?name=a.jpg&kind=generated+person&attested_by=a+test", content.encode())
+    answer = site.ask(
+        "POST", "/api/v1/sources?name=a.jpg&kind=generated+person&attested_by=a+test", content.encode()
+    )
     assert answer.status == 201
     return str(answer.json["id"])
