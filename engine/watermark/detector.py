@@ -6,10 +6,11 @@ it with the pilot at every place.
 
 The test. Under the hypothesis of no mark, the picture does not depend on the pilot's signs s, which the key drew
 evenly. With v the values found at the pilot's chips, z = sum(s v) / sqrt(sum(v^2)) is a sum of Rademacher variables,
-and Hoeffding's inequality gives P(z >= t) <= exp(-t^2 / 2) for every picture there is. Four families of hypotheses are
-tried, and each is given a quarter of the chance: the whole picture at whatever size; any place and mirroring at its
-scale; at any scale; and whatever the refinement can come to from there. With N hypotheses in a family,
-P <= 4 N exp(-t^2 / 2), and the least of the four is `probability_of_chance`. `present` is: below LEAST_CHANCE.
+and Hoeffding's inequality gives P(z >= t) <= exp(-t^2 / 2) for every picture there is. Five families of hypotheses are
+tried, and each is given a fifth of the chance: the whole picture at whatever size; any place and mirroring at its
+scale; at any scale; whatever the refinement can come to from there; and, of the chips that carry the payload in place
+of the pilot's, any of 2^64 payloads at such a place. With n hypotheses in a family, P <= 5 n exp(-t^2 / 2), and the
+least of the five is `probability_of_chance`. `present` is: below LEAST_CHANCE.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from engine.errors import InputError
 from engine.types import F32, U8
 from engine.watermark.found import LEAST_CHANCE, Found, check_luma
 from engine.watermark.pattern import CHIPS_ACROSS, TILE, Key, band, drawn
-from engine.watermark.payload import Payload, decode
+from engine.watermark.payload import BITS, Payload, decode, encode
 
 SMALLEST, LARGEST = 1.0, 16.0
 """Pixels per chip that are searched."""
@@ -43,7 +44,8 @@ _REGION = 48  # samples: a quarter of a tile
 _LEAST_POWER = 1e-3
 _Part = tuple[slice, slice]
 _CLEAR = 14.0  # a z after which no other scale can be the right one
-_FAMILIES = 4
+_FAMILIES = 5
+_LOOKS = 8  # at the payload: on two tiles, at the best place of four families
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +87,30 @@ class SpreadDetector:
         peaks = [self._whole(mean), *self._search(mean)]
         peaks.append(self._refined(mean, peaks[-1]))
         best = min(peaks, key=lambda peak: peak.chance)
-        bits, sure = self._decoded(best.tile, best)
+        tile = best.tile
+        bits, sure = decode(self._soft(tile, best))
         if bits is None:
-            bits, sure = self._decoded(self._weighted(mean, best), best)
-        present = best.chance < LEAST_CHANCE
+            tile = self._weighted(mean, best)
+            bits, sure = decode(self._soft(tile, best))
+        chance = best.chance if bits is None else min(best.chance, self._chance_of(bits, tile, best))
+        present = chance < LEAST_CHANCE
         payload = Payload.read(bits) if bits is not None and present else None
         offset = (-best.shift[0] * best.across, -best.shift[1] * best.down)
-        return Found(present, best.chance, payload, sure, self._frames, best.across, offset, best.mirrored)
+        return Found(present, chance, payload, sure, self._frames, best.across, offset, best.mirrored)
 
-    def _decoded(self, tile: F32, best: _Peak) -> tuple[U8 | None, float]:
-        soft = (_chips(tile, best.shift) * self._key.signs).reshape(-1)[self._key.carriers].sum(axis=1)
-        return decode(np.asarray(soft, np.float32))
+    def _values(self, tile: F32, best: _Peak) -> F32:
+        """What is found at each coded bit's chips, times their signs: float32 (CODED, CHIPS_PER_BIT)."""
+        return np.asarray((_chips(tile, best.shift) * self._key.signs).reshape(-1)[self._key.carriers])
+
+    def _soft(self, tile: F32, best: _Peak) -> F32:
+        return np.asarray(self._values(tile, best).sum(axis=1), np.float32)
+
+    def _chance_of(self, bits: U8, tile: F32, best: _Peak) -> float:
+        """By the chips that carry these bits, of all the 2^64 there are."""
+        values = self._values(tile, best)
+        signs = 2.0 * encode(bits).astype(np.float64) - 1.0
+        z = float(signs @ values.sum(axis=1)) / math.sqrt(max(float(np.sum(values * values)), _NOTHING))
+        return min(1.0, _FAMILIES * _LOOKS * best.tests * 2.0**BITS * math.exp(-(max(z, 0.0) ** 2) / 2))
 
     def _weighted(self, mean: F32, best: _Peak) -> F32:
         """The tile once more, each place of the picture by how much of the pilot is found about it, over its power:
