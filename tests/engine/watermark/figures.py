@@ -81,7 +81,7 @@ def measured(portrait: Path, driver: Path, size: tuple[int, int], seconds: int) 
             seen[label] = coder(planes)
             seen[f"{label}, recorded again"] = screens[label](seen[label])
         for share, coder in rungs.items():
-            seen[f"VP8, {share:g} of the side"] = coder(resized(planes, scaled_size(size, share)))
+            seen[f"VP8, sent with {share:g} of the side"] = coder(resized(planes, scaled_size(size, share)))
         if index % EVERY == 0:
             for attack, luma in attacked({key: luma_of(value) for key, value in seen.items()}, square):
                 detectors[attack].add(luma)
