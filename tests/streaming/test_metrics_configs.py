@@ -165,7 +165,7 @@ def test_every_panel_has_a_unit_and_says_what_it_shows() -> None:
 def test_the_dashboard_shows_everything() -> None:
     """Its rows are there, and no metric of ours is on no panel."""
     assert [panel["title"] for panel in panels("row")] == [
-        "What viewers see", "Stages", "Drops and fallbacks", "Worker", "Transport",
+        "What viewers see", "Stages", "Drops and fallbacks", "Worker", "Transport", "Trust",
     ]  # fmt: skip
     shown = " ".join(target["expr"] for panel in panels("graph") for target in panel["targets"])
     families = {
