@@ -278,7 +278,7 @@ class Calls:
         if self.stated is not None:
             session.state = partial(self.stated, session)
         session.recorded = partial(self.recorded, session)
-        session.journal = self.journal
+        session.lines.journal = self.journal
         seat.session = session
         self._seats[session.stream] = seat
         return session

@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from engine import bundles
-from engine.session_log import Event, Journal, Keeping, SessionLog, noting_in, session_hash
+from engine.errors import StateError
+from engine.session_log import Event, Journal, Keeping, NoJournal, SessionLog, noting_in, session_hash
 from engine.versions import versions
 from engine.worker.interface import BundleInfo
 from streaming.config import ServeConfig
@@ -84,40 +85,49 @@ async def server_started(journal: Keeping, config: ServeConfig, where: str) -> N
         await _kept(journal, Event.PROTECTION_LOWERED, where=where, lowered=lowered)
 
 
-async def session_started(
-    journal: Keeping,
-    session: str,
-    *,
-    driver: str,
-    mode: str,
-    bundle: BundleInfo | None = None,
-    sources: Collection[str] = (),
-    consent: Iterable[str] = (),
-) -> None:
-    """Before anything of it leaves. sources: ids of those that it shows. consent: ids of the records by which it does.
-    Raises StateError where it cannot be kept."""
-    made = _made(bundle, mode, sources)
-    said = {"session": session_hash(session), "driver": driver, **made, "consent": tuple(consent)}
-    await _kept(journal, Event.SESSION_STARTED, **said)
+class SessionLines:
+    """What is told of one session; one that was not begun has no end there either."""
 
+    def __init__(self, session: str) -> None:
+        self.journal: Keeping = NoJournal()
+        """Where it is kept; another one before the start."""
+        self._session = session_hash(session)
+        self._begun = False
 
-def session_shows(
-    journal: Keeping, session: str, *, mode: str, bundle: BundleInfo | None, sources: Collection[str]
-) -> None:
-    """It has turned to another bundle, mode or source."""
-    journal.tell(Event.SHOWING, session=session_hash(session), **_made(bundle, mode, sources))
+    async def started(
+        self,
+        driver: str,
+        *,
+        mode: str = PASS_THROUGH,
+        bundle: BundleInfo | None = None,
+        sources: Collection[str] = (),
+        consent: Iterable[str] = (),
+    ) -> None:
+        """Before anything of it leaves. sources: ids of those that it shows. consent: ids of the records by which it
+        does. Raises StateError where it cannot be kept: then it is not begun."""
+        made = _made(bundle, mode, sources)
+        said = {"session": self._session, "driver": driver, **made, "consent": tuple(consent)}
+        self._begun = True  # whoever gives up waiting leaves a line behind, which wants its end
+        try:
+            await _kept(self.journal, Event.SESSION_STARTED, **said)
+        except StateError:
+            self._begun = False
+            raise
 
+    def shows(self, *, mode: str, bundle: BundleInfo | None, sources: Collection[str]) -> None:
+        """It has turned to another bundle, mode or source."""
+        self.journal.tell(Event.SHOWING, session=self._session, **_made(bundle, mode, sources))
 
-def session_withheld(journal: Keeping, session: str) -> None:
-    """Consent to what it shows has ended, and plain grey stands for it."""
-    journal.tell(Event.WITHHELD, session=session_hash(session))
+    def withheld(self) -> None:
+        """Consent to what it shows has ended, and plain grey stands for it."""
+        self.journal.tell(Event.WITHHELD, session=self._session)
 
-
-def session_stopped(journal: Keeping, session: str, reason: str, seconds: float) -> None:
-    """reason: as measured.Recorder.session_closed has it. seconds: how long it was open."""
-    journal.tell(
-        Event.SESSION_STOPPED, session=session_hash(session), reason=reason, seconds=round(seconds, 1)
-    )
+    def stopped(self, reason: str, seconds: float) -> None:
+        """reason: as measured.Recorder.session_closed has it. seconds: how long it was open."""
+        if self._begun:
+            self.journal.tell(
+                Event.SESSION_STOPPED, session=self._session, reason=reason, seconds=round(seconds, 1)
+            )
 
 
 def _made(bundle: BundleInfo | None, mode: str, sources: Collection[str]) -> dict[str, Any]:

@@ -222,7 +222,7 @@ async def _shown(
         consents=consents,
     )
     opened.callback(switch.watch(lambda killed: ends.end(WorkerError(KILLED)) if killed else None))
-    session.journal = journal or session.journal
+    session.lines.journal = journal or session.lines.journal
     opened.push_async_callback(asyncio.to_thread, screen.join)
     opened.push_async_callback(session.close, "shutdown")
     await session.open()

@@ -109,7 +109,7 @@ def test_a_revoked_source_is_refused_at_every_door(site: Site) -> None:
     assert (refused.status, refused.error[0]) == (403, "ConsentError")
     assert "was revoked" in refused.error[1]
     with pytest.raises(ConsentError, match="was revoked"):
-        site.peers.sessions[session]._withholding.check(Needs("mesh_flow", Mode.PUPPET, SOURCE))
+        site.peers.sessions[session]._showing._withholding.check(Needs("mesh_flow", Mode.PUPPET, SOURCE))
     again = site.ask("DELETE", f"/api/v1/consents/{revoked.json['id']}?why=another")
     assert again.json["revoked"]["why"] == "Bob asked for it"  # the first word stays
     assert site.offer({"source": SOURCE, "kind": "myself", "attested_by": "Bob"}).status == 201

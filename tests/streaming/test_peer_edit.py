@@ -174,7 +174,7 @@ def test_donors_of_a_call_are_not_forgotten(site: Site) -> None:
     answer = site.offer({"bundle": "swap", "mode": "edit", "donors": ids})
     (offer,) = site.peers.offers
     assert (offer.bundle, offer.mode, offer.donors) == ("swap", "edit", tuple(ids))
-    hold = site.peers.sessions[answer.session]._donors
+    hold = site.peers.sessions[answer.session]._showing._donors
     assert hold(ids[:2])
     assert not hold(["unheard of"])
     for number in range(MOST_SOURCES):
