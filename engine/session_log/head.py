@@ -45,6 +45,14 @@ def head_of(folder: Path) -> Head | None:
             said = json.loads(file.read(_MOST_BYTES))
         signature = said.pop("signature")
         head = Head(int(said["n"]), str(said["hash"]), str(said["key"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return head if signed_by(head.key, str(signature), said) else None
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return None
-    return head if signed_by(head.key, str(signature), said) else None

@@ -145,6 +145,16 @@ class Journal:
         except MarotteError as error:
             self._give_up(waiting, error)
             return
+        except Exception as error:  # whatever it is: the thread goes on, or nothing is kept any more
+            _log.exception("the session log: a line could not be written")
+            self._give_up(
+                waiting,
+                StateError(
+                    f"the session log could not be written ({type(error).__name__}): marotte log verify says what is "
+                    "wrong with it"
+                ),
+            )
+            return
         self._failing = False
         self._counted(1, 0)
         _settle(waiting.done, None)
@@ -165,6 +175,9 @@ class Journal:
             pruned = self.log.prune(self._days)
         except MarotteError as error:
             _log.error("%s", error)
+            return
+        except Exception:
+            _log.exception("the session log: old lines could not be removed")
             return
         if pruned.files:
             _log.info("session log: %d lines of more than %d days ago were removed", pruned.lines, self._days)

@@ -122,6 +122,40 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     assert "lines-lost" in _events(tmp_path)
 
 
+@pytest.mark.parametrize("bad", [b'{"n":1e999,"hash":"a","key":"b","signature":"c"}', b"[" * 1023])
+def test_a_damaged_head_stops_no_log(tmp_path: Path, bad: bytes) -> None:
+    """What is put there by another hand is no head; the next line is written all the same, and who checks is told."""
+    journal, _ = _journal(tmp_path)
+    journal.start()
+    journal.keep(Event.SESSION_STARTED, session="a").result(10)
+    (tmp_path / "head.json").write_bytes(bad)
+    assert "head.json is missing or wrong" in str(verify(tmp_path, key=SIGNER.public).why)
+    journal.keep(Event.SESSION_STOPPED, session="a").result(10)
+    journal.close()
+    assert verify(tmp_path, key=SIGNER.public).sound
+
+
+def test_whatever_fails_does_not_end_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody thought of is logged and counted, and who waits is answered."""
+    counts = Counts()
+    journal, log = _journal(tmp_path, counts)
+    journal.start()
+    with monkeypatch.context() as broken:
+        broken.setattr(log, "write", lambda event, **fields: {}[event])
+        with pytest.raises(StateError, match="KeyError"):
+            journal.keep(Event.SESSION_STARTED, session="a").result(10)
+        journal.tell(Event.SHOWING, session="a")
+        with pytest.raises(StateError):
+            journal.keep(Event.SESSION_STARTED, session="b").result(10)
+    assert counts.failed == 3
+    assert "could not be written" in caplog.text
+    journal.keep(Event.SESSION_STARTED, session="c").result(10)
+    journal.close()
+    assert "lines-lost" in _events(tmp_path)
+
+
 def test_a_folder_that_cannot_be_written_starts_no_journal(tmp_path: Path) -> None:
     """The one who starts a server is told at once."""
     (tmp_path / "log").write_text("")
