@@ -39,7 +39,6 @@ from streaming.kill_doors import Killing
 from streaming.landmarker import Landmarker
 from streaming.layouts import Layouts
 from streaming.measured import Recorder, ServerRecorder
-from streaming.metrics import CONTENT_TYPE
 from streaming.offer import ice_servers
 from streaming.once import OneTimeCode
 from streaming.pages import Pages
@@ -51,6 +50,7 @@ from streaming.remote.remotes import Remotes
 from streaming.remote_doors import routes as remote_routes
 from streaming.rooms.doors import routes as room_routes
 from streaming.rooms.rooms import Rooms
+from streaming.series import CONTENT_TYPE
 from streaming.session_doors import routes as session_routes
 from streaming.sources import Sources
 from streaming.statement import Statements

@@ -27,10 +27,10 @@ from streaming.doors import COMPILES, Doors, RefusedError, add_headers, read_bod
 from streaming.front.choosing import Told, ranked, together, told_by
 from streaming.front.fleet import Fleet, Server
 from streaming.health import SIGN
-from streaming.kill import BY, UNSAID, KillSwitch, told, why_of
+from streaming.kill import BY, KillSwitch, told, why_killed, why_of
 from streaming.measured import NoRecorder
-from streaming.metrics import CONTENT_TYPE
 from streaming.routes import ROUTES
+from streaming.series import CONTENT_TYPE
 from streaming.tokens import Tokens, key_of
 from streaming.uploads import MOST_TOGETHER
 from streaming.verify_doors import OPENED, Verifying
@@ -145,10 +145,10 @@ class Front:
         so that the answer comes when they have seen it."""
         if request.method == "POST":
             self._switch.hold()
-            await asyncio.to_thread(self._switch.kill, why_of(request.query, UNSAID), BY)
+            await asyncio.to_thread(self._switch.kill, why_killed(request.query), BY)
         else:
-            why_of(request.query, None)
-            await asyncio.to_thread(self._switch.release)
+            why = why_of(request.query)
+            await asyncio.to_thread(self._switch.release, why, BY)
         running = [server for server in self._fleet.servers if server.origin]
         answers = await asyncio.gather(
             *(self._asked(server, request, b"") for server in running), return_exceptions=True
