@@ -5,7 +5,8 @@
     who looks           a thread of every process that sends anything, 50 times a second, on any state of its event loop
     what looks at it    an outlet, an echo, a screen, a sound line, and the last place before a socket
 
-Turned in this process it holds at once, before anything is written. What cannot be looked at counts as killed.
+Turned in this process it holds at once, before anything is written. What cannot be looked at counts as killed, and who
+was killed is released by one thing alone: the file missing from its folder. Where that folder is gone, it is put back.
 """
 
 from __future__ import annotations
@@ -88,10 +89,12 @@ class KillSwitch:
         self._folder = None if folder is None else folder / FOLDER
         self._what, self._log = what, log
         self._lock = threading.RLock()
-        self._by_hand = self._by_signal = False
+        self._by_hand = self._by_signal = self._on_disk = False
+        self._gone = False  # the folder, under one who is killed
         self._on_disk = self._there()
         self._wanted: Killed | None = None
         self._told = False
+        self._released: tuple[str, str] | None = None
         self._killed = Killed("", "") if not self._on_disk else self._read()
         self._callbacks: list[Callable[[bool], None]] = []
         self._beat = _Beat(self._folder, what)
@@ -169,23 +172,23 @@ class KillSwitch:
         """The same for a signal's handler, which must take no lock: the thread does the rest."""
         self._by_signal = True
 
-    def release(self) -> None:
+    def release(self, why: str = "", by: str = "") -> None:
         """Let sessions be opened again, everywhere. Raises StateError where the file cannot be removed: it stays
         killed then."""
         with self._lock:
             if self._folder is not None:
                 try:
-                    (self._folder / FILE).unlink()
+                    with suppress(FileNotFoundError):
+                        (self._folder / FILE).unlink()
+                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # by which others know it
                     sync_folder(self._folder)
-                except (FileNotFoundError, NotADirectoryError):
-                    pass
                 except OSError as error:
                     raise StateError(
                         f"{one_line(self._folder / FILE)} could not be removed ({error.strerror or error}), so it "
                         "stays killed: remove it by hand"
                     ) from error
-            self._wanted = None
-            self._by_hand = self._by_signal = False
+            self._wanted, self._released = None, (why, by) if why else None
+            self._by_hand = self._by_signal = self._on_disk = False
         self._look()
 
     def check(self) -> None:
@@ -212,10 +215,15 @@ class KillSwitch:
             if seen and unread and self._wanted is None and not self._by_hand:
                 self._killed = self._read()
             self._on_disk = seen
+            if self._gone and self._wanted is None:
+                self._wanted = self._killed
+                self._keep()
             if seen and self._wanted is None:
                 self._by_hand = self._by_signal = False  # from here on the file says it
             now, changed = self.killed, self.killed != self._told
             self._told = now
+            if changed and now:
+                self._released = None  # of the former one
             callbacks = tuple(self._callbacks) if changed else ()
         if changed:
             self._tell(now)
@@ -230,8 +238,10 @@ class KillSwitch:
         assert self._log is not None
         if killed:
             self._log.write(Event.KILLED, what=self._what, why=self._killed.why, by=self._killed.by)
-        else:
-            self._log.write(Event.RELEASED, what=self._what)
+            return
+        why, by = self._released or ("", "")
+        said = {"why": why, "by": by} if why else {}  # who only sees it does not know
+        self._log.write(Event.RELEASED, what=self._what, **said)
 
     def _tell(self, killed: bool) -> None:
         if killed:
@@ -245,10 +255,17 @@ class KillSwitch:
     def _there(self) -> bool:
         if self._folder is None:
             return False
+        self._gone = False
         try:
             os.lstat(self._folder / FILE)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        except FileNotFoundError:
+            if not self._on_disk:
+                return False
+            try:
+                self._gone = not self._folder.is_dir()
+            except OSError:
+                return True
+            return self._gone
         except OSError:
             return True
         return True
@@ -277,12 +294,20 @@ def told(switch: KillSwitch) -> dict[str, Any]:
     return {"killed": True, "why": killed.why, "by": killed.by, "since": killed.at or None}
 
 
-def why_of(query: Mapping[str, str], unsaid: str | None) -> str:
-    """The reason that a request gives. unsaid: of one that gives none. Raises RefusedError."""
+def why_of(query: Mapping[str, str]) -> str:
+    """The reason that a request gives. Raises RefusedError."""
     try:
-        return checked_why(query.get("why", unsaid))
+        return checked_why(query.get("why"))
     except ConfigError as error:
         raise RefusedError(422, "ConfigError", str(error)) from error
+
+
+def why_killed(query: Mapping[str, str]) -> str:
+    """The same of who kills, which no reason is too bad for: UNSAID stands for one that cannot be kept."""
+    try:
+        return checked_why(query.get("why"))
+    except ConfigError:
+        return UNSAID
 
 
 def write(folder: Path, killed: Killed) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from streaming.calls import Calls
-from streaming.kill import BY, UNSAID, KillSwitch, told, why_of
+from streaming.kill import BY, KillSwitch, told, why_killed, why_of
 from streaming.measured import ServerRecorder
 
 
@@ -35,17 +35,18 @@ class Killing:
         return web.json_response(told(self._switch))
 
     async def kill(self, request: web.Request) -> web.Response:
-        """200 when nothing leaves any more; the sessions are freed after it. Asked again it changes nothing."""
+        """200 when nothing leaves any more, whatever reason was given; the sessions are freed after it. Asked again it
+        changes nothing."""
         self._switch.hold()  # before anything that could wait
-        why = why_of(request.query, UNSAID)
+        why = why_killed(request.query)
         sessions = self._calls.count
         await asyncio.to_thread(self._switch.kill, why, BY)
         return web.json_response(told(self._switch) | {"sessions": sessions})
 
     async def release(self, request: web.Request) -> web.Response:
         """Sessions may be opened again. It has to be said why: nobody does this by the way."""
-        why_of(request.query, None)
-        await asyncio.to_thread(self._switch.release)
+        why = why_of(request.query)
+        await asyncio.to_thread(self._switch.release, why, BY)
         return web.json_response(told(self._switch))
 
     async def keep(self, _: Any = None) -> AsyncIterator[None]:

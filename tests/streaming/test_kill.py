@@ -142,6 +142,40 @@ def test_what_cannot_be_kept_is_said_and_tried_again(folder: Path, monkeypatch: 
         assert switch.killed
 
 
+@pytest.mark.parametrize("moved", ["state", "stop"])
+def test_a_folder_that_is_moved_away_releases_nobody(folder: Path, moved: str) -> None:
+    """Who was killed stays so without its file's folder, says nothing else to those who look, and puts it back."""
+    with KillSwitch(folder) as switch, KillSwitch(folder) as other:
+        switch.kill("a report")
+        until(lambda: other.killed)
+        turned: list[bool] = []
+        switch.watch(turned.append)
+        gone = folder if moved == "state" else folder / FOLDER
+        gone.rename(gone.with_name("elsewhere"))
+        until((folder / FOLDER / FILE).exists)
+        time.sleep(3 * kill.LOOK_S)
+        assert (switch.killed, other.killed, turned) == (True, True, [True])
+        assert KillSwitch(folder).killed
+        (folder / FOLDER / FILE).unlink()  # the one thing that releases
+        until(lambda: not switch.killed)
+
+
+def test_a_file_in_the_folders_place_kills(folder: Path) -> None:
+    """Also who starts then, and who was killed before; it is not released before it can be."""
+    killed = KillSwitch(folder)  # which looks when it is told to
+    killed.kill("a report")
+    (folder / FOLDER).rename(folder / "elsewhere")
+    (folder / FOLDER).write_text("")
+    killed._look()
+    assert (killed.killed, KillSwitch(folder).killed) == (True, True)
+    with pytest.raises(StateError, match="by hand"):
+        killed.release("looked into")
+    assert killed.killed
+    (folder / FOLDER).unlink()
+    killed.release("looked into")
+    assert (killed.killed, KillSwitch(folder).killed) == (False, False)
+
+
 def test_a_release_that_is_not_possible_leaves_it_killed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,12 +267,13 @@ def test_the_session_log_has_a_line_of_each_change(folder: Path) -> None:
     log = SessionLog(folder / "session_log")
     with KillSwitch(folder, log=log) as switch:
         switch.kill("a report", "the API")
-        switch.release()
+        switch.release("looked into", "the API")
     text = "".join(path.read_text("utf-8") for path in sorted(log.folder.rglob("*.jsonl")))
     lines = [json.loads(line) for line in text.splitlines()]
     events = [line for line in lines if line["event"] in (Event.KILLED, Event.RELEASED)]
     assert [line["event"] for line in events] == ["killed", "released"]
     assert (events[0]["why"], events[0]["by"]) == ("a report", "the API")
+    assert (events[1]["why"], events[1]["by"]) == ("looked into", "the API")
 
 
 @pytest.mark.parametrize("wrong", [None, "", "  ", "two\nlines", "x" * 301, "\x1b[31m", 3])

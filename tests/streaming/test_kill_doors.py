@@ -105,6 +105,15 @@ def test_who_may_kill(site: Site) -> None:
         assert site.ask("POST", KILL).status == 200
 
 
+def test_no_reason_is_too_bad_to_kill(site: Site, tmp_path: Path) -> None:
+    """Here, in the file and in the answer it is the same: killed, by who gave no reason that can be kept."""
+    answer = site.ask("POST", f"{KILL}?why={'x' * 400}")
+    assert (answer.status, answer.json["killed"], answer.json["why"]) == (200, True, "no reason was given")
+    assert (tmp_path / "stop" / "killed.json").exists()
+    assert site.ask("DELETE", f"{KILL}?why={'x' * 400}").status == 422
+    assert site.ask("DELETE", f"{KILL}?why=a+mistake").json == {"killed": False}
+
+
 def test_what_is_media_is_known_by_its_first_bytes() -> None:
     """RTP is held back; STUN, DTLS, TURN's channels and reports go on, so that the other side hears of the end."""
     assert carries_media(bytes([0x80, 96]) + bytes(10))
