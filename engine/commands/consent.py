@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,21 @@ def add(commands: Any) -> None:
     below = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_add(below)
     listing = _action(below, "list", _list, "all records of this installation, a line each")
-    listing.add_argument("--json", action="store_true", help="as JSON, a record a line")
+    listing.add_argument(
+        "--json", action="store_true", help="as one JSON array, with what was revoked"
+    )
     _add_which(_action(below, "show", _show, "a record with all that it says"))
     revoking = _action(below, "revoke", _revoke, "end it for good: what is shown live fades within seconds")
     _add_which(revoking)
-    revoking.add_argument("--why", required=True, metavar="TEXT", help="one line, which is kept")
-    checking = _action(below, "verify", _verify, "look whether records, or files of them, are sound and hold")
+    revoking.add_argument(
+        "--why", required=True, metavar="TEXT", help="one line, which is kept for good: no names"
+    )
+    checking = _action(
+        below,
+        "verify",
+        _verify,
+        "look whether records, or files of them, are sound and hold: status 1 if not sound",
+    )
     checking.add_argument(
         "which", nargs="*", metavar="RECORD", help="a record's file, or what it is for (all)"
     )
@@ -96,10 +106,11 @@ def _list(options: argparse.Namespace) -> None:
     from engine.consent.reading import Exported, line_of
 
     store = Store()
-    for record in store.all():
-        if options.json:
-            print(line_of(Exported(record, revoked=store.revoked(record.id))))
-        else:
+    if options.json:
+        lines = (line_of(Exported(record, revoked=store.revoked(record.id))) for record in store.all())
+        print(f"[{f',{chr(10)} '.join(lines)}]")
+    else:
+        for record in store.all():
             print(
                 f"{record.id}  {_standing(record, store)}  {record.kind}: {record.shown}  [{', '.join(record.scope)}]"
             )
@@ -139,9 +150,14 @@ def _lines(record: Record, store: Store) -> list[str]:
 
 
 def _standing(record: Record, store: Store) -> str:
+    return _ended(record, store) or "holds"
+
+
+def _ended(record: Record, store: Store) -> str | None:
+    """Of any use that it allows: whether it was revoked, or has expired."""
     from engine.consent import fault
 
-    return fault(record, record.scope[0], store) or "holds"
+    return fault(record, record.scope[0], store)
 
 
 def _revoke(options: argparse.Namespace) -> None:
@@ -156,46 +172,57 @@ def _revoke(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    """1 where something is wrong, or holds no more."""
+    """1 where one is damaged, or does not count here; that one has ended is no fault of it."""
     from engine.consent import Store
 
     store = Store()
     told = _checked(options.which, store) if options.which else _checked_all(store)
-    for name, why in told:
-        print(f"{name}: {why or 'sound, and holds'}")
-    return 1 if any(why for _, why in told) else 0
+    for one in told:
+        print(f"{one.name}: {one.said}")
+    return 1 if any(one.wrong for one in told) else 0
 
 
-def _checked_all(store: Store) -> list[tuple[str, str | None]]:
-    from engine.consent import fault
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Of one record, or file. wrong: it is not sound, or no record of this installation."""
 
-    held = [(record.id, fault(record, record.scope[0], store)) for record in store.all()]
-    return [*held, *(("state", remark) for remark in store.remarks())]
+    name: str
+    said: str
+    wrong: bool = False
 
 
-def _checked(which: Sequence[str], store: Store) -> list[tuple[str, str | None]]:
-    from engine.consent import ConsentError, fault
+def _held(name: str, record: Record, store: Store) -> _Told:
+    ended = _ended(record, store)
+    return _Told(name, "sound, and holds" if ended is None else f"sound, and {ended}")
+
+
+def _checked_all(store: Store) -> list[_Told]:
+    held = [_held(record.id, record, store) for record in store.all()]
+    return [*held, *(_Told("state", remark, wrong=True) for remark in store.remarks())]
+
+
+def _checked(which: Sequence[str], store: Store) -> list[_Told]:
+    from engine.consent import ConsentError
     from engine.consent.reading import read_file
 
-    told: list[tuple[str, str | None]] = []
+    told: list[_Told] = []
     for one in which:
         if Path(one).suffix != ".json":
-            told += [
-                (f"{one}: {record.id}", fault(record, record.scope[0], store))
-                for record in _found(one, store)
-            ]
+            told += [_held(f"{one}: {record.id}", record, store) for record in _found(one, store)]
             continue
         try:
             found = read_file(Path(one))
         except ConsentError as error:
-            told.append((one, str(error)))
+            told.append(_Told(one, str(error), wrong=True))
             continue
-        why = (
-            "was revoked" if found.revoked is not None else fault(found.record, found.record.scope[0], store)
-        )
-        if why is None and not store.vouches(found.record):
-            why = "sound, and signed by another installation: marotte consent import lets it count here"
-        told.append((f"{one}: {found.record.id}", why))
+        name = f"{one}: {found.record.id}"
+        if not store.vouches(found.record):
+            here = "signed by another installation: marotte consent import lets it count here"
+            told.append(_Told(name, f"sound, and {here}", wrong=True))
+        elif found.revoked is not None:
+            told.append(_Told(name, "sound, and was revoked"))
+        else:
+            told.append(_held(name, found.record, store))
     return told
 
 
@@ -219,8 +246,15 @@ def _export(options: argparse.Namespace) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     from engine.consent import Store
+    from engine.consent.reading import read_file
+    from engine.media.wording import one_line
 
-    record = Store().take(options.file)
+    found, store = read_file(options.file), Store()
+    if found.revoked is not None:
+        store.take_revocation(found, one_line(options.file))
+        print(f"{found.record.id} was revoked ({found.revoked.why}), and from now on here too")
+        return
+    record = store.take_parsed(found, one_line(options.file))
     print(f"{record.id} counts here: {record.kind}, {record.shown}")
 
 

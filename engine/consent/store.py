@@ -158,15 +158,18 @@ class Store:
         if record.kind is Kind.SAMPLE:
             raise ConsentError(f"{name}: kind sample is what the project ships, and counts for nothing else")
         if found.revoked is not None:
-            if found.revoked.key not in (record.key, found.countersigned and found.countersigned.key):
-                raise ConsentError(
-                    f"{name}: a stranger revoked it; ask who made the record for a file of theirs"
-                )
-            self._list(found.revoked)
+            self.take_revocation(found, name)
             raise ConsentError(f"{name}: the record was revoked ({found.revoked.why}); ask for a new one")
         own = record.key == signer.public
         self._keep(Exported(record, None if own else countersign(record, signer, datetime.now(UTC))))
         return record
+
+    def take_revocation(self, found: Exported, name: str) -> None:
+        """End here what a file says was revoked. Blocks. Raises ConsentError for a stranger's word, StateError."""
+        one, counter = found.revoked, found.countersigned
+        if one is None or one.key not in (found.record.key, counter and counter.key):
+            raise ConsentError(f"{name}: a stranger revoked it; ask who made the record for a file of theirs")
+        self._list(one)
 
     def revoke(self, record: str, why: str, now: datetime | None = None) -> Revocation:
         """End a record, of whichever origin, for good: a line that stays. Blocks. Raises ConfigError, StateError."""
