@@ -114,7 +114,15 @@ class _Check:
             self.lines, None, None, self.vouched, (last.n, last.hash) if last else (0, START), self.key,
             tuple(self.remarks),
         )  # fmt: skip
-        return result if fault is None else replace(result, bad=fault.at, why=fault.why)
+        if fault is None:
+            return result
+        return replace(result, lines=self._before(fault.at), bad=fault.at, why=fault.why)
+
+    def _before(self, bad: Position) -> int:
+        """How many lines were read before this one, which may be among those that were."""
+        places = [(one.at.file, one.at.line) for one in self.recent]
+        at = (bad.file, bad.line)
+        return self.lines - (len(places) - places.index(at) if at in places else 0)
 
     @property
     def _last(self) -> Line | None:

@@ -122,6 +122,7 @@ def test_a_line_changed_to_another_good_one_is_found_at_its_place(
     lines[at] = (name, changed)
     with _with(whole, lines) as folder:
         assert _found(folder) == _place(lines, at)
+        assert verify(folder, key=SIGNER.public).lines == at
 
 
 @SOME
