@@ -1,11 +1,12 @@
 """GStreamer's webrtcbin as a WHIP publisher or a WHEP player, for the system's Python: tests run it as a process.
 
-    python3 gst_peer.py publish|play ADDRESS TOKEN vp8|h264 SECONDS [trickle]
+    /usr/bin/python3 gst_peer.py publish|play ADDRESS TOKEN vp8|h264 SECONDS [trickle]
 
 It prints one JSON object for each thing that happens: {"state": ...}, {"status": ..., "etag": ...}, {"frames": ...}.
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -189,15 +190,21 @@ class Peer:
         self.pipeline.set_state(Gst.State.NULL)
 
 
+def heard(loop):
+    """A line on standard input ends it earlier; the end of the input, as of one that never was, does not."""
+    if os.read(sys.stdin.fileno(), 4096):
+        loop.quit()
+    return False
+
+
 def main():
     role, address, token, codec, seconds, *rest = sys.argv[1:]
     Gst.init(None)
     loop = GLib.MainLoop()
     peer = Peer(role, address, token, codec, "trickle" in rest)
     GLib.timeout_add(int(1000 * float(seconds)), loop.quit)
-    # A line on standard input ends it earlier.
     GLib.io_add_watch(
-        sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN | GLib.IO_HUP, lambda *_: loop.quit()
+        sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN | GLib.IO_HUP, lambda *_: heard(loop)
     )
     loop.run()
     peer.end()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,9 @@ class Program:
 
     def end(self) -> None:
         if self.process.stdin is not None and self.process.poll() is None:
+            with suppress(BrokenPipeError):  # it ends by itself just now
+                self.process.stdin.write("end\n")
+                self.process.stdin.flush()
             self.process.stdin.close()
         self.process.wait(PATIENCE_S)
         self._reading.join(PATIENCE_S)
