@@ -111,7 +111,7 @@ def create_app(
         lambda: operator(state_folder()), worker.bundles,
         marks=config.marks.on, lowered=config.marks.lowered, software=f"Marotte {_version()}".strip(),
     )  # fmt: skip
-    recordings = Recordings(config.recordings, _limits(config), recorder, statements.of)
+    recordings = Recordings(config.recordings, _limits(config), recorder, statements.of, consents.all_faults)
     recordings.journal = calls.journal
     calls.stated, calls.recorded = statements.of, recordings.of
     remotes, draining = Remotes(config, calls, sources, recorder), Draining(calls, config.drain_s)

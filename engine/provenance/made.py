@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +29,9 @@ class Ingredient:
 @dataclass(frozen=True, slots=True)
 class Made:
     """How a file came to be. bundle: the generator's title. bundle_sha256: of its manifest, None for a generator that
-    needs no weights. trained: whether its pixels come out of a trained network. edits: the driver's own face is
-    edited. consent: ids of the records that were relied on. marks: the names of those that are in the picture.
-    lowered: of those that the operator turned off."""
+    needs no weights. others: further ones that had a part in it, each with title, licence and sha256. trained: whether
+    its pixels come out of a trained network. edits: the driver's own face is edited. consent: ids of the records that
+    were relied on. marks: the names of those that are in the picture. lowered: of those that the operator took off."""
 
     kind: Literal["render", "recording"]
     bundle: str
@@ -45,6 +45,7 @@ class Made:
     lowered: tuple[str, ...] = ()
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     software: str = ""
+    others: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def source_type(self) -> str:
@@ -94,7 +95,8 @@ def _actions(made: Made, ingredients: Sequence[Ingredient]) -> list[dict[str, An
     inputs = [_label(place) for place in others if not ingredients[place].seen]
     given: dict[str, Any] = {"parameters": {"ingredientIds": inputs}} if inputs else {}
     moved, changed = "a portrait moved by a driver", "the driver's face changed"
-    what = f"{changed if made.edits else moved}, by {made.bundle}"
+    by = " and ".join([made.bundle, *(str(one["title"]) for one in made.others)])
+    what = f"{changed if made.edits else moved}, by {by}"
     done = {"description": what} | how | kind | given
     if parent is None:
         begun: list[dict[str, Any]] = [{"action": "c2pa.created"} | done]
@@ -115,6 +117,7 @@ def _ours(made: Made, ingredients: Sequence[Ingredient]) -> dict[str, Any]:
         "version": 1,
         "kind": made.kind,
         "bundle": {"title": made.bundle, "licence": made.licence, "sha256": made.bundle_sha256},
+        **({"other_bundles": [dict(one) for one in made.others]} if made.others else {}),
         "consent": list(made.consent),
         "session": made.session,
         "marks": list(made.marks),

@@ -79,7 +79,9 @@ def _sign(path: Path, made: Mapping[str, Any]) -> tuple[bool, str]:
         return False, "the C2PA library is not installed; run: python -m pip install 'marotte[c2pa]'"
     try:
         told = dict(made) | {"when": datetime.fromisoformat(made["when"])}
-        told |= {name: tuple(told[name]) for name in ("consent", "marks", "lowered")}
+        told |= {
+            name: tuple(told[name]) for name in ("consent", "marks", "lowered", "others") if name in told
+        }
         provenance.sign(path, provenance.Made(kind="recording", **told), signer=provenance.configured())
     except MarotteError as error:
         return False, str(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import re
 import secrets
@@ -27,7 +28,9 @@ from engine.media.wording import one_line
 RECORDING, FINISHING, READY = "recording", "finishing", "ready"
 _STATES: Final = frozenset({RECORDING, FINISHING, READY})
 _ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
+_LEFT: Final = re.compile(rf"\.{_ID.pattern}\..*(mp4|partial)")  # what a process that was killed had begun
 _MOST_BYTES: Final = 1 << 20
+_log = logging.getLogger("marotte.recordings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +115,14 @@ class Folder:
     def read(self) -> list[Kept]:
         """Those of earlier runs, the oldest first. Of one that was cut off the part is there; what has neither a part
         nor a whole file is forgotten."""
-        for left in (*self.path.glob(".*.mp4"), *self.path.glob(".*.partial")):
+        for left in [path for path in self.path.iterdir() if _LEFT.fullmatch(path.name)]:
             left.unlink(missing_ok=True)
         found = []
         for path in sorted(self.path.glob("*.json")):
             kept = _read(path)
             if kept is None:
+                if _ID.fullmatch(path.stem):
+                    _log.warning("recordings: %s is damaged, and left as it is", one_line(path.name))
                 continue
             part, whole = self.part(kept.id).is_file(), self.whole(kept.id).is_file()
             if whole:
@@ -169,7 +174,16 @@ def _read(path: Path) -> Kept | None:
             | {"statements": tuple(found["statements"])}
         )
         sound = kept.id == path.stem and _ID.fullmatch(kept.id) is not None and kept.state in _STATES
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return None
     return kept if sound else None
 

@@ -7,15 +7,16 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
-from engine.errors import StateError
+from engine.errors import ConsentError, StateError
 from engine.session_log import Event, Keeping, NoJournal, session_hash
+from streaming.consent_watch import PERIOD_S
 from streaming.enrolment_child import without_secrets
 from streaming.measured import RecordingRecorder
 from streaming.recording.finish import TAGS
@@ -23,22 +24,28 @@ from streaming.recording.kept import FINISHING, READY, RECORDING, Folder, Kept, 
 from streaming.recording.taker import Limits, Taker, Why
 from streaming.refusals import RefusedError
 from streaming.session import Session
+from streaming.statement import PASS_THROUGH
 
 MOST_STATEMENTS: Final = 32
-"""That are kept with one recording; a session that changes oftener keeps its first ones."""
+"""That are kept with one recording; of a session that changes oftener those beyond that say something new, as far as
+four times as many."""
+USE: Final = "render"
+"""What whoever is recorded has consented to, as for any file."""
 _LOOK_S: Final = 1.0
 _CLOSE_S: Final = 5.0
 _FINISH_S: Final = 1800.0
 _log = logging.getLogger("marotte.recordings")
 
 
+Faults = Callable[[Sequence[tuple[Collection[str], str]]], list[dict[str, str]]]
+"""Who may not be shown for which use, as streaming.consents.Consents.all_faults says it; blocks."""
 State = Callable[[Session], Awaitable[Mapping[str, Any] | None]]
 """The session's statement, signed (streaming.statement); None where none can be made."""
 
 
 class Recordings:
-    """On one event loop. folder: None where this server keeps none. state: what is said of a session. `journal` is
-    told when one begins, ends or is removed."""
+    """On one event loop. folder: None where this server keeps none. state: what is said of a session. faults: whose
+    consent to it holds. `journal` is told when one begins, ends or is removed."""
 
     journal: Keeping = NoJournal()
 
@@ -48,9 +55,10 @@ class Recordings:
         limits: Limits,
         recorder: RecordingRecorder,
         state: State,
+        faults: Faults,
     ) -> None:
         self._folder = None if folder is None else Folder(folder)
-        self._limits, self._recorder, self._state = limits, recorder, state
+        self._limits, self._recorder, self._state, self._faults = limits, recorder, state, faults
         self._kept: dict[str, Kept] = {}
         self._running: dict[str, _Running] = {}
         self._due: asyncio.Queue[str] = asyncio.Queue()
@@ -63,7 +71,8 @@ class Recordings:
 
     async def start(self, session: Session) -> dict[str, Any]:
         """Record a session from now on. Raises RefusedError (404 this server keeps none, 409 it is recorded already,
-        503 the disk is full), or StateError, also where the session log cannot say that it begins."""
+        503 the disk is full), ConsentError where somebody who is shown has not consented to files, or StateError, also
+        where the session log cannot say that it begins."""
         folder = self._needed()
         if session.id in self._running:
             raise RefusedError(409, "RequestError", "that session is being recorded already; stop it first")
@@ -73,6 +82,7 @@ class Recordings:
             )
         if session.over or self._closing:
             raise RefusedError(404, "RequestError", "that session is not open any more")
+        await self._check_consent(session)
         free = await asyncio.to_thread(folder.free_bytes)
         if free < self._limits.floor:
             raise RefusedError(
@@ -100,6 +110,14 @@ class Recordings:
         self._recorder.recording(True)
         await self._keep_statement(running)
         return self.told(kept.id)
+
+    async def _check_consent(self, session: Session) -> None:
+        (faults,) = await asyncio.to_thread(self._faults, [(session.in_use, USE)])
+        if faults:
+            raise ConsentError(
+                f"recording: {next(iter(faults.values()))}; a recording needs the scope {USE}, as every file does: add "
+                "who is shown again with it, or show another portrait"
+            )
 
     async def stop(self, session: str) -> dict[str, Any]:
         """End a session's recording; returns when its file is closed. Raises RefusedError (404)."""
@@ -168,7 +186,8 @@ class Recordings:
             if kept.state == FINISHING:
                 self._due.put_nowait(kept.id)
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(work(), name="recordings") for work in (self._finish_on, self._look_on)]
+        works = (self._finish_on, self._look_on, self._watch_on)
+        tasks = [loop.create_task(work(), name="recordings") for work in works]
         yield
         self._closing = True
         await self.stop_all(Why.SESSION)
@@ -190,14 +209,36 @@ class Recordings:
                 except StateError as error:
                     _log.error("recording %s: nothing is stated of it: %s", running.kept.id, error)
 
+    async def _watch_on(self) -> None:
+        """A recording ends with the consent to it, and where its session turns to who has not given any."""
+        while True:
+            try:
+                await self._watch()
+            except Exception:  # in doubt nobody is recorded
+                _log.exception("who may be recorded could not be looked at")
+                await self.stop_all(Why.CONSENT)
+            await asyncio.sleep(PERIOD_S)
+
+    async def _watch(self) -> None:
+        """Once, at all that run."""
+        running = [one for one in self._running.values() if one.begun]
+        asked = [(one.session.in_use, USE) for one in running]
+        if not asked:
+            return
+        found = await asyncio.to_thread(self._faults, asked)
+        await asyncio.gather(*(one.end(Why.CONSENT) for one, faults in zip(running, found) if faults))
+
     async def _keep_statement(self, running: _Running) -> None:
         """Keep what is said of the session beside what is seen of it."""
         said = await self._state(running.session)
         kept = self._kept.get(running.kept.id)
-        if said is None or kept is None or len(kept.statements) >= MOST_STATEMENTS:
+        if said is None or kept is None or len(kept.statements) >= 4 * MOST_STATEMENTS:
             return
         if not kept.statements or kept.statements[-1].get("signature") != said.get("signature"):
-            kept = dataclasses.replace(kept, statements=(*kept.statements, dict(said)))
+            more = dataclasses.replace(kept, statements=(*kept.statements, dict(said)))
+            if len(kept.statements) >= MOST_STATEMENTS and made_of(more) == made_of(kept):
+                return
+            kept = more
             running.kept = self._kept[kept.id] = kept
             with suppress(StateError):
                 await asyncio.to_thread(self._needed().write, kept)
@@ -321,23 +362,31 @@ class _Running:
 
 
 def made_of(kept: Kept) -> dict[str, Any]:
-    """What its manifest is to say, by its statements, as the fields of engine.provenance.Made."""
+    """What its manifest is to say, by all of its statements, as the fields of engine.provenance.Made: the worst that
+    any of them says is what the file is."""
     said = [dict(one) for one in kept.statements]
-    first: dict[str, Any] = said[0] if said else {}
-    bundle = first.get("bundle") or {}
-    consent = [one["id"] for each in said for one in each.get("consent", ())]
+    bundles = [
+        {"title": one.get("title", ""), "licence": one.get("licence", ""), "sha256": one.get("sha256")}
+        for one in (each.get("bundle") for each in said)
+        if one
+    ]
+    bundles = [one for place, one in enumerate(bundles) if one not in bundles[:place]]
+    first: dict[str, Any] = bundles[0] if bundles else {}
+    shown = [each for each in said if each.get("mode") != PASS_THROUGH] or said
+    marks = shown[0].get("marks", []) if shown else []
     return {
-        "bundle": bundle.get("title", ""),
-        "licence": bundle.get("licence", ""),
-        "bundle_sha256": bundle.get("sha256"),
-        "trained": bundle.get("sha256") is not None,
-        "edits": first.get("mode") == "edit",
-        "consent": list(dict.fromkeys(consent)),
+        "bundle": first.get("title", ""),
+        "licence": first.get("licence", ""),
+        "bundle_sha256": first.get("sha256"),
+        "others": bundles[1:],
+        "trained": any(one["sha256"] is not None for one in bundles),
+        "edits": any(each.get("mode") == "edit" for each in said),
+        "consent": list(dict.fromkeys(one["id"] for each in said for one in each.get("consent", ()))),
         "session": kept.session,
-        "marks": first.get("marks", []),
-        "lowered": first.get("lowered", []),
+        "marks": [one for one in marks if all(one in each.get("marks", ()) for each in shown)],
+        "lowered": list(dict.fromkeys(one for each in said for one in each.get("lowered", ()))),
         "when": kept.begun,
-        "software": first.get("software", ""),
+        "software": said[0].get("software", "") if said else "",
     }
 
 

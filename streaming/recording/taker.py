@@ -39,13 +39,14 @@ _log = logging.getLogger(__name__)
 
 
 class Why(Enum):
-    """Why a recording ended. ASKED: somebody did. SESSION: with its session. KILLED: by the operator's switch. MINUTES,
-    BYTES: its limits. FLOOR: the disk has hardly more left than it is to keep free. FULL: the disk did not take it.
-    FAILED: the encoder."""
+    """Why a recording ended. ASKED: somebody did. SESSION: with its session. KILLED: by the operator's switch.
+    CONSENT: who is shown has not consented to it, or not any more. MINUTES, BYTES: its limits. FLOOR: the disk has
+    hardly more left than it is to keep free. FULL: the disk did not take it. FAILED: the encoder."""
 
     ASKED = "asked"
     SESSION = "session"
     KILLED = "killed"
+    CONSENT = "consent"
     MINUTES = "minutes"
     BYTES = "bytes"
     FLOOR = "disk"

@@ -24,6 +24,7 @@ const WHY = /** @type {Record<string, string>} */ ({
   disk: "the server's disk is nearly full",
   "disk full": "the server's disk is full",
   failed: "the server could not encode it",
+  consent: "who is shown has not consented to be recorded, or not any more",
   killed: "the operator stopped all output",
 });
 

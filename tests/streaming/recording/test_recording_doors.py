@@ -14,6 +14,7 @@ import pytest
 from aiortc import AudioStreamTrack
 
 from engine import provenance
+from engine.consent import Kind, Store
 from engine.session_log import Event, NoJournal
 from engine.session_log.events import checked
 from streaming.config import ServeConfig
@@ -274,6 +275,32 @@ def test_the_operators_switch_ends_it(state: Path, tmp_path: Path) -> None:
                     await asyncio.sleep(0.05)
             assert (await driver.ask("POST", "/api/v1/kill?why=a+test")).status == 200
             assert (await _ready(driver, id))["why"] == "killed"
+
+    with house(tmp_path) as site:
+        run(lambda: test(site))
+
+
+def test_who_is_recorded_has_consented_to_files(real_consent: Path, tmp_path: Path) -> None:
+    """Leave to be shown live is none for a file: 403 with what to do; and a recording ends with the leave to it."""
+    store = Store(real_consent)
+    said = {"shown": "Ann", "attested_by": "Bob", "statement": "in the archive"}
+    store.attest(["a" * 64], Kind.WRITTEN, **said, scope=("live",))
+
+    async def test(site: Site) -> None:
+        async with client(site, Camera(tinted)) as driver:
+            assert (await driver.post("/whip/show")).status == 201
+            place = f"/api/v1/sessions/{driver.place.rpartition('/')[2]}/recording"
+            refused = await driver.ask("POST", place)
+            assert (refused.status, refused.error[0]) == (403, "ConsentError")
+            assert "render" in refused.error[1]
+            assert list((tmp_path / "kept").iterdir()) == []
+            record = store.attest(["a" * 64], Kind.WRITTEN, **said, scope=("live", "render"))
+            id = (await driver.ask("POST", place)).json["id"]
+            async with asyncio.timeout(30):
+                while (await driver.ask("GET", f"/api/v1/recordings/{id}")).json["seconds"] < 0.3:
+                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(store.revoke, record.id, "asked for")
+            assert (await _ready(driver, id))["why"] == "consent"
 
     with house(tmp_path) as site:
         run(lambda: test(site))
