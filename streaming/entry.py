@@ -17,6 +17,8 @@ from streaming.refusals import RefusedError, busy, no_token
 from streaming.routes import Route
 from streaming.tokens import OWN, PREFIX, Token, TokenError, Tokens
 
+_PAGES: Final = ("/", "/verify")
+"""Of the server itself, whose address takes its own token too; a room's is for guests."""
 GRANT: Final = web.RequestKey("grant", Token)
 """Of a request that was let in: by which token."""
 
@@ -41,7 +43,7 @@ class Entry:
     def follow(self, request: web.Request, route: Route) -> web.Response | None:
         """For an address with a token or a code: a cookie instead of it."""
         given = request.query.get("token")
-        if given is not None and (request.path == "/" or given.startswith(PREFIX)):
+        if given is not None and (request.path in _PAGES or given.startswith(PREFIX)):
             token = self._check_scope(request, route, self._read(request, given, self._token))
             if token is not OWN:
                 return self._led_on(request, self._guest, given, token)

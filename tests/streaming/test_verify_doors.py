@@ -15,7 +15,7 @@ import pytest
 from streaming import verify_doors
 from streaming.config import ServeConfig
 from streaming.rates import Rate, Rates
-from tests.streaming.doorstep import Site, open_site
+from tests.streaming.doorstep import TOKEN, Site, open_site
 
 PICTURE = cv2.imencode(".png", np.full((80, 96, 3), 90, np.uint8))[1].tobytes()
 OFTEN = Rates(uploads=Rate(6000, 1000), everyone=Rate(6000, 1000))
@@ -119,6 +119,14 @@ def test_it_needs_a_token_unless_the_operator_opens_it(site: Site, open_to_all: 
     assert open_to_all.ask("POST", "/verify", b"", token=None).status in (401, 405)
     other = {"Origin": "https://elsewhere.example"}
     assert open_to_all.ask("POST", "/api/v1/verify", b"", token=None, headers=other).status == 403
+
+
+def test_the_server_s_own_token_may_stand_in_its_address(site: Site) -> None:
+    """As at the page itself: a cookie instead of it, and the same address without it; no other word will do."""
+    answer = site.ask("GET", f"/verify?token={TOKEN}", token=None)
+    assert (answer.status, answer.headers["Location"]) == (303, "/verify")
+    assert "HttpOnly" in answer.headers["Set-Cookie"]
+    assert site.ask("GET", "/verify?token=another", token=None).status == 401
 
 
 def test_opened_it_is_counted_by_address(open_to_all: Site) -> None:
