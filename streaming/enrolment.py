@@ -6,28 +6,27 @@ A thread of its own follows the process; nothing of it runs on the event loop.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from engine.config import known
 from engine.consent.words import shown_name
-from engine.errors import ConfigError, InputError, MarotteError, StateError, WorkerError
+from engine.errors import StateError
 from engine.several import ACCEPTANCE
 from engine.state import state_folder
-from engine.worker.interface import BundleInfo
 from streaming.config import ServeConfig
 from streaming.consents import Consents, Given
 from streaming.doors import RefusedError, busy
-from streaming.enrolment_child import Child, Ended, Progress
+from streaming.enrolment_child import Child, Ended
+from streaming.enrolment_command import check_command, command_of
 from streaming.enrolment_kinds import KINDS, MOST_BYTES, MOST_SECONDS, check_libraries
-from streaming.enrolment_probe import check_kind, probe
+from streaming.enrolment_offers import Offering, Offers
+from streaming.enrolment_probe import check_kind, digest, probe
 from streaming.enrolment_store import (
     DONE,
     FAILED,
@@ -53,24 +52,12 @@ _log = logging.getLogger("marotte.enrol")
 _TICK_S = 0.25
 _GRACE_S = 40.0
 _CLOSE_S = 3.0
-_OPEN_S = 300.0
-_AGAIN_S = 10.0
-"""After which a worker is asked again that could not be asked: a new process is at work by then."""
-_CHECK_S = 180.0
 _HOPELESS = frozenset(
     {"InputError", "DecodeError", "TooLargeError", "TooSmallError", "NoFaceError", "DifferentPeopleError"}
 )
 """What going on does not mend."""
 _CANCELLED = "it was cancelled"
 _NO_ROOM = "the disk is nearly full; free some space and go on"
-
-
-class Offering(Protocol):
-    """Of engine.worker.interface.Worker."""
-
-    def add_bundle(self, bundle: str) -> Future[BundleInfo]: ...
-
-    def drop_bundle(self, name: str) -> None: ...
 
 
 class Enrolments:
@@ -87,14 +74,13 @@ class Enrolments:
     ) -> None:
         """Raises ConfigError or StateError where this server cannot enrol as it is set."""
         check_libraries(config.enrol_command)
-        self._config, self._worker, self._recorder = config, worker, recorder
+        self._config, self._recorder = config, recorder
         self._consents = consents or Consents()
+        self._offers = Offers(worker, recorder, self._consents, lambda: self._closing)
         self._store = Store(config.enrolments or state_folder() / "enrolments")
         self._free_bytes = free_bytes or self._store.free_bytes
         self._lock = threading.RLock()
-        self._opening = threading.Lock()
         self._jobs: dict[str, Job] = {}
-        self._offered: dict[str, str] = {}
         self._reserved = False
         self._closing = False
         self._stop = ""
@@ -105,28 +91,7 @@ class Enrolments:
 
     def check(self) -> None:
         """Ask the command whether it could enrol. Blocks for seconds. Raises ConfigError with its own words."""
-        for system, checkpoint in self._config.enrol.items():
-            words = [*self._config.enrol_command, system, "--weights", str(checkpoint), "--check"]
-            try:
-                child = Child([*words, *self._config.enrol_options.get(system, ())])
-            except OSError as error:
-                raise ConfigError(
-                    f"enrol {system}: {words[0]} cannot be started ({error.strerror})"
-                ) from error
-            ended = self._checked(child)
-            if ended is None:
-                raise ConfigError(f"enrol {system}: its check took longer than {_CHECK_S:g} s")
-            if ended.status != 0:
-                raise ConfigError(f"enrol {system}: {ended.message}")
-
-    def _checked(self, child: Child) -> Ended | None:
-        until_s = time.monotonic() + _CHECK_S
-        while (ended := child.wait(_TICK_S)) is None:
-            if self._closing or time.monotonic() > until_s:
-                child.kill()
-                child.wait(_CLOSE_S)
-                return None
-        return ended
+        check_command(self._config, lambda: self._closing)
 
     def start(self) -> None:
         """Take up what earlier runs left, and offer their bundles beside everything else."""
@@ -134,7 +99,7 @@ class Enrolments:
             self._jobs = {job.id: job for job in self._store.read()}
             done = [job for job in self._jobs.values() if job.state == DONE and job.system in KINDS]
         if done:
-            self._begin(self._offer_all, done)
+            self._begin(self._offers.add_all, [(job, self._store.out(job)) for job in done])
 
     def close(self) -> None:
         """End the process that runs, which can be gone on with; returns when it has ended. Blocks."""
@@ -206,13 +171,13 @@ class Enrolments:
         Raises ConsentError, InputError (what is wrong with it) or StateError; the files are the caller's to discard
         then.
         """
-        pictures = [_digest([path]) for path in files]
+        pictures = [digest([path]) for path in files]
         if given is None:
             self._check(pictures, job.name)
         check_kind(KINDS[job.system], probe(files))
         job = self._store.write(dataclasses.replace(job, files=tuple(path.name for path in files)))
         if given is not None:
-            self._consents.attest(_digest(files), pictures, given.accepting(job.accept))
+            self._consents.attest(digest(files), pictures, given.accepting(job.accept))
             self._check(pictures, job.name)  # what was said may leave this use out
         with self._lock:
             for failed in [one for one in self._jobs.values() if one.state == FAILED]:
@@ -270,14 +235,7 @@ class Enrolments:
             return None
 
     def _remove(self, job: Job) -> None:
-        if job.id in self._offered and not self._offered[job.id]:
-            try:
-                self._worker.drop_bundle(job.bundle)
-            except WorkerError as error:
-                raise RefusedError(409, "WorkerError", str(error)) from error
-            except ConfigError:
-                pass  # the worker never had it, or has it no more
-        self._offered.pop(job.id, None)
+        self._offers.drop(job)
         self._jobs.pop(job.id)
         self._store.remove(job)
 
@@ -320,15 +278,15 @@ class Enrolments:
 
     def _status(self, job: Job) -> dict[str, Any]:
         progress = self._child.progress if self._child is not None and job.state == RUNNING else None
-        reason = job.reason or self._offered.get(job.id, "")
+        reason = job.reason or self._offers.why_not(job)
         return {
             "id": job.id,
             "system": job.system,
             "name": job.name,
             "state": "stopping" if job.state == RUNNING and self._stop else job.state,
             "reason": reason,
-            "progress": None if progress is None else _told(progress),
-            "bundle": job.bundle if self._offered.get(job.id) == "" else None,
+            "progress": None if progress is None else dataclasses.asdict(progress),
+            "bundle": job.bundle if self._offers.holds(job) else None,
             "person": job.system in KINDS and KINDS[job.system].person,
             "keeps": job.keep,
             "expires": job.expires() or None,
@@ -354,7 +312,7 @@ class Enrolments:
             outcome = "cancelled" if job.reason == _CANCELLED else job.state
             if job.state == OPENING:
                 self._store.spend(job)
-                self._offer(job)
+                self._offers.add(job, self._store.out(job))
                 job, outcome = self._turn(job, DONE), DONE
             elif job.state == FAILED:
                 self._store.spend(job)
@@ -370,7 +328,7 @@ class Enrolments:
     def _finished(self, job: Job) -> Job:
         """The job as its process left it."""
         try:
-            child = Child(self._command(job))
+            child = Child(command_of(job, self._config, self._store))
         except OSError as error:
             return self._turn(job, STOPPED, f"its process cannot be started ({error.strerror})")
         with self._lock:
@@ -413,75 +371,10 @@ class Enrolments:
             return FAILED, ended.message
         return STOPPED, ended.message
 
-    def _command(self, job: Job) -> list[str]:
-        """The same each time: so it goes on where it was."""
-        store, config = self._store, self._config
-        return [
-            *config.enrol_command,
-            job.system,
-            *map(str, store.inputs(job)),
-            *("--weights", str(config.enrol[job.system]), "--out", str(store.out(job))),
-            *("--work", str(store.work(job)), "--progress-json"),
-            f"--title={job.name} ({KINDS[job.system].title})",
-            *(f"--accept={name}" for name in job.accept),
-            *config.enrol_options.get(job.system, ()),
-        ]
-
     def _turn(self, job: Job, state: str, reason: str = "", lines: Sequence[str] = ()) -> Job:
         with self._lock:
             self._jobs[job.id] = job = self._store.turned(job, state, reason, lines)
         return job
-
-    # --- the bundle ------------------------------------------------------------------------------------
-
-    def _offer_all(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            if not self._closing:
-                self._offer(job)
-
-    def _offer(self, job: Job) -> None:
-        """Have it opened beside the running sessions. What is wrong with it is told in its status.
-
-        A worker that is lost meanwhile need not be lost over it: the one that takes its place is asked once more.
-        """
-        self._consents.know_bundle(job.bundle, self._store.out(job))
-        reason = self._refusal(job)
-        if isinstance(reason, WorkerError) and self._waited(_AGAIN_S):
-            reason = self._refusal(job)
-        told = "" if reason is None else f"its bundle cannot be offered: {reason}"
-        if told:
-            _log.warning("enrolment %s: %s", job.id, told)
-        with self._lock:
-            self._offered[job.id] = told
-
-    def _refusal(self, job: Job) -> MarotteError | TimeoutError | None:
-        """Why its bundle is not offered now; None where it is, or the server ends."""
-        try:
-            with self._opening:
-                info = self._opened(self._worker.add_bundle(str(self._store.out(job))))
-        except TimeoutError:
-            return TimeoutError(f"it was not opened within {_OPEN_S:g} s")
-        except MarotteError as error:
-            return error
-        if info is not None:
-            self._recorder.offer_enrolled(info)
-        return None
-
-    def _waited(self, seconds: float) -> bool:
-        """Whether so long has passed and the server goes on."""
-        until_s = time.monotonic() + seconds
-        while not self._closing and time.monotonic() < until_s:
-            time.sleep(_TICK_S)
-        return not self._closing
-
-    def _opened(self, opening: Future[BundleInfo]) -> BundleInfo | None:
-        until_s = time.monotonic() + _OPEN_S
-        while not self._closing:
-            with suppress(TimeoutError):
-                return opening.result(_TICK_S)
-            if time.monotonic() > until_s:
-                raise TimeoutError
-        return None
 
 
 class Reservation:
@@ -495,27 +388,3 @@ class Reservation:
 
     def __exit__(self, *_: object) -> None:
         self._enrolments.release()
-
-
-def _told(progress: Progress) -> dict[str, Any]:
-    return {
-        "stage": progress.stage,
-        "number": progress.number,
-        "stages": progress.stages,
-        "done": progress.done,
-        "total": progress.total,
-        "left_s": progress.left_s,
-    }
-
-
-def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 of all of them, one after the other; of one file it is that file's."""
-    digest = hashlib.sha256()
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                while part := file.read(1 << 20):
-                    digest.update(part)
-        except OSError as error:
-            raise InputError(f"{path.name} cannot be read ({error.strerror})") from error
-    return digest.hexdigest()

@@ -5,6 +5,7 @@ A line of JSON tells what the files are, or why they cannot be used; nothing but
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -95,6 +96,19 @@ def _seconds(path: Path) -> float:
         except av.FFmpegError:
             pass  # a cut file ends in an error of the demuxer
     return max(0.0, last - first)
+
+
+def digest(files: Sequence[Path]) -> str:
+    """SHA-256 of all of them, one after the other; of one file it is that file's. Raises InputError."""
+    found = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                while part := file.read(1 << 20):
+                    found.update(part)
+        except OSError as error:
+            raise InputError(f"{path.name} cannot be read ({error.strerror})") from error
+    return found.hexdigest()
 
 
 def main(files: Sequence[str]) -> int:

@@ -383,7 +383,7 @@ def test_a_worker_that_was_lost_meanwhile_is_asked_once_more(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was lost need not be lost over the bundle; one that it is lost over again is not tried for ever."""
-    monkeypatch.setattr("streaming.enrolment._AGAIN_S", 0.0)
+    monkeypatch.setattr("streaming.enrolment_offers._AGAIN_S", 0.0)
     asked = []
 
     def lost(bundle: str) -> Future[BundleInfo]:
