@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from engine.config import known
 from engine.consent import SCOPES, ConsentError, Kind, Record, Store, cover, fault
 from engine.consent.bundled import cover_bundle
+from engine.consent.checking import WAY
 from engine.consent.given import STATEMENTS, given
 from engine.consent.words import MOST_STATEMENT, checked_line
 from engine.denied import Denied
@@ -30,6 +31,8 @@ from streaming.tokens import ROOM_STREAM
 FIELDS: Final = ("kind", "shown", "attested_by", "statement", "scope", "expires")
 """What is asked about a source, by the names that pages, forms and addresses use."""
 KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.SAMPLE)
+WAYS: Final = f"{WAY}; over HTTP ?kind=KIND&attested_by=WHO in the address"
+"""How it is recorded who allows a source: at the server, and by a page or a program."""
 NEXT: Final = "; next step: choose another portrait, or add this one again with who allows it"
 _ALL: Final = ("live", "call", "render", "train")
 
@@ -187,7 +190,7 @@ class Consents:
         bundle = self._taken.get(source)
         if bundle is not None and (found := cover_bundle(bundle, use, self.store)):
             return found
-        return cover(source, use, self.store, pictures=self._pictures.get(source, ()), name=name)
+        return cover(source, use, self.store, pictures=self._pictures.get(source, ()), name=name, way=WAYS)
 
     def check_bundle(self, bundle: str, use: str) -> tuple[Record, ...]:
         """The same of the person in a bundle, by the name that it is offered by; none where it is nobody's."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from engine.config import known
 from engine.consent.record import SCOPES, Record
 from engine.consent.shipped import shipped
 from engine.consent.store import Store
 from engine.errors import ConsentError
+
+WAY: Final = "--consent KIND:WHO or --consent FILE where it is used"
 
 
 def check(
@@ -33,9 +36,11 @@ def cover(
     *,
     pictures: Sequence[str] = (),
     name: str = "the source",
+    way: str = WAY,
 ) -> tuple[Record, ...]:
     """The records by which a source may be used: that of the whole, or of a source of several pictures those that
-    allow each of them. use: one of SCOPES. pictures: SHA-256 of each. name: for the message.
+    allow each of them. use: one of SCOPES. pictures: SHA-256 of each. name: for the message. way: for
+    it, too, how else consent can be given to one that has none.
 
     Raises ConsentError, with the next step, where none holds; StateError where what was revoked cannot be read.
     """
@@ -52,7 +57,7 @@ def cover(
         found.append(one)
     if pictures and len(found) == len(pictures):
         return tuple({one.id: one for one in found}.values())
-    raise _refused(source, name, use, why)
+    raise _refused(source, name, why, way)
 
 
 def fault(record: Record, use: str, store: Store, now: datetime | None = None) -> str | None:
@@ -85,14 +90,11 @@ def _holding(source: str, use: str, store: Store, now: datetime | None) -> tuple
     return None, first
 
 
-def _refused(source: str, name: str, use: str, why: str | None) -> ConsentError:
+def _refused(source: str, name: str, why: str | None, way: str) -> ConsentError:
     short = f"(sha256 {source[:8]}...)"
     step = "next step: marotte consent add FILE --kind KIND"
     if why is not None:
         return ConsentError(
             f"{name}: the consent to it {short} does not hold: {why}; {step}, if it was given anew"
         )
-    return ConsentError(
-        f"{name}: nobody's consent is recorded for it {short}; {step}, or --consent KIND:WHO or --consent FILE where "
-        "it is used"
-    )
+    return ConsentError(f"{name}: nobody's consent is recorded for it {short}; {step}, or {way}")

@@ -56,7 +56,8 @@ def permit(
         option = given(consent)
         if without or option.file is not None:
             record = option.put(store, without)
-            _log.info("consent: record %s, %s: %s", record.id[:8], record.kind, record.shown)
+            if option.file is not None:
+                _log.info("consent: record %s, %s: %s", record.id[:8], record.kind, record.shown)
     found = [record for source, name in known_as.items() for record in cover(source, use, store, name=name)]
     if folder is not None:
         found += cover_bundle(folder, use, store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ STATEMENTS: Final = {
 
 _SHOWN: Final = {Kind.MYSELF: OPERATOR, Kind.GENERATED: "nobody"}
 _SUFFIX: Final = ".json"
+_log = logging.getLogger("marotte.consent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,21 @@ class Given:
                     "next step: marotte consent add FILE --kind KIND, if somebody did"
                 )
         assert self.kind is not None  # one of both, see `given`
-        return store.attest(
+        record = store.attest(
             sources,
             self.kind,
             shown=self.shown,
             attested_by=OPERATOR,
             statement=statement or STATEMENTS[self.kind],
         )
+        _log.info(
+            "consent: record %s, %s: %s; for %s, without an end (marotte consent add --scope --expires records less)",
+            record.id[:8],
+            record.kind,
+            record.shown,
+            ", ".join(record.scope),
+        )
+        return record
 
 
 def given(option: str | Path) -> Given:

@@ -58,6 +58,7 @@ def until(condition: Any) -> None:
 def test_a_source_without_a_record_is_refused_with_the_next_step(site: Site) -> None:
     """By the API, before anybody looks at the picture; 403, and what to do."""
     refused = add(site)
+    assert "?kind=KIND&attested_by=WHO" in refused.json["error"]["message"]
     assert (refused.status, refused.error[0]) == (403, "ConsentError")
     assert "next step" in refused.error[1]
     assert len(site.worker.sources) == 1

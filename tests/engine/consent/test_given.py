@@ -34,6 +34,17 @@ def test_a_kind_and_who_is_shown(option: str, kind: Kind, shown: str, real_conse
     )
 
 
+def test_it_is_said_how_much_was_recorded(
+    real_consent: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever command it is given to: all uses, and no end."""
+    with caplog.at_level("INFO", "marotte.consent"):
+        record = given("written:Ann").put(Store(), ["ab" * 32])
+    assert record.expires is None
+    (told,) = caplog.messages
+    assert "Ann; for live, call, render, train, without an end" in told
+
+
 def test_every_kind_but_the_sample_has_a_word() -> None:
     """What the project ships cannot be said of anything else."""
     assert set(WORDS.values()) == set(STATEMENTS) == set(Kind) - {Kind.SAMPLE}
