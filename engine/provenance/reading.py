@@ -20,12 +20,14 @@ who signed is not known. broken: the file or the manifest was changed, or the si
 _UNTRUSTED: Final = "signingCredential.untrusted"
 _MOST_CHARACTERS: Final = 16_000_000
 _MOST_PARTS: Final = 64
+_MOST_OF_ALL: Final = 256
 _DEEPEST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An ingredient. state: None where it came without a manifest."""
+    """An ingredient. state: None where it came without a manifest. parts: of its own manifest, where that was first
+    come to; a manifest that is an ingredient in several places is told of in one."""
 
     title: str
     relation: str
@@ -110,7 +112,7 @@ def parsed(store: Mapping[str, Any]) -> Manifest:
         _word(signature.get("time")) or None,
         _source_type(actions),
         tuple(_word(one.get("action")) for one in actions),
-        _parts(active, manifests, _broken(store), _DEEPEST),
+        _Parts(manifests, _broken(store), str(store.get("active_manifest"))).of(active, _DEEPEST),
         _table(_assertion(active, LABEL)),
     )
 
@@ -145,21 +147,36 @@ def _broken(store: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(one.removeprefix("self#jumbf=/c2pa/").split("/")[0] for one in addresses)
 
 
-def _parts(
-    manifest: Mapping[str, Any], all_of: Mapping[str, Any], broken: frozenset[str], deep: int
-) -> tuple[Part, ...]:
-    found = []
-    for one in map(_table, _listed(manifest.get("ingredients"))[:_MOST_PARTS]):
-        label = one.get("active_manifest")
+class _Parts:
+    """The ingredients of a file and theirs, _MOST_OF_ALL together: a small file can name one manifest many times, and
+    each of these as many others."""
+
+    def __init__(self, all_of: Mapping[str, Any], broken: frozenset[str], active: str) -> None:
+        self._all_of, self._broken = all_of, broken
+        self._left, self._told = _MOST_OF_ALL, {active}
+
+    def of(self, manifest: Mapping[str, Any], deep: int) -> tuple[Part, ...]:
+        """Those of one manifest."""
+        listed = [_table(one) for one in _listed(manifest.get("ingredients"))[: min(_MOST_PARTS, self._left)]]
+        self._left -= len(listed)
+        return tuple(self._part(one, deep) for one in listed)
+
+    def _part(self, one: Mapping[str, Any], deep: int) -> Part:
+        named = one.get("active_manifest")
         state: State | None = None
         inner: tuple[Part, ...] = ()
-        if label is not None:
-            own = _listed(_table(_table(one.get("validation_results")).get("activeManifest")).get("failure"))
-            failed = any(_table(each).get("code") != _UNTRUSTED for each in own)
-            state = "broken" if failed or str(label) in broken or str(label) not in all_of else "valid"
-            inner = _parts(_table(all_of.get(str(label))), all_of, broken, deep - 1) if deep else ()
-        found.append(Part(_word(one.get("title")), _word(one.get("relationship")), state, inner))
-    return tuple(found)
+        if named is not None:
+            label = str(named)
+            state = self._state(one, label)
+            if deep and label not in self._told:
+                self._told.add(label)
+                inner = self.of(_table(self._all_of.get(label)), deep - 1)
+        return Part(_word(one.get("title")), _word(one.get("relationship")), state, inner)
+
+    def _state(self, one: Mapping[str, Any], label: str) -> State:
+        own = _listed(_table(_table(one.get("validation_results")).get("activeManifest")).get("failure"))
+        failed = any(_table(each).get("code") != _UNTRUSTED for each in own)
+        return "broken" if failed or label in self._broken or label not in self._all_of else "valid"
 
 
 def _actions(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
