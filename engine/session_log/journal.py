@@ -16,6 +16,8 @@ from engine.session_log.events import Event, checked, event_of
 from engine.session_log.log import SessionLog
 
 MOST_WAITING: Final = 256
+ROOM: Final = 64
+"""Beside them, for lines that somebody waits for: who tells too much keeps no session from starting."""
 _CLOSE_S: Final = 10.0
 _PRUNE_S: Final = 3600.0
 _log = logging.getLogger("marotte.log")
@@ -64,10 +66,12 @@ class Journal:
         days: int,
         counted: Callable[[int, int], None] = lambda written, failed: None,
         most: int = MOST_WAITING,
+        room: int = ROOM,
     ) -> None:
         self.log = log
         self._days, self._counted = days, counted
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(most)
+        self._most = most
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(most + room)
         self._lost, self._failing, self._open = 0, False, False
         self._guard = threading.Lock()
         self._prune_s = 0.0
@@ -114,6 +118,8 @@ class Journal:
         try:
             if not self._open:
                 raise StateError("the session log is closed: the server is starting or ending")
+            if not waiting.must and self._queue.qsize() >= self._most:
+                raise queue.Full
             self._queue.put_nowait(waiting)
         except queue.Full:
             self._give_up(

@@ -96,9 +96,10 @@ def test_what_cannot_be_logged_is_not_begun_and_what_runs_goes_on(tmp_path: Path
 
 
 def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
-    """Telling never waits: what is too much is counted, and asking is refused at once."""
+    """Telling never waits: what is too much is counted. Who asks has room of their own, and is refused at once where
+    that is full too."""
     counts = Counts()
-    journal, log = _journal(tmp_path, counts, most=4)
+    journal, log = _journal(tmp_path, counts, most=4, room=1)
     journal.start()
     held, began = threading.Event(), threading.Event()
     write = log.write
@@ -113,12 +114,15 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     assert began.wait(10)
     for _ in range(6):
         journal.tell(Event.SHOWING)
+    asked = journal.keep(Event.SESSION_STARTED)
     with pytest.raises(StateError, match="too slow"):
         journal.keep(Event.SESSION_STARTED).result(10)
     assert counts.failed == 3
     held.set()
+    asked.result(10)
     journal.close()
     assert _events(tmp_path).count("showing") == 5
+    assert _events(tmp_path).count("session-started") == 1
     assert "lines-lost" in _events(tmp_path)
 
 
