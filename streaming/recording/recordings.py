@@ -366,7 +366,7 @@ def made_of(kept: Kept) -> dict[str, Any]:
     any of them says is what the file is."""
     said = [dict(one) for one in kept.statements]
     bundles = [
-        {"title": one.get("title", ""), "licence": one.get("licence", ""), "sha256": one.get("sha256")}
+        {"title": _called(one), "licence": one.get("licence", ""), "sha256": one.get("sha256")}
         for one in (each.get("bundle") for each in said)
         if one
     ]
@@ -386,8 +386,14 @@ def made_of(kept: Kept) -> dict[str, Any]:
         "marks": [one for one in marks if all(one in each.get("marks", ()) for each in shown)],
         "lowered": list(dict.fromkeys(one for each in said for one in each.get("lowered", ()))),
         "when": kept.begun,
-        "software": said[0].get("software", "") if said else "",
+        "software": said[0].get("software", "").removeprefix("Marotte ") if said else "",
     }
+
+
+def _called(bundle: Mapping[str, Any]) -> str:
+    """As a render's manifest has it: what was trained by its title, the engine's own by the name of its kind."""
+    title: str = bundle.get("title", "")
+    return bundle.get("name", title) if bundle.get("sha256") is None else title
 
 
 async def _in_child(part: Path, whole: Path, made: Mapping[str, Any]) -> dict[str, Any]:

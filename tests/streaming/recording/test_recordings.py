@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.provenance.sealing import made_by
 from streaming.recording.kept import Kept
 from streaming.recording.recordings import made_of
 
@@ -30,7 +31,7 @@ def test_a_file_is_what_any_moment_of_it_is() -> None:
         _said("One", "1" * 64, "edit", consent=[{"id": "b"}, {"id": "a"}]),
         _said("Mesh flow", None, marks=["watermark"], lowered=["badge"]),
     )
-    assert (made["edits"], made["trained"], made["software"]) == (True, True, "Marotte 1")
+    assert (made["edits"], made["trained"], made["software"]) == (True, True, "1")
     assert (made["marks"], made["lowered"], made["consent"]) == (["watermark"], ["badge"], ["a", "b"])
     assert (made["bundle"], [one["title"] for one in made["others"]]) == ("Mesh flow", ["One"])
 
@@ -41,3 +42,15 @@ def test_what_never_changes_is_said_once() -> None:
     assert (made["bundle"], made["others"], made["edits"]) == ("One", [], False)
     assert made["marks"] == ["badge", "watermark"]
     assert _made()["marks"] == []
+
+
+def test_it_is_named_as_a_render_is() -> None:
+    """The same bundle and the same software have one name each in every manifest."""
+    shown = made_by("mesh_flow")
+    bundle = {"name": "mesh_flow", "title": "Mesh flow", "licence": shown.licence, "sha256": None}
+    made = _made(_said("", None, software=f"Marotte {shown.software}") | {"bundle": bundle})
+    assert (made["bundle"], made["licence"], made["software"]) == (
+        shown.bundle,
+        shown.licence,
+        shown.software,
+    )
