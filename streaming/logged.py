@@ -27,6 +27,8 @@ PASS_THROUGH: Final = "pass-through"
 _KNOWN: Final = frozenset({"mesh_flow", *bundles.names()})
 _log = logging.getLogger("marotte.log")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+SHOWING_S: Final = 1.0
+"""Least between two lines of what one session shows."""
 
 
 def lowered_by(config: ServeConfig) -> tuple[str, ...]:
@@ -93,6 +95,9 @@ class SessionLines:
         """Where it is kept; another one before the start."""
         self._session = session_hash(session)
         self._begun = False
+        self._said: dict[str, Any] = {}
+        self._shown: dict[str, Any] = {}
+        self._waits: asyncio.TimerHandle | None = None
 
     async def started(
         self,
@@ -105,7 +110,7 @@ class SessionLines:
     ) -> None:
         """Before anything of it leaves. sources: ids of those that it shows. consent: ids of the records by which it
         does. Raises StateError where it cannot be kept: then it is not begun."""
-        made = _made(bundle, mode, sources)
+        made = self._said = self._shown = _made(bundle, mode, sources)
         said = {"session": self._session, "driver": driver, **made, "consent": tuple(consent)}
         self._begun = True  # whoever gives up waiting leaves a line behind, which wants its end
         try:
@@ -115,8 +120,19 @@ class SessionLines:
             raise
 
     def shows(self, *, mode: str, bundle: BundleInfo | None, sources: Collection[str]) -> None:
-        """It has turned to another bundle, mode or source."""
-        self.journal.tell(Event.SHOWING, session=self._session, **_made(bundle, mode, sources))
+        """It has turned to another bundle, mode or source; on its event loop. A line where it is another than was told,
+        and at most one in SHOWING_S, however often it turns: the last one then."""
+        self._shown = _made(bundle, mode, sources)
+        if self._waits is None:
+            self._tell_shown()
+
+    def _tell_shown(self) -> None:
+        self._waits = None
+        if self._shown == self._said:
+            return
+        self._said = self._shown
+        self.journal.tell(Event.SHOWING, session=self._session, **self._said)
+        self._waits = asyncio.get_running_loop().call_later(SHOWING_S, self._tell_shown)
 
     def withheld(self) -> None:
         """Consent to what it shows has ended, and plain grey stands for it."""
@@ -124,6 +140,11 @@ class SessionLines:
 
     def stopped(self, reason: str, seconds: float) -> None:
         """reason: as measured.Recorder.session_closed has it. seconds: how long it was open."""
+        if self._waits is not None:
+            self._waits.cancel()
+            self._tell_shown()  # the last one
+        if self._waits is not None:
+            self._waits.cancel()
         if self._begun:
             self.journal.tell(
                 Event.SESSION_STOPPED, session=self._session, reason=reason, seconds=round(seconds, 1)

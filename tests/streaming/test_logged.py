@@ -19,7 +19,7 @@ from engine.worker.interface import SessionSpec, SourceInfo, WorkerConfig
 from streaming.calls import Calls
 from streaming.config import ServeConfig
 from streaming.consents import Stated
-from streaming.logged import logging_server, lowered_by
+from streaming.logged import SessionLines, logging_server, lowered_by
 from streaming.measured import NoRecorder
 from streaming.peer import Peer
 from streaming.sources import Sources
@@ -75,8 +75,12 @@ def test_a_session_from_its_start_to_its_end(folder: Path) -> None:
         async with logging_server(config, lambda written, failed: None) as journal:
             calls, sources = await _calls(journal, config)
             session = await calls.start(SessionSpec(sources.first.id), sources.first, "annas-stream")
-            session.change({"mode": "puppet"})
-            session.withhold([sources.first.id], {sources.first.id: "revoked"})
+            session.change({"mode": "puppet"})  # as it is
+            second = await sources.add(
+                Upload(b"another", "ben.png"), Stated("generated", "the test allows it")
+            )
+            session.change({"source": second.id})
+            session.withhold([second.id], {second.id: "revoked"})
             await calls.close(session.id, "page")
             return session.id
 
@@ -84,10 +88,11 @@ def test_a_session_from_its_start_to_its_end(folder: Path) -> None:
     lines = _lines(folder)
     events = [line["event"] for line in lines]
     assert events == [
-        "checkpoint", "checkpoint", "server-started", "consent-added", "source-added", "session-started", "showing",
-        "withheld", "session-stopped", "server-stopped", "checkpoint",
+        "checkpoint", "checkpoint", "server-started", "consent-added", "source-added", "session-started",
+        "consent-added", "source-added", "showing", "withheld", "session-stopped", "server-stopped", "checkpoint",
     ]  # fmt: skip
-    started, stopped = lines[5], lines[8]
+    started, stopped = lines[5], lines[10]
+    assert lines[8]["sources"] == [lines[7]["source"]] != started["sources"]
     assert started["session"] == stopped["session"] == session_hash(session)
     assert started["sources"] == [lines[4]["source"]]
     assert started["consent"] == [lines[3]["consent"]] == [lines[4]["consent"]]
@@ -96,6 +101,43 @@ def test_a_session_from_its_start_to_its_end(folder: Path) -> None:
     text = b"".join(path.read_bytes() for path in folder.glob("*.jsonl")).decode()
     assert session not in text
     assert "anna" not in text
+
+
+class _Told(NoJournal):
+    """What it was told of sessions."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, Any]] = []
+
+    def tell(self, event: Event | str, **fields: Any) -> None:
+        self.lines.append((str(event), fields.get("mode")))
+
+
+def test_a_session_that_turns_often_floods_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes nothing has no line; of many changes in a moment the first one has, and the last one after it, also
+    where the session ends before."""
+    monkeypatch.setattr("streaming.logged.SHOWING_S", 0.02)
+
+    async def run() -> None:
+        told = _Told()
+        lines = SessionLines("session")
+        lines.journal = told
+        await lines.started("page", mode="puppet")
+        for _ in range(50):
+            lines.shows(mode="puppet", bundle=None, sources=())
+        assert told.lines == []
+        for number in range(50):
+            lines.shows(mode=f"{number}", bundle=None, sources=())
+        assert told.lines == [("showing", "0")]
+        async with asyncio.timeout(10):
+            while len(told.lines) < 2:
+                await asyncio.sleep(0.005)
+        lines.shows(mode="last", bundle=None, sources=())
+        lines.stopped("page", 1.0)
+        await asyncio.sleep(0.05)
+        assert told.lines[1:] == [("showing", "49"), ("showing", "last"), ("session-stopped", None)]
+
+    asyncio.run(run())
 
 
 class _Full(NoJournal):
