@@ -51,6 +51,8 @@ class Member:
     stream: str
     view: str
     heard_s: float
+    tries: int = 0
+    """How often they asked to publish since they last did."""
     listening: object | None = None
     """The one channel that tells them of the room, while it is open."""
 

@@ -116,6 +116,7 @@ class Rooms:
             "you": own,
             "here": member.listening is not None,
             "live": session is not None,
+            "waits": _waits(member, session is not None),
             "camera": session is not None and session.shows_camera,
             "muted": sound is None or sound.muted or sound.paused,
             "paused": session is not None and session.paused,
@@ -128,8 +129,9 @@ class Rooms:
         """A member's new connection takes the place of the one before."""
         if ROOM_STREAM not in stream:
             return
-        self._seat(stream, lambda one: one.stream)
+        _, member = self._seat(stream, lambda one: one.stream)
         before = self._calls.published(stream)
+        member.tries += 1
         if before is not None:
             await self._calls.close(before.id, "replaced")
 
@@ -191,3 +193,9 @@ class Rooms:
 
     def _count(self) -> None:
         self._recorder.rooms(len(self._rooms), sum(len(room.members) for room in self._rooms.values()))
+
+
+def _waits(member: Member, live: bool) -> bool:
+    """Whether they asked to publish more than once in vain; what they asked before they were live counts no more."""
+    member.tries = 0 if live else member.tries
+    return member.tries > 1

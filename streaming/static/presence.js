@@ -9,6 +9,7 @@ import { Refusal, refusal } from "./api.js";
  * @property {boolean} camera whether their camera is not off
  * @property {boolean} muted
  * @property {boolean} paused
+ * @property {boolean} [waits] whether the server had no place for their picture, and they ask again
  * @property {boolean} recorded whether the server records what leaves of them
  *
  * @typedef {{name: string, expires: number, members: Person[]}} RoomInfo

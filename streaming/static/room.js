@@ -28,11 +28,13 @@ class RoomPage {
   #presence = null;
   #camera = new Camera(() => void this.#turnCamera(false));
   #microphone = new Microphone();
-  #stated = new StatementPanel(part("stage"));
+  #stated = new StatementPanel(need("frame", HTMLElement));
   #muted = false;
   #away = false;
   /** @type {Record<"own" | "other", string>} */
   #phases = { own: "", other: "" };
+  /** Why one is not connected. @type {Record<"own" | "other", string>} */
+  #whys = { own: "", other: "" };
 
   /** @param {Info} info */
   constructor(info) {
@@ -248,7 +250,7 @@ class RoomPage {
     part("other-camera").hidden = !other?.live || other.camera;
     part("recorded").hidden = !room.members.some(({ recorded }) => recorded);
     part("empty").hidden = live;
-    say(part("empty-text"), !other ? "Nobody else is here yet. Send them the other link." : other.here ? `${name} is joining…` : `${name} is away`);
+    say(part("empty-text"), !other ? "Nobody else is here yet. Send them the other link." : other.waits ? `${name} cannot be seen yet: the server does not take their picture now. It is tried again by itself.` : other.here ? `${name} is joining…` : `${name} is away`);
     this.#tell();
   }
 
@@ -259,6 +261,7 @@ class RoomPage {
    */
   #phased(whose, phase, why) {
     this.#phases[whose] = phase;
+    this.#whys[whose] = why;
     document.documentElement.dataset[whose] = phase;
     if (phase === "ended" && why && this.#seat) this.#leave(why);
     this.#tell();
@@ -267,7 +270,9 @@ class RoomPage {
   #tell() {
     if (!this.#seat) return;
     const { own, other } = this.#phases;
-    if (this.#away || own === "reconnecting" || other === "reconnecting") this.#say("warn", "Connection lost: trying again");
+    if (this.#away) this.#say("warn", "Connection lost: trying again");
+    else if (own === "reconnecting") this.#say("warn", `You are not seen: ${told(this.#whys.own)}. It is tried again by itself.`);
+    else if (other === "reconnecting") this.#say("warn", `The other is not seen: ${told(this.#whys.other)}. It is tried again by itself.`);
     else if (own !== "live") this.#say("busy", "Connecting");
     else if (other !== "live") this.#say("busy", "Waiting for the other");
     else this.#say("good", "In the call");
@@ -291,6 +296,9 @@ class RoomPage {
     say(part("camera-text"), camera ? "Camera off" : "Camera on");
   }
 }
+
+/** @param {string} why as a part of a sentence */
+const told = (why) => (why || "the connection was lost").replace(/\.$/, "");
 
 async function main() {
   try {

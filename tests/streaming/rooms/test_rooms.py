@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from engine.errors import ConfigError, InputError
+from streaming.calls import Calls
 from streaming.config import ServeConfig
 from streaming.rates import Rate, Rates
+from streaming.refusals import RefusedError
 from streaming.rooms.room import AWAY_S, MOST_NAME, Room, checked_name, checked_person
 from streaming.tokens import Tokens, key_of, scope_of
 from tests.streaming.doorstep import SDP, TOKEN, Answer, Site, open_site
@@ -128,6 +130,29 @@ def test_nobody_publishes_or_watches_but_from_a_seat(site: Site) -> None:
     assert (now.id, "page") in site.peers.closed
     assert publish(site, one["publish"], first).status == 404
     assert publish(site, two["watch"], second).error[1] == "nobody else is in this room yet"
+
+
+def test_who_is_refused_a_place_is_seen_to_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second time on; whoever published and lost their way is not said to wait at once."""
+    room, (first, _) = made(site)
+    one = joined(site, room, first, "Ada")
+
+    def waits() -> bool:
+        return site.ask("GET", f"/api/v1/rooms/{room}", token=first).json["members"][0]["waits"]
+
+    with monkeypatch.context() as full:
+        full.setattr(Calls, "_check_room", lambda calls, stream: refuse(stream))
+        told = []
+        for _ in range(2):
+            assert publish(site, one["publish"], first).status == 503
+            told.append(waits())
+        assert told == [False, True]
+    assert publish(site, one["publish"], first).status == 201
+    assert not waits()
+
+
+def refuse(stream: str) -> None:
+    raise RefusedError(503, "KilledError", f"no place for {stream}")
 
 
 def test_each_sees_who_is_there(site: Site) -> None:
