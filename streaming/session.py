@@ -24,7 +24,7 @@ from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.broadcast import Broadcast
 from streaming.coach import CameraCoach
 from streaming.config import ServeConfig
-from streaming.consents import NEXT, Consents, use_of
+from streaming.consents import Consents, use_of
 from streaming.echo import Echo
 from streaming.intake import Intake
 from streaming.links import Link, Links
@@ -39,6 +39,7 @@ from streaming.showing import Showing, Shown, hold_donors
 from streaming.shutter import Shutter
 from streaming.sound import SoundLine
 from streaming.tracks import Pictures
+from streaming.withholding import with_next
 
 _log = logging.getLogger(__name__)
 
@@ -357,7 +358,7 @@ class Session:
             "coach": self._coach.report(),
             "self_check": self._check.report(),
             "ends_in_s": self.ends_in_s(),
-            "withheld": f"{self.withheld}{NEXT}" if self.withheld else None,
+            "withheld": with_next(self.withheld) if self.withheld else None,
             "recording": self.recorded(),
         }
 

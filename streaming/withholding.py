@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from engine.consent import Record
 from engine.errors import ConsentError
 from engine.types import Mode
 from engine.worker.interface import BundleInfo, held_by
-from streaming.consents import Consents
+from streaming.consents import NEXT, Consents
 from streaming.outlet import Outlet
+
+_ASK: Final = "; next step: choose another portrait, or ask the operator"
+_STEP: Final = "; next step:"
+
+
+def with_next(why: str) -> str:
+    """For the person before the page: why something may not be shown, with the one step that they can take. An
+    operator's own, a command, is none of theirs; and only consent is given anew by adding the portrait again."""
+    ended = "does not hold" in why or "nobody's consent" in why
+    return why.partition(_STEP)[0] + (NEXT if ended else _ASK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 import { Refusal, ask } from "./api.js";
 import { make, say } from "./elements.js";
 
+/** @import {Info} from "./messages.js" */
+
 /**
  * A record of consent (docs/api.md).
  *
  * @typedef {object} Consent
  * @property {string} id
- * @property {"valid" | "expired" | "revoked"} state
+ * @property {"valid" | "expired" | "revoked" | "withdrawn"} state withdrawn: to whoever is not told by whose word
  * @property {string} kind
  * @property {string} shown
  * @property {string} attested_by
@@ -15,6 +17,27 @@ import { make, say } from "./elements.js";
  * @property {string | null} expires
  * @property {Record<string, unknown> | null} self_check
  */
+
+/**
+ * Whether nobody is shown by it any more; where no record is told the server decides.
+ *
+ * @param {{state: string} | null | undefined} consent
+ */
+export const hasEnded = (consent) => Boolean(consent) && consent?.state !== "valid";
+
+/**
+ * What stands in place of a picture that may not be shown.
+ *
+ * @param {{state: string} | null | undefined} consent
+ */
+export const inPlace = (consent) => (consent?.state === "expired" ? "Consent has ended" : hasEnded(consent) ? "Withdrawn" : "Not shown");
+
+/**
+ * The server's own portrait, or another where nobody's consent to that holds any more.
+ *
+ * @param {Info} info
+ */
+export const firstOf = ({ source, sources = [] }) => [source, ...sources].find(({ consent }) => !hasEnded(consent)) ?? source;
 
 /** Kinds as people choose them: the words, what is asked beside them. @type {[string, string, string, string][]} */
 const KINDS = [
@@ -235,13 +258,14 @@ export class ConsentLine {
     if (source !== this.#source) this.#ask(false);
     this.#source = source;
     if (!consent) return;
-    this.#end.hidden = consent.kind === "sample" || consent.state !== "valid";
+    this.#end.hidden = !consent.kind || consent.kind === "sample" || consent.state !== "valid";
     say(this.#text, sentence(consent));
   }
 }
 
 /** @param {Consent} consent */
 function sentence({ kind, shown, attested_by, expires, self_check, state }) {
+  if (!kind) return state === "valid" ? "It may be shown." : "It is not shown any more: choose another portrait.";
   if (kind === "sample") return "A drawn sample, nobody’s photograph.";
   const who = kind === "myself" ? `${attested_by}, by their own word` : `${shown} (${kind}), by the word of ${attested_by}`;
   const checked = kind !== "myself" ? "" : self_check?.passed ? ", checked live" : ", not checked";

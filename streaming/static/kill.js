@@ -1,5 +1,6 @@
 import { Refusal, ask } from "./api.js";
 import { make, say } from "./elements.js";
+import { showStopped } from "./stopped.js";
 
 const PATH = "/api/v1/kill";
 const LOOK_MS = 5000;
@@ -87,6 +88,7 @@ class KillSwitch {
     this.#killed = now.killed;
     this.#open.hidden = now.killed;
     this.#banner.hidden = !now.killed;
+    showStopped(now.killed);
     if (!now.killed) return;
     const since = now.since ? ` since ${new Date(now.since).toLocaleTimeString()}` : "";
     say(this.#said, `All output of this server is stopped${since}: ${now.why ?? ""}`);

@@ -19,6 +19,7 @@ export function describeServer(info, mode) {
   const told = [unmarked(info), text].filter(Boolean).join(" ");
   part("banner").hidden = !told;
   say(need("banner-text", HTMLElement), told);
+  say(part("marks"), marked(info));
   say(part("version"), info.version ? `Marotte ${info.version}` : "");
 }
 
@@ -30,6 +31,19 @@ export function describeServer(info, mode) {
 export function unmarked(info) {
   const off = info.pass_through ? [] : (info.marks?.lowered ?? []);
   return off.length ? `The operator of this server has taken the ${off.join(" and the ")} off what is generated.` : "";
+}
+
+/** @type {Record<string, string>} */
+const MARKS = { badge: "the “AI” badge", watermark: "an invisible watermark" };
+
+/**
+ * Which marks everything that is generated carries; nothing where none is.
+ *
+ * @param {Info} info
+ */
+export function marked({ marks, pass_through }) {
+  const on = pass_through ? [] : (marks?.on ?? []);
+  return on.length ? `Every picture carries ${on.map((name) => MARKS[name] ?? name).join(" and ")}.` : "";
 }
 
 /**

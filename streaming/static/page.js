@@ -18,6 +18,7 @@ import { SoundPanel } from "./sound.js";
 import { nameRecalibration, sayRecalibrated } from "./recalibration.js";
 import { Sources } from "./source.js";
 import { showTelling, tell } from "./status.js";
+import { onRelease } from "./stopped.js";
 import { NO_EDIT, Tracker } from "./tracker.js";
 import { Trust } from "./trust.js";
 import { keepFocus, showTrouble } from "./trouble.js";
@@ -89,16 +90,17 @@ export class Page {
       redial: (why) => this.#redial(why),
     });
     this.tracker = new Tracker(info, video("camera"), { start: () => void this.#startTracker(), seen: (face) => this.#call?.sendFace(face) });
-    this.trust = new Trust(info, () => this.#call?.session ?? null, (message) => this.#call?.send(message) ?? false, () => this.#driver === "camera" && this.sources.own);
+    this.trust = new Trust(info, () => this.#call?.session ?? null, (message) => this.#call?.send(message) ?? false, () => this.#driver === "camera" && this.sources.own, () => void this.sources.refresh());
     this.#setUpButtons();
     setUpRemoval(this.desk.controls.remove, (on) => this.desk.remove(on));
     setUpChoices(info, (why) => this.#redial(why), (why) => void this.#changeCamera(why));
     describePrivacy(info);
     this.#view.showCamera(null);
-    this.#view.showStill(stillOf(info.source.id), info.source.size);
-    this.#coach.portrait(info.source.remarks);
+    this.#view.showStill(stillOf(this.sources.current.id), this.sources.current.size);
+    this.#coach.portrait(this.sources.current.remarks);
     this.wish.describe();
     this.#enter("idle");
+    onRelease(() => ["failed", "stopped"].includes(this.#phase) ? this.#enter("idle") : this.#nameDriver());
     void this.sources.resume();
     window.setInterval(() => void this.#everySecond(), 1000);
   }
@@ -364,9 +366,8 @@ export class Page {
     part("bar").hidden = !calling;
     part("readout").hidden = phase !== "live";
     for (const id of ["recalibrate", "pause", "record"]) button(id).disabled = phase !== "live";
-    const demo = this.#driver === "demo";
     this.wish.system.demo(calling && this.#driver !== "camera", this.#driver === "tracker" ? NO_EDIT : undefined);
-    button("recalibrate").disabled ||= demo;
+    button("recalibrate").disabled ||= this.#driver === "demo";
     this.#nameDriver();
     this.#latency.freeze(calling ? (phase === "reconnecting" ? "Connection lost: the last figures before it" : "") : "Stopped: the last figures of the call");
     if (calling && (this.#begun || left)) keepFocus(this.#begun);
@@ -385,8 +386,7 @@ export class Page {
   #tell() {
     const silent = this.#phase === "live" && performance.now() - this.#heardAt > SILENT_MS;
     const tracker = this.#driver !== "tracker" ? "" : this.#camera.stream ? "page" : "server";
-    const told = tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit", body: this.wish.body, tracker });
-    showTelling(told);
+    showTelling(tell({ phase: this.#phase, why: this.#why, report: this.#report, silent, demo: this.#driver === "demo", edit: this.wish.mode === "edit", body: this.wish.body, tracker }));
     document.documentElement.dataset.outcome = this.#report?.outcome ?? "";
   }
 

@@ -1,8 +1,9 @@
 import { stillOf } from "./api.js";
+import { firstOf, hasEnded, inPlace } from "./consent.js";
 import { make, need, part, select } from "./elements.js";
 import { unmarked } from "./notes.js";
 
-/** @import {BundleInfo, Info, Mode} from "./messages.js" */
+/** @import {BundleInfo, Info, Mode, SourceInfo} from "./messages.js" */
 
 /** @type {[Mode, string][]} */
 const MODES = [
@@ -24,7 +25,7 @@ export class Look {
    */
   constructor(info, chosen) {
     this.#bundles = info.bundles ?? [];
-    this.source = info.source.id;
+    this.source = firstOf(info).id;
     this.chosen = chosen;
     const modes = MODES.filter(([mode]) => this.#able(mode).length);
     this.mode = modes[0]?.[0] ?? "puppet";
@@ -37,7 +38,7 @@ export class Look {
     select("look-bundle").onchange = () => this.#changed();
     this.#offer();
     const sources = info.sources ?? [info.source];
-    need("look-sources", HTMLElement).replaceChildren(...sources.map(({ id, name }) => this.#portrait(id, name)));
+    need("look-sources", HTMLElement).replaceChildren(...sources.map((source) => this.#portrait(source)));
     if (info.marks?.lowered.length) part("look-marks").textContent = unmarked(info);
     part("look-pass").hidden = !info.pass_through;
     part("look").hidden = info.pass_through === true;
@@ -73,19 +74,19 @@ export class Look {
     this.#changed();
   }
 
-  /**
-   * @param {string} id
-   * @param {string} name
-   */
-  #portrait(id, name) {
+  /** @param {SourceInfo} source */
+  #portrait({ id, name, consent }) {
     const button = make("button");
     button.type = "button";
     button.title = name;
     button.setAttribute("aria-pressed", String(id === this.source));
     const image = make("img");
-    image.src = stillOf(id);
     image.alt = name;
+    image.onerror = () => image.replaceWith(make("span", "gone", inPlace(consent)));
     button.append(image);
+    button.disabled = hasEnded(consent);
+    if (button.disabled) image.replaceWith(make("span", "gone", inPlace(consent)));
+    else image.src = stillOf(id);
     button.onclick = () => {
       this.source = id;
       for (const other of part("look-sources").children) other.setAttribute("aria-pressed", String(other === button));

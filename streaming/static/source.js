@@ -1,6 +1,6 @@
 import { Refusal, hasSource, readInfo, stillOf } from "./api.js";
 import { Attest } from "./attest.js";
-import { ConsentLine, isAllowed } from "./consent.js";
+import { ConsentLine, firstOf, hasEnded, inPlace, isAllowed } from "./consent.js";
 import { input, make, part } from "./elements.js";
 import { locked } from "./locked.js";
 import { recall, remember } from "./memory.js";
@@ -32,8 +32,7 @@ export class Sources {
    *   question got no answer, or the page is locked out
    */
   constructor(info, told) {
-    this.current = info.source;
-    this.first = info.source;
+    this.first = this.current = firstOf(info);
     this.told = told;
     this.#most = info.limits?.upload_bytes ?? Infinity;
     for (const source of [info.source, ...(info.sources ?? [])]) this.#known.set(source.id, source);
@@ -68,7 +67,10 @@ export class Sources {
     const { source } = recall();
     if (!isSource(source) || source.id === this.current.id) return;
     const known = this.#known.get(source.id);
-    if (known) {
+    if (hasEnded(known?.consent)) {
+      notice(`“${source.name}” may not be shown any more: choose another portrait.`, "bad");
+      remember({ source: this.current });
+    } else if (known) {
       this.#choose(known);
     } else if (await this.#ask(() => hasSource(source.id), true)) {
       this.#known.set(source.id, source);
@@ -91,7 +93,7 @@ export class Sources {
     const kept = new Map([info.source, ...(info.sources ?? [])].map((source) => [source.id, source]));
     if (gone !== undefined && gone !== info.source.id) kept.delete(gone);
     const missing = [...this.#known.values()].filter(({ id }) => !kept.has(id));
-    this.first = info.source;
+    this.first = firstOf(info);
     this.#known = kept;
     if (missing.length) this.#sayGone(missing);
     if (kept.has(this.current.id)) this.#list();
@@ -174,7 +176,7 @@ export class Sources {
     }
     const known = this.#known.get(await this.#idOf(taken));
     const labels = taken.length === 1 && this.told.takesLabels();
-    if (known && !labels && known.consent?.state !== "revoked" && known.consent?.state !== "expired") this.#use(known, donor);
+    if (known && !labels && !hasEnded(known.consent)) this.#use(known, donor);
     else if (!labels && (await isAllowed(await Promise.all(taken.filter(({ size }) => size <= this.#most).map(sumOf))))) await this.#attest.take(taken, donor);
     else await this.#attest.ask(taken, { donor, labels });
   }
@@ -252,10 +254,16 @@ export class Sources {
         tile.setAttribute("aria-pressed", String(source.id === this.current.id));
         tile.onclick = () => this.#choose(source);
         const picture = make("img");
-        picture.src = stillOf(source.id);
+        const instead = () => picture.replaceWith(make("span", "gone", inPlace(source.consent)));
         picture.alt = source.name;
-        picture.onerror = () => void this.#lookFor(source);
+        picture.onerror = () => {
+          instead();
+          void this.#lookFor(source);
+        };
         tile.append(picture);
+        tile.disabled = hasEnded(source.consent);
+        if (tile.disabled) instead();
+        else picture.src = stillOf(source.id);
         const used = (source.pictures ?? []).filter(({ place }) => place !== null).length;
         if (used > 1) tile.append(make("b", "", String(used)));
         return tile;

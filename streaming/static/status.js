@@ -27,6 +27,13 @@ const REASONS = {
   "worker away": "the engine is away",
 };
 
+/** Why plain grey is shown, as a server's words tell it; what else it says is a picture that may not be shown now. @type {[RegExp, string][]} */
+const GREY = [
+  [/decision of its operator/, "this portrait is not used on this server"],
+  [/revoked/, "the consent to it was withdrawn"],
+  [/expired/, "the consent to it has ended"],
+];
+
 /** @type {Record<Exclude<Phase, "live">, [Tone, string, string]>} */
 const PHASES = {
   loading: ["busy", "Loading", ""],
@@ -59,6 +66,7 @@ export function tell(situation) {
 function tellLive({ report, silent, demo, edit, body, tracker = "" }) {
   if (!report) return telling("busy", "Waiting for the first picture", "", "Waiting for the first picture");
   if (silent) return telling("warn", "Nothing heard from the server", "The server is silent");
+  if (report.withheld) return telling("bad", `Plain grey is shown: ${greyFor(report.withheld)}`, "Not shown: choose another portrait");
   if (report.worker === "failed") return telling("bad", "The engine cannot be started", "The engine cannot be started");
   if (report.worker === "replacing") return telling("warn", "The engine is being replaced", "One moment: the engine is being replaced");
   if (report.worker === "starting") return telling("busy", "The engine is starting", "The engine is starting");
@@ -74,6 +82,9 @@ function tellLive({ report, silent, demo, edit, body, tracker = "" }) {
   if (tracker === "server") return tellQuiet(report);
   return tellFallback(report, edit);
 }
+
+/** @param {string} why */
+const greyFor = (why) => GREY.find(([words]) => words.test(why))?.[1] ?? "it may not be shown now";
 
 /** @param {Report} report */
 const cameBy = ({ fps_in }) => (fps_in > 0 ? `${Math.round(fps_in)} packets a second` : "nothing comes");

@@ -1,6 +1,7 @@
 import { button, make, part, say, select } from "./elements.js";
 import { Following, FollowingTrouble } from "./following.js";
 import { notice } from "./notices.js";
+import { isStopped } from "./stopped.js";
 
 /** @import {FaceResult} from "./marotte.js" */
 /** @import {Info} from "./messages.js" */
@@ -49,7 +50,8 @@ export class Tracker {
    */
   offer(edit, body) {
     const why = edit ? NO_EDIT : body ? NO_BODY : "";
-    button("tracker").disabled = select("follow").disabled = why !== "";
+    select("follow").disabled = why !== "";
+    button("tracker").disabled = why !== "" || isStopped();
     button("tracker").title = why;
     this.#describe(why);
   }

@@ -13,6 +13,7 @@ export class Trust {
   #recording;
   #check;
   #own;
+  #turned;
   #withheld = "";
 
   /**
@@ -20,11 +21,13 @@ export class Trust {
    * @param {() => string | null} session that runs now
    * @param {(message: object) => boolean} send to it
    * @param {() => boolean} own whether its portrait was added as oneself, and a camera moves it
+   * @param {() => void} turned what is shown may not be shown any more, or may be again
    */
-  constructor(info, session, send, own) {
+  constructor(info, session, send, own, turned) {
     this.#recording = new RecordingPanel(info, session);
     this.#check = new SelfCheckPanel(part("coach"), send);
     this.#own = own;
+    this.#turned = turned;
   }
 
   /** @param {Message} message */
@@ -36,6 +39,7 @@ export class Trust {
     this.#check.show(this.#own(), report.self_check);
     const withheld = report.withheld ?? "";
     if (withheld && withheld !== this.#withheld) notice(withheld, "bad");
+    if (withheld !== this.#withheld) this.#turned();
     this.#withheld = withheld;
     document.documentElement.dataset.withheld = String(withheld !== "");
   }

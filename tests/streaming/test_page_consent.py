@@ -114,3 +114,52 @@ def test_a_self_check_says_what_to_do(served, told: dict[str, Any], said: str) -
         )
         page.click(".self-check summary")
         assert "about one in twenty passes" in page.inner_text(".self-check")
+
+
+ENDED = RECORD | {"state": "revoked"}
+DENIED = "it is not used on this installation, by a decision of its operator; next step: ask the operator"
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("the consent to it does not hold: record 12345678 was revoked", "the consent to it was withdrawn"),
+        (DENIED, "this portrait is not used on this server"),
+    ],
+)
+def test_grey_has_words_of_its_own_and_the_record_is_read_again(served, why: str, said: str) -> None:
+    """No portrait is said to be shown where plain grey is, and by whose word is told as it is now."""
+    mine = OTHER | {"id": SUM, "consent": RECORD}
+    with served({"source": mine, "sources": [mine, SAMPLE]}) as page:
+        live(page)
+        page.kept[SUM] = mine | {"consent": ENDED}
+        report(page, outcome="faded", reason="withheld", withheld=why)
+        page.wait_for_selector(f"#state[data-tone=bad]:has-text('Plain grey is shown: {said}')")
+        page.wait_for_selector("#gallery .gone:text('Withdrawn')")
+
+
+def test_who_is_shown_no_more_is_not_chosen_first(served) -> None:
+    """Neither the server's own portrait nor the one of before a reload; words stand in place of the picture."""
+    gone = SAMPLE | {"consent": ENDED}
+    with served({"source": gone, "sources": [gone, OTHER]}) as page:
+        assert page.inner_text("#gallery button:disabled") == "Withdrawn"
+        assert page.get_attribute("#gallery button:nth-child(2)", "aria-pressed") == "true"
+        remembered = {"source": gone}
+        page.evaluate("told => sessionStorage.setItem('marotte', JSON.stringify(told))", remembered)
+        page.reload()
+        page.wait_for_selector(".notice.bad:has-text('choose another portrait')")
+        assert page.get_attribute("#gallery button:nth-child(2)", "aria-pressed") == "true"
+
+
+@pytest.mark.parametrize(
+    ("on", "said"),
+    [
+        (["badge", "watermark"], "carries the “AI” badge and an invisible watermark"),
+        (["watermark"], "carries an invisible watermark"),
+    ],
+)
+def test_the_footer_tells_the_marks_that_are_there(served, on: list[str], said: str) -> None:
+    """Nothing is claimed that the operator has taken off."""
+    lowered = [name for name in ("badge", "watermark") if name not in on]
+    with served({"marks": {"on": on, "lowered": lowered}}) as page:
+        assert said in page.inner_text("#marks")

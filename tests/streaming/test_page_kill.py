@@ -44,6 +44,9 @@ def test_two_clicks_stop_everything_and_a_reason_releases_it(served) -> None:  #
         assert turned(page) == ["POST"]
         assert page.get_attribute(".kill-banner", "role") == "alert"
         assert not page.is_visible("#kill")
+        assert page.is_disabled("#start")
+        assert page.is_disabled("#demo")
+        assert not page.is_visible("#still")
         page.click("#kill-release")
         page.click("#kill-dialog button.primary")
         assert turned(page) == ["POST"]  # not without a reason
@@ -52,6 +55,9 @@ def test_two_clicks_stop_everything_and_a_reason_releases_it(served) -> None:  #
         page.wait_for_selector("#kill", state="visible")
         assert turned(page) == ["POST", "DELETE looked into"]
         assert not page.is_visible(".kill-banner")
+        assert page.is_enabled("#start")
+        assert page.is_enabled("#demo")
+        assert page.inner_text("#state-text") == "Ready"
 
 
 @pytest.mark.full
