@@ -60,8 +60,7 @@ class ConsentDoors:
         record = await self._record(request)
         store = self._consents.store
         try:
-            if await asyncio.to_thread(store.revoked, record.id) is None:
-                await asyncio.to_thread(store.revoke, record.id, request.query.get("why") or _WHY)
+            await asyncio.to_thread(store.revoke, record.id, request.query.get("why") or _WHY)
         except ConfigError as error:
             raise RefusedError(422, "ConfigError", str(error)) from error
         return web.json_response(await asyncio.to_thread(told_record, record, store))

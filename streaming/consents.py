@@ -7,6 +7,7 @@ they are shown (streaming/consent_watch.py).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.SAMPLE)
 WAYS: Final = f"{WAY}; over HTTP ?kind=KIND&attested_by=WHO in the address"
 """How it is recorded who allows a source: at the server, and by a page or a program."""
 NEXT: Final = "; next step: choose another portrait, or add this one again with who allows it"
+_log = logging.getLogger("marotte.consent")
 _ALL: Final = ("live", "call", "render", "train")
 
 
@@ -144,6 +146,7 @@ class Consents:
         self.store = store or Store()
         self.denials = Denials(Denied(self.store.state))
         """What is not shown whatever was consented to."""
+        self.denials.pictures_of = self.pictures_of
         self._lock = threading.Lock()
         self._pictures: dict[str, tuple[str, ...]] = {}
         self._folders: dict[str, Path] = {}
@@ -152,6 +155,15 @@ class Consents:
         self._stamp: Hashable = None
         for bundle in bundles:
             self._know_bundle(bundle)
+        self._tell_operator()
+
+    def _tell_operator(self) -> None:
+        """What is wrong in the folder, before anybody is refused for it."""
+        try:
+            for remark in self.store.remarks():
+                _log.warning("consent: %s", remark)
+        except StateError as error:
+            _log.error("%s", error)
 
     def _know_bundle(self, bundle: str | Path) -> None:
         try:
@@ -170,7 +182,8 @@ class Consents:
         """The pictures of a source of several: whoever may use each of them may use it. bundle: that it was taken out
         of, whose person's consent counts for it."""
         with self._lock:
-            self._pictures[source] = tuple(pictures)
+            if pictures or source not in self._pictures:  # its bytes say how many: none is no news of them
+                self._pictures[source] = tuple(pictures)
             if bundle is not None:
                 self._taken[source] = bundle
 
@@ -293,7 +306,10 @@ class Consents:
         if isinstance(known_as, str):
             return False
         now = datetime.now(UTC)
-        return any(fault(record, use, self.store, now) is not None for record in known_as)
+        try:
+            return any(fault(record, use, self.store, now) is not None for record in known_as)
+        except StateError:  # whoever looks says so
+            return True
 
     def _look(self, source: str, use: str) -> tuple[Record, ...] | str:
         bundle = source.removeprefix(held_by(""))

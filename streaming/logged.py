@@ -16,7 +16,16 @@ from typing import Any, Final
 
 from engine import bundles
 from engine.errors import StateError
-from engine.session_log import Event, Journal, Keeping, NoJournal, SessionLog, noting_in, session_hash
+from engine.session_log import (
+    Event,
+    Journal,
+    Keeping,
+    NoJournal,
+    SessionLog,
+    batched,
+    noting_in,
+    session_hash,
+)
 from engine.versions import versions
 from engine.worker.interface import BundleInfo
 from streaming.config import ServeConfig
@@ -111,10 +120,13 @@ class SessionLines:
         """Before anything of it leaves. sources: ids of those that it shows. consent: ids of the records by which it
         does. Raises StateError where it cannot be kept: then it is not begun."""
         made = self._said = self._shown = _made(bundle, mode, sources)
-        said = {"session": self._session, "driver": driver, **made, "consent": tuple(consent)}
+        records = list(batched(consent)) or [()]
+        said = {"session": self._session, "driver": driver, **made, "consent": records[0]}
         self._begun = True  # whoever gives up waiting leaves a line behind, which wants its end
         try:
             await _kept(self.journal, Event.SESSION_STARTED, **said)
+            for more in records[1:]:
+                await _kept(self.journal, Event.CONSENT_USED, session=self._session, consent=more)
         except StateError:
             self._begun = False
             raise

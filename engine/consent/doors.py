@@ -22,7 +22,7 @@ from engine.denied.reading import refuse_files
 from engine.errors import ConsentError
 from engine.generators import find_bundle
 from engine.media.wording import one_line
-from engine.session_log import Event, note
+from engine.session_log import Event, batched, note
 from engine.types import U8
 
 Consent = str | Path | None
@@ -62,8 +62,8 @@ def permit(
     if folder is not None:
         found += cover_bundle(folder, use, store)
     records = tuple({record.id: record for record in found}.values())
-    if records:
-        note(Event.CONSENT_USED, use=use, consent=tuple(record.id for record in records))
+    for some in batched(record.id for record in records):
+        note(Event.CONSENT_USED, use=use, consent=some)
     return records
 
 

@@ -1,11 +1,13 @@
 """The records of this installation: one file each, and one list of those that were revoked.
 
     state/consent/<id>.json       written whole, never changed
-    state/consent/revoked.jsonl   one signed line each, only ever added to
+    state/consent/<id>.revoked.json   that it was revoked, signed, written whole
+    state/consent/revoked.jsonl   the same, one line each, only ever added to
 
-What is asked every second of a live session costs one look at the list's file, which is read again when it changed. In
-doubt a record does not hold: a file that was changed counts as none, and a line of the list that names a record revokes
-it, whoever wrote it there.
+Either of the two is enough. What is asked every second of a live session costs one look at each of these files, of
+which the list is read again when it changed. In doubt a record does not hold: a file that was changed counts as none, a
+line of the list, or a file, that names a record revokes it, whoever wrote it there, and a list that was there and is
+not any more might have revoked anything.
 """
 
 from __future__ import annotations
@@ -42,8 +44,9 @@ from engine.state import append_line, state_folder, write_whole
 
 FOLDER: Final = "consent"
 REVOKED: Final = "revoked.jsonl"
-_MOST_REVOKED: Final = 16 << 20
+MOST_REVOKED: Final = 16 << 20
 _NAME: Final = re.compile(r"([0-9a-f]{32})\.json")
+_OWN: Final = ".revoked.json"
 _NAMED: Final = re.compile(rb'"revoked"\s*:\s*"([0-9a-f]{32})"')
 _log = logging.getLogger("marotte.consent")
 
@@ -61,6 +64,9 @@ class Store:
         self._files: dict[str, tuple[_Stamp, Exported | str]] = {}
         self._revoked: dict[str, Revocation | None] = {}
         self._revoked_stamp: _Stamp | None = None
+        self._listing = threading.Lock()
+        self._was_listed = False
+        self._own: dict[str, Revocation | None] = {}
         self._remarks: tuple[str, ...] = ()
 
     # --- what stands there -------------------------------------------------------------------------
@@ -87,15 +93,20 @@ class Store:
     def revoked(self, record: str) -> Revocation | None:
         """How a record was revoked, None where it was not: cheap enough to be asked every second."""
         with self._lock:
-            self._read_revoked()
-            if record not in self._revoked:
-                return None
-            return self._revoked[record] or Revocation(record, datetime.now(UTC), "not readable", "", "")
+            found = self._read_own(record)
+            if found is None:
+                self._read_revoked()
+                if record in self._revoked:
+                    found = self._revoked[record]
+                elif record not in self._own:
+                    return None
+            return found or Revocation(record, datetime.now(UTC), "not readable", "", "")
 
     def stamp(self) -> Hashable:
         """A value that is another one once a record or a revocation was added, by whichever process."""
         listed = _stamps(self.folder)
-        return (tuple(sorted(listed.items())), _stamp(self.folder / REVOKED))
+        with self._lock:
+            return (tuple(sorted(listed.items())), self._list_stamp())
 
     def remarks(self) -> tuple[str, ...]:
         """What is wrong in the folder, a line each: files and lines that count as no record, or revoke unproven."""
@@ -172,11 +183,14 @@ class Store:
         self._list(one)
 
     def revoke(self, record: str, why: str, now: datetime | None = None) -> Revocation:
-        """End a record, of whichever origin, for good: a line that stays. Blocks. Raises ConfigError, StateError."""
+        """End a record, of whichever origin, for good: one that was ended before stays as it was. Blocks. Raises
+        ConfigError, StateError."""
         if not is_id(record):
             raise ConfigError(f"record: got {one_line(record)}, expected the 32 hex digits of its id")
         revoked = revocation(record, why, self._signer(), now or datetime.now(UTC))
-        self._list(revoked)
+        before = self._list(revoked)
+        if before is not None:
+            return before
         _log.warning("consent: record %s is revoked", record)
         note(Event.CONSENT_REVOKED, consent=record)
         return revoked
@@ -206,15 +220,37 @@ class Store:
         except OSError as error:
             raise _not_kept(f"record {one.record.id}", self.folder, error) from error
 
-    def _list(self, one: Revocation) -> None:
-        path = self.folder / REVOKED
+    def _list(self, one: Revocation) -> Revocation | None:
+        """Keep it, once, beside the record and in the list; the one that was there before."""
+        with self._listing:
+            before = self._proven(one.id)
+            if before is not None:
+                return before
+            line, path = canonical(told_revocation(one)), self.folder / f"{one.id}{_OWN}"
+            try:
+                self._make_folder()
+                write_whole(path, line + b"\n")
+                self._append(line)
+            except OSError as error:
+                raise _not_kept(f"the revocation of {one.id}", path, error) from error
+            return None
+
+    def _proven(self, record: str) -> Revocation | None:
         try:
-            self._make_folder()
-            append_line(path, canonical(told_revocation(one)))
-        except OSError as error:
-            raise _not_kept(f"the revocation of {one.id}", path, error) from error
+            found = self.revoked(record)
+        except StateError:  # a list that cannot be read keeps nobody from ending a record
+            return None
+        return found if found is not None and found.sound else None
+
+    def _append(self, line: bytes) -> None:
+        path = self.folder / REVOKED
+        size = path.stat().st_size if path.exists() else 0
+        if size + len(line) + 2 > MOST_REVOKED:  # one more would have nobody shown
+            _log.error("consent: %s is full, so a revocation stands beside its record alone", one_line(path))
+            return
+        append_line(path, line)
         with self._lock:
-            self._revoked_stamp = None
+            self._was_listed, self._revoked_stamp = True, None
 
     def _make_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -234,10 +270,36 @@ class Store:
             }
             return {name: exported for name, (_, exported) in self._files.items()}
 
+    def _read_own(self, record: str) -> Revocation | None:
+        """What stands beside it. Once seen it is remembered: nothing ends a revocation."""
+        if record in self._own:
+            return self._own[record]
+        path = self.folder / f"{record}{_OWN}"
+        if not is_id(record) or (_stamp(path) is None and not os.path.lexists(path)):
+            return None
+        try:
+            one = read_revocation(strict_json(read_bytes(path).decode("utf-8")))
+            self._own[record] = one if one.sound and one.id == record else None
+        except (ConfigError, ConsentError, ValueError, RecursionError):
+            self._own[record] = None
+        return self._own[record]
+
+    def _list_stamp(self) -> _Stamp | None:
+        """None where there is no list yet. Raises StateError where one was."""
+        path = self.folder / REVOKED
+        stamp = _stamp(path)
+        if stamp is None and (self._was_listed or os.path.lexists(path)):
+            raise StateError(
+                f"{one_line(path)}: the list of what was revoked is gone, so no source is used: put it back, or start "
+                "anew where it was deleted on purpose"
+            )
+        self._was_listed = self._was_listed or stamp is not None
+        return stamp
+
     def _read_revoked(self) -> None:
         """Raises StateError: what cannot be read might revoke anything."""
         path = self.folder / REVOKED
-        stamp = _stamp(path)
+        stamp = self._list_stamp()
         if stamp is not None and stamp == self._revoked_stamp:
             return
         if stamp is None:
@@ -245,14 +307,16 @@ class Store:
             return
         try:
             with path.open("rb") as file:
-                data = file.read(_MOST_REVOKED + 1)
+                data = file.read(MOST_REVOKED + 1)
         except OSError as error:
             raise StateError(
                 f"{one_line(path)}: what was revoked cannot be read ({error.strerror}), so no source is used: repair it"
             ) from error
-        if len(data) > _MOST_REVOKED:
-            raise StateError(f"{one_line(path)}: over {_MOST_REVOKED} bytes, so no source is used: repair it")
+        if len(data) > MOST_REVOKED:
+            raise StateError(f"{one_line(path)}: over {MOST_REVOKED} bytes, so no source is used: repair it")
         self._revoked, self._remarks = _revocations(data)
+        if len(data) > MOST_REVOKED // 2:
+            self._remarks += (f"{REVOKED}: it has {len(data)} bytes of at most {MOST_REVOKED}",)
         self._revoked_stamp = stamp
 
 

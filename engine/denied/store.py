@@ -11,6 +11,7 @@ Whoever asks costs one look at the folder, which is read again when it changed. 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import threading
 import time
@@ -278,25 +279,37 @@ class Denied:
     def _look(self) -> tuple[object, ...]:
         try:
             told = self.folder.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError as error:
+            if os.path.lexists(self.folder):  # a link that leads nowhere, as to a disk that is not there
+                raise self._unread(error) from error
             return ()
         except OSError as error:
-            raise StateError(
-                f"the deny-list cannot be read, so no source is used: {one_line(self.folder)} "
-                f"({error.strerror or error})"
-            ) from error
+            raise self._unread(error) from error
         # Two changes within one tick of the file system's clock are one to it.
         settled = time.time() - told.st_mtime > _SETTLED_S
         return (told.st_ino, told.st_mtime_ns, None if settled else time.monotonic_ns())
 
     def _read(self) -> tuple[Entry, ...]:
         found = []
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")) if self.folder.is_dir() else ():
-            if path.name == _SETTINGS or path.name.startswith("."):
-                continue
-            with suppress(FileNotFoundError):  # removed meanwhile
+        for path in self._files():
+            try:
                 found.append(read_file(path))
+            except FileNotFoundError as error:
+                if os.path.lexists(path):
+                    raise self._unread(error) from error
         return tuple(sorted(found, key=lambda entry: (entry.added, entry.id)))
+
+    def _files(self) -> list[Path]:
+        """Of the entries. Not by glob, to which a folder that may not be read is an empty one."""
+        try:
+            with os.scandir(self.folder) as listed:
+                names = sorted(one.name for one in listed)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._unread(error) from error
+        ours = (name for name in names if name.endswith(SUFFIX) and name != _SETTINGS and name[0] != ".")
+        return [self.folder / name for name in ours]
 
     def _write(self, entry: Entry) -> None:
         self._keep(f"{entry.id}{SUFFIX}", written(entry))
@@ -325,6 +338,12 @@ class Denied:
             salt = secrets.token_bytes(shapes.SALT_BYTES)
             self._keep(_SALT, salt)
         return salt
+
+    def _unread(self, error: OSError) -> StateError:
+        return StateError(
+            f"the deny-list cannot be read, so no source is used: {one_line(self.folder)} "
+            f"({error.strerror or error}); make it readable for this user"
+        )
 
     def _unkept(self, error: OSError) -> StateError:
         return StateError(

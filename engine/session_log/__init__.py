@@ -9,13 +9,13 @@ picture, no measure of a face, no token and no address. docs/session_log.md says
 """
 
 from engine.session_log.checking import Position, Verified, verify
-from engine.session_log.events import Event
+from engine.session_log.events import Event, batched
 from engine.session_log.files import log_folder
 from engine.session_log.journal import Journal, Keeping, NoJournal
 from engine.session_log.log import Pruned, SessionLog
 from engine.session_log.noting import note, note_first, noting_in, session_hash
 
 __all__ = [
-    "Event", "Journal", "Keeping", "NoJournal", "Position", "Pruned", "SessionLog", "Verified", "log_folder", "note",
-    "note_first", "noting_in", "session_hash", "verify",
+    "Event", "Journal", "Keeping", "NoJournal", "Position", "Pruned", "SessionLog", "Verified", "batched", "log_folder",
+    "note", "note_first", "noting_in", "session_hash", "verify",
 ]  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final
 
 from engine.config import known
@@ -69,6 +70,13 @@ _NEVER: Final = frozenset(
         "password", "picture", "pixels", "points", "remote", "sdp", "secret", "shape", "statement", "template", "token",
     }
 )  # fmt: skip
+
+
+def batched(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """As many texts as one field of a line takes, for a line each."""
+    left = iter(texts)
+    while some := tuple(islice(left, MOST_LISTED)):
+        yield some
 
 
 def event_of(name: str) -> Event:

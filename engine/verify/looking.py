@@ -19,6 +19,7 @@ from engine.types import U8
 from engine.verify.badges import MeanPicture, find_badge
 from engine.verify.verdict import ConsentSeen, Status, Verdict, WatermarkSeen
 from engine.watermark import ENGINE, Detector, Found, open_detector
+from engine.watermark.found import LEAST_CHANCE
 
 Progress = Callable[[int, int | None], None]
 _WINDOW_S: Final = 5.0
@@ -116,9 +117,11 @@ def luma_of(rgb: U8) -> U8:
 
 def _watermark(windows: list[Found]) -> WatermarkSeen:
     """Of all windows. Each one's probability bounds that one; any of them may be the one by chance, so their number is
-    a factor."""
+    a factor, and what the test of one window passed may be too likely for so many."""
     best = min(windows, key=lambda one: one.probability_of_chance)
-    marked = [one for one in windows if one.present]
+    marked = [
+        one for one in windows if one.present and one.probability_of_chance * len(windows) < LEAST_CHANCE
+    ]
     read = next((one for one in marked if one.payload is not None), None)
     payload = None if read is None else read.payload
     chance = min(1.0, best.probability_of_chance * len(windows))

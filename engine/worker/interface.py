@@ -75,12 +75,13 @@ class Delivery:
 class PictureInfo:
     """One of the pictures that a source was made of. place: 0 is the one that is moved and shown; further ones follow
     in the order in which a system that takes fewer takes them; None: it is not used, and `why` says the reason.
-    thumbnail: JPEG, a small square around its face."""
+    thumbnail: JPEG, a small square around its face. looks: what engine.denied.hashing makes of it, 32 bytes a hash."""
 
     name: str
     place: int | None
     why: str
     thumbnail: bytes
+    looks: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,7 @@ import numpy as np
 
 from engine import errors
 from engine.coach.measures import Measures, numbers, of_numbers
+from engine.denied.hashing import BYTES
 from engine.errors import InputError, MarotteError, WorkerError
 from engine.fallback import FallbackConfig
 from engine.self_check import signs
@@ -259,7 +260,12 @@ def source_fields(info: SourceInfo) -> dict[str, Any]:
     """Without its still, which goes through a mailbox."""
     named = {"source": info.id, "name": info.name, "size": info.size, "faces": info.faces}
     pictures = [
-        (one.name, one.place, one.why, base64.b64encode(one.thumbnail).decode("ascii"))
+        (
+            one.name,
+            one.place,
+            one.why,
+            *(base64.b64encode(data).decode() for data in (one.thumbnail, one.looks)),
+        )
         for one in info.pictures
     ]
     notes = [note[:_LONGEST_NOTE] for note in info.notes[:_MOST_NOTES]]
@@ -303,8 +309,11 @@ def read_signs(message: Message, name: str) -> Signs | None:
 
 def _picture(message: Message, fields: Any) -> PictureInfo:
     try:
-        name, place, why, thumbnail = fields
+        name, place, why, *coded = fields
+        thumbnail, looks = (base64.b64decode(one, validate=True) for one in coded)
+        if len(looks) % BYTES:
+            raise ValueError(f"looks: got {len(looks)} bytes, expected a multiple of {BYTES}")
         place = None if place is None else int(place)
-        return PictureInfo(str(name), place, str(why), base64.b64decode(thumbnail, validate=True))
+        return PictureInfo(str(name), place, str(why), thumbnail, looks)
     except (ValueError, TypeError) as error:
         raise WorkerError(f"message {message.kind}: pictures: {error}") from error

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from engine import several
+from engine.denied.hashing import hashes_of
 from engine.errors import DecodeError, InputError, MarotteError, NoFaceError, TooSmallError
 from engine.media import Limits
 from engine.types import U8, Face, FaceShape, Source
@@ -121,12 +122,14 @@ def one_person(given: Pictures, look: Look, go_on: Callable[[], None]) -> Person
     raises where none is left, and for a picture that cannot be read; DifferentPeopleError as engine.several does.
     """
     thumbs: list[bytes] = []
+    hashes: list[bytes] = []  # also of those left out: they are one person's all the same
     found: dict[int, tuple[Source, FaceShape]] = {}
     why: dict[int, str] = {}
     faults: list[MarotteError] = []
     for number, picture in enumerate(given.pictures):
         go_on()
         rgb, find = look(picture)
+        hashes.append(hashes_of(rgb).tobytes())
         try:
             found[number] = find()
         except (NoFaceError, TooSmallError) as error:
@@ -142,7 +145,7 @@ def one_person(given: Pictures, look: Look, go_on: Callable[[], None]) -> Person
     why |= {numbers[k]: reason for k, reason in several.left_out(looks, chosen).items()}
     places = {numbers[k]: place for place, k in enumerate(chosen)}
     told = tuple(
-        PictureInfo(one.name, places.get(number), why.get(number, ""), thumbs[number])
+        PictureInfo(one.name, places.get(number), why.get(number, ""), thumbs[number], hashes[number])
         for number, one in enumerate(given.pictures)
     )
     notes = _notes(sources, shapes) if several.ACCEPTANCE in given.accept else ()

@@ -182,7 +182,7 @@ def test_every_file_of_them_is_checked_as_one_alone(worker: LocalWorker, data: b
 def test_what_is_told_of_pictures_crosses_between_processes() -> None:
     """Names, places, reasons and small pictures as they were; nonsense is none of them."""
     info = SourceInfo("id", "x", (2, 2), 1, np.zeros((3, 2), np.uint8), ("note",), (
-        pictures.PictureInfo("a", 0, "", b"\xff\xd8"), pictures.PictureInfo("b", None, "why", b""),
+        pictures.PictureInfo("a", 0, "", b"\xff\xd8", bytes(range(64))), pictures.PictureInfo("b", None, "why", b""),
     ))  # fmt: skip
     fields = messages.source_fields(info)
     message = messages.unpack(messages.pack("added", **fields))

@@ -14,10 +14,11 @@ import pytest
 
 from engine.consent import Kind, Store
 from engine.denied import REFUSED, Denied
+from engine.denied.hashing import hashes_of
 from engine.errors import DeniedError, NoFaceError
 from engine.media.planes import i420_of
 from engine.session_log import Event, SessionLog
-from engine.worker.interface import SourceInfo
+from engine.worker.interface import PictureInfo, SourceInfo
 from streaming.consent_watch import ConsentWatch
 from streaming.consents import Consents
 from streaming.denials import Denials, picture_of
@@ -203,3 +204,33 @@ def test_a_still_is_read_back_as_it_is_shown() -> None:
     """Planes to RGB, for the hash."""
     rgb = picture_of(info_of(1, "a"))
     assert rgb.shape == (*drawn(1).shape[:2], 3)
+
+
+def test_one_of_several_photos_denies_all_of_them(state: Path) -> None:
+    """Of a source of several each photo is asked for, by its bytes and by its look, where it comes in and while it is
+    shown; that it was told of without them later forgets none."""
+    first, second = "01" * 32, "02" * 32
+    looks = hashes_of(drawn(2)).tobytes()
+    shown = replace(
+        info_of(1, "ab" * 32),
+        pictures=(PictureInfo("a", 0, "", b""), PictureInfo("b", None, "shows nothing new", b"", looks)),
+    )
+    consents = Consents(Store(state))
+    consents.know(shown.id, (first, second))
+    consents.know(shown.id, ())
+    assert consents.denials.why_not(shown) is None
+    for how in ({"sums": [second]}, {"pictures": [coded(drawn(2), 50)]}):
+        entry = Denied(state).add("a report", **how)  # type: ignore[arg-type]
+        assert consents.denials.why_not(shown) == REFUSED, how
+        with pytest.raises(DeniedError):
+            consents.denials.check(shown, (first, second))
+        Denied(state).remove(entry.id)
+    assert consents.denials.why_not(shown) is None
+
+
+def test_a_list_that_cannot_be_read_refuses_a_source(site: Site, state: Path) -> None:
+    """With the reason, at the door."""
+    (state / "denied").write_text("")
+    refused = add(site, "1.jpg")
+    assert refused.status >= 400
+    assert "the deny-list cannot be read" in refused.error[1]

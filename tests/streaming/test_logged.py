@@ -238,3 +238,21 @@ def test_the_journal_removes_what_is_older_than_the_operator_keeps(folder: Path)
     journal.close()
     assert [line["event"] for line in _lines(folder)] == ["checkpoint", "pruned", "checkpoint"]
     assert verify(folder).sound
+
+
+def test_a_session_by_many_records_begins(folder: Path) -> None:
+    """A line takes 32 of them: the others stand in lines of their own, of the same session."""
+    records = [f"{number:032x}" for number in range(70)]
+
+    async def begun() -> None:
+        journal = Journal(SessionLog(), days=30)
+        await asyncio.to_thread(journal.start)
+        lines = SessionLines("session")
+        lines.journal = journal
+        await lines.started("camera", consent=records)
+        await asyncio.to_thread(journal.close)
+
+    asyncio.run(begun())
+    said = [line for line in _lines(folder) if line.get("session") == session_hash("session")]
+    assert [line["event"] for line in said] == ["session-started", "consent-used", "consent-used"]
+    assert [one for line in said for one in line["consent"]] == records

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import marotte
-from engine.consent import ConsentError, Kind, Store
+from engine.consent import ConsentError, Kind, Store, doors
 from engine.consent.bundled import bundle_hash, cover_bundle
 from engine.consent.doors import permit, permit_one
+from engine.consent.hashes import hash_of
 from engine.consent.reading import Exported, written
 from engine.imitation.run import imitate
 from engine.imitation.turntable import turntable
 from engine.imitation.wearing import read_wear
 from engine.sample import sample_portrait
+from engine.session_log.events import checked
 from engine.swap import swap_pictures
 from engine.sweep.asked import Ends
 from engine.sweep.run import Wanted, sweep
@@ -251,3 +253,18 @@ def test_what_is_shipped_needs_nothing(bundle: str) -> None:
     """Bundles of nobody have no record, and the one of a generated face has the shipped one."""
     found = permit("live", [sample_portrait()], bundle=bundle)
     assert {record.kind for record in found} == {Kind.SAMPLE}
+
+
+def test_many_records_are_noted_in_several_lines(real_consent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the log takes 32: a command by more of them goes on, and each one stands there."""
+    monkeypatch.setenv("MAROTTE_STATE", str(real_consent))
+    store = Store(real_consent)
+    pictures = [np.full((4, 4, 3), number, np.uint8) for number in range(33)]
+    records = tuple(
+        store.attest([hash_of(one)], Kind.GENERATED, shown="nobody", attested_by="Ann", statement="drawn")
+        for one in pictures
+    )
+    noted: list[dict[str, Any]] = []
+    monkeypatch.setattr(doors, "note", lambda event, **fields: noted.append(checked(fields)))
+    assert set(doors.permit("render", pictures, store=store)) == set(records)
+    assert [len(one["consent"]) for one in noted] == [32, 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def test_in_doubt_a_record_is_revoked(store: Store, harm: str) -> None:
     """A line that was changed, or broke off behind the name, revokes all the same, and is remarked on."""
     record = attest(store)
     store.revoke(record.id, "she asked")
+    (store.folder / f"{record.id}.revoked.json").unlink()
     line = (store.folder / REVOKED).read_text("utf-8")
     broken = (
         line.replace("she asked", "he asked") if harm == "signature" else line[: line.index(record.id) + 33]
@@ -216,3 +218,62 @@ def test_a_line_of_the_list_is_plain_json(store: Store) -> None:
     line = json.loads((store.folder / REVOKED).read_text("utf-8"))
     assert line["revoked"] == record.id
     assert json.loads(line_of(Exported(record)))["id"] == record.id
+
+
+@pytest.mark.parametrize("gone", [REVOKED, ".revoked.json"])
+def test_either_of_its_two_places_revokes(store: Store, gone: str) -> None:
+    """A revocation stands in the list and beside its record: when one was deleted the other one holds."""
+    record = attest(store)
+    told = store.revoke(record.id, "she asked")
+    (store.folder / (gone if gone == REVOKED else record.id + gone)).unlink()
+    assert Store(store.state).revoked(record.id) == told
+
+
+@pytest.mark.parametrize("harm", ["deleted", "dangling"])
+def test_a_list_that_is_gone_stops_all(store: Store, harm: str) -> None:
+    """For a process that saw it, and as a link that leads nowhere for every one: who else was in it is not known."""
+    record, other = attest(store), attest(store, OTHER)
+    store.revoke(record.id, "she asked")
+    assert store.revoked(other.id) is None
+    (store.folder / REVOKED).unlink()
+    asked = store
+    if harm == "dangling":
+        (store.folder / REVOKED).symlink_to(store.folder / "nowhere")
+        asked = Store(store.state)
+    for ask in (lambda: asked.revoked(other.id), asked.stamp):
+        with pytest.raises(StateError, match="gone"):
+            ask()
+    assert asked.revoked(record.id) is not None
+
+
+def test_a_full_list_stops_nobody_and_one_past_it_is_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revocation that has no room in it holds beside its record; a list that is too long is told of, and those hold
+    all the same."""
+    first, second, third = attest(store), attest(store, OTHER), attest(store, "ef" * 32)
+    store.revoke(first.id, "one")
+    size = (store.folder / REVOKED).stat().st_size
+    monkeypatch.setattr("engine.consent.store.MOST_REVOKED", size + 10)
+    store.revoke(second.id, "two")
+    assert (store.folder / REVOKED).stat().st_size == size
+    other = Store(store.state)
+    assert other.revoked(second.id) is not None
+    assert other.revoked(third.id) is None
+    assert any("at most" in remark for remark in other.remarks())
+    (store.folder / REVOKED).write_bytes(b"x" * (size + 11))
+    with pytest.raises(StateError, match="over"):
+        other.remarks()
+    assert other.revoked(second.id) is not None
+    assert other.revoke(third.id, "three") == other.revoked(third.id)
+
+
+def test_ended_by_many_at_once_it_stands_there_once(store: Store) -> None:
+    """Looked at and written under one lock; the first reason stays, and one over 300 characters is refused."""
+    record = attest(store)
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda n: store.revoke(record.id, f"asked by {n}"), range(16)))
+    assert len(set(told)) == 1
+    assert len((store.folder / REVOKED).read_bytes().splitlines()) == 1
+    with pytest.raises(ConfigError, match="300"):
+        store.revoke(record.id, "x" * 301)

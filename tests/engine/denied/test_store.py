@@ -204,3 +204,27 @@ def test_a_clip_is_looked_at_as_a_source_is(denied: Denied) -> None:
     frames = [Frame(pixel, number, Fraction(1, 25), 0.0) for number in range(25 * 70)]
     assert 280 <= len(list(spaced(frames, 0.2))) <= 301
     assert len(list(spaced(frames, 1.0))) == 61
+
+
+@pytest.mark.parametrize("harm", ["unreadable", "no folder", "dangling"])
+def test_a_list_that_cannot_be_listed_denies_everything(
+    denied: Denied, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that may not be read, that is none, or that leads nowhere is no empty list."""
+    denied.add("on a report", sums=[SUM])
+    if harm == "unreadable":
+        monkeypatch.setattr(os, "scandir", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    else:
+        denied.folder.rename(denied.state / "away")
+        if harm == "no folder":
+            denied.folder.write_text("")
+        else:
+            denied.folder.symlink_to(denied.state / "nowhere")
+    other = Denied(denied.state)
+    for ask in (
+        other.all,
+        lambda: other.why(None, sums=("00" * 32,)),
+        lambda: refuse_files([drawn(1)], other),
+    ):
+        with pytest.raises(StateError, match="cannot be read, so no source is used"):
+            ask()

@@ -18,6 +18,7 @@ from engine.media import VideoWriter, write_picture
 from engine.provenance import Made, available, sign
 from engine.types import Frame
 from engine.verify import Asked, Status, verify
+from engine.verify.looking import _watermark
 from engine.verify.verdict import BadgeSeen
 from engine.verify.wording import lines
 from engine.watermark import ENGINE, Found, Payload
@@ -199,3 +200,13 @@ def test_a_wrong_trust_file_is_told(plain: Path, tmp_path: Path, capsys: pytest.
     (tmp_path / "no.pem").write_text("nothing")
     assert marotte.main(["verify", str(plain), "--trust", str(tmp_path / "no.pem")]) == 2
     assert "holds no certificate; expected PEM" in capsys.readouterr().err
+
+
+def test_what_many_windows_make_likely_is_no_mark() -> None:
+    """The chance of all windows together is what is tested, not that of the luckiest one."""
+    none = Found(False, 1.0, None, 0.5, 1, 2.0, (0.0, 0.0))
+    lucky = Found(True, 5e-7, Payload.of(SESSION), 0.6, 1, 2.0, (0.0, 0.0))
+    alone, among = _watermark([lucky]), _watermark([lucky, none, none])
+    assert (alone.present, alone.marked) == (True, 1)
+    assert (among.present, among.marked, among.engine) == (False, 0, None)
+    assert among.probability_of_chance == pytest.approx(1.5e-6)
