@@ -15,13 +15,14 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from engine.config import file_path, known
+from engine.consent.hashes import hashes_of
 from engine.consent.words import shown_name
-from engine.errors import ConfigError, WorkerError
+from engine.errors import ConfigError, MarotteError, WorkerError
 from engine.generators import moves_bodies, person_folder
 from engine.marks.lowering import note_lowered
 from engine.media.limits import Limits
 from engine.sample import sample_portrait
-from engine.session_log import SessionLog
+from engine.session_log import Event, Keeping, SessionLog
 from engine.several import ACCEPTANCE
 from engine.several import MOST_SOURCES as MOST_PICTURES
 from engine.state import state_folder
@@ -227,9 +228,10 @@ class _Server:
         journal = await opened.enter_async_context(logging_server(config, self._metrics.lines_logged))
         await asyncio.to_thread(note_lowered, config.marks, "serve")
         self._metrics.marks(config.marks.on)
+        consents = Consents(bundles=config.worker.bundles)
+        await check_first(consents, config, source, journal)
         worker = worker_of(config, self._tools)
         opened.push_async_callback(asyncio.to_thread, worker.close)
-        consents = Consents(bundles=config.worker.bundles)
         sources = Sources(worker, self._metrics, within_s=config.worker.add_s, consents=consents)
         once, enrolments = OneTimeCode(), None
         if config.enrol:
@@ -275,6 +277,7 @@ class _Server:
             _call(loop, changed.set)
 
         worker.on_status(told)
+        _log.info("the engine is starting")
         worker.start()
         if enrolments is not None:
             await asyncio.to_thread(enrolments.check)
@@ -315,6 +318,26 @@ def worker_of(config: ServeConfig, tools: Tools | None) -> Worker:
     from engine.worker.supervisor import ProcessWorker
 
     return ProcessWorker(config.worker, tools)
+
+
+async def check_first(consents: Consents, config: ServeConfig, source: Upload, journal: Keeping) -> None:
+    """That the operator's source may be shown, before an engine is started for it; who allows it by an option is
+    recorded when it was prepared. Raises MarotteError."""
+    if config.consent is not None or config.statement is not None:
+        return
+    try:
+        await asyncio.to_thread(_check_first, consents, source)
+    except MarotteError as error:
+        journal.tell(Event.SOURCE_REFUSED, why=type(error).__name__)
+        raise
+
+
+def _check_first(consents: Consents, source: Upload) -> None:
+    name = shown_name(source.name)
+    found = hashes_of(source.data, name)
+    consents.know(found.source, found.pictures, source.bundle)
+    if not consents.visible(found.source):
+        consents.check(found.source, "live", name)
 
 
 async def add_first(sources: Sources, config: ServeConfig, source: Upload) -> None:

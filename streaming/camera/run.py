@@ -31,7 +31,7 @@ from streaming.remote.kept import Kept
 from streaming.remote.places import Place
 from streaming.remote.whip import WhepPull
 from streaming.rtc import check_aiortc
-from streaming.serve import add_first, read_source, worker_of
+from streaming.serve import add_first, check_first, read_source, worker_of
 from streaming.session import Session
 from streaming.signals import killed_by_signal
 from streaming.sources import Sources
@@ -138,11 +138,12 @@ async def _local(
     config, metrics = local.config, Metrics()
     async with AsyncExitStack() as opened:
         journal = await opened.enter_async_context(logging_server(config, metrics.lines_logged, "camera"))
+        consents = Consents(bundles=config.worker.bundles)
+        await check_first(consents, config, upload, journal)
         worker = worker_of(config, None)
         opened.push_async_callback(asyncio.to_thread, worker.close)
         tell("the engine is starting")
         await _started(worker)
-        consents = Consents(bundles=config.worker.bundles)
         sources = Sources(worker, metrics, within_s=config.worker.add_s, consents=consents)
         sources.journal = journal
         await add_first(sources, config, upload)

@@ -24,7 +24,7 @@ import pytest
 
 import marotte
 from engine.consent import Store
-from engine.errors import ConfigError, InputError, MarotteError, WorkerError
+from engine.errors import ConfigError, ConsentError, InputError, MarotteError, WorkerError
 from engine.marks import MarksConfig
 from engine.several import ACCEPTANCE
 from engine.worker.interface import State, WorkerConfig, WorkerStatus
@@ -630,3 +630,14 @@ def test_models_that_are_missing_are_told_before_an_address(
     assert (done.returncode, done.stdout) == (2, "")
     assert "marotte models pull" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_source_that_nobody_allows_starts_no_engine(
+    quick: type[QuickWorker], real_consent: Path, tmp_path: Path
+) -> None:
+    """It is looked at before anything is started for it, which takes seconds."""
+    portrait = tmp_path / "ann.png"
+    portrait.write_bytes(b"a picture")
+    with pytest.raises(ConsentError, match="nobody's consent is recorded"), _served(source=portrait):
+        pass
+    assert not quick.made
