@@ -252,11 +252,12 @@ class Api:
     async def info(self, request: web.Request) -> web.Response:
         """What a page has to know before it can ask for anything."""
         config = self._config
+        whose = request[GRANT].allows(Scope("api")) if GRANT in request else False
         return web.json_response(
             {
                 "version": _version(),
-                "source": await self._sources.told(self._sources.first),
-                "sources": [await self._sources.told(source) for source in self._sources.all()],
+                "source": await self._sources.told(self._sources.first, whose=whose),
+                "sources": [await self._sources.told(source, whose=whose) for source in self._sources.all()],
                 "consent_kinds": list(KINDS),
                 "codecs": self._codecs,
                 "codec": config.codec,

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from engine.errors import ConfigError
 from engine.session_log import Event, Keeping, NoJournal
 from engine.types import Mode
+from engine.worker.changes import checked, settled
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, Worker
 from streaming.candidates import clean_offer
 from streaming.config import ServeConfig
@@ -25,6 +26,7 @@ from streaming.offer import Sections, sections_of_driver, sections_of_viewer, sp
 from streaming.peer import Offer, Peer
 from streaming.reception import Reception
 from streaming.session import Session
+from streaming.showing import hold_donors
 from streaming.sources import Sources
 from streaming.viewer import Viewer
 
@@ -109,8 +111,16 @@ class Calls:
         """Ids of the sources that a session shows or was about to show lately, and of its donors."""
         return {source for seat in self._seats.values() for source in (*seat.lately, *seat.donors)}
 
-    async def open(self, offer: Offer, still: SourceInfo, stream: str = "") -> Peer:
-        """Answer an offer by a new session, published as `stream` (the session's id where that is empty).
+    async def open(
+        self,
+        offer: Offer,
+        still: SourceInfo,
+        stream: str = "",
+        *,
+        first: Callable[[], Awaitable[None]] | None = None,
+    ) -> Peer:
+        """Answer an offer by a new session, published as `stream` (the session's id where that is empty). first: what
+        is to be done before it is looked at who may be shown, once nothing else speaks against it.
 
         Raises RefusedError (409 the stream is there already, 429 too many, 503 no room, 504 no answer in time),
         InputError or WorkerError; nothing is left then.
@@ -121,6 +131,10 @@ class Calls:
         offer = dataclasses.replace(offer, sdp=clean_offer(offer.sdp, public=self._config.public_ice))
         spec = spec_of(offer, still.id)
         sections = sections_of_driver(offer, spec.driver)
+        if first is not None:
+            self._check_spec(spec)
+            await first()
+            self._check_room(stream)  # meanwhile another one may have taken the place
         session = self._seated(spec, still, stream, camera=sections.camera)
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -251,6 +265,12 @@ class Calls:
             raise RefusedError(
                 409, "RequestError", f"stream {stream} is published already; choose another name"
             )
+
+    def _check_spec(self, spec: SessionSpec) -> None:
+        """What a session's opening looks at before consent. Raises ConfigError."""
+        if not self._config.pass_through:
+            settled(checked(spec), self._worker.bundles(), edit=self._config.worker.edit)
+            hold_donors(lambda ids: all(self._sources.get(one) is not None for one in ids), spec.donors)
 
     def _seated(self, spec: SessionSpec, still: SourceInfo, stream: str, *, camera: bool) -> Session:
         """A session that is not open yet, but has its place."""

@@ -193,9 +193,10 @@ class Consents:
             return self._pictures.get(source, ())
 
     def attest(self, source: str, pictures: Sequence[str], says: Says) -> Record:
-        """Record what was said of a source, of several pictures perhaps. Blocks. Raises as Says.put does."""
+        """Record what was said of a source, of several pictures perhaps, those that are known of it among them. Blocks.
+        Raises as Says.put does."""
         self.know(source, pictures)
-        return says.put(self.store, (source, *pictures))
+        return says.put(self.store, (source, *self.pictures_of(source)))
 
     def check(self, source: str, use: str, name: str = "the source") -> tuple[Record, ...]:
         """The records by which it may be used now. Blocks for as long as a look at a folder takes. Raises ConsentError
@@ -262,12 +263,13 @@ class Consents:
         return next((one for one in found if one.kind is Kind.MYSELF), None)
 
     def checked(self, source: str, result: Result) -> Record:
-        """A new record in place of that: the same, with what a self check came to. Blocks. Raises ConsentError where
-        there is none any more, and StateError."""
+        """A new record in place of that: the same, with what a self check of this source came to, which it names: it
+        may be of more pictures than the one that was compared. Blocks. Raises ConsentError where there is none any
+        more, and StateError."""
         former = self.own_word(source)
         if former is None:
             raise ConsentError("self check: the consent to this portrait has ended meanwhile")
-        told = result.told(datetime.now(UTC))
+        told = result.told(datetime.now(UTC)) | {"source": source}
         made = self.store.attest(
             former.sources,
             former.kind,
@@ -286,12 +288,17 @@ class Consents:
         return any(not self.faults([source], use) for use in _ALL)
 
     def told(self, source: str) -> dict[str, Any] | None:
-        """What a page is told of the consent to a source; None where nobody's is recorded."""
+        """What the operator's page is told of the consent to a source, of a self check only that of this source; None
+        where nobody's is recorded."""
         try:
             record = next(iter(self._covering(source)), None) or self.store.find(source)
-            return None if record is None else told_record(record, self.store)
+            return None if record is None else told_record(record, self.store) | _checked_of(record, source)
         except StateError:  # whoever shows it is told
             return None
+
+    def told_state(self, source: str) -> dict[str, str]:
+        """What everybody else is told of it: whether it may be shown, neither by whose word nor why not."""
+        return {"state": "valid" if self.visible(source) else "withdrawn"}
 
     def _covering(self, source: str) -> tuple[Record, ...]:
         for use in _ALL:
@@ -317,6 +324,14 @@ class Consents:
             return self.check_bundle(bundle, use) if bundle != source else self.check(source, use)
         except (ConsentError, StateError, BundleError) as error:
             return str(error)
+
+
+def _checked_of(record: Record, source: str) -> dict[str, Any]:
+    """One that names no source counts where the record is of no other."""
+    found = record.self_check
+    only = record.sources[0] if len(record.sources) == 1 else ""
+    counts = found is not None and found.get("source", only) == source
+    return {"self_check": dict(found) if found is not None and counts else None}
 
 
 def told_record(record: Record, store: Store) -> dict[str, Any]:

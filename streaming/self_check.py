@@ -41,30 +41,29 @@ class Checked:
         self.hearing, self.end, self.report = self._check.hearing, self._check.end, self._check.report
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeping: asyncio.Task[None] | None = None
-        self._source = ""
 
     def turn(self, on: bool, source: str) -> None:
         """Begin one of the driver against this portrait, or stop it. Raises ConfigError where it is nobody's own."""
         if on:
             if self._consents is None or self._consents.own_word(source) is None:
                 raise ConfigError("self check: it is of a portrait that was added as oneself")
-            self._loop, self._source = asyncio.get_running_loop(), source
-            self._check.begin()
+            self._loop = asyncio.get_running_loop()
+            self._check.begin(source)
         else:
             self._check.end()
         self._switch(on)
 
-    def _over(self, result: Result) -> None:
+    def _over(self, result: Result, source: str) -> None:
         """In whichever thread."""
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and the session with it
-                self._loop.call_soon_threadsafe(self._keep, result)
+                self._loop.call_soon_threadsafe(self._keep, result, source)
 
-    def _keep(self, result: Result) -> None:
+    def _keep(self, result: Result, source: str) -> None:
         with suppress(MarotteError):  # a worker that is away, or a session that has ended, reads nothing
             self._switch(False)
         if result.passed and self._loop is not None:
-            self._keeping = self._loop.create_task(self._record(result, self._source))
+            self._keeping = self._loop.create_task(self._record(result, source))
 
     async def _record(self, result: Result, source: str) -> None:
         assert self._consents is not None
@@ -76,12 +75,13 @@ class Checked:
 
 
 class SelfCheck:
-    """Of one session; for any thread. finished: called once for each attempt that came to an end, in any thread.
-    mirrored: whether the camera's frames are turned about before they are looked at."""
+    """Of one session; for any thread. finished: called once for each attempt that came to an end, in any thread, with
+    the source that it was begun for. mirrored: whether the camera's frames are turned about before they are looked
+    at."""
 
     def __init__(
         self,
-        finished: Callable[[Result], None],
+        finished: Callable[[Result, str], None],
         mirrored: Callable[[], bool] = lambda: False,
         *,
         clock: Callable[[], float] = time.perf_counter,
@@ -93,11 +93,13 @@ class SelfCheck:
         self._state: Challenge | None = None
         self._signs: Signs | None = None
         self._result: Result | None = None
+        self._source = ""
         self._kept: dict[str, Any] = {}
         self._begun: deque[float] = deque()
 
-    def begin(self) -> None:
-        """Another attempt, in place of one that runs. Raises ConfigError where there were too many of them."""
+    def begin(self, source: str) -> None:
+        """Another attempt, against this portrait, in place of one that runs. Raises ConfigError
+        where there were too many of them."""
         now = self._clock()
         with self._lock:
             while self._begun and now - self._begun[0] > PER_S:
@@ -109,6 +111,7 @@ class SelfCheck:
                 )
             self._begun.append(now)
             self._state, self._signs, self._result, self._kept = ask(self._chance, now), None, None, {}
+            self._source = source
 
     def end(self) -> None:
         """Stop one that runs."""
@@ -133,9 +136,9 @@ class SelfCheck:
             if signs is not None and self._mirrored():
                 signs = replace(signs, yaw=-signs.yaw)
             self._signs = signs or self._signs
-            result = self._after(proceed(self._state, signs, now))
+            result, source = self._after(proceed(self._state, signs, now)), self._source
         if result is not None:
-            self._finished(result)
+            self._finished(result, source)
 
     def _after(self, state: Challenge) -> Result | None:
         self._state = state
@@ -157,9 +160,9 @@ class SelfCheck:
             if not state.over and now - state.seen_s > ABSENT_S + WITHIN_S:
                 state = proceed(state, None, now)
                 result = self._after(state)
-            told = self._told(state)
+            told, source = self._told(state), self._source
         if result is not None:
-            self._finished(result)
+            self._finished(result, source)
         return told
 
     def _told(self, state: Challenge) -> dict[str, Any]:

@@ -158,9 +158,18 @@ class Sources:
             self.consents.check(source, "live", name)
             raise ConsentError(f"{name}: it may not be shown{NEXT}")
 
-    async def told(self, source: SourceInfo) -> dict[str, Any]:
-        """As a page is told of it, with the consent to it."""
-        return told_source(source) | {"consent": await asyncio.to_thread(self.consents.told, source.id)}
+    def attest(self, source: SourceInfo, says: Says) -> None:
+        """Record who allows one that is here, and each of its photos. Blocks. Raises as Says.put does, and
+        ConsentError where it is denied: no word of anybody's ends that."""
+        if (why := self.consents.denials.why_not(source)) is not None:
+            raise ConsentError(f"{source.name}: {why}")
+        self.consents.attest(source.id, (), says)
+
+    async def told(self, source: SourceInfo, *, whose: bool = True) -> dict[str, Any]:
+        """As a page is told of it, with the consent to it. whose: the record itself, by whose word; else whether it
+        holds."""
+        look = self.consents.told if whose else self.consents.told_state
+        return told_source(source) | {"consent": await asyncio.to_thread(look, source.id)}
 
     async def _prepared(self, data: bytes, name: str) -> SourceInfo:
         started_s = time.monotonic()

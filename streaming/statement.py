@@ -24,6 +24,8 @@ from streaming.session import Session
 VERSION: Final = 1
 MOST_AGE_S: Final = 24 * 3600.0
 """A statement is made anew after so long though nothing has changed, so that an old one can be told from one of now."""
+LOOK_S: Final = 0.25
+"""The records of consent are looked at no more often than this: many ask, and it takes the disk."""
 PASS_THROUGH: Final = "pass-through"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -74,22 +76,36 @@ class Statements:
         self._signer, self._bundles, self._clock = signer, bundles, clock
         self._marks, self._lowered, self._software = list(marks), list(lowered), software
         self._made: WeakKeyDictionary[Session, _Made] = WeakKeyDictionary()
+        self._consents: WeakKeyDictionary[Session, _Consent] = WeakKeyDictionary()
 
     async def of(self, session: Session) -> dict[str, Any]:
         """The newest one; another than before where something has changed. Raises StateError where there is no key."""
+        consent = await self._consent(session)
         made = self._made.get(session)
-        facts, needed = self._facts(session), session.in_use
-        now = self._clock()
-        known = made is not None and (made.facts, made.needed) == (facts, needed)
-        if made is None or not known or now - made.at_s > MOST_AGE_S:
+        facts, now = self._facts(session) | {"consent": consent}, self._clock()
+        if made is None or made.facts != facts or now - made.at_s > MOST_AGE_S:
             number = 1 if made is None else made.number + 1
-            signing = asyncio.to_thread(self._sign, session, facts, number)
-            made = self._made[session] = _Made(facts, needed, number, now, asyncio.ensure_future(signing))
+            signing = asyncio.to_thread(self._sign, facts, number)
+            made = self._made[session] = _Made(facts, number, now, asyncio.ensure_future(signing))
         try:
             return await asyncio.shield(made.signed)
         except StateError:
             self._made.pop(session, None)  # to be tried again
             raise
+
+    async def _consent(self, session: Session) -> list[dict[str, str]]:
+        """Id and kind of the records by which whoever it shows is shown. They may be others though nothing else of it
+        has changed: a record takes another's place."""
+        found = self._consents.get(session)
+        if found is not None and self._clock() - found.at_s >= LOOK_S:
+            found = None
+        asked = session.in_use, session.withheld
+        while found is None or found.asked != asked:  # it may turn to others while it is looked at
+            at_s, told = self._clock(), await asyncio.to_thread(session.consent)
+            listed = [{"id": one.id, "kind": one.kind.value} for one in told]
+            found = self._consents[session] = _Consent(asked, listed, at_s)
+            asked = session.in_use, session.withheld
+        return found.told
 
     def _facts(self, session: Session) -> dict[str, Any]:
         """What it says, but for what takes the disk to find out."""
@@ -120,7 +136,7 @@ class Statements:
             "recording": session.recorded() is not None,
         }
 
-    def _sign(self, session: Session, facts: Mapping[str, Any], number: int) -> dict[str, Any]:
+    def _sign(self, facts: Mapping[str, Any], number: int) -> dict[str, Any]:
         signer = self._signer()
         statement = {
             "statement": VERSION,
@@ -128,7 +144,6 @@ class Statements:
             "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "software": self._software,
             "key": signer.public,
-            "consent": [{"id": one.id, "kind": one.kind.value} for one in session.consent()],
             **facts,
         }
         return statement | {"signature": signer.sign(statement)}
@@ -137,10 +152,18 @@ class Statements:
 @dataclass(slots=True)
 class _Made:
     facts: Mapping[str, Any]
-    needed: frozenset[str]
     number: int
     at_s: float
     signed: asyncio.Future[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Consent:
+    """asked: what the session showed, and why not."""
+
+    asked: tuple[frozenset[str], str]
+    told: list[dict[str, str]]
+    at_s: float
 
 
 def session_hash(session: str) -> str:

@@ -182,7 +182,11 @@ class Denied:
         be known again; StateError where it cannot be kept."""
         now = now or datetime.now(UTC)
         hashes = tuple(one for one in map(hashing.hashes_of, pictures[:MOST_PICTURES]) if len(one))
-        known_by = tuple(dict.fromkeys(map(checked_sum, sums)))[:MOST_SUMS]
+        known_by = tuple(dict.fromkeys(map(checked_sum, sums)))
+        if len(known_by) > MOST_SUMS:  # a photo that was left out here would be shown
+            raise ConfigError(
+                f"deny: got {len(known_by)} sha256, expected at most {MOST_SUMS} at once; deny them in several entries"
+            )
         film = np.zeros((0, hashing.BYTES), np.uint8) if frames is None else frames[:MOST_FRAMES]
         if not hashes and not len(film) and not known_by:
             raise ConfigError("deny: nothing to know it by; give a file, a source or a sha256")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.consent import Store
 from engine.denied.entries import Entry, checked_sum, checked_why
@@ -16,6 +16,10 @@ from engine.types import U8
 
 if TYPE_CHECKING:
     from engine.puppet import Opening
+
+
+_WHY: Final = "withdrawn"
+"""Of a revocation, which travels with exported records: that there is an entry is the operator's to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def _revoke(denied: Denied, entry: Entry) -> tuple[str, ...]:
     records = {record.id for known in entry.sha256s for record in store.of(known)}
     ended = sorted(one for one in records if store.revoked(one) is None)
     for record in ended:
-        store.revoke(record, f"denied, entry {entry.id}")
+        store.revoke(record, _WHY)
     return tuple(ended)
 
 

@@ -121,6 +121,7 @@ def merged(spec: SessionSpec, change: Change) -> SessionSpec:
         mode=change.mode or spec.mode,
         donors=spec.donors if change.donors is None else change.donors,
         self_check=spec.self_check if change.self_check is None else change.self_check,
+        self_checks=spec.self_checks + (change.self_check is True),
     )
 
 

@@ -158,7 +158,8 @@ class DriverKind(Enum):
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
     """What one session is opened with. source: id of an added source. controls, smoothing, expression, donors: as in
-    `Worker.change`. bundle: name of an offered one; empty is the first. mode: None is the bundle's first."""
+    `Worker.change`. bundle: name of an offered one; empty is the first. mode: None is the bundle's first. self_checks:
+    how many self checks were begun so far: what one read, the next does not count."""
 
     source: str
     driver: DriverKind = DriverKind.CAMERA
@@ -170,6 +171,7 @@ class SessionSpec:
     donors: tuple[str, ...] = ()
     expression: tuple[str, float] | None = None
     self_check: bool = False
+    self_checks: int = 0
 
     @property
     def sources(self) -> tuple[str, ...]:

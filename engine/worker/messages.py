@@ -102,6 +102,7 @@ def spec_fields(spec: SessionSpec) -> dict[str, Any]:
         "donors": spec.donors,
         "expression": spec.expression,
         "self_check": spec.self_check,
+        "self_checks": spec.self_checks,
     }
 
 
@@ -120,6 +121,7 @@ def read_spec(message: Message) -> SessionSpec:
         tuple(message.get("donors", list)),
         None if expression is None else (expression[0], expression[1]),
         message.get("self_check", bool),
+        message.get("self_checks", int),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -28,6 +29,7 @@ from streaming.entry import GRANT
 from streaming.offer import Offer, ice_servers
 from streaming.sources import Sources
 from streaming.statement_doors import link, stated
+from streaming.tokens import Scope
 from streaming.whip import fragment
 from streaming.whip.descriptions import Described, described
 from streaming.whip.requests import SDP, Asked, asked, check_fragment, check_sdp, matching
@@ -61,12 +63,12 @@ class Whip:
         check_sdp(request)
         try:
             options = asked(request)
+            _check_word(request, options)
             source = self._source(options.source)
             offered = await self._offered(request, sends=True)
             stream = request.match_info.get("stream") or secrets.token_hex(8)
-            if options.given is not None:
-                await self._attest(source, options.given)
-            peer = await self._calls.open(_offer(offered, source, options), source, stream)
+            first = None if options.given is None else partial(self._attest, source, options.given)
+            peer = await self._calls.open(_offer(offered, source, options), source, stream, first=first)
         except ConfigError as error:
             raise RefusedError(422, "ConfigError", str(error)) from error
         session = peer.session
@@ -141,8 +143,8 @@ class Whip:
         return described(candidates.clean_offer(text, public=self._config.public_ice), sends=sends)
 
     async def _attest(self, source: SourceInfo, given: Given) -> None:
-        """Fail closed: what could not be recorded is not shown."""
-        await asyncio.to_thread(self._sources.consents.attest, source.id, (), given)
+        """Fail closed: what could not be recorded is not shown. Raises ConsentError for what is denied."""
+        await asyncio.to_thread(self._sources.attest, source, given)
 
     def _source(self, asked_for: str) -> SourceInfo:
         first = self._sources.first  # before it is there, nothing can be asked for
@@ -161,6 +163,25 @@ class Whip:
         if path.startswith("/whep/"):
             headers.add(hdrs.LINK, link(path))
         return web.Response(status=201, body=answer.encode(), content_type=SDP, headers=headers)
+
+
+def _check_word(request: web.Request, options: Asked) -> None:
+    """That whoever says who allows a source may say it, of one that they name. Raises RefusedError (403), ConfigError.
+
+    A record of consent lasts, and ends what a revocation began: it is not for who may publish and no more.
+    """
+    if options.given is None:
+        return
+    if not request[GRANT].allows(Scope("api")):
+        raise RefusedError(
+            403,
+            "ScopeError",
+            "this token may not say who allows a source; next step: leave kind and the rest of it out of the address, "
+            "or use a token with the scope api",
+            "scope",
+        )
+    if not options.source:
+        raise ConfigError("kind: it is said of a source; expected source=ID beside it")
 
 
 def links(servers: Iterable[RTCIceServer]) -> Iterator[str]:

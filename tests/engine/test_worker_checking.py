@@ -83,6 +83,16 @@ def test_what_was_seen_ends_with_the_check_the_portrait_and_the_face() -> None:
     assert looks(of=portrait(), track=2) == 1
 
 
+def test_a_check_that_begins_anew_counts_nothing_of_the_one_before() -> None:
+    """Also where no frame came between the two, and in a worker that takes another's place."""
+    checking, source = Checking(), portrait()
+    spec = merged(SPEC, parse({"self_check": True}))
+    assert [checking.read(spec, source, work(face())).looks for _ in range(2)] == [1, 2]  # type: ignore[union-attr]
+    anew = merged(merged(spec, parse({"self_check": False})), parse({"self_check": True}))
+    anew = messages.read_spec(Message("open", json.loads(json.dumps(messages.spec_fields(anew)))))
+    assert [checking.read(anew, source, work(face())).looks for _ in range(2)] == [1, 2]  # type: ignore[union-attr]
+
+
 def test_only_numbers_of_a_frame_leave() -> None:
     """Six of them, of which none is a measure of a face alone; damaged ones are told."""
     read = Checking().read(SPEC, portrait(), work(face()))

@@ -273,3 +273,30 @@ def test_the_operators_options_are_a_record(
     else:
         record = given[0].put(Store(real_consent), [SOURCE])
         assert (record.kind, record.shown, record.statement) == said
+
+
+def test_who_knows_fewer_photos_takes_none_away(real_consent: Path) -> None:
+    """A takedown of a source of several denies each of its photos, whoever has said meanwhile who allows it."""
+    found, photos = Consents(), ("1" * 64, "2" * 64)
+    found.know(SOURCE, photos)
+    record = found.attest(SOURCE, (), ME)
+    assert found.pictures_of(SOURCE) == photos
+    assert record.sources == (SOURCE, *photos)
+
+
+def test_by_whose_word_is_the_operators_to_know(site: Site) -> None:
+    """A room link and a publish token learn whether a source may be shown, and not why not."""
+    add(site, SAID)
+    revoke(site)
+    room = site.post("/api/v1/rooms", {"name": "tea"}).json["links"][0].partition("token=")[2]
+    publisher = site.post("/api/v1/tokens", {"scopes": ["publish:demo"], "for_s": 60}).json["token"]
+    for token in (room, publisher):
+        answer = site.ask("GET", "/api/v1/info", token=token)
+        assert [one["consent"] for one in answer.json["sources"]] == [
+            {"state": "valid"},
+            {"state": "withdrawn"},
+        ]
+        assert b"Bob" not in answer.body
+    api = site.post("/api/v1/tokens", {"scopes": ["api"], "for_s": 60}).json["token"]
+    told = site.ask("GET", "/api/v1/info", token=api).json["sources"][1]["consent"]
+    assert (told["shown"], told["revoked"]["why"]) == ("Bob", "Bob asked for it")

@@ -30,7 +30,10 @@ class Page:
     def __init__(self, mirrored: bool = False) -> None:
         self.now, self.results = 50.0, list[Result]()
         self.check = SelfCheck(
-            self.results.append, lambda: mirrored, clock=lambda: self.now, chance=random.Random(1)
+            lambda result, source: self.results.append(result),
+            lambda: mirrored,
+            clock=lambda: self.now,
+            chance=random.Random(1),
         )
         self.passed_on: list[Delivery] = []
         self.deliver = self.check.hearing(self.passed_on.append)
@@ -56,7 +59,7 @@ def test_who_follows_the_page_passes() -> None:
     """The report says what to do, and at the end what came of it; every picture goes on its way."""
     page = Page()
     assert page.check.report() is None
-    page.check.begin()
+    page.check.begin(SOURCE)
     told = page.follow()
     assert (told["passed"], told["moved"], told["like"], told["done"]) == (True, True, True, told["of"])
     assert [result.passed for result in page.results] == [True]
@@ -66,7 +69,7 @@ def test_who_follows_the_page_passes() -> None:
 def test_a_stranger_fails_by_shape() -> None:
     """Whatever well they follow."""
     page = Page()
-    page.check.begin()
+    page.check.begin(SOURCE)
     told = page.follow(score=-9.0)
     assert (told["passed"], told["moved"], told["like"]) == (False, True, False)
 
@@ -75,7 +78,7 @@ def test_mirrored_frames_turn_left_and_right_about() -> None:
     """Where the session has its frames mirrored, the worker's left is the person's right."""
     plain, mirrored = Page(), Page(mirrored=True)
     for page in (plain, mirrored):
-        page.check.begin()
+        page.check.begin(SOURCE)
     assert mirrored.follow(turned=-1.0)["passed"]
     assert not plain.follow(turned=-1.0)["passed"]
 
@@ -83,7 +86,7 @@ def test_mirrored_frames_turn_left_and_right_about() -> None:
 def test_frames_that_do_not_come_end_it() -> None:
     """By the report, which is asked for whatever comes."""
     page = Page()
-    page.check.begin()
+    page.check.begin(SOURCE)
     page.now += ABSENT_S + WITHIN_S + 0.1
     told = page.check.report()
     assert told is not None
@@ -96,17 +99,17 @@ def test_attempts_are_counted() -> None:
     """Or a recording would be right in the end; after a while one may try again."""
     page = Page()
     for _ in range(MOST_ATTEMPTS):
-        page.check.begin()
+        page.check.begin(SOURCE)
     with pytest.raises(ConfigError, match="try again in"):
-        page.check.begin()
+        page.check.begin(SOURCE)
     page.now += PER_S + 1
-    page.check.begin()
+    page.check.begin(SOURCE)
 
 
 def test_a_check_that_is_stopped_says_no_more() -> None:
     """And frames that follow change nothing."""
     page = Page()
-    page.check.begin()
+    page.check.begin(SOURCE)
     page.check.end()
     page.frame(Signs(0, 0, 0, 1))
     assert page.check.report() is None
@@ -123,7 +126,7 @@ def test_a_passed_check_stands_in_the_record(real_consent: Path) -> None:
     async def run() -> None:
         checked = Checked(consents, switched.append, lambda: False)
         checked.turn(True, SOURCE)
-        checked._over(Result(True, True, True, 4.5, 90))
+        checked._over(Result(True, True, True, 4.5, 90), SOURCE)
         while (told := checked.report()) is None or "record" not in told:
             await asyncio.sleep(0.01)
 
@@ -146,7 +149,7 @@ def test_a_failed_check_changes_no_record(real_consent: Path) -> None:
     async def run() -> None:
         checked = Checked(consents, lambda on: None, lambda: False)
         checked.turn(True, SOURCE)
-        checked._over(Result(False, True, False, -4.5, 90))
+        checked._over(Result(False, True, False, -4.5, 90), SOURCE)
         await asyncio.sleep(0.05)
 
     asyncio.run(run())
@@ -160,3 +163,27 @@ def test_only_who_says_that_it_is_them_is_checked(real_consent: Path) -> None:
     with pytest.raises(ConfigError, match="added as oneself"):
         Checked(consents, lambda on: None, lambda: False).turn(True, SOURCE)
     assert set(SHOWS) == {move.value for move in Movement}
+
+
+def test_a_check_is_of_the_source_that_was_compared(real_consent: Path) -> None:
+    """Of a record of several pictures no other one counts as checked; another check that begins meanwhile takes no
+    result away from its source."""
+    consents, other = Consents(), "2" * 64
+    for source in ((SOURCE, "3" * 64), (other,)):
+        consents.store.attest(source, Kind.MYSELF, shown="Ann", attested_by="Ann", statement="It is me.")
+
+    async def run() -> None:
+        checked = Checked(consents, lambda on: None, lambda: False)
+        checked.turn(True, SOURCE)
+        page = Page()
+        page.deliver, page.check = checked.hearing(page.passed_on.append), checked._check
+        checked._check._clock, page.now = lambda: page.now, checked._check._clock()
+        assert page.follow()["passed"]
+        checked.turn(True, other)
+        while (found := consents.own_word(SOURCE)) is None or found.self_check is None:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    told = {one: consents.told(one) for one in (SOURCE, "3" * 64, other)}
+    checks = {one: record and record["self_check"] for one, record in told.items()}
+    assert (checks[SOURCE]["source"], checks["3" * 64], checks[other]) == (SOURCE, None, None)

@@ -194,3 +194,20 @@ def test_a_browser_checks_it_alike(tmp_path: Path) -> None:
         (one.sound, one.why) for one in expected
     ]
     assert [one.sound for one in expected] == [True, True] + [False] * 10
+
+
+def test_another_record_is_another_statement() -> None:
+    """Though nothing of the picture has changed: one that was revoked is not stated on and on."""
+    session, clock = FakeSession(), SimpleNamespace(now=0.0)
+    of = statements(signer(), clock=lambda: clock.now)
+
+    async def test() -> None:
+        first = await of.of(session)  # type: ignore[arg-type]
+        session.consent = lambda: [SimpleNamespace(id="d" * 32, kind=Kind.MYSELF)]  # type: ignore[method-assign]
+        clock.now = 1.0
+        second = await of.of(session)  # type: ignore[arg-type]
+        assert second["consent"] == [{"id": "d" * 32, "kind": "myself"}]
+        assert second["number"] == first["number"] + 1
+        assert await of.of(session) is second  # type: ignore[arg-type]
+
+    asyncio.run(test())

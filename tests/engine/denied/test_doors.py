@@ -166,3 +166,12 @@ def test_a_takedown_that_cannot_be_read_denies_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         take_down(Denied(), "", pictures=[np.zeros((9, 9, 3), np.uint8)])
     assert Denied().all() == ()
+
+
+def test_a_takedown_tells_the_record_nothing_of_the_entry(state: Path) -> None:
+    """A revocation travels with its record, to whoever it is exported to."""
+    record = Store().attest(["a" * 64], Kind.MYSELF, shown="Ann", attested_by="Ann", statement="It is me.")
+    take_down(Denied(), "on the report of Bob", sums=["a" * 64])
+    revoked = Store().revoked(record.id)
+    assert revoked is not None
+    assert revoked.why == "withdrawn"

@@ -36,6 +36,14 @@ def face_of(seed: int, noise: float = 0.0) -> FaceShape:
     return fit_shape((20.0 * measured + (300.0, 200.0, 0.0)).astype(np.float32))
 
 
+def test_no_bytes_are_left_out_silently(denied: Denied) -> None:
+    """A photo that is not on the list would be shown: too many at once are refused with what to do."""
+    sums = [f"{number:064x}" for number in range(65)]
+    with pytest.raises(ConfigError, match="several entries"):
+        denied.add("a report", sums=sums)
+    assert denied.add("a report", sums=sums[:64]).sha256s == tuple(sums[:64])
+
+
 def test_an_empty_list_denies_nothing_and_makes_nothing(
     denied: Denied, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.consent import Store
+from engine.denied import Denied
 from engine.errors import WorkerError
 from engine.worker.interface import WorkerConfig
 from streaming.config import ServeConfig
@@ -404,3 +405,44 @@ def test_it_asks_for_the_token(site: Site) -> None:
     place = publish(site).headers["Location"]
     assert site.ask("DELETE", place, token=None).status == 401
     assert site.ask("DELETE", place, token=TOKEN).status == 200
+
+
+def test_only_who_may_use_the_api_says_who_allows_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room link and no publish token ends a revocation, and a door that opens nothing leaves no record behind."""
+    monkeypatch.setenv("MAROTTE_STATE", str(tmp_path))
+    with open_site(replace(CONFIG, rooms=1)) as site:
+        _say(site, tmp_path)
+
+
+def _say(site: Site, state: Path) -> None:
+    source, store = site.sources.first.id, Store(state)
+    room = site.post("/api/v1/rooms", {"name": "tea"}).json
+    guest = room["links"][0].partition("token=")[2]
+    seat = site.post("/api/v1/rooms/tea/members", {"person": "G"}, token=guest).json["publish"]
+    publisher = site.post("/api/v1/tokens", {"scopes": ["publish:demo"], "for_s": 60}).json["token"]
+    own = store.of(source)
+    for one in own:
+        store.revoke(one.id, "she asked for it")
+    word = f"source={source}&kind=myself&attested_by=G"
+    for token, path in ((guest, seat), (guest, "/whip/tea--nobody"), (publisher, "/whip/demo")):
+        refused = site.ask("POST", f"{path}?{word}", OFFER, token=token, headers=AS_SDP)
+        assert (refused.status, "next step" in problem(refused)) == (403, True)
+    api = site.post("/api/v1/tokens", {"scopes": ["api"], "for_s": 60}).json["token"]
+    for path in (
+        "/whip/No!",
+        f"/whip/a?{word}&bundle=none",
+        f"/whip/a?{word}&donors=gone",
+        "/whip/tea--nobody",
+    ):
+        query = "" if "?" in path else f"?{word}"
+        refused = site.ask("POST", f"{path}{query}", OFFER, token=api, headers=AS_SDP)
+        assert refused.status in (403, 404, 422)
+    unnamed = site.ask("POST", "/whip/a?kind=myself&attested_by=G", OFFER, token=api, headers=AS_SDP)
+    assert (unnamed.status, "source=ID" in problem(unnamed)) == (422, True)
+    assert store.of(source) == own
+    assert site.ask("POST", f"/whip/a?{word}", OFFER, token=api, headers=AS_SDP).status == 201
+    Denied(state).add("a report", sums=[source])
+    refused = site.ask("POST", f"/whip/b?{word}2", OFFER, token=api, headers=AS_SDP)
+    assert (refused.status, len(store.of(source))) == (403, len(own) + 1)
