@@ -15,7 +15,7 @@ from engine.errors import ConfigError, MarotteError, WorkerError
 from engine.marks.lowering import note_lowered
 from engine.session_log import Keeping, SessionLog
 from engine.state import state_folder
-from engine.types import Mode
+from engine.types import Mode, Outcome
 from engine.worker.interface import DriverKind, SessionSpec, SourceInfo, State, Worker
 from engine.worker.supervisor import ProcessWorker
 from streaming.camera.capture import Capture, Clip, Source
@@ -169,7 +169,12 @@ async def _local(
             capture.start(session.arrived)
         trackers = Trackers(config.trackers, lambda: (session,))
         opened.push_async_callback(asyncio.to_thread, trackers.close)
-        await _watch(session, screen, ends, tell, partial(_trouble, worker, capture), capture)
+        made = await _watch(session, screen, ends, tell, partial(_trouble, worker, capture), capture)
+        if not made and output.kind == "file":
+            raise WorkerError(
+                "the clip was over before a picture was made of it, so the file shows the portrait at rest alone; next "
+                "step: a longer clip with a face in it, or marotte render"
+            )
 
 
 async def _remote(
@@ -249,18 +254,20 @@ async def _watch(
     tell: Tell,
     trouble: Callable[[], str],
     capture: Capture | None,
-) -> None:
-    """Until it ends, telling how it goes."""
-    told_s = -_TELL_S
+) -> bool:
+    """Until it ends, telling how it goes. False where a clip is over of which no picture was made."""
+    told_s, made = -_TELL_S, False
     while not await ends.within(_LOOK_S):
+        made = made or session.report()["outcome"] == Outcome.GENERATED.value
         if capture is not None and capture.over.is_set():
             await ends.within(LINGER_S)
-            return
+            return made or session.report()["outcome"] == Outcome.GENERATED.value
         now = time.monotonic()
         why = trouble()
         if now - told_s >= _TELL_S:
             told_s = now
             tell(_line(session.report(), screen, why))
+    return True
 
 
 def _line(report: dict[str, Any], screen: Screen, why: str) -> str:

@@ -119,6 +119,24 @@ def test_a_worker_that_delivers_nothing_leaves_what_is_safe(worker, sink, clip):
     assert np.ptp(shown.got[-1][..., 1]) > 100
 
 
+def test_a_file_of_nothing_is_a_fault(worker, sink, clip, tmp_path):
+    """A clip of which no picture was made before it was over is no success."""
+    worker.making = lambda session, rgb, stamp: None
+    sink(magenta)
+    with pytest.raises(WorkerError, match="before a picture was made"):
+        show_local(Local(ServeConfig(), Clip(clip, once=True)), _file(tmp_path), tell=lambda line: None)
+
+
+def test_a_file_of_what_was_made_is_none(worker, sink, clip, tmp_path):
+    """It ends with the clip, without a word."""
+    sink(magenta)
+    show_local(Local(ServeConfig(), Clip(clip, once=True)), _file(tmp_path), tell=lambda line: None)
+
+
+def _file(folder: Path) -> Output:
+    return Output("file", size=(320, 240), fps=30, path=folder / "out.mp4")
+
+
 def test_an_engine_that_fails_ends_it(worker, sink, clip):
     """With why, and the virtual camera is let go of."""
     shown = sink(lambda rgb: False)
