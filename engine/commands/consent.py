@@ -23,9 +23,7 @@ def add(commands: Any) -> None:
     below = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_add(below)
     listing = _action(below, "list", _list, "all records of this installation, a line each")
-    listing.add_argument(
-        "--json", action="store_true", help="as one JSON array, with what was revoked"
-    )
+    listing.add_argument("--json", action="store_true", help="as one JSON array, with what was revoked")
     _add_which(_action(below, "show", _show, "a record with all that it says"))
     revoking = _action(below, "revoke", _revoke, "end it for good: what is shown live fades within seconds")
     _add_which(revoking)

@@ -92,7 +92,14 @@ def test_a_clip_becomes_a_bundle(
         *("enrol", "stit", str(clip), "--weights", str(weights), "--out", str(out), "--device", "cpu"),
         *("--landmarks", str(marks), "--directions", str(tmp_path / "d"), "--edit", "smile=-2:2"),
         *("--set", "pivotal.passes=2", "--set", "pivotal.perceptual=gradient"),
-        *("--set", "pivotal.learning_rate=0.005", "--set", "stitching.passes=1", "--consent", "generated:the noise"),
+        *(
+            "--set",
+            "pivotal.learning_rate=0.005",
+            "--set",
+            "stitching.passes=1",
+            "--consent",
+            "generated:the noise",
+        ),
         *("--render", str(tmp_path / "film.mp4"), "--strength", "smile=2", "--stitch-steps", "2"),
     ]
     assert marotte.main(line) == 0
