@@ -7,7 +7,7 @@ import pytest
 from tests.streaming.test_page import INFO, browser, live, served  # noqa: F401
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
-pytestmark = pytest.mark.usefixtures("chromium")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("chromium")]
 
 SMALL = {
     "measure": "size",

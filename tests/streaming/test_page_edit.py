@@ -18,7 +18,7 @@ from tests.streaming.test_page import (
 )
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
-pytestmark = pytest.mark.usefixtures("chromium")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("chromium")]
 
 MESH = {
     "name": "mesh_flow",

@@ -30,7 +30,7 @@ from tests.streaming.doorstep import TOKEN, FakeWorker, Site, open_site
 from tests.streaming.enrolling import FAKE, FakeOffering, write_clip, write_weights
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
-pytestmark = pytest.mark.usefixtures("chromium")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("chromium")]
 
 
 class Worker(FakeWorker, FakeOffering):

@@ -21,7 +21,7 @@ from tests.streaming.test_page import (
 from tests.streaming.test_page_edit import MESH, PERSON, PUPPET, choose_edit
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
-pytestmark = pytest.mark.usefixtures("chromium")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("chromium")]
 
 HEEDS = [
     "absolute_eyes", "absolute_mouth", "au_offsets", "brows", "donor_layout", "donor_style", "eyes", "layout", "mouth",

@@ -8,7 +8,7 @@ import pytest
 
 from tests.streaming.test_page import browser, heard, live, served  # noqa: F401  fixtures
 
-pytestmark = pytest.mark.usefixtures("chromium")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("chromium")]
 
 ASKED = """
 window.asked = [];

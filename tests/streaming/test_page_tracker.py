@@ -11,7 +11,7 @@ from streaming.doors import COMPILING, HEADERS
 from tests.streaming.test_page import INFO, browser, heard, live, served, state  # noqa: F401
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
-pytestmark = pytest.mark.usefixtures("chromium")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("chromium")]
 
 STUB = Path(__file__).with_name("landmarker_stub.mjs")
 HERE = {"mediapipe": True, "trackers": []}

@@ -562,7 +562,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.usefixtures("models")
 @pytest.mark.skipif(sys.platform != "linux", reason="processes and segments are counted as Linux shows them")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.full)])
 def test_a_signal_ends_it_cleanly(name: str, environment: dict[str, str]) -> None:
     """Status 0, no traceback; no process and no shared memory stays. Ctrl+C reaches every process of the terminal."""
     line = [sys.executable, "-W", "error", "-c", _START, "serve", "--port", "0"]
