@@ -167,6 +167,7 @@ def test_a_slow_stage_makes_no_queue(house, browser) -> None:
     assert moving[-1]["dropped"]["replaced"] > 20
 
 
+@pytest.mark.full
 def test_a_server_that_went_away_is_found_again(house, browser) -> None:
     """The server ends under the page and another one takes its place; the page calls anew without a click."""
     with browser.allowing("ERR_CONNECTION_REFUSED", "status of 503"), _live(browser, house.server) as page:

@@ -343,6 +343,7 @@ def test_a_reload_keeps_what_was_set_and_no_token(served) -> None:
         assert page.locator("#gallery [aria-pressed=true]").get_attribute("title") == SAMPLE["name"]
 
 
+@pytest.mark.full
 def test_spoilt_memories_do_no_harm(served) -> None:
     """What stands in the tab's storage is checked before it is used."""
     spoilt = {
@@ -360,6 +361,7 @@ def test_spoilt_memories_do_no_harm(served) -> None:
         assert not page.is_checked("#mirror")
 
 
+@pytest.mark.full
 def test_a_portrait_that_the_server_lost_leaves_the_gallery(served) -> None:
     """Its tile goes with a word, and the server's first portrait stands in, in a call and after a restart."""
     with served({"sources": [SAMPLE, OTHER]}, allow=(404,)) as page:
@@ -387,6 +389,7 @@ def test_a_portrait_that_the_server_lost_leaves_the_gallery(served) -> None:
         assert page.locator("#gallery button").count() == 1
 
 
+@pytest.mark.full
 def test_the_mirror_turns_both_or_none(served) -> None:
     """Off at first; on, the camera is mirrored in every view and the server is told, in this call and the next."""
     with served() as page:
@@ -405,6 +408,7 @@ def test_the_mirror_turns_both_or_none(served) -> None:
         assert page.evaluate("getComputedStyle(document.querySelector('#result')).scale") == "none"
 
 
+@pytest.mark.full
 def test_notices_leave_the_privacy_line_and_go(served) -> None:
     """They lie on the picture, and end by themselves; what restarts a call says so."""
     with served() as page:
@@ -465,6 +469,7 @@ def test_what_cannot_be_used_in_the_demo_says_why(served) -> None:
         assert page.get_by_role("radio", name="Camera and portrait side by side").count() == 1
 
 
+@pytest.mark.full
 def test_unusual_words_are_explained(served) -> None:
     """Each has a tooltip, a description, and stands in a list of words; no label is a code."""
     with served() as page:

@@ -11,6 +11,8 @@ from tests.streaming.test_page import OTHER, SAMPLE, browser, drop_file, live, s
 
 __all__ = ["browser", "served"]
 
+pytestmark = pytest.mark.full
+
 DATA = b"bytes of a portrait"
 SUM = hashlib.sha256(DATA).hexdigest()
 RECORD = {
