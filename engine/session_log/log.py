@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from engine.session_log.events import MOST_LINE, SIGNED, Event, checked, event_o
 from engine.session_log.files import Tail, append, files_of, following, log_folder, raw_lines, tail_of
 from engine.session_log.lines import Line, hash_of, read, written
 from engine.signing import Signer, operator
-from engine.state import state_folder
+from engine.state import state_folder, sync_folder
 
 MOST_BYTES: Final = 4 << 20
 """Of one file; a new one is begun then, and with each day (UTC)."""
@@ -126,7 +125,7 @@ class SessionLog:
         data = (b"\n" if tail.open_end else b"") + line + b"\n"
         append(file, data)
         if new:
-            _sync(self.folder)
+            sync_folder(self.folder)
         n, hash_ = tail.n + 1, hash_of(line)
         self._last = (n, hash_)
         head.keep(self.folder, n, hash_, self._key)
@@ -203,7 +202,7 @@ class SessionLog:
         )  # first, so that no end is left unsaid
         for file in leaving:
             file.unlink()
-        _sync(self.folder)
+        sync_folder(self.folder)
         return Pruned(len(leaving), count, last.n)
 
 
@@ -229,14 +228,3 @@ def _files_from(folder: Path, n: int) -> list[Path]:
         if first is not None and first.n <= n:
             break
     return found
-
-
-def _sync(folder: Path) -> None:
-    """The names in a folder are the folder's; where one cannot be opened (Windows), the system keeps them itself."""
-    if os.name != "posix":
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
