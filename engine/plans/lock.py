@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import Final
 
 from engine.errors import PlanCancelled
+from engine.file_lock import take
 from engine.plans.folder import PrivateFolder
 
 _POLL_S: Final = 0.1
@@ -22,7 +22,7 @@ def held(folder: PrivateFolder, name: str, cancel: threading.Event | None = None
     or folder.Untrusted where there can be none."""
     handle = folder.open_lock(name)
     try:
-        while not _try(handle):
+        while not take(handle):
             if cancel is not None and cancel.wait(_POLL_S):
                 raise PlanCancelled("the wait for another process that builds the same plan was ended")
             if cancel is None:
@@ -36,22 +36,6 @@ def is_free(folder: PrivateFolder, name: str) -> bool:
     """Whether nobody holds it at this moment."""
     handle = folder.open_lock(name)
     try:
-        return _try(handle)
+        return take(handle)
     finally:
         os.close(handle)
-
-
-def _try(handle: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(handle, 0, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from engine.errors import StateError
+from engine.file_lock import take
 
 FILE: Final = "lock"
 _POLL_S: Final = 0.005
@@ -24,7 +24,7 @@ def held(folder: Path, within_s: float) -> Iterator[None]:
     handle = os.open(folder / FILE, flags, 0o600)
     try:
         end_s = time.monotonic() + within_s
-        while not _try(handle):
+        while not take(handle):
             if time.monotonic() >= end_s:
                 raise StateError(
                     f"the session log is being written by another process for more than {within_s:g} s: "
@@ -34,19 +34,3 @@ def held(folder: Path, within_s: float) -> Iterator[None]:
         yield
     finally:
         os.close(handle)  # lets go of it
-
-
-def _try(handle: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(handle, 0, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

@@ -443,7 +443,7 @@ def test_a_file_system_without_locks_builds_all_the_same(
     def none(_: int) -> bool:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(lock, "_try", none)
+    monkeypatch.setattr(lock, "take", none)
     with caplog.at_level(logging.WARNING):
         assert_rebuilt(cache)
     assert "No locks available" in caplog.text
